@@ -1,0 +1,123 @@
+//! The names of the event queues that operating systems have.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use crate::sys;
+
+/// A kind of event queue that a [`Poll`](crate::Poll) can stand on.
+///
+/// All of them can be named everywhere; [`available`](Backend::available)
+/// tells which ones this system and build have. This version has epoll on
+/// Linux; the other names are reserved for the backends that follow.
+///
+/// Written and parsed (`Display`, `FromStr`) as `epoll`, `kqueue`,
+/// `event-ports`, `afd` and `poll`.
+///
+/// ```
+/// use mio::{Backend, Poll};
+///
+/// # fn main() -> std::io::Result<()> {
+/// for &backend in Backend::available() {
+///     let poll = Poll::with_backend(backend)?;
+///     assert_eq!(poll.backend(), backend);
+/// }
+/// assert_eq!("epoll".parse::<Backend>()?, Backend::Epoll);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html) of Linux.
+    Epoll,
+    /// [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue) of the BSDs and
+    /// Apple's systems.
+    Kqueue,
+    /// [Event ports](https://illumos.org/man/3C/port_create) of Solaris and
+    /// illumos.
+    EventPorts,
+    /// Windows' ancillary function driver, on an I/O completion port.
+    Afd,
+    /// [poll(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/poll.html)
+    /// of every Unix.
+    Poll,
+}
+
+const ALL: [Backend; 5] = [
+    Backend::Epoll,
+    Backend::Kqueue,
+    Backend::EventPorts,
+    Backend::Afd,
+    Backend::Poll,
+];
+
+impl Backend {
+    /// The backends of this system, the best first; empty without the feature
+    /// `os-poll`.
+    ///
+    /// That one is listed does not mean that the process may use it: a sandbox
+    /// can forbid a backend's system calls, and then
+    /// [`Poll::with_backend`](crate::Poll::with_backend) returns the error.
+    pub fn available() -> &'static [Backend] {
+        sys::BACKENDS
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Backend::Epoll => "epoll",
+            Backend::Kqueue => "kqueue",
+            Backend::EventPorts => "event-ports",
+            Backend::Afd => "afd",
+            Backend::Poll => "poll",
+        }
+    }
+}
+
+/// The best backend of this system: what [`Poll::new`](crate::Poll::new) takes.
+#[cfg(feature = "os-poll")]
+#[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
+impl Default for Backend {
+    fn default() -> Backend {
+        sys::BACKENDS[0]
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Backend {
+    type Err = io::Error;
+
+    /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) for what is no
+    /// backend's name.
+    fn from_str(name: &str) -> io::Result<Backend> {
+        ALL.into_iter()
+            .find(|backend| backend.name() == name)
+            .ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("no backend is called {name:?}"),
+                )
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_back() {
+        for backend in ALL {
+            assert_eq!(backend.to_string().parse::<Backend>().unwrap(), backend);
+        }
+        let error = "select".parse::<Backend>().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("select"));
+    }
+}

@@ -1,0 +1,194 @@
+//! One event: a token and what its source became ready for.
+
+use std::fmt;
+
+use crate::event::readiness::Readiness;
+use crate::Token;
+
+/// Readiness of one registered source, as [`Poll::poll`] reports it.
+///
+/// An event is a hint: between its making and its handling the state of the
+/// source may have changed, so that an operation may still fail with
+/// [`WouldBlock`]. Everything else about a source, such as which error it
+/// has, is asked of the source itself.
+///
+/// The methods test bits; none of them makes a call.
+///
+/// # What is reported when
+///
+/// On Linux (epoll); `RW` means registered for reading and writing.
+///
+/// | happening | readable | writable | read closed | write closed | error |
+/// |---|---|---|---|---|---|
+/// | data, or a connection to accept, has come | yes | | | | |
+/// | there is room to write again; a connect succeeded | | yes | | | |
+/// | a connect was refused (`RW`) | yes | yes | yes | yes | yes |
+/// | the peer shut down its writing half, or closed cleanly | yes | | yes | | |
+/// | both halves of a TCP stream are shut down (`RW`) | yes | yes | yes | yes | |
+/// | the peer reset a TCP connection (`RW`) | yes | yes | yes | yes | yes |
+/// | the peer of a Unix stream was closed (`RW`) | yes | yes | yes | yes | |
+/// | the last sender of a pipe was closed, nothing unread | | | yes | yes | |
+/// | the last receiver of a pipe was closed | | yes | | yes | yes |
+///
+/// [`Poll::poll`]: crate::Poll::poll
+/// [`WouldBlock`]: std::io::ErrorKind::WouldBlock
+#[derive(Clone)]
+#[cfg_attr(target_arch = "x86_64", repr(C, packed))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C))]
+// The layout is `epoll_event`'s, which the kernel packs on x86-64 only, so that
+// epoll writes straight into an array of these; `sys/epoll.rs` checks it.
+pub struct Event {
+    readiness: Readiness,
+    token: u64,
+}
+
+impl Event {
+    #[cfg(test)]
+    pub(crate) fn new(token: Token, readiness: Readiness) -> Event {
+        Event {
+            readiness,
+            token: token.0 as u64,
+        }
+    }
+
+    /// Whether this is what the event consists of; for checking the layout.
+    pub(crate) const fn has_parts(&self, readiness: Readiness, token: u64) -> bool {
+        self.readiness.0 == readiness.0 && self.token == token
+    }
+
+    /// The token that the source was registered with.
+    pub fn token(&self) -> Token {
+        // A token has the width of a pointer: what was widened for the kernel
+        // is narrowed back.
+        Token(self.token as usize)
+    }
+
+    /// The source may be read from: there is data, priority data, a connection
+    /// to accept, the end of the stream or an error to pick up.
+    pub fn is_readable(&self) -> bool {
+        self.any(Readiness::IN.or(Readiness::PRI))
+    }
+
+    /// The source may be written to, or an attempt to connect has ended.
+    pub fn is_writable(&self) -> bool {
+        self.any(Readiness::OUT)
+    }
+
+    /// The source has an error; [`take_error`] or the next operation tells
+    /// which.
+    ///
+    /// [`take_error`]: crate::net::TcpStream::take_error
+    pub fn is_error(&self) -> bool {
+        self.any(Readiness::ERR)
+    }
+
+    /// Nothing more will come from the peer once what has arrived is read.
+    ///
+    /// Where it is reported for a half-closed connection depends on the
+    /// system; a read that returns 0 is the portable sign.
+    pub fn is_read_closed(&self) -> bool {
+        self.any(Readiness::HUP) || self.all(Readiness::IN.or(Readiness::RDHUP))
+    }
+
+    /// Nothing more can be written: the connection is gone in both directions,
+    /// or a pipe's last receiver is.
+    pub fn is_write_closed(&self) -> bool {
+        self.any(Readiness::HUP) || self.all(Readiness::OUT.or(Readiness::ERR)) || {
+            self.readiness
+        }
+            == Readiness::ERR
+    }
+
+    /// The source has priority (out-of-band) data; such an event counts as
+    /// readable too. Linux and Android; elsewhere always false.
+    pub fn is_priority(&self) -> bool {
+        self.any(Readiness::PRI)
+    }
+
+    /// A POSIX asynchronous I/O operation is complete. On Linux always false.
+    pub fn is_aio(&self) -> bool {
+        self.any(Readiness::AIO)
+    }
+
+    /// A POSIX list I/O operation is complete. On Linux always false.
+    pub fn is_lio(&self) -> bool {
+        self.any(Readiness::LIO)
+    }
+
+    // In braces, fields of a packed struct are copied, not borrowed.
+    fn any(&self, bits: Readiness) -> bool {
+        { self.readiness }.intersects(bits)
+    }
+
+    fn all(&self, bits: Readiness) -> bool {
+        { self.readiness }.contains(bits)
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("token", &self.token())
+            .field("readable", &self.is_readable())
+            .field("writable", &self.is_writable())
+            .field("error", &self.is_error())
+            .field("read_closed", &self.is_read_closed())
+            .field("write_closed", &self.is_write_closed())
+            .field("priority", &self.is_priority())
+            .field("aio", &self.is_aio())
+            .field("lio", &self.is_lio())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IN: u32 = Readiness::IN.0;
+    const PRI: u32 = Readiness::PRI.0;
+    const OUT: u32 = Readiness::OUT.0;
+    const ERR: u32 = Readiness::ERR.0;
+    const HUP: u32 = Readiness::HUP.0;
+    const RDHUP: u32 = Readiness::RDHUP.0;
+    const AIO: u32 = Readiness::AIO.0;
+    const LIO: u32 = Readiness::LIO.0;
+
+    /// Every combination of bits against the definition of each method,
+    /// written out independently of how the methods test them.
+    #[test]
+    fn methods_say_what_the_bits_mean() {
+        let bits = [IN, PRI, OUT, ERR, HUP, RDHUP, AIO, LIO];
+        for choice in 0..1u32 << bits.len() {
+            let word = (0..bits.len())
+                .filter(|i| choice >> i & 1 == 1)
+                .fold(0, |word, i| word | bits[i]);
+            let has = |bit| word & bit != 0;
+            let event = Event::new(Token(7), Readiness(word));
+            let all = format!("{event:?}");
+            assert_eq!(event.token(), Token(7));
+            assert_eq!(event.is_readable(), has(IN) || has(PRI), "{all}");
+            assert_eq!(event.is_writable(), has(OUT), "{all}");
+            assert_eq!(event.is_error(), has(ERR), "{all}");
+            assert_eq!(
+                event.is_read_closed(),
+                has(HUP) || (has(IN) && has(RDHUP)),
+                "{all}"
+            );
+            assert_eq!(
+                event.is_write_closed(),
+                has(HUP) || (has(OUT) && has(ERR)) || word == ERR,
+                "{all}"
+            );
+            assert_eq!(event.is_priority(), has(PRI), "{all}");
+            assert_eq!(event.is_aio(), has(AIO), "{all}");
+            assert_eq!(event.is_lio(), has(LIO), "{all}");
+        }
+    }
+
+    #[test]
+    fn a_token_keeps_all_its_bits() {
+        let event = Event::new(Token(usize::MAX), Readiness::IN);
+        assert_eq!(event.token(), Token(usize::MAX));
+    }
+}

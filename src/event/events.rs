@@ -1,0 +1,142 @@
+//! The buffer that a poll fills, and its iterator.
+
+use std::fmt;
+use std::slice;
+
+use crate::event::Event;
+use crate::sys::EventBuffer;
+
+/// The most events that one poll can report.
+const MAX_CAPACITY: usize = 1 << 20;
+
+/// The events of one [`Poll::poll`](crate::Poll::poll).
+///
+/// All memory is allocated by [`with_capacity`](Events::with_capacity), once.
+/// Each poll replaces what the one before it left. When more sources are ready
+/// than fit, the rest is reported by the next polls, each source in its turn,
+/// so a small buffer costs calls but loses nothing.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mio::{Events, Poll};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(1024);
+/// assert_eq!(events.capacity(), 1024);
+///
+/// poll.poll(&mut events, Some(Duration::ZERO))?;
+/// for event in &events {
+///     println!("{event:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Events {
+    buffer: EventBuffer,
+}
+
+impl Events {
+    /// Room for `capacity` events a poll, 12 or 16 bytes each on epoll.
+    ///
+    /// More than 2<sup>20</sup> are cut down to that, as
+    /// [`capacity`](Events::capacity) then says. With a capacity of 0 every
+    /// poll returns [`InvalidInput`](std::io::ErrorKind::InvalidInput).
+    ///
+    /// ```
+    /// let events = mio::Events::with_capacity(usize::MAX);
+    /// assert_eq!(events.capacity(), 1 << 20);
+    /// ```
+    pub fn with_capacity(capacity: usize) -> Events {
+        Events {
+            buffer: EventBuffer::with_capacity(capacity.min(MAX_CAPACITY)),
+        }
+    }
+
+    /// How many events one poll reports at most.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Whether the last poll reported nothing: its time ran out.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.events().is_empty()
+    }
+
+    /// The events of the last poll, in the order in which the operating system
+    /// gave them.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            events: self.buffer.events().iter(),
+        }
+    }
+
+    /// Forgets the events. There is no need to call it before a poll.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+    }
+
+    pub(crate) fn buffer(&mut self) -> &mut EventBuffer {
+        &mut self.buffer
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = &'a Event;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// Iterator over [`Events`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use mio::{Events, Poll, Token, Waker};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+/// let waker = Waker::new(poll.registry(), Token(3))?;
+/// waker.wake()?;
+/// poll.poll(&mut events, None)?;
+///
+/// let tokens: Vec<Token> = events.iter().map(|event| event.token()).collect();
+/// assert_eq!(tokens, [Token(3)]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Iter<'a> {
+    events: slice::Iter<'a, Event>,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = &'a Event;
+
+    fn next(&mut self) -> Option<&'a Event> {
+        self.events.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.events.size_hint()
+    }
+
+    fn count(self) -> usize {
+        self.events.count()
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}

@@ -1,0 +1,34 @@
+//! The one set of bits that every backend reports in.
+
+/// What a source is ready for, as bits.
+///
+/// The values are epoll's own, so that an epoll event needs no conversion;
+/// the other backends translate into them once, when they take events over
+/// from their kernel. AIO and LIO, which epoll does not have, use two bits
+/// that it leaves free.
+#[derive(Copy, Clone, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Readiness(pub(crate) u32);
+
+impl Readiness {
+    pub(crate) const IN: Readiness = Readiness(0x0001);
+    pub(crate) const PRI: Readiness = Readiness(0x0002);
+    pub(crate) const OUT: Readiness = Readiness(0x0004);
+    pub(crate) const ERR: Readiness = Readiness(0x0008);
+    pub(crate) const HUP: Readiness = Readiness(0x0010);
+    pub(crate) const RDHUP: Readiness = Readiness(0x2000);
+    pub(crate) const AIO: Readiness = Readiness(0x1_0000);
+    pub(crate) const LIO: Readiness = Readiness(0x2_0000);
+
+    pub(crate) const fn or(self, other: Readiness) -> Readiness {
+        Readiness(self.0 | other.0)
+    }
+
+    pub(crate) const fn intersects(self, other: Readiness) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) const fn contains(self, other: Readiness) -> bool {
+        self.0 & other.0 == other.0
+    }
+}

@@ -1,0 +1,109 @@
+//! The trait of everything that can be registered.
+
+use std::io;
+
+use crate::{Interest, Registry, Token};
+
+/// Something whose readiness a [`Poll`](crate::Poll) can watch.
+///
+/// Programs do not call these methods; they pass a source to
+/// [`Registry::register`], [`Registry::reregister`] and
+/// [`Registry::deregister`], which call them.
+///
+/// Every source must be deregistered, or dropped, before the program forgets
+/// it; a source that shares its descriptor with others (a `dup`, a forked
+/// child) must be deregistered *before* it is dropped, because the operating
+/// system goes on reporting a descriptor while any copy of it is open.
+///
+/// # Implementing it
+///
+/// Hand each method on to a source inside: a socket of [`net`](crate::net), an
+/// [`IoSource`](crate::IoSource), or a [`SourceFd`](crate::unix::SourceFd)
+/// around a raw descriptor.
+///
+/// ```
+/// use std::io;
+///
+/// use mio::event::Source;
+/// use mio::net::UdpSocket;
+/// use mio::{Interest, Registry, Token};
+///
+/// pub struct Heartbeat {
+///     socket: UdpSocket,
+///     missed: u32,
+/// }
+///
+/// impl Source for Heartbeat {
+///     fn register(
+///         &mut self,
+///         registry: &Registry,
+///         token: Token,
+///         interests: Interest,
+///     ) -> io::Result<()> {
+///         self.socket.register(registry, token, interests)
+///     }
+///
+///     fn reregister(
+///         &mut self,
+///         registry: &Registry,
+///         token: Token,
+///         interests: Interest,
+///     ) -> io::Result<()> {
+///         self.socket.reregister(registry, token, interests)
+///     }
+///
+///     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+///         self.socket.deregister(registry)
+///     }
+/// }
+/// ```
+pub trait Source {
+    /// Begins to report `interests` of this source to the registry's poll,
+    /// under `token`. See [`Registry::register`] for what it promises.
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()>;
+
+    /// Replaces token and interests of the registration. See
+    /// [`Registry::reregister`] for what it promises.
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()>;
+
+    /// Ends the registration. See [`Registry::deregister`] for what it
+    /// promises.
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()>;
+}
+
+impl<T> Source for Box<T>
+where
+    T: Source + ?Sized,
+{
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        (**self).register(registry, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        (**self).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        (**self).deregister(registry)
+    }
+}

@@ -1,0 +1,173 @@
+//! What a registration asks to be told about.
+
+use std::fmt;
+use std::num::NonZeroU8;
+use std::ops::{BitOr, BitOrAssign};
+
+/// Which kinds of readiness a registration asks for: at least one.
+///
+/// Combined with [`add`](Interest::add) in constants and with `|` elsewhere.
+/// An event may report more than was asked for: errors and hang-ups are
+/// reported always.
+///
+/// # Examples
+///
+/// ```
+/// use mio::Interest;
+///
+/// const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+///
+/// assert_eq!(BOTH, Interest::READABLE | Interest::WRITABLE);
+/// assert!(BOTH.is_readable() && BOTH.is_writable());
+/// assert_eq!(BOTH.remove(Interest::WRITABLE), Some(Interest::READABLE));
+/// assert_eq!(format!("{BOTH:?}"), "READABLE | WRITABLE");
+/// ```
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interest(NonZeroU8);
+
+const READABLE: u8 = 1 << 0;
+const WRITABLE: u8 = 1 << 1;
+const AIO: u8 = 1 << 2;
+const LIO: u8 = 1 << 3;
+const PRIORITY: u8 = 1 << 4;
+
+/// The names that `Debug` writes, in the order of the bits.
+const NAMES: [(u8, &str); 5] = [
+    (READABLE, "READABLE"),
+    (WRITABLE, "WRITABLE"),
+    (PRIORITY, "PRIORITY"),
+    (AIO, "AIO"),
+    (LIO, "LIO"),
+];
+
+/// An interest of known bits; used in constants only, so a zero fails to compile.
+const fn interest(bits: u8) -> Interest {
+    match NonZeroU8::new(bits) {
+        Some(bits) => Interest(bits),
+        None => panic!("an interest has at least one bit"),
+    }
+}
+
+impl Interest {
+    /// Interest in reading: data or a connection waits, or the peer has closed
+    /// its side.
+    pub const READABLE: Interest = interest(READABLE);
+
+    /// Interest in writing: there is room for data, or a connection attempt
+    /// has come to its end.
+    pub const WRITABLE: Interest = interest(WRITABLE);
+
+    /// Interest in priority (out-of-band) data, `EPOLLPRI` of
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
+    ///
+    /// Exists on systems whose event queue tells priority data apart.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg_attr(docsrs, doc(cfg(any(target_os = "linux", target_os = "android"))))]
+    pub const PRIORITY: Interest = interest(PRIORITY);
+
+    /// Both interests together; `|` for use in constants.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+    /// assert!(BOTH.is_readable() && BOTH.is_writable());
+    /// ```
+    // The name is part of the established API; `Add` would read as arithmetic.
+    #[allow(clippy::should_implement_trait)]
+    #[must_use = "returns the sum and leaves `self` as it was"]
+    pub const fn add(self, other: Interest) -> Interest {
+        interest(self.0.get() | other.0.get())
+    }
+
+    /// What is left of `self` without `other`; `None` where nothing is, since
+    /// an interest is never empty.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// let both = Interest::READABLE | Interest::WRITABLE;
+    /// assert_eq!(both.remove(Interest::READABLE), Some(Interest::WRITABLE));
+    /// assert_eq!(both.remove(both), None);
+    /// ```
+    #[must_use = "returns the difference and leaves `self` as it was"]
+    pub fn remove(self, other: Interest) -> Option<Interest> {
+        NonZeroU8::new(self.0.get() & !other.0.get()).map(Interest)
+    }
+
+    /// Whether reading is asked for.
+    #[must_use]
+    pub const fn is_readable(self) -> bool {
+        self.0.get() & READABLE != 0
+    }
+
+    /// Whether writing is asked for.
+    #[must_use]
+    pub const fn is_writable(self) -> bool {
+        self.0.get() & WRITABLE != 0
+    }
+
+    /// Whether completions of POSIX asynchronous I/O are asked for: false
+    /// where the system has no such interest (Linux).
+    #[must_use]
+    pub const fn is_aio(self) -> bool {
+        self.0.get() & AIO != 0
+    }
+
+    /// Whether completions of POSIX list I/O are asked for: false where the
+    /// system has no such interest (Linux).
+    #[must_use]
+    pub const fn is_lio(self) -> bool {
+        self.0.get() & LIO != 0
+    }
+
+    /// Whether priority data is asked for.
+    #[must_use]
+    pub const fn is_priority(self) -> bool {
+        self.0.get() & PRIORITY != 0
+    }
+}
+
+impl BitOr for Interest {
+    type Output = Interest;
+
+    fn bitor(self, other: Interest) -> Interest {
+        self.add(other)
+    }
+}
+
+impl BitOrAssign for Interest {
+    fn bitor_assign(&mut self, other: Interest) {
+        *self = self.add(other);
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (bit, name) in NAMES {
+            if self.0.get() & bit != 0 {
+                write!(f, "{separator}{name}")?;
+                separator = " | ";
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The interests that this system has no constant for print as well.
+    #[test]
+    fn debug_names_every_bit() {
+        let all = interest(READABLE | WRITABLE | AIO | LIO | PRIORITY);
+        assert_eq!(
+            format!("{all:?}"),
+            "READABLE | WRITABLE | PRIORITY | AIO | LIO"
+        );
+        assert_eq!(format!("{:?}", interest(PRIORITY)), "PRIORITY");
+        assert!(all.is_aio() && all.is_lio());
+    }
+}

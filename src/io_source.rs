@@ -1,0 +1,213 @@
+//! Any operating system object as a source.
+
+use std::io;
+use std::ops::Deref;
+#[cfg(unix)]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use crate::event::Source;
+use crate::sys::Registration;
+use crate::{Interest, Registry, Token};
+
+/// Makes any object with a descriptor an event [`Source`]: a socket of a kind
+/// that [`net`](crate::net) does not have, a timer, a device.
+///
+/// I/O goes through [`do_io`](IoSource::do_io), so that a backend that cannot
+/// see by itself that a source was drained learns of it. The object itself can
+/// be reached too (`Deref`), for settings and the like.
+///
+/// The object must be in non-blocking mode. It costs no memory but, in debug
+/// builds, a pointer.
+///
+/// # Dropping
+///
+/// On epoll and kqueue a registration ends when the last descriptor of the
+/// object is closed. Where `T` owns its descriptor alone that is when the
+/// `IoSource` is dropped. Where `T` **shares or borrows** it (a reference, an
+/// `Arc`, something with a `dup` elsewhere), dropping the `IoSource` closes
+/// nothing and its events go on: [`deregister`] it first.
+///
+/// # Examples
+///
+/// Linux's timers as a source:
+///
+/// ```
+/// # #[cfg(target_os = "linux")]
+/// # fn main() -> std::io::Result<()> {
+/// use std::fs::File;
+/// use std::io::{self, Read};
+/// use std::os::fd::{FromRawFd, OwnedFd};
+///
+/// use mio::{Events, Interest, IoSource, Poll, Token};
+///
+/// // SAFETY: takes numbers; returns a descriptor that nobody else owns, or -1.
+/// let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK) };
+/// assert!(fd != -1);
+/// // SAFETY: see above.
+/// let mut timer = IoSource::new(File::from(unsafe { OwnedFd::from_raw_fd(fd) }));
+/// // SAFETY: all zeros are a valid `itimerspec`, and the kernel only reads it.
+/// unsafe {
+///     let mut in_a_millisecond: libc::itimerspec = std::mem::zeroed();
+///     in_a_millisecond.it_value.tv_nsec = 1_000_000;
+///     libc::timerfd_settime(fd, 0, &in_a_millisecond, std::ptr::null_mut());
+/// }
+///
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+/// poll.registry().register(&mut timer, Token(0), Interest::READABLE)?;
+/// let mut expirations = [0; 8];
+/// loop {
+///     poll.poll(&mut events, None)?;
+///     match timer.do_io(Interest::READABLE, |mut file| file.read(&mut expirations)) {
+///         Ok(_) => break,
+///         Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+///         Err(error) => return Err(error),
+///     }
+/// }
+/// assert_eq!(u64::from_ne_bytes(expirations), 1);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(target_os = "linux"))]
+/// # fn main() {}
+/// ```
+///
+/// [`deregister`]: Registry::deregister
+#[derive(Debug)]
+pub struct IoSource<T> {
+    registration: Registration,
+    inner: T,
+}
+
+impl<T> IoSource<T> {
+    /// Takes an object, which must be in non-blocking mode. Makes no call.
+    pub fn new(inner: T) -> IoSource<T> {
+        IoSource {
+            registration: Registration::default(),
+            inner,
+        }
+    }
+
+    /// Calls `io`, one non-blocking operation on the object, and returns its
+    /// result.
+    ///
+    /// `direction` is what the operation waits for if it cannot go on:
+    /// [`READABLE`](Interest::READABLE) for what reads or accepts,
+    /// [`WRITABLE`](Interest::WRITABLE) for what writes or connects. When the
+    /// outcome is [`WouldBlock`](io::ErrorKind::WouldBlock), the next event of
+    /// that direction will be reported. The kernel's own error must be
+    /// returned, on which that rests.
+    ///
+    /// On epoll and kqueue this adds nothing to `io`. See the type for an
+    /// example.
+    #[inline]
+    pub fn do_io<F, R>(&self, direction: Interest, io: F) -> io::Result<R>
+    where
+        F: FnOnce(&T) -> io::Result<R>,
+    {
+        let outcome = io(&self.inner);
+        self.registration.after_io(Some(direction), &outcome);
+        outcome
+    }
+
+    /// [`do_io`](IoSource::do_io) in a direction that is not known: afterwards
+    /// every direction that had an event may have another, spurious one.
+    ///
+    /// ```
+    /// use std::net::UdpSocket;
+    ///
+    /// use mio::IoSource;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_nonblocking(true)?;
+    /// let socket = IoSource::new(socket);
+    ///
+    /// let mut buffer = [0; 1500];
+    /// let received = socket.try_io(|socket| socket.recv(&mut buffer));
+    /// assert_eq!(received.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn try_io<F, R>(&self, io: F) -> io::Result<R>
+    where
+        F: FnOnce(&T) -> io::Result<R>,
+    {
+        let outcome = io(&self.inner);
+        self.registration.after_io(None, &outcome);
+        outcome
+    }
+
+    /// The object. On epoll and kqueue it stays registered while it is open.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let source = mio::IoSource::new(socket);
+    /// let socket: std::net::UdpSocket = source.into_inner();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn into_inner(self) -> T {
+        self.inner
+    }
+}
+
+/// The object, for what is no I/O; I/O belongs into [`IoSource::do_io`].
+impl<T> Deref for IoSource<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+#[cfg(unix)]
+impl<T: AsFd> Source for IoSource<T> {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        let fd = self.inner.as_fd().as_raw_fd();
+        self.registration
+            .register(registry.queue(), fd, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        let fd = self.inner.as_fd().as_raw_fd();
+        self.registration
+            .reregister(registry.queue(), fd, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        let fd = self.inner.as_fd().as_raw_fd();
+        self.registration.deregister(registry.queue(), fd)
+    }
+}
+
+#[cfg(unix)]
+impl<T: AsFd> AsFd for IoSource<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl<T: AsRawFd> AsRawFd for IoSource<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+}
+
+// A descriptor and its registration fit into two words, so that tables of
+// connections stay small.
+#[cfg(all(unix, target_pointer_width = "64"))]
+const _: () = assert!(std::mem::size_of::<IoSource<std::os::fd::OwnedFd>>() <= 16);

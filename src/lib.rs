@@ -1,0 +1,86 @@
+//! Metal I/O: readiness of sockets and pipes from the operating system's own
+//! event queue, with as little as possible in between.
+//!
+//! A [`Poll`] watches any number of event sources ([`net`], [`unix::pipe`],
+//! any descriptor through [`unix::SourceFd`] or [`IoSource`]) and reports into
+//! [`Events`] which of them became ready for what. A [`Waker`] ends a wait from
+//! another thread. All I/O is non-blocking and done by the program itself.
+//!
+//! No event is lost, nothing is reported once [`Registry::deregister`] has
+//! returned, and after set-up nothing is allocated. Timers, files, threads and
+//! futures are not here: they are built on top.
+//!
+//! Start with the [`guide`]; [`features`] tells what can be left out.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//!
+//! use mio::net::{TcpListener, TcpStream};
+//! use mio::{Events, Interest, Poll, Token};
+//!
+//! const SERVER: Token = Token(0);
+//! const CLIENT: Token = Token(1);
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let mut poll = Poll::new()?;
+//! let mut events = Events::with_capacity(128);
+//!
+//! let mut server = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+//! poll.registry().register(&mut server, SERVER, Interest::READABLE)?;
+//!
+//! let mut client = TcpStream::connect(server.local_addr()?)?;
+//! poll.registry().register(&mut client, CLIENT, Interest::READABLE)?;
+//!
+//! 'wait: loop {
+//!     poll.poll(&mut events, None)?;
+//!     for event in &events {
+//!         match event.token() {
+//!             // Another connection may wait behind this one: see the guide.
+//!             SERVER => server.accept()?.0.write_all(b"hello")?,
+//!             CLIENT => {
+//!                 let mut greeting = [0; 5];
+//!                 client.read_exact(&mut greeting)?;
+//!                 assert_eq!(&greeting, b"hello");
+//!                 break 'wait;
+//!             }
+//!             _ => unreachable!(),
+//!         }
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// Without `os-poll` the types stand with no event queue behind them, so that
+// much of what serves one is never called.
+#![cfg_attr(not(feature = "os-poll"), allow(dead_code))]
+
+mod backend;
+pub mod event;
+pub mod features;
+pub mod guide;
+mod interest;
+mod io_source;
+#[macro_use]
+mod macros;
+#[cfg(feature = "net")]
+#[cfg_attr(docsrs, doc(cfg(feature = "net")))]
+pub mod net;
+mod pending;
+mod poll;
+mod registry;
+mod sys;
+mod token;
+#[cfg(all(unix, feature = "os-ext"))]
+#[cfg_attr(docsrs, doc(cfg(all(unix, feature = "os-ext"))))]
+pub mod unix;
+mod waker;
+
+pub use backend::Backend;
+pub use event::Events;
+pub use interest::Interest;
+pub use io_source::IoSource;
+pub use poll::Poll;
+pub use registry::Registry;
+pub use token::Token;
+pub use waker::Waker;

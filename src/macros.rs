@@ -1,0 +1,255 @@
+//! What the sources of [`net`](crate::net) and [`unix::pipe`](crate::unix::pipe)
+//! have in common: each is a struct with one field, `inner: IoSource<_>`.
+
+/// A line for the program's log; nothing without the feature `log`.
+macro_rules! trace {
+    ($($argument:tt)+) => {
+        #[cfg(feature = "log")]
+        log::trace!($($argument)+);
+    };
+}
+
+/// `Source`, as its `IoSource` has it, and `Debug`, as the object inside.
+#[cfg(any(feature = "net", feature = "os-ext"))]
+macro_rules! impl_source {
+    ($Type:ident) => {
+        impl crate::event::Source for $Type {
+            fn register(
+                &mut self,
+                registry: &crate::Registry,
+                token: crate::Token,
+                interests: crate::Interest,
+            ) -> std::io::Result<()> {
+                self.inner.register(registry, token, interests)
+            }
+
+            fn reregister(
+                &mut self,
+                registry: &crate::Registry,
+                token: crate::Token,
+                interests: crate::Interest,
+            ) -> std::io::Result<()> {
+                self.inner.reregister(registry, token, interests)
+            }
+
+            fn deregister(&mut self, registry: &crate::Registry) -> std::io::Result<()> {
+                self.inner.deregister(registry)
+            }
+        }
+
+        impl std::fmt::Debug for $Type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&*self.inner, f)
+            }
+        }
+    };
+}
+
+/// `try_io` and `try_io_with`; to be used inside an `impl` block.
+#[cfg(any(feature = "net", feature = "os-ext"))]
+macro_rules! try_io_methods {
+    () => {
+        /// Calls `io`, an operation on this source's descriptor that this
+        /// crate does not have, and lets the event queue know of its outcome.
+        ///
+        /// `io` makes one non-blocking call, on this source and no other, and
+        /// returns its result unchanged: an error of the kind
+        /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) says that readiness
+        /// has ended. On epoll and kqueue, which see that for themselves,
+        /// this costs nothing. Where the direction is known,
+        /// [`try_io_with`](Self::try_io_with) spares the others a spurious
+        /// event.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use std::io;
+        /// use std::os::fd::AsRawFd;
+        ///
+        /// use mio::net::UnixStream;
+        ///
+        /// # fn main() -> io::Result<()> {
+        /// let (stream, _peer) = UnixStream::pair()?;
+        /// let mut buffer = [0; 16];
+        /// let received = stream.try_io(|| {
+        ///     let (fd, room) = (stream.as_raw_fd(), buffer.len());
+        ///     // SAFETY: the kernel writes at most `room` bytes.
+        ///     match unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), room, 0) } {
+        ///         -1 => Err(io::Error::last_os_error()),
+        ///         length => Ok(length as usize),
+        ///     }
+        /// });
+        /// // Nothing was sent.
+        /// assert_eq!(received.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn try_io<F, R>(&self, io: F) -> std::io::Result<R>
+        where
+            F: FnOnce() -> std::io::Result<R>,
+        {
+            self.inner.try_io(|_| io())
+        }
+
+        /// [`try_io`](Self::try_io) of which the direction is known: `io`
+        /// reads ([`READABLE`](crate::Interest::READABLE)), writes
+        /// ([`WRITABLE`](crate::Interest::WRITABLE)) or does both.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use std::io::{self, Read, Write};
+        ///
+        /// use mio::net::UnixStream;
+        /// use mio::Interest;
+        ///
+        /// # fn main() -> io::Result<()> {
+        /// let (mut stream, mut peer) = UnixStream::pair()?;
+        /// peer.write_all(b"ping")?;
+        ///
+        /// let mut buffer = [0; 16];
+        /// let length = stream.try_io_with(Interest::READABLE, || (&stream).read(&mut buffer))?;
+        /// assert_eq!(&buffer[..length], b"ping");
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn try_io_with<F, R>(&self, direction: crate::Interest, io: F) -> std::io::Result<R>
+        where
+            F: FnOnce() -> std::io::Result<R>,
+        {
+            self.inner.do_io(direction, |_| io())
+        }
+    };
+}
+
+/// `Read` for a type and for references to it, vectored I/O included.
+#[cfg(any(feature = "net", feature = "os-ext"))]
+macro_rules! impl_read {
+    ($($Type:ty),+) => {$(
+        impl std::io::Read for $Type {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                self.inner.do_io(crate::Interest::READABLE, |mut inner| {
+                    std::io::Read::read(&mut inner, buffer)
+                })
+            }
+
+            fn read_vectored(
+                &mut self,
+                buffers: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::io::Result<usize> {
+                self.inner.do_io(crate::Interest::READABLE, |mut inner| {
+                    std::io::Read::read_vectored(&mut inner, buffers)
+                })
+            }
+        }
+    )+};
+}
+
+/// `Write` for a type and for references to it, vectored I/O included. Nothing
+/// is buffered, so there is nothing to flush.
+#[cfg(any(feature = "net", feature = "os-ext"))]
+macro_rules! impl_write {
+    ($($Type:ty),+) => {$(
+        impl std::io::Write for $Type {
+            fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+                self.inner.do_io(crate::Interest::WRITABLE, |mut inner| {
+                    std::io::Write::write(&mut inner, buffer)
+                })
+            }
+
+            fn write_vectored(
+                &mut self,
+                buffers: &[std::io::IoSlice<'_>],
+            ) -> std::io::Result<usize> {
+                self.inner.do_io(crate::Interest::WRITABLE, |mut inner| {
+                    std::io::Write::write_vectored(&mut inner, buffers)
+                })
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+    )+};
+}
+
+/// From and into descriptors; `$Inner` is what the `IoSource` holds.
+#[cfg(all(unix, any(feature = "net", feature = "os-ext")))]
+macro_rules! impl_descriptor {
+    ($Type:ident, $Inner:ty) => {
+        impl std::os::fd::AsFd for $Type {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                std::os::fd::AsFd::as_fd(&*self.inner)
+            }
+        }
+
+        impl std::os::fd::AsRawFd for $Type {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                std::os::fd::AsRawFd::as_raw_fd(&*self.inner)
+            }
+        }
+
+        impl std::os::fd::IntoRawFd for $Type {
+            fn into_raw_fd(self) -> std::os::fd::RawFd {
+                std::os::fd::IntoRawFd::into_raw_fd(self.inner.into_inner())
+            }
+        }
+
+        impl std::os::fd::FromRawFd for $Type {
+            /// Takes over a descriptor of the same kind. Setting it to
+            /// non-blocking is up to the caller.
+            ///
+            /// # Safety
+            ///
+            /// The descriptor must be open and owned by nobody else.
+            unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> $Type {
+                // SAFETY: as the caller promises.
+                let owned = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
+                $Type::from(owned)
+            }
+        }
+
+        impl From<std::os::fd::OwnedFd> for $Type {
+            /// Takes over a descriptor of the same kind. Setting it to
+            /// non-blocking is up to the caller.
+            fn from(fd: std::os::fd::OwnedFd) -> $Type {
+                $Type {
+                    inner: crate::IoSource::new(<$Inner>::from(fd)),
+                }
+            }
+        }
+
+        impl From<$Type> for std::os::fd::OwnedFd {
+            fn from(source: $Type) -> std::os::fd::OwnedFd {
+                source.inner.into_inner().into()
+            }
+        }
+    };
+}
+
+/// From and into the standard library's type.
+#[cfg(feature = "net")]
+macro_rules! impl_std {
+    ($Type:ident, $Std:ty) => {
+        impl From<$Type> for $Std {
+            /// The same socket, still non-blocking; on epoll and kqueue it
+            /// stays registered.
+            fn from(source: $Type) -> $Std {
+                source.inner.into_inner()
+            }
+        }
+
+        impl $Type {
+            /// Takes over a socket of the standard library.
+            ///
+            /// Nothing about it is changed or checked: setting it to
+            /// non-blocking (`set_nonblocking(true)`) is up to the caller, and
+            /// a socket that is not so blocks the thread on I/O.
+            pub fn from_std(socket: $Std) -> $Type {
+                $Type {
+                    inner: crate::IoSource::new(socket),
+                }
+            }
+        }
+    };
+}

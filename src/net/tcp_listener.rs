@@ -1,0 +1,125 @@
+//! A TCP socket that accepts connections.
+
+use std::io;
+use std::net::{self, SocketAddr};
+
+use crate::net::TcpStream;
+use crate::{sys, Interest, IoSource};
+
+/// A TCP socket that accepts connections.
+///
+/// Readable when a connection waits. Several may wait behind one event, so
+/// accept until that fails with [`WouldBlock`](io::ErrorKind::WouldBlock).
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+///
+/// use mio::net::{TcpListener, TcpStream};
+/// use mio::{Events, Interest, Poll, Token};
+///
+/// # fn main() -> io::Result<()> {
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+/// let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+/// poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
+///
+/// let _clients = [
+///     TcpStream::connect(listener.local_addr()?)?,
+///     TcpStream::connect(listener.local_addr()?)?,
+/// ];
+/// let mut streams = Vec::new();
+/// while streams.len() < 2 {
+///     poll.poll(&mut events, None)?;
+///     loop {
+///         match listener.accept() {
+///             Ok((stream, address)) => streams.push((stream, address)),
+///             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+///             Err(error) => return Err(error),
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpListener {
+    inner: IoSource<net::TcpListener>,
+}
+
+impl TcpListener {
+    /// Listens on an address; port 0 lets the system choose a port.
+    ///
+    /// Makes a socket, sets `SO_REUSEADDR`, so that a restarted server need not
+    /// wait for its old connections, binds it and listens with the longest
+    /// queue that the system lets. For other options make a socket with the
+    /// `socket2` crate and use [`from_std`](TcpListener::from_std).
+    ///
+    /// # Errors
+    ///
+    /// Those of the system's `socket(2)`, `bind(2)`
+    /// ([`AddrInUse`](io::ErrorKind::AddrInUse), …) and `listen(2)`. Nothing is
+    /// left open then.
+    ///
+    /// # Cost
+    ///
+    /// Four system calls.
+    pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+        sys::socket::tcp_listen(addr).map(TcpListener::from_std)
+    }
+
+    /// Accepts a connection, with the peer's address; the stream is
+    /// non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none waits; otherwise
+    /// those of [accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html).
+    /// Some are the connection's alone
+    /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)), and some pass,
+    /// like EMFILE when no descriptor is left: the connection then goes on
+    /// waiting, *without another event*.
+    ///
+    /// # Cost
+    ///
+    /// One system call on Linux.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.inner
+            .do_io(Interest::READABLE, sys::socket::tcp_accept)
+            .map(|(stream, address)| (TcpStream::from_std(stream), address))
+    }
+
+    /// The address that the socket is bound to.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = mio::net::TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert_ne!(listener.local_addr()?.port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// Sets how many hops (`IP_TTL`) the packets of accepted connections may
+    /// take.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.inner.set_ttl(ttl)
+    }
+
+    /// The value of `IP_TTL`; see [`set_ttl`](TcpListener::set_ttl).
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.inner.ttl()
+    }
+
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.inner.take_error()
+    }
+}
+
+impl_source!(TcpListener);
+impl_std!(TcpListener, net::TcpListener);
+#[cfg(unix)]
+impl_descriptor!(TcpListener, net::TcpListener);

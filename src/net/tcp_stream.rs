@@ -1,0 +1,169 @@
+//! A TCP connection.
+
+use std::io;
+use std::net::{self, Shutdown, SocketAddr};
+
+use crate::{sys, Interest, IoSource};
+
+/// A TCP connection.
+///
+/// Read and written through [`Read`](io::Read) and [`Write`](io::Write), which `&TcpStream` has as
+/// well. A read that returns 0 is the end of what the peer sends.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// use mio::net::{TcpListener, TcpStream};
+/// use mio::{Events, Interest, Poll, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let mut stream = TcpStream::connect(listener.local_addr()?)?;
+///
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+/// poll.registry().register(&mut stream, Token(0), Interest::WRITABLE)?;
+///
+/// // Writable once the connection stands, or could not be made.
+/// poll.poll(&mut events, None)?;
+/// if let Some(error) = stream.take_error()? {
+///     return Err(error);
+/// }
+/// stream.write_all(b"GET")?;
+///
+/// let mut request = [0; 3];
+/// listener.accept()?.0.read_exact(&mut request)?;
+/// assert_eq!(&request, b"GET");
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpStream {
+    inner: IoSource<net::TcpStream>,
+}
+
+impl TcpStream {
+    /// Starts to connect, and does not wait for the end of it.
+    ///
+    /// To wait, register the stream for
+    /// [`WRITABLE`](Interest::WRITABLE). After a writable event:
+    ///
+    /// 1. [`take_error`](TcpStream::take_error): an error says that the attempt
+    ///    failed.
+    /// 2. [`peer_addr`](TcpStream::peer_addr): success says that the connection
+    ///    stands; [`NotConnected`](io::ErrorKind::NotConnected) that the event
+    ///    was spurious and the attempt goes on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system's `socket(2)`, and of `connect(2)` as far as it knows
+    /// at once that it can't succeed, as with an unreachable network. A refusal
+    /// usually comes as an event.
+    ///
+    /// # Cost
+    ///
+    /// Two system calls on Linux.
+    pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+        sys::socket::tcp_connect(addr).map(TcpStream::from_std)
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) before the connection
+    /// stands, and after it failed or ended.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.peer_addr()
+    }
+
+    /// The address of this end.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// Ends reading, writing or both.
+    ///
+    /// Ending writing tells the peer that nothing more will come, and lets it
+    /// go on sending.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) without a connection;
+    /// macOS says so too when the peer has closed it before.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.inner.shutdown(how)
+    }
+
+    /// Sets whether small pieces are sent at once (`TCP_NODELAY`) or gathered
+    /// (Nagle's algorithm).
+    ///
+    /// # Errors
+    ///
+    /// Some systems refuse while the connection is not established; Linux does
+    /// not.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.inner.set_nodelay(nodelay)
+    }
+
+    /// The value of `TCP_NODELAY`; see [`set_nodelay`](TcpStream::set_nodelay).
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.inner.nodelay()
+    }
+
+    /// Sets how many hops (`IP_TTL`) packets may take.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.inner.set_ttl(ttl)
+    }
+
+    /// The value of `IP_TTL`; see [`set_ttl`](TcpStream::set_ttl).
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.inner.ttl()
+    }
+
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any: why
+    /// connecting failed, or that the peer reset the connection. The next call
+    /// finds none.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.inner.take_error()
+    }
+
+    /// Reads without taking what it read: the next read returns the same.
+    ///
+    /// # Errors
+    ///
+    /// As for reading: [`WouldBlock`](io::ErrorKind::WouldBlock) when there is
+    /// nothing.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// listener.accept()?.0.write_all(b"once")?;
+    ///
+    /// // A blocking stream here, to need no events.
+    /// let mut stream = mio::net::TcpStream::from_std(stream);
+    /// let mut buffer = [0; 4];
+    /// stream.peek(&mut buffer[..1])?;
+    /// stream.read_exact(&mut buffer)?;
+    /// assert_eq!(&buffer, b"once");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner
+            .do_io(Interest::READABLE, |inner| inner.peek(buf))
+    }
+
+    try_io_methods!();
+}
+
+impl_source!(TcpStream);
+impl_read!(TcpStream, &TcpStream);
+impl_write!(TcpStream, &TcpStream);
+impl_std!(TcpStream, net::TcpStream);
+#[cfg(unix)]
+impl_descriptor!(TcpStream, net::TcpStream);

@@ -1,0 +1,153 @@
+//! A Unix socket for datagrams.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::{self, SocketAddr};
+use std::path::Path;
+
+use crate::{sys, Interest, IoSource};
+
+/// A Unix socket for datagrams: whole messages, in order, none lost.
+///
+/// # Examples
+///
+/// ```
+/// use mio::net::UnixDatagram;
+/// use mio::{Events, Interest, Poll, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("log");
+/// let mut receiver = UnixDatagram::bind(&path)?;
+///
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+/// poll.registry().register(&mut receiver, Token(0), Interest::READABLE)?;
+///
+/// UnixDatagram::unbound()?.send_to(b"a line", &path)?;
+/// poll.poll(&mut events, None)?;
+/// let mut buffer = [0; 512];
+/// let (length, from) = receiver.recv_from(&mut buffer)?;
+/// assert_eq!(&buffer[..length], b"a line");
+/// assert!(from.is_unnamed());
+/// # Ok(())
+/// # }
+/// ```
+pub struct UnixDatagram {
+    inner: IoSource<net::UnixDatagram>,
+}
+
+impl UnixDatagram {
+    /// A socket bound to a path, where a socket file is made; nobody removes it
+    /// but the program. Two system calls on Linux.
+    ///
+    /// # Errors
+    ///
+    /// As for [`UnixListener::bind`](crate::net::UnixListener::bind).
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixDatagram> {
+        UnixDatagram::bind_addr(&SocketAddr::from_pathname(path)?)
+    }
+
+    /// [`bind`](UnixDatagram::bind) to an address, which on Linux may be
+    /// abstract.
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixDatagram> {
+        sys::socket::unix_datagram_bind(address).map(UnixDatagram::from_std)
+    }
+
+    /// A socket without an address: it can send, and receives nothing unless
+    /// connected. One system call on Linux.
+    pub fn unbound() -> io::Result<UnixDatagram> {
+        sys::socket::unix_datagram_unbound().map(UnixDatagram::from_std)
+    }
+
+    /// Two sockets, unnamed and connected to each other. One system call on
+    /// Linux.
+    ///
+    /// ```
+    /// use mio::net::UnixDatagram;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (one, other) = UnixDatagram::pair()?;
+    /// one.send(b"message")?;
+    /// assert_eq!(other.recv(&mut [0; 16])?, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
+        let (one, other) = sys::socket::unix_datagram_pair()?;
+        Ok((UnixDatagram::from_std(one), UnixDatagram::from_std(other)))
+    }
+
+    /// Sets the socket that [`send`](UnixDatagram::send) sends to, and the only
+    /// one from which datagrams are received.
+    pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        self.inner.connect(path)
+    }
+
+    /// The address that the socket is bound to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// The address that the socket is connected to.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.peer_addr()
+    }
+
+    /// Receives a datagram; returns its length and who sent it.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none.
+    pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.inner
+            .do_io(Interest::READABLE, |inner| inner.recv_from(buf))
+    }
+
+    /// Receives a datagram; returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none.
+    pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner
+            .do_io(Interest::READABLE, |inner| inner.recv(buf))
+    }
+
+    /// Sends a datagram to the socket at a path; returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room; that
+    /// there is room at *another* socket again is no event of this one.
+    pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
+        self.inner
+            .do_io(Interest::WRITABLE, |inner| inner.send_to(buf, path))
+    }
+
+    /// Sends a datagram to the socket that this one is connected to.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room.
+    pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
+        self.inner
+            .do_io(Interest::WRITABLE, |inner| inner.send(buf))
+    }
+
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.inner.take_error()
+    }
+
+    /// Ends receiving, sending or both.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.inner.shutdown(how)
+    }
+
+    try_io_methods!();
+}
+
+impl_source!(UnixDatagram);
+impl_std!(UnixDatagram, net::UnixDatagram);
+impl_descriptor!(UnixDatagram, net::UnixDatagram);

@@ -1,0 +1,114 @@
+//! A Unix socket that accepts connections.
+
+use std::io;
+use std::os::unix::net::{self, SocketAddr};
+use std::path::Path;
+
+use crate::net::UnixStream;
+use crate::{sys, Interest, IoSource};
+
+/// A Unix socket that accepts connections.
+///
+/// Readable when a connection waits; accept until
+/// [`WouldBlock`](io::ErrorKind::WouldBlock), as with a
+/// [`TcpListener`](crate::net::TcpListener).
+///
+/// # Examples
+///
+/// ```
+/// use mio::net::{UnixListener, UnixStream};
+/// use mio::{Events, Interest, Poll, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("socket");
+/// let mut listener = UnixListener::bind(&path)?;
+///
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+/// poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
+///
+/// let _client = UnixStream::connect(&path)?;
+/// poll.poll(&mut events, None)?;
+/// let (_stream, address) = listener.accept()?;
+/// assert!(address.is_unnamed());
+/// # Ok(())
+/// # }
+/// ```
+pub struct UnixListener {
+    inner: IoSource<net::UnixListener>,
+}
+
+impl UnixListener {
+    /// Listens on a path, where a socket file is made; nobody removes it but
+    /// the program.
+    ///
+    /// # Errors
+    ///
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) where the path exists,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for one that is too long
+    /// or has a NUL byte, and those of the system's `socket(2)`, `bind(2)` and
+    /// `listen(2)`.
+    ///
+    /// # Cost
+    ///
+    /// Three system calls on Linux.
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
+        UnixListener::bind_addr(&SocketAddr::from_pathname(path)?)
+    }
+
+    /// [`bind`](UnixListener::bind) to an address, which on Linux may be
+    /// abstract.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use std::os::unix::net::SocketAddr;
+    ///
+    /// use mio::net::{UnixListener, UnixStream};
+    ///
+    /// let name = format!("mio-example-{}", std::process::id());
+    /// let address = SocketAddr::from_abstract_name(name)?;
+    /// let listener = UnixListener::bind_addr(&address)?;
+    /// let client = UnixStream::connect_addr(&address)?;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(target_os = "linux"))]
+    /// # fn main() {}
+    /// ```
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
+        sys::socket::unix_listen(address).map(UnixListener::from_std)
+    }
+
+    /// Accepts a connection, with the peer's address, which most often is
+    /// unnamed; the stream is non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none waits; otherwise as
+    /// for [`TcpListener::accept`](crate::net::TcpListener::accept).
+    ///
+    /// # Cost
+    ///
+    /// One system call on Linux.
+    pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        self.inner
+            .do_io(Interest::READABLE, sys::socket::unix_accept)
+            .map(|(stream, address)| (UnixStream::from_std(stream), address))
+    }
+
+    /// The address that the socket is bound to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.inner.take_error()
+    }
+}
+
+impl_source!(UnixListener);
+impl_std!(UnixListener, net::UnixListener);
+impl_descriptor!(UnixListener, net::UnixListener);

@@ -1,0 +1,104 @@
+//! A connection between Unix sockets.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::{self, SocketAddr};
+use std::path::Path;
+
+use crate::{sys, IoSource};
+
+/// A connection between Unix sockets.
+///
+/// Read and written through [`Read`](io::Read) and [`Write`](io::Write), which `&UnixStream` has as
+/// well. A read that returns 0 is the end of what the peer sends.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// use mio::net::UnixStream;
+/// use mio::{Events, Interest, Poll, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+///
+/// let (mut one, mut other) = UnixStream::pair()?;
+/// poll.registry().register(&mut other, Token(0), Interest::READABLE)?;
+///
+/// one.write_all(b"hello")?;
+/// poll.poll(&mut events, None)?;
+/// let mut greeting = [0; 5];
+/// other.read_exact(&mut greeting)?;
+/// assert_eq!(&greeting, b"hello");
+/// # Ok(())
+/// # }
+/// ```
+pub struct UnixStream {
+    inner: IoSource<net::UnixStream>,
+}
+
+impl UnixStream {
+    /// Connects to the socket at a path.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) where nothing is at the path,
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) where nobody
+    /// listens, [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that is
+    /// too long or has a NUL byte.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) on Linux, when the listener's
+    /// queue is full: no attempt goes on then, no event will tell, and the
+    /// program has to try again later. A system that can wait without
+    /// blocking gives a stream that becomes writable in the end.
+    ///
+    /// # Cost
+    ///
+    /// Two system calls on Linux.
+    pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<UnixStream> {
+        UnixStream::connect_addr(&SocketAddr::from_pathname(path)?)
+    }
+
+    /// [`connect`](UnixStream::connect) to an address, which on Linux may be
+    /// abstract.
+    pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
+        sys::socket::unix_connect(address).map(UnixStream::from_std)
+    }
+
+    /// Two streams, unnamed and connected to each other. One system call on
+    /// Linux.
+    pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        let (one, other) = sys::socket::unix_stream_pair()?;
+        Ok((UnixStream::from_std(one), UnixStream::from_std(other)))
+    }
+
+    /// The address of this end.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    /// The peer's address.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.peer_addr()
+    }
+
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.inner.take_error()
+    }
+
+    /// Ends reading, writing or both; see
+    /// [`TcpStream::shutdown`](crate::net::TcpStream::shutdown).
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.inner.shutdown(how)
+    }
+
+    try_io_methods!();
+}
+
+impl_source!(UnixStream);
+impl_read!(UnixStream, &UnixStream);
+impl_write!(UnixStream, &UnixStream);
+impl_std!(UnixStream, net::UnixStream);
+impl_descriptor!(UnixStream, net::UnixStream);

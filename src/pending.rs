@@ -1,0 +1,377 @@
+//! Which wakers of a poll have a wake-up on its way: one word of atomic bits.
+//!
+//! A wake-up costs a system call only when none of the same waker is pending:
+//!
+//! ```text
+//! wake:  set the waker's bit      was it clear?  signal the poll
+//! poll:  wait, take the events    then, before returning, clear all bits
+//! ```
+//!
+//! Why no wake-up is lost: a wake that finds its bit set skips the signal, and
+//! relies on the one who set it. That one's signal is either still to come, and
+//! then some later poll reports it; or it was sent. If it was sent and not yet
+//! taken by a poll, some later poll takes it. If it was taken, then by a poll
+//! that had not cleared the bit when the skipping wake saw it set. That poll
+//! clears it with a read-modify-write, so what the skipping wake had done before
+//! is visible when the poll returns with the event.
+//!
+//! At worst a wake-up is reported twice: the bit is cleared between one wake's
+//! setting of it and its signal, a second wake signals too, and a poll falls in
+//! between. And a thread that is held up between bit and signal holds up the
+//! wakes that rely on it.
+//!
+//! Knows no operating system; the signal is handed in.
+
+use std::io;
+
+#[cfg(all(test, mio_loom))]
+use loom::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(not(all(test, mio_loom)))]
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The pending wake-ups of one poll, shared by it and its wakers.
+//
+// On cache lines of its own (two: processors fetch them in pairs): wakers on
+// other threads write here while the poll reads what lies around it.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct PendingWakes {
+    /// A bit for each waker that woke since the poll last looked.
+    pending: AtomicUsize,
+    /// The bits that live wakers own.
+    claimed: AtomicUsize,
+}
+
+impl PendingWakes {
+    pub(crate) fn new() -> PendingWakes {
+        PendingWakes {
+            pending: AtomicUsize::new(0),
+            claimed: AtomicUsize::new(0),
+        }
+    }
+
+    /// A bit that no other waker has, until it is released; 0, with which every
+    /// wake signals, when none is left.
+    pub(crate) fn claim(&self) -> usize {
+        let lowest_free = |claimed: usize| !claimed & claimed.wrapping_add(1);
+        // Acquire, here and in the retry: what the bit's last owner did, above
+        // all clearing its pending bit, comes before what the new one does.
+        let claim = self
+            .claimed
+            .fetch_update(Ordering::Acquire, Ordering::Acquire, |claimed| {
+                Some(claimed | lowest_free(claimed))
+            });
+        match claim {
+            Ok(before) | Err(before) => lowest_free(before),
+        }
+    }
+
+    /// Gives a bit back. A wake-up that is still pending is forgotten with it.
+    pub(crate) fn release(&self, bit: usize) {
+        // Relaxed: only the bit's next owner has to see it, and that one
+        // acquires `claimed`.
+        self.pending.fetch_and(!bit, Ordering::Relaxed);
+        // Release: pairs with `claim`.
+        self.claimed.fetch_and(!bit, Ordering::Release);
+    }
+
+    /// Wakes: signals unless a wake-up of the same bit is pending already.
+    #[inline]
+    pub(crate) fn raise(
+        &self,
+        bit: usize,
+        signal: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        // A read-modify-write even where the bit turns out to be set: it puts
+        // this wake before the poll that clears the bit. Release: that poll
+        // sees what the caller did before. Acquire: a signal sent because a
+        // poll cleared the bit comes after everything that poll had done to
+        // the descriptor (one that is drained is drained before).
+        if self.pending.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
+            return Ok(());
+        }
+        let signalled = signal();
+        if signalled.is_err() {
+            // Or no wake would ever signal again. Relaxed: nothing but the bit
+            // itself is told.
+            self.pending.fetch_and(!bit, Ordering::Relaxed);
+        }
+        signalled
+    }
+
+    /// Ends the pending wake-ups and returns them; to be called by every poll
+    /// after it took the events and before it returns.
+    #[inline]
+    pub(crate) fn take(&self) -> usize {
+        // Relaxed: a signal that this poll has taken was sent through the
+        // kernel, whose locks put the setting of its bit before this load; and
+        // where no signal was taken, a later poll looks again.
+        if self.pending.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        // Acquire and Release: see `raise`.
+        self.pending.swap(0, Ordering::AcqRel)
+    }
+}
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use super::*;
+
+    fn signal_counted(count: &mut usize) -> io::Result<()> {
+        *count += 1;
+        Ok(())
+    }
+
+    #[test]
+    fn only_the_first_of_several_wakes_signals() {
+        let wakes = PendingWakes::new();
+        let bit = wakes.claim();
+        let mut signals = 0;
+        for _ in 0..3 {
+            wakes.raise(bit, || signal_counted(&mut signals)).unwrap();
+        }
+        assert_eq!(signals, 1);
+        assert_eq!(wakes.take(), bit);
+        wakes.raise(bit, || signal_counted(&mut signals)).unwrap();
+        assert_eq!(signals, 2);
+    }
+
+    #[test]
+    fn a_failed_signal_leaves_nothing_pending() {
+        let wakes = PendingWakes::new();
+        let (bit, other) = (wakes.claim(), wakes.claim());
+        wakes.raise(other, || Ok(())).unwrap();
+        let error = wakes
+            .raise(bit, || Err(io::ErrorKind::OutOfMemory.into()))
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        let mut signals = 0;
+        wakes.raise(bit, || signal_counted(&mut signals)).unwrap();
+        assert_eq!(signals, 1, "the wake after a failed one must signal");
+        assert_eq!(wakes.take(), bit | other);
+    }
+
+    #[test]
+    fn bits_are_distinct_until_none_is_left() {
+        let wakes = PendingWakes::new();
+        let mut all = 0;
+        for _ in 0..usize::BITS {
+            let bit = wakes.claim();
+            assert_eq!(bit.count_ones(), 1);
+            assert_eq!(all & bit, 0);
+            all |= bit;
+        }
+        assert_eq!(wakes.claim(), 0);
+        assert_eq!(wakes.claim(), 0);
+        wakes.release(0);
+        wakes.release(1 << 5);
+        assert_eq!(wakes.claim(), 1 << 5);
+    }
+
+    #[test]
+    fn without_a_bit_every_wake_signals() {
+        let wakes = PendingWakes::new();
+        let mut signals = 0;
+        for _ in 0..3 {
+            wakes.raise(0, || signal_counted(&mut signals)).unwrap();
+        }
+        assert_eq!(signals, 3);
+    }
+
+    #[test]
+    fn a_released_bit_is_no_longer_pending() {
+        let wakes = PendingWakes::new();
+        let bit = wakes.claim();
+        wakes.raise(bit, || Ok(())).unwrap();
+        wakes.release(bit);
+        let next = wakes.claim();
+        assert_eq!(next, bit);
+        let mut signals = 0;
+        wakes.raise(next, || signal_counted(&mut signals)).unwrap();
+        assert_eq!(signals, 1, "the next owner's first wake must signal");
+    }
+}
+
+/// The protocol under every interleaving, with a model of the kernel's part: an
+/// edge that is set by a signal and taken by a wait. A lost wake-up shows as a
+/// deadlock.
+#[cfg(all(test, mio_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::thread;
+
+    struct Model {
+        wakes: PendingWakes,
+        edge: Mutex<bool>,
+        signalled: Condvar,
+        /// What the wakers tell: read after a poll, with no ordering of its own.
+        messages: [AtomicUsize; 2],
+    }
+
+    impl Model {
+        fn new() -> Arc<Model> {
+            Arc::new(Model {
+                wakes: PendingWakes::new(),
+                edge: Mutex::new(false),
+                signalled: Condvar::new(),
+                messages: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            })
+        }
+
+        fn signal(&self) -> io::Result<()> {
+            *self.edge.lock().unwrap() = true;
+            self.signalled.notify_one();
+            Ok(())
+        }
+
+        fn send(&self, bit: usize, message: usize) {
+            self.messages[message].store(1, Ordering::Relaxed);
+            self.wakes.raise(bit, || self.signal()).unwrap();
+        }
+
+        /// A blocking poll: returns once there was an edge.
+        fn poll(&self) {
+            let mut edge = self.edge.lock().unwrap();
+            while !*edge {
+                edge = self.signalled.wait(edge).unwrap();
+            }
+            *edge = false;
+            drop(edge);
+            self.wakes.take();
+        }
+
+        /// A poll that does not wait; whether there was an edge.
+        fn look(&self) -> bool {
+            let taken = std::mem::take(&mut *self.edge.lock().unwrap());
+            self.wakes.take();
+            taken
+        }
+
+        fn received(&self) -> usize {
+            self.messages
+                .iter()
+                .map(|message| message.load(Ordering::Relaxed))
+                .sum()
+        }
+    }
+
+    fn two_senders(same_waker: bool, look_first: bool) {
+        let mut builder = loom::model::Builder::new();
+        if look_first {
+            // The whole space takes minutes. A fault that needs more than three
+            // preemptions would be one of a kind.
+            builder.preemption_bound = Some(3);
+        }
+        builder.check(move || {
+            let model = Model::new();
+            let bits = if same_waker {
+                let bit = model.wakes.claim();
+                [bit, bit]
+            } else {
+                [model.wakes.claim(), model.wakes.claim()]
+            };
+            let senders: Vec<_> = (0..2)
+                .map(|n| {
+                    let model = model.clone();
+                    thread::spawn(move || model.send(bits[n], n))
+                })
+                .collect();
+            // A program that looks at its messages only when it is woken.
+            let mut received = 0;
+            if look_first && model.look() {
+                received = model.received();
+            }
+            while received < 2 {
+                model.poll();
+                received = model.received();
+            }
+            for sender in senders {
+                sender.join().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn loom_two_threads_share_a_waker() {
+        two_senders(true, false);
+    }
+
+    #[test]
+    fn loom_a_poll_that_times_out_swallows_nothing() {
+        two_senders(true, true);
+    }
+
+    #[test]
+    fn loom_two_wakers_on_one_poll() {
+        two_senders(false, false);
+    }
+
+    /// After a failed signal the next wake must reach the poll, whatever else
+    /// the poll does meanwhile.
+    #[test]
+    fn loom_a_wake_after_a_failed_one_arrives() {
+        loom::model(|| {
+            let model = Model::new();
+            let bit = model.wakes.claim();
+            let sender = {
+                let model = model.clone();
+                thread::spawn(move || {
+                    let failed = model
+                        .wakes
+                        .raise(bit, || Err(io::ErrorKind::OutOfMemory.into()));
+                    assert!(failed.is_err());
+                    model.send(bit, 0);
+                })
+            };
+            let mut received = if model.look() { model.received() } else { 0 };
+            while received < 1 {
+                model.poll();
+                received = model.received();
+            }
+            sender.join().unwrap();
+        });
+    }
+
+    /// A waker is dropped with a wake-up pending while the poll looks, and its
+    /// bit goes to another one, whose wake must arrive.
+    #[test]
+    fn loom_a_reused_bit_starts_clear() {
+        loom::model(|| {
+            let model = Model::new();
+            let first = model.wakes.claim();
+            let sender = {
+                let model = model.clone();
+                thread::spawn(move || {
+                    // Its signal goes to a descriptor that dies with it.
+                    model.wakes.raise(first, || Ok(())).unwrap();
+                    model.wakes.release(first);
+                    let second = model.wakes.claim();
+                    assert_eq!(second, first);
+                    model.send(second, 0);
+                })
+            };
+            let mut received = if model.look() { model.received() } else { 0 };
+            while received < 1 {
+                model.poll();
+                received = model.received();
+            }
+            sender.join().unwrap();
+        });
+    }
+
+    /// Bits claimed by two threads at once differ.
+    #[test]
+    fn loom_claims_do_not_collide() {
+        loom::model(|| {
+            let wakes = Arc::new(PendingWakes::new());
+            let other = {
+                let wakes = wakes.clone();
+                thread::spawn(move || wakes.claim())
+            };
+            let mine = wakes.claim();
+            assert_ne!(mine, other.join().unwrap());
+        });
+    }
+}

@@ -1,0 +1,245 @@
+//! Waiting for events.
+
+use std::io;
+#[cfg(unix)]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "os-poll")]
+use crate::sys::Queue;
+use crate::{Backend, Events, Registry};
+
+/// Waits until something becomes ready: the event queue of the operating
+/// system.
+///
+/// Sources are registered through [`registry`](Poll::registry), with a
+/// [`Token`](crate::Token) and an [`Interest`](crate::Interest);
+/// [`poll`](Poll::poll) waits and fills [`Events`]. One thread polls, since
+/// that takes `&mut`; any thread may register.
+///
+/// # Readiness, not completion
+///
+/// An event says that an operation is worth trying. The program then does the
+/// I/O itself until it fails with [`WouldBlock`](io::ErrorKind::WouldBlock):
+/// only after that the next event is certain to come. An event may be spurious,
+/// so an operation after one may fail so too. The [`guide`](crate::guide)
+/// shows the patterns.
+///
+/// # Nesting
+///
+/// The queue's descriptor (`as_raw_fd`) may be watched by another event loop,
+/// which sees it readable while events wait. They must be taken by `poll`:
+/// whoever takes them off the descriptor itself disables the poll's wakers,
+/// whose wake-ups stay pending until a `poll`.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{self, Read, Write};
+///
+/// use mio::net::UnixStream;
+/// use mio::{Events, Interest, Poll, Token};
+///
+/// # fn main() -> io::Result<()> {
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(64);
+///
+/// let (mut sender, mut receiver) = UnixStream::pair()?;
+/// poll.registry().register(&mut receiver, Token(0), Interest::READABLE)?;
+/// sender.write_all(b"metal")?;
+///
+/// poll.poll(&mut events, None)?;
+/// assert!(events.iter().any(|event| event.is_readable()));
+///
+/// let mut message = Vec::new();
+/// let outcome = receiver.read_to_end(&mut message);
+/// assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+/// assert_eq!(message, b"metal");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Poll {
+    registry: Registry,
+}
+
+impl Poll {
+    /// An empty event queue on the best backend of this system.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system: on Linux those of
+    /// [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create1.2.html),
+    /// when no descriptor is left.
+    ///
+    /// # Cost
+    ///
+    /// On epoll one system call and one descriptor, which is closed on exec.
+    #[cfg(feature = "os-poll")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
+    pub fn new() -> io::Result<Poll> {
+        Poll::with_backend(Backend::default())
+    }
+
+    /// An empty event queue on a backend of choice.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported), with the backend's name,
+    /// where this system does not have it; otherwise as for [`new`](Poll::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Backend, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let best = Backend::available()[0];
+    /// assert_eq!(Poll::with_backend(best)?.backend(), Poll::new()?.backend());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "os-poll")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
+    pub fn with_backend(backend: Backend) -> io::Result<Poll> {
+        Ok(Poll {
+            registry: Registry::new(Queue::open(backend)?),
+        })
+    }
+
+    /// The backend that this event queue stands on.
+    pub fn backend(&self) -> Backend {
+        self.registry.queue().backend()
+    }
+
+    /// Where sources are registered.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Waits until there is an event, or `timeout` has passed, and replaces the
+    /// contents of `events`; they stay empty when time ran out.
+    ///
+    /// `None` waits for ever, zero not at all. A timeout is never cut short: it
+    /// is kept to the nanosecond where the system can, and rounded up to the
+    /// next millisecond where it cannot (Linux before 5.11, some sandboxes).
+    /// One that is longer than the system's longest is taken for that, 24 days
+    /// at the least. The system may add some slack,
+    /// 50 µs for an ordinary thread of Linux (`PR_SET_TIMERSLACK`).
+    ///
+    /// At most [`events.capacity()`](Events::capacity) events are reported;
+    /// further ones come with the next call.
+    ///
+    /// # Errors
+    ///
+    /// - [`Interrupted`](io::ErrorKind::Interrupted): a signal handler ran
+    ///   during the wait. [`poll_until`](Poll::poll_until) goes on instead.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `events` has room for
+    ///   none.
+    ///
+    /// There are no others. `events` is empty after an error.
+    ///
+    /// # Cost
+    ///
+    /// On epoll one system call, which writes into `events` directly:
+    /// `epoll_wait`, or `epoll_pwait2` where the timeout is no whole number of
+    /// milliseconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use mio::{Events, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    ///
+    /// let timeout = Duration::from_micros(250);
+    /// let start = Instant::now();
+    /// poll.poll(&mut events, Some(timeout))?;
+    /// assert!(events.is_empty() && start.elapsed() >= timeout);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.registry.queue().select(events.buffer(), timeout)
+    }
+
+    /// Waits until there is an event, or the deadline has come; signals do not
+    /// end the wait.
+    ///
+    /// As [`poll`](Poll::poll) with the time that is left until `deadline`,
+    /// called again when it was interrupted. It never returns empty-handed
+    /// before the deadline, nor ever where there is none (`None`). A deadline
+    /// that has passed takes what is ready without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput): `events` has room for
+    /// none.
+    ///
+    /// # Examples
+    ///
+    /// A loop with work of its own every 10 milliseconds:
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use mio::{Events, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    ///
+    /// let period = Duration::from_millis(10);
+    /// let mut next = Instant::now() + period;
+    /// let mut beats = 0;
+    /// while beats < 3 {
+    ///     poll.poll_until(&mut events, Some(next))?;
+    ///     for _event in &events {
+    ///         // …
+    ///     }
+    ///     if Instant::now() >= next {
+    ///         beats += 1;
+    ///         next += period;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn poll_until(&mut self, events: &mut Events, deadline: Option<Instant>) -> io::Result<()> {
+        loop {
+            let remaining =
+                deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.poll(events, remaining) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+            // The system may have cut a long timeout down to its longest.
+            let in_time = deadline.map_or(true, |deadline| Instant::now() < deadline);
+            if !events.is_empty() || !in_time {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The queue's own descriptor: see [nesting](Poll#nesting).
+#[cfg(unix)]
+impl AsFd for Poll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.registry.as_fd()
+    }
+}
+
+/// The queue's own descriptor: see [nesting](Poll#nesting).
+#[cfg(unix)]
+impl AsRawFd for Poll {
+    fn as_raw_fd(&self) -> RawFd {
+        self.registry.as_raw_fd()
+    }
+}

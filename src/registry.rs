@@ -1,0 +1,239 @@
+//! Registering, changing and ending registrations.
+
+use std::io;
+#[cfg(unix)]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+
+use crate::event::Source;
+use crate::sys::Queue;
+use crate::{Interest, Token};
+
+/// Tells a [`Poll`](crate::Poll) which sources to watch.
+///
+/// It can be used while the poll waits on another thread, from a reference
+/// ([`Poll::registry`](crate::Poll::registry)) or as a value of its own
+/// ([`try_clone`](Registry::try_clone)); what it changes takes effect at once.
+///
+/// The event queue lives as long as its poll or one of its registries.
+/// In a forked child none may be used, only dropped: the child shares the
+/// queue with its parent.
+#[derive(Debug)]
+pub struct Registry {
+    queue: Arc<Queue>,
+}
+
+impl Registry {
+    #[cfg(feature = "os-poll")]
+    pub(crate) fn new(queue: Queue) -> Registry {
+        Registry {
+            queue: Arc::new(queue),
+        }
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// Begins to watch a source: from now on polls report its `interests`,
+    /// and errors and hang-ups always, with this token.
+    ///
+    /// # Edges
+    ///
+    /// An event is reported when readiness begins. A source that is ready when
+    /// it is registered is reported by the next poll; after that there may be
+    /// no further event until an operation has failed with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock). So after an event the program
+    /// goes on reading, or writing, until that.
+    ///
+    /// # Errors
+    ///
+    /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the source is
+    ///   registered here already. In debug builds also where it is registered
+    ///   with another poll that still exists; epoll itself allows that.
+    /// - On epoll, EBADF where the descriptor is not open, EPERM
+    ///   ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for what
+    ///   cannot be waited for, such as files and directories, and ENOSPC or
+    ///   ENOMEM where a limit is reached.
+    ///
+    /// Where it fails nothing is registered.
+    ///
+    /// # Cost
+    ///
+    /// On epoll one system call, and no allocation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    /// use mio::{Events, Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    ///
+    /// let both = Interest::READABLE | Interest::WRITABLE;
+    /// poll.registry().register(&mut socket, Token(7), both)?;
+    ///
+    /// // There is room to send, but nothing to receive.
+    /// poll.poll(&mut events, None)?;
+    /// let event = events.iter().next().unwrap();
+    /// assert_eq!(event.token(), Token(7));
+    /// assert!(event.is_writable() && !event.is_readable());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn register<S>(&self, source: &mut S, token: Token, interests: Interest) -> io::Result<()>
+    where
+        S: Source + ?Sized,
+    {
+        trace!("register: {token:?}, {interests:?}");
+        source.register(self, token, interests)
+    }
+
+    /// Replaces the token and the interests of a registration.
+    ///
+    /// Readiness is looked at anew: what the source is ready for is reported
+    /// again by the next poll.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) where the source is not registered
+    /// here, and as for [`register`](Registry::register). Where it fails the
+    /// registration stays as it was.
+    ///
+    /// # Cost
+    ///
+    /// On epoll one system call, and no allocation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    /// use mio::{Events, Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    ///
+    /// poll.registry().register(&mut socket, Token(1), Interest::READABLE)?;
+    /// poll.registry().reregister(&mut socket, Token(2), Interest::WRITABLE)?;
+    ///
+    /// poll.poll(&mut events, None)?;
+    /// assert_eq!(events.iter().next().unwrap().token(), Token(2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reregister<S>(&self, source: &mut S, token: Token, interests: Interest) -> io::Result<()>
+    where
+        S: Source + ?Sized,
+    {
+        trace!("reregister: {token:?}, {interests:?}");
+        source.reregister(self, token, interests)
+    }
+
+    /// Ends a registration: no poll that begins after this has returned reports
+    /// it, so that whatever its token stands for may be freed.
+    ///
+    /// (A poll that waits on another thread *while* this is called may still
+    /// return an event that it had taken before.)
+    ///
+    /// A source that owns its descriptor alone need not be deregistered before
+    /// it is dropped: closing the descriptor does that.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) where the source is not registered
+    /// here.
+    ///
+    /// # Cost
+    ///
+    /// On epoll one system call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::time::Duration;
+    ///
+    /// use mio::net::UdpSocket;
+    /// use mio::{Events, Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    ///
+    /// poll.registry().register(&mut socket, Token(0), Interest::WRITABLE)?;
+    /// poll.registry().deregister(&mut socket)?;
+    ///
+    /// poll.poll(&mut events, Some(Duration::ZERO))?;
+    /// assert!(events.is_empty());
+    ///
+    /// let again = poll.registry().deregister(&mut socket);
+    /// assert_eq!(again.unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deregister<S>(&self, source: &mut S) -> io::Result<()>
+    where
+        S: Source + ?Sized,
+    {
+        trace!("deregister");
+        source.deregister(self)
+    }
+
+    /// Another registry of the same poll.
+    ///
+    /// Counts one up; there is no system call, no descriptor and no allocation,
+    /// and it does not fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    ///
+    /// use mio::net::UdpSocket;
+    /// use mio::{Events, Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    ///
+    /// let registry = poll.registry().try_clone()?;
+    /// let helper = thread::spawn(move || {
+    ///     let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    ///     registry.register(&mut socket, Token(3), Interest::WRITABLE).unwrap();
+    ///     socket
+    /// });
+    ///
+    /// poll.poll(&mut events, None)?;
+    /// assert_eq!(events.iter().next().unwrap().token(), Token(3));
+    /// helper.join().unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_clone(&self) -> io::Result<Registry> {
+        Ok(Registry {
+            queue: Arc::clone(&self.queue),
+        })
+    }
+}
+
+/// The queue's own descriptor: see [`Poll`](crate::Poll#nesting).
+#[cfg(unix)]
+impl AsFd for Registry {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.queue.as_fd()
+    }
+}
+
+/// The queue's own descriptor: see [`Poll`](crate::Poll#nesting).
+#[cfg(unix)]
+impl AsRawFd for Registry {
+    fn as_raw_fd(&self) -> RawFd {
+        self.queue.as_fd().as_raw_fd()
+    }
+}

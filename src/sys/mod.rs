@@ -1,0 +1,255 @@
+//! What the operating system does for this crate: the contract that every
+//! backend keeps, the table of which system has which, and the queue that
+//! stands on one of them. Start here.
+//!
+//! All `unsafe` is under this folder, in small safe wrappers around one call.
+
+use std::io;
+#[cfg(unix)]
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::pending::PendingWakes;
+use crate::{Backend, Interest, Token};
+
+mod none;
+#[cfg(all(unix, feature = "os-ext"))]
+pub(crate) mod pipe;
+mod registration;
+#[cfg(feature = "net")]
+pub(crate) mod socket;
+
+pub(crate) use registration::Registration;
+
+// ---------------------------------------------------------------- THE CONTRACT
+
+/// The contract: what a backend has to do. `Poll` and `Registry` add nothing.
+///
+/// **Edges.** An event is reported when readiness *begins* after a call of
+/// `register` or `reregister`, or after an I/O call that would have blocked; a
+/// source that is ready when it is registered is reported. Further events may
+/// be spurious; none may be missing.
+///
+/// **Deregistering** is final: a `select` that begins after `deregister` has
+/// returned does not report the registration.
+///
+/// **Threads.** All methods may be called while another thread is in `select`,
+/// and take effect at once.
+///
+/// **Errors.** A `register` that fails has registered nothing.
+///
+/// **Dropping** closes the backend's descriptors and makes no other call: a
+/// forked child that drops what it inherited does not harm its parent.
+///
+/// **Memory.** After `open`, nothing is allocated but the amortised growth of
+/// a table.
+pub(crate) trait Selector: Sized {
+    /// A new, empty queue; its descriptors are closed on exec.
+    fn open() -> io::Result<Self>;
+
+    /// Waits until there is an event, or for as long as `timeout` says (rounded
+    /// up to what the system can; `None` is for ever), and replaces the
+    /// contents of `events`.
+    ///
+    /// At most `events.capacity()` events are taken; the others come with the
+    /// next calls, so that no source starves. Fails with `InvalidInput` where
+    /// the capacity is 0, with `Interrupted` when a signal ended the wait, and
+    /// with nothing else while the descriptor is sound; `events` is then empty.
+    fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Begins to watch. What happens to a source that is watched already, and
+    /// which ones cannot be, is each backend's to say.
+    fn register(&self, source: RawSource, token: Token, interest: Interest) -> io::Result<()>;
+
+    /// Replaces token and interest; `NotFound` where the source is not watched.
+    /// What is ready is reported anew.
+    fn reregister(&self, source: RawSource, token: Token, interest: Interest) -> io::Result<()>;
+
+    /// Ends watching; `NotFound` where the source is not watched.
+    fn deregister(&self, source: RawSource) -> io::Result<()>;
+
+    /// A handle whose signal, from any thread and as often as one likes, makes
+    /// `select` report a readable event with this token.
+    fn wake_handle(&self, token: Token) -> io::Result<WakeHandle>;
+
+    /// The queue's own descriptor, for nesting it in another one.
+    #[cfg(unix)]
+    fn as_fd(&self) -> BorrowedFd<'_>;
+}
+
+// ------------------------------------------------------------------- THE TABLE
+//
+// One row an operating system: its backends, the default one first, and how a
+// thread is woken. A backend that a system lacks is `none::Absent`, a type
+// without values, so that what matches on it costs nothing.
+
+/// Linux: epoll, woken through an eventfd.
+#[cfg(all(feature = "os-poll", target_os = "linux"))]
+mod system {
+    pub(crate) use super::epoll::Epoll;
+    pub(crate) use super::eventfd::EventFd as WakeHandle;
+
+    pub(crate) const BACKENDS: &[crate::Backend] = &[crate::Backend::Epoll];
+}
+
+/// Without `os-poll` no system has anything.
+#[cfg(not(feature = "os-poll"))]
+mod system {
+    pub(crate) use super::none::{Absent as Epoll, Absent as WakeHandle};
+
+    pub(crate) const BACKENDS: &[crate::Backend] = &[];
+}
+
+#[cfg(all(feature = "os-poll", target_os = "linux"))]
+mod epoll;
+#[cfg(all(feature = "os-poll", target_os = "linux"))]
+mod eventfd;
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("this version of mio has a backend for Linux only");
+
+// ------------------------------------------------------- what stands on a row
+
+/// What an operating system calls a source.
+#[cfg(unix)]
+pub(crate) type RawSource = RawFd;
+
+pub(crate) use system::{WakeHandle, BACKENDS};
+
+/// Events as the kernel and the program see them, allocated once.
+///
+/// Every backend of this system writes `Event`s directly; one whose kernel has
+/// another format keeps room for that here too.
+pub(crate) struct EventBuffer {
+    events: Vec<Event>,
+}
+
+impl EventBuffer {
+    pub(crate) fn with_capacity(capacity: usize) -> EventBuffer {
+        EventBuffer {
+            events: Vec::with_capacity(capacity),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.events.capacity()
+    }
+
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.events.clear();
+    }
+}
+
+/// One event queue: a backend, chosen when it is opened, and the wake-ups that
+/// are pending on it. Shared by a `Poll` and the clones of its `Registry`.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    backend: AnySelector,
+    wakes: Arc<PendingWakes>,
+}
+
+#[derive(Debug)]
+enum AnySelector {
+    Epoll(system::Epoll),
+}
+
+/// Calls a method of the backend that a queue stands on.
+macro_rules! dispatch {
+    ($queue:expr, $method:ident($($argument:expr),*)) => {
+        match &$queue.backend {
+            AnySelector::Epoll(selector) => selector.$method($($argument),*),
+        }
+    };
+}
+
+impl Queue {
+    pub(crate) fn open(backend: Backend) -> io::Result<Queue> {
+        let opened = match backend {
+            Backend::Epoll => AnySelector::Epoll(Selector::open()?),
+            absent => return Err(unsupported(absent)),
+        };
+        Ok(Queue {
+            backend: opened,
+            wakes: Arc::new(PendingWakes::new()),
+        })
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        match &self.backend {
+            AnySelector::Epoll(_) => Backend::Epoll,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn select(
+        &self,
+        events: &mut EventBuffer,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let selected = dispatch!(self, select(events, timeout));
+        // Whatever came of it: a wake from now on belongs to the next call.
+        self.wakes.take();
+        selected
+    }
+
+    pub(crate) fn register(
+        &self,
+        source: RawSource,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        dispatch!(self, register(source, token, interest))
+    }
+
+    pub(crate) fn reregister(
+        &self,
+        source: RawSource,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        dispatch!(self, reregister(source, token, interest))
+    }
+
+    pub(crate) fn deregister(&self, source: RawSource) -> io::Result<()> {
+        dispatch!(self, deregister(source))
+    }
+
+    pub(crate) fn wake_handle(&self, token: Token) -> io::Result<WakeHandle> {
+        dispatch!(self, wake_handle(token))
+    }
+
+    /// The wake-ups pending on this queue. They outlive it where wakers do, and
+    /// the wakers then wake nobody.
+    pub(crate) fn wakes(&self) -> &Arc<PendingWakes> {
+        &self.wakes
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        dispatch!(self, as_fd())
+    }
+}
+
+fn unsupported(backend: Backend) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("the {backend} backend is not available on this system"),
+    )
+}
+
+/// Turns the -1 of a failed call into the error that it left in `errno`.
+#[cfg(unix)]
+fn cvt<T: Copy + PartialOrd + Default>(result: T) -> io::Result<T> {
+    // Of the calls that this is used for, none returns another negative value.
+    if result < T::default() {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

@@ -1,0 +1,191 @@
+//! Unix pipes: bytes in one direction, between threads or processes.
+//!
+//! # Closing
+//!
+//! Reading returns 0 once every [`Sender`] is closed and all is read; then the
+//! receiver's event is read-closed. Writing fails with
+//! [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) once every [`Receiver`] is
+//! closed; then the sender's event is an error and write-closed. Both are
+//! reported whatever was asked for.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::io::{Read, Write};
+//!
+//! use mio::unix::pipe;
+//! use mio::{Events, Interest, Poll, Token};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let mut poll = Poll::new()?;
+//! let mut events = Events::with_capacity(8);
+//!
+//! let (mut sender, mut receiver) = pipe::new()?;
+//! poll.registry().register(&mut receiver, Token(0), Interest::READABLE)?;
+//!
+//! sender.write_all(b"through")?;
+//! poll.poll(&mut events, None)?;
+//! let mut buffer = [0; 16];
+//! assert_eq!(receiver.read(&mut buffer)?, 7);
+//!
+//! drop(sender);
+//! poll.poll(&mut events, None)?;
+//! assert!(events.iter().next().unwrap().is_read_closed());
+//! assert_eq!(receiver.read(&mut buffer)?, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What a child process writes:
+//!
+//! ```
+//! use std::io::{self, Read};
+//! use std::process::{Command, Stdio};
+//!
+//! use mio::unix::pipe::Receiver;
+//! use mio::{Events, Interest, Poll, Token};
+//!
+//! # fn main() -> io::Result<()> {
+//! let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+//! let mut receiver = Receiver::from(child.stdout.take().unwrap());
+//! receiver.set_nonblocking(true)?;
+//!
+//! let mut poll = Poll::new()?;
+//! let mut events = Events::with_capacity(8);
+//! poll.registry().register(&mut receiver, Token(0), Interest::READABLE)?;
+//!
+//! let mut output = Vec::new();
+//! loop {
+//!     match receiver.read_to_end(&mut output) {
+//!         Ok(_) => break,
+//!         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+//!             poll.poll(&mut events, None)?;
+//!         }
+//!         Err(error) => return Err(error),
+//!     }
+//! }
+//! assert_eq!(output, b"hello\n");
+//! child.wait()?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{ChildStderr, ChildStdin, ChildStdout};
+
+use crate::sys;
+use crate::IoSource;
+
+/// A new pipe, non-blocking and closed on exec at both ends.
+///
+/// # Errors
+///
+/// Those of [pipe2(2)](https://man7.org/linux/man-pages/man2/pipe.2.html), when
+/// no descriptor is left.
+///
+/// # Cost
+///
+/// One system call.
+///
+/// See the [module](self) for an example.
+pub fn new() -> io::Result<(Sender, Receiver)> {
+    let (receiver, sender) = sys::pipe::pipe()?;
+    Ok((
+        Sender {
+            inner: IoSource::new(sender),
+        },
+        Receiver {
+            inner: IoSource::new(receiver),
+        },
+    ))
+}
+
+/// The end of a pipe that is written to; see the [module](self).
+pub struct Sender {
+    inner: IoSource<File>,
+}
+
+impl Sender {
+    /// Sets whether writing fails with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when the pipe is full, as a
+    /// source must, or waits. [`new`] makes non-blocking ends; those of a child
+    /// process are blocking at first.
+    ///
+    /// Both processes see the change where they share the same end. One system
+    /// call (`ioctl(2)` with `FIONBIO`), with its errors.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let (sender, _receiver) = mio::unix::pipe::new()?;
+    /// sender.set_nonblocking(false)?; // for a child process to write to
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        sys::pipe::set_nonblocking(&self.inner, nonblocking)
+    }
+
+    try_io_methods!();
+}
+
+impl_source!(Sender);
+impl_write!(Sender, &Sender);
+impl_descriptor!(Sender, File);
+
+impl From<ChildStdin> for Sender {
+    /// The pipe to a child process, which is still blocking: see
+    /// [`set_nonblocking`](Sender::set_nonblocking).
+    fn from(stdin: ChildStdin) -> Sender {
+        OwnedFd::from(stdin).into()
+    }
+}
+
+/// The end of a pipe that is read from; see the [module](self).
+pub struct Receiver {
+    inner: IoSource<File>,
+}
+
+impl Receiver {
+    /// Sets whether reading fails with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when the pipe is empty, as a
+    /// source must, or waits. [`new`] makes non-blocking ends; those of a child
+    /// process are blocking at first.
+    ///
+    /// Both processes see the change where they share the same end. One system
+    /// call (`ioctl(2)` with `FIONBIO`), with its errors.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let (_sender, receiver) = mio::unix::pipe::new()?;
+    /// receiver.set_nonblocking(false)?; // for a child process to read from
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        sys::pipe::set_nonblocking(&self.inner, nonblocking)
+    }
+
+    try_io_methods!();
+}
+
+impl_source!(Receiver);
+impl_read!(Receiver, &Receiver);
+impl_descriptor!(Receiver, File);
+
+impl From<ChildStdout> for Receiver {
+    /// The pipe from a child process, which is still blocking: see
+    /// [`set_nonblocking`](Receiver::set_nonblocking).
+    fn from(stdout: ChildStdout) -> Receiver {
+        OwnedFd::from(stdout).into()
+    }
+}
+
+impl From<ChildStderr> for Receiver {
+    /// The pipe from a child process, which is still blocking: see
+    /// [`set_nonblocking`](Receiver::set_nonblocking).
+    fn from(stderr: ChildStderr) -> Receiver {
+        OwnedFd::from(stderr).into()
+    }
+}

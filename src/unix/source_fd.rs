@@ -1,0 +1,74 @@
+//! A borrowed descriptor as a source.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::event::Source;
+use crate::{Interest, Registry, Token};
+
+/// Registers a raw descriptor that somebody else owns.
+///
+/// It is made for one call of [`Registry`] and remembers nothing. Whoever owns
+/// the descriptor sets it to non-blocking, and deregisters it before closing it
+/// where copies of it (`dup`, a forked child) stay open: the registration
+/// belongs to what the descriptor refers to, and lives as long as that.
+///
+/// # Errors
+///
+/// On epoll, EBADF where the descriptor is not open, and EPERM
+/// ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for files and
+/// directories, which are always ready.
+///
+/// # Examples
+///
+/// ```
+/// use std::net::TcpListener;
+/// use std::os::fd::AsRawFd;
+///
+/// use mio::unix::SourceFd;
+/// use mio::{Events, Interest, Poll, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// listener.set_nonblocking(true)?;
+///
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+/// let fd = listener.as_raw_fd();
+/// poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE)?;
+///
+/// let _client = std::net::TcpStream::connect(listener.local_addr()?)?;
+/// poll.poll(&mut events, None)?;
+/// assert_eq!(events.iter().next().unwrap().token(), Token(0));
+/// listener.accept()?;
+///
+/// poll.registry().deregister(&mut SourceFd(&fd))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SourceFd<'a>(pub &'a RawFd);
+
+impl Source for SourceFd<'_> {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        registry.queue().register(*self.0, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        registry.queue().reregister(*self.0, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.queue().deregister(*self.0)
+    }
+}

@@ -1,0 +1,126 @@
+//! Ending a wait from another thread.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::pending::PendingWakes;
+use crate::sys::WakeHandle;
+use crate::{Registry, Token};
+
+/// Wakes a thread that waits in [`Poll::poll`](crate::Poll::poll), from any
+/// thread.
+///
+/// [`wake`](Waker::wake) makes the poll report a readable event with the
+/// waker's token, also when nobody waits yet: then the next poll returns at
+/// once. Wake-ups coalesce: several before the poll returns give one event.
+/// A poll may have any number of wakers, each with a token of its own.
+///
+/// What the waking thread did before `wake` (a message put into a queue) is
+/// visible to the poll that reports it. A wake-up may be reported twice, so the
+/// woken thread looks whether there really is something to do.
+///
+/// The waker ends when it is dropped; a wake-up that was pending is forgotten
+/// then. Waking after the poll is gone does nothing and is no error.
+///
+/// # Cost
+///
+/// A waker of epoll has a descriptor of its own, and two system calls make it.
+/// Dropping the poll's or the registries' last handle does not close it.
+///
+/// # Limits
+///
+/// - A thread that is suspended in the middle of `wake` delays the wake-ups of
+///   others that rely on it.
+/// - The first 64 wakers of a poll (32 on 32-bit systems) coalesce; every wake
+///   of a further one calls the kernel.
+/// - While someone takes events off the poll's raw descriptor without
+///   `Poll::poll`, `wake` may do nothing.
+/// - A forked child must not use a waker that it inherited, only drop it.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::mpsc;
+/// use std::thread;
+///
+/// use mio::{Events, Poll, Token, Waker};
+///
+/// const WAKE: Token = Token(10);
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+/// let waker = Waker::new(poll.registry(), WAKE)?;
+/// let (sender, messages) = mpsc::channel();
+///
+/// let worker = thread::spawn(move || {
+///     for n in 0..100 {
+///         sender.send(n).unwrap();
+///         waker.wake().expect("can wake");
+///     }
+///     waker // for the poll to live longer than the last wake-up
+/// });
+///
+/// let mut received = 0;
+/// while received < 100 {
+///     poll.poll(&mut events, None)?;
+///     for event in &events {
+///         assert_eq!(event.token(), WAKE);
+///         // All there is: one event stands for any number of wake-ups.
+///         received += messages.try_iter().count();
+///     }
+/// }
+/// worker.join().unwrap();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Waker {
+    wakes: Arc<PendingWakes>,
+    /// This waker's bit in `wakes`, or 0.
+    bit: usize,
+    handle: WakeHandle,
+}
+
+impl Waker {
+    /// A waker of the registry's poll.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, when no descriptor is left or a limit is reached:
+    /// on Linux those of
+    /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) and
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
+    pub fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
+        let handle = registry.queue().wake_handle(token)?;
+        let wakes = Arc::clone(registry.queue().wakes());
+        let bit = wakes.claim();
+        Ok(Waker { wakes, bit, handle })
+    }
+
+    /// Makes the poll that waits now, or else the next one, report an event
+    /// with this waker's token, for which
+    /// [`is_readable`](crate::event::Event::is_readable) holds.
+    ///
+    /// # Errors
+    ///
+    /// None on Linux, whose
+    /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) takes
+    /// every write. On an error nothing was woken, and the next `wake` tries
+    /// again.
+    ///
+    /// # Cost
+    ///
+    /// One atomic operation while a wake-up of this waker is pending, and
+    /// otherwise a system call. Neither allocates nor blocks.
+    #[inline]
+    pub fn wake(&self) -> io::Result<()> {
+        self.wakes.raise(self.bit, || self.handle.signal())
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        self.wakes.release(self.bit);
+    }
+}

@@ -1,0 +1,569 @@
+//! Runs mio's operations one by one between marks that strace shows, so that `cargo xtask calls`
+//! can tell which system calls each makes. The table is expected.txt beside this folder.
+//!
+//! Each operation is prepared outside of the marks, from the standard library's side where there is
+//! a peer, and run several times. What it returns is dropped outside of the marks, too.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{net, os};
+
+use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use mio::unix::{pipe, SourceFd};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tempfile::TempDir;
+
+/// Often enough to show what is only done the first time.
+const TIMES: usize = 4;
+
+fn main() -> io::Result<()> {
+    keep_the_heap();
+    let dir = tempfile::tempdir()?;
+    polls();
+    registrations();
+    wakers();
+    tcp();
+    udp();
+    let paths = Paths::new(&dir);
+    unix_streams(&paths);
+    unix_datagrams(&paths);
+    pipes();
+    Ok(())
+}
+
+fn polls() {
+    operation("Poll::new", || (), |()| Poll::new());
+    dropping("Poll: drop", || (Poll::new().unwrap(), ()));
+
+    for (name, timeout) in [
+        ("no timeout", None),
+        ("timeout zero", Some(Duration::ZERO)),
+        ("timeout 10 ms", Some(Duration::from_millis(10))),
+        ("timeout 1.5 ms", Some(Duration::from_micros(1500))),
+    ] {
+        operation(
+            &format!("Poll::poll: an event is ready, {name}"),
+            readable,
+            |s| s.poll(timeout),
+        );
+        if let Some(timeout) = timeout {
+            let name = format!("Poll::poll: nothing is ready, {name}");
+            operation(&name, idle, |s| s.poll(Some(timeout)));
+        }
+    }
+    operation(
+        "Poll::poll_until: an event is ready, no deadline",
+        readable,
+        |s| s.poll_until(None),
+    );
+    for (name, distance) in [
+        ("in 10 s", Duration::from_secs(10)),
+        ("now", Duration::ZERO),
+    ] {
+        let name = format!("Poll::poll_until: an event is ready, deadline {name}");
+        operation(&name, readable, |s| {
+            s.poll_until(Some(Instant::now() + distance))
+        });
+    }
+
+    operation("Registry::try_clone", idle, |s| {
+        s.poll.registry().try_clone()
+    });
+    dropping("Registry: drop of a clone", || {
+        let poll = Poll::new().unwrap();
+        let clone: Registry = poll.registry().try_clone().unwrap();
+        (clone, poll)
+    });
+}
+
+fn registrations() {
+    let one = (Token(1), Interest::READABLE);
+    let other = (Token(2), Interest::READABLE | Interest::WRITABLE);
+    let fresh = || (Poll::new().unwrap(), tcp_pair());
+    let registered = || {
+        let (poll, mut pair) = fresh();
+        poll.registry().register(&mut pair.0, one.0, one.1).unwrap();
+        (poll, pair)
+    };
+    operation("Registry::register: TcpStream", fresh, |(poll, pair)| {
+        poll.registry().register(&mut pair.0, one.0, one.1)
+    });
+    operation(
+        "Registry::reregister: TcpStream",
+        registered,
+        |(poll, pair)| poll.registry().reregister(&mut pair.0, other.0, other.1),
+    );
+    operation(
+        "Registry::deregister: TcpStream",
+        registered,
+        |(poll, pair)| poll.registry().deregister(&mut pair.0),
+    );
+
+    let fresh = || {
+        (
+            Poll::new().unwrap(),
+            os::unix::net::UnixStream::pair().unwrap(),
+        )
+    };
+    let registered = || {
+        let (poll, pair) = fresh();
+        poll.registry()
+            .register(&mut SourceFd(&pair.0.as_raw_fd()), one.0, one.1)
+            .unwrap();
+        (poll, pair)
+    };
+    operation("Registry::register: SourceFd", fresh, |(poll, pair)| {
+        poll.registry()
+            .register(&mut SourceFd(&pair.0.as_raw_fd()), one.0, one.1)
+    });
+    operation(
+        "Registry::reregister: SourceFd",
+        registered,
+        |(poll, pair)| {
+            poll.registry()
+                .reregister(&mut SourceFd(&pair.0.as_raw_fd()), other.0, other.1)
+        },
+    );
+    operation(
+        "Registry::deregister: SourceFd",
+        registered,
+        |(poll, pair)| {
+            poll.registry()
+                .deregister(&mut SourceFd(&pair.0.as_raw_fd()))
+        },
+    );
+}
+
+fn wakers() {
+    let new = || {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        Polled {
+            poll,
+            events: Events::with_capacity(8),
+            sources: waker,
+        }
+    };
+    let woken = || {
+        let polled = new();
+        polled.sources.wake().unwrap();
+        polled
+    };
+    let polled_once = || {
+        let mut polled = woken();
+        polled.poll(None).unwrap();
+        assert_eq!(polled.events.iter().count(), 1);
+        polled
+    };
+    operation(
+        "Waker::new",
+        || Poll::new().unwrap(),
+        |poll| Waker::new(poll.registry(), Token(0)),
+    );
+    operation("Waker::wake: first", new, |s| s.sources.wake());
+    operation("Waker::wake: one is pending", woken, |s| s.sources.wake());
+    operation("Waker::wake: after a poll", polled_once, |s| {
+        s.sources.wake()
+    });
+    operation("Poll::poll: a waker woke", woken, |s| s.poll(None));
+    operation("Poll::poll: a waker woke again", polled_once, |s| {
+        s.sources.wake()?;
+        s.poll(None)?;
+        s.sources.wake()?;
+        s.poll(None)
+    });
+    dropping("Waker: drop", || {
+        let poll = Poll::new().unwrap();
+        (Waker::new(poll.registry(), Token(0)).unwrap(), poll)
+    });
+}
+
+fn tcp() {
+    operation(
+        "TcpListener::bind",
+        || (),
+        |()| TcpListener::bind(any_port()),
+    );
+    let listener = || {
+        let listener = TcpListener::bind(any_port()).unwrap();
+        let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        wait_readable(listener.as_raw_fd());
+        (listener, client)
+    };
+    operation("TcpListener::accept", listener, |(listener, _)| {
+        listener.accept()
+    });
+    let idle = || TcpListener::bind(any_port()).unwrap();
+    operation("TcpListener::accept: would block", idle, |listener| {
+        would_block(listener.accept())
+    });
+    dropping("TcpListener: drop", || (idle(), ()));
+
+    let peer = || {
+        let listener = net::TcpListener::bind(any_port()).unwrap();
+        (listener.local_addr().unwrap(), listener)
+    };
+    operation("TcpStream::connect", peer, |(address, _)| {
+        TcpStream::connect(*address)
+    });
+    operation("TcpStream::set_nodelay", tcp_pair, |(stream, _)| {
+        stream.set_nodelay(true)
+    });
+    stream_operations("TcpStream", tcp_pair);
+    operation(
+        "TcpStream::peek",
+        || sent(tcp_pair()),
+        |(stream, _)| stream.peek(&mut [0; 8]),
+    );
+    dropping("TcpStream: drop", tcp_pair);
+}
+
+fn udp() {
+    let pair = || {
+        let socket = UdpSocket::bind(any_port()).unwrap();
+        let peer = net::UdpSocket::bind(any_port()).unwrap();
+        socket.connect(peer.local_addr().unwrap()).unwrap();
+        peer.connect(socket.local_addr().unwrap()).unwrap();
+        (socket, peer)
+    };
+    let unconnected = || {
+        let peer = net::UdpSocket::bind(any_port()).unwrap();
+        (
+            UdpSocket::bind(any_port()).unwrap(),
+            peer.local_addr().unwrap(),
+            peer,
+        )
+    };
+    let received = || {
+        let (socket, peer) = pair();
+        peer.send(b"hello").unwrap();
+        wait_readable(socket.as_raw_fd());
+        (socket, peer)
+    };
+    operation("UdpSocket::bind", || (), |()| UdpSocket::bind(any_port()));
+    operation("UdpSocket::connect", unconnected, |(socket, address, _)| {
+        socket.connect(*address)
+    });
+    operation("UdpSocket::send", pair, |(socket, _)| socket.send(b"hello"));
+    operation("UdpSocket::send_to", unconnected, |(socket, address, _)| {
+        socket.send_to(b"hello", *address)
+    });
+    operation("UdpSocket::recv", received, |(socket, _)| {
+        socket.recv(&mut [0; 8])
+    });
+    operation("UdpSocket::recv_from", received, |(socket, _)| {
+        socket.recv_from(&mut [0; 8])
+    });
+    operation("UdpSocket::recv: would block", pair, |(socket, _)| {
+        would_block(socket.recv(&mut [0; 8]))
+    });
+    dropping("UdpSocket: drop", pair);
+}
+
+fn unix_streams(paths: &Paths) {
+    operation(
+        "UnixListener::bind",
+        || paths.fresh(),
+        |path| UnixListener::bind(path),
+    );
+    let listener = |client: fn(&PathBuf, PathBuf) -> socket2::Socket| {
+        move || {
+            let path = paths.fresh();
+            let listener = UnixListener::bind(&path).unwrap();
+            let client = client(&path, paths.fresh());
+            wait_readable(listener.as_raw_fd());
+            (listener, client)
+        }
+    };
+    let unnamed = |to: &PathBuf, _| connect_unix(to, None);
+    let named = |to: &PathBuf, from| connect_unix(to, Some(from));
+    operation(
+        "UnixListener::accept: unnamed client",
+        listener(unnamed),
+        |(listener, _)| listener.accept(),
+    );
+    operation(
+        "UnixListener::accept: client with a path",
+        listener(named),
+        |(listener, _)| listener.accept(),
+    );
+    dropping("UnixListener: drop", || {
+        (UnixListener::bind(paths.fresh()).unwrap(), ())
+    });
+
+    let peer = || {
+        let path = paths.fresh();
+        let listener = os::unix::net::UnixListener::bind(&path).unwrap();
+        (path, listener)
+    };
+    operation("UnixStream::connect", peer, |(path, _)| {
+        UnixStream::connect(path)
+    });
+    operation("UnixStream::pair", || (), |()| UnixStream::pair());
+    let pair = || {
+        let (stream, peer) = os::unix::net::UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        (UnixStream::from_std(stream), peer)
+    };
+    stream_operations("UnixStream", pair);
+    dropping("UnixStream: drop", pair);
+}
+
+fn unix_datagrams(paths: &Paths) {
+    operation("UnixDatagram::unbound", || (), |()| UnixDatagram::unbound());
+    operation(
+        "UnixDatagram::bind",
+        || paths.fresh(),
+        |path| UnixDatagram::bind(path),
+    );
+    operation("UnixDatagram::pair", || (), |()| UnixDatagram::pair());
+    let pair = || UnixDatagram::pair().unwrap();
+    let received = || {
+        let (socket, peer) = pair();
+        peer.send(b"hello").unwrap();
+        wait_readable(socket.as_raw_fd());
+        (socket, peer)
+    };
+    let peer = || {
+        let path = paths.fresh();
+        let peer = os::unix::net::UnixDatagram::bind(&path).unwrap();
+        (UnixDatagram::unbound().unwrap(), path, peer)
+    };
+    operation("UnixDatagram::connect", peer, |(socket, path, _)| {
+        socket.connect(path)
+    });
+    operation("UnixDatagram::send", pair, |(socket, _)| {
+        socket.send(b"hello")
+    });
+    operation("UnixDatagram::send_to", peer, |(socket, path, _)| {
+        socket.send_to(b"hello", path)
+    });
+    operation("UnixDatagram::recv", received, |(socket, _)| {
+        socket.recv(&mut [0; 8])
+    });
+    operation("UnixDatagram::recv_from", received, |(socket, _)| {
+        socket.recv_from(&mut [0; 8])
+    });
+    dropping("UnixDatagram: drop", || {
+        (UnixDatagram::unbound().unwrap(), ())
+    });
+}
+
+fn pipes() {
+    let pair = || pipe::new().unwrap();
+    let written = || {
+        let (mut sender, receiver) = pair();
+        sender.write_all(b"hello").unwrap();
+        (sender, receiver)
+    };
+    operation("pipe::new", || (), |()| pipe::new());
+    operation("pipe::Sender::write", pair, |(sender, _)| {
+        sender.write(b"hello")
+    });
+    operation("pipe::Receiver::read", written, |(_, receiver)| {
+        receiver.read(&mut [0; 8])
+    });
+    operation(
+        "pipe::Receiver::read: would block",
+        pair,
+        |(_, receiver)| would_block(receiver.read(&mut [0; 8])),
+    );
+    dropping("pipe::Sender: drop", pair);
+    dropping("pipe::Receiver: drop", || {
+        let (sender, receiver) = pair();
+        (receiver, sender)
+    });
+}
+
+/// What a stream does, whatever its family.
+fn stream_operations<S, P>(name: &str, pair: impl Fn() -> (S, P) + Copy)
+where
+    S: Read + Write + AsRawFd,
+    P: Write,
+{
+    let received = || sent(pair());
+    operation(&format!("{name}::read"), received, |(stream, _)| {
+        stream.read(&mut [0; 8])
+    });
+    operation(
+        &format!("{name}::read: would block"),
+        pair,
+        |(stream, _)| would_block(stream.read(&mut [0; 8])),
+    );
+    operation(
+        &format!("{name}::read_vectored"),
+        received,
+        |(stream, _)| {
+            let (mut a, mut b) = ([0; 2], [0; 2]);
+            stream.read_vectored(&mut [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)])
+        },
+    );
+    operation(&format!("{name}::write"), pair, |(stream, _)| {
+        stream.write(b"hello")
+    });
+    operation(&format!("{name}::write_vectored"), pair, |(stream, _)| {
+        stream.write_vectored(&[IoSlice::new(b"he"), IoSlice::new(b"llo")])
+    });
+    operation(&format!("{name}::flush"), pair, |(stream, _)| {
+        stream.flush()
+    });
+}
+
+/// Prepares and runs an operation several times, each between marks.
+fn operation<S, T>(name: &str, prepare: impl Fn() -> S, run: impl Fn(&mut S) -> io::Result<T>) {
+    let (begin, end) = (format!(">{name}"), format!("<{name}"));
+    for _ in 0..TIMES {
+        let mut state = prepare();
+        mark(&begin);
+        let outcome = run(&mut state);
+        mark(&end);
+        if let Err(error) = outcome {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+/// The drop of the first thing that `prepare` gives, as an operation; the second outlives it.
+fn dropping<D, R>(name: &str, prepare: impl Fn() -> (D, R)) {
+    let prepare = || {
+        let (first, rest) = prepare();
+        (Some(first), rest)
+    };
+    operation(name, prepare, |(first, _rest)| {
+        drop(first.take());
+        Ok(())
+    });
+}
+
+/// What strace shows: a call that does nothing.
+fn mark(text: &str) {
+    // SAFETY: the pointer and the length are those of `text`, and there is no descriptor -1.
+    let written = unsafe { libc::write(-1, text.as_ptr().cast(), text.len()) };
+    assert_eq!(written, -1);
+}
+
+/// So that the allocator asks the kernel for memory now, and at no operation.
+fn keep_the_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: this only sets numbers in the allocator, before there is a second thread.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, i32::MAX);
+    }
+    drop(vec![0u8; 8 << 20]);
+}
+
+/// A poll with what is registered with it.
+struct Polled<S> {
+    poll: Poll,
+    events: Events,
+    sources: S,
+}
+
+impl<S> Polled<S> {
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.poll.poll(&mut self.events, timeout)
+    }
+
+    fn poll_until(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        self.poll.poll_until(&mut self.events, deadline)
+    }
+}
+
+/// A poll with a stream that nothing came for.
+fn idle() -> Polled<(TcpStream, net::TcpStream)> {
+    let poll = Poll::new().unwrap();
+    let mut sources = tcp_pair();
+    poll.registry()
+        .register(&mut sources.0, Token(1), Interest::READABLE)
+        .unwrap();
+    Polled {
+        poll,
+        events: Events::with_capacity(8),
+        sources,
+    }
+}
+
+/// A poll with a stream that something came for.
+fn readable() -> Polled<(TcpStream, net::TcpStream)> {
+    let mut polled = idle();
+    polled.sources.1.write_all(b"hello").unwrap();
+    wait_readable(polled.sources.0.as_raw_fd());
+    polled
+}
+
+/// A connected stream, and its peer.
+fn tcp_pair() -> (TcpStream, net::TcpStream) {
+    let listener = net::TcpListener::bind(any_port()).unwrap();
+    let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    (TcpStream::from_std(stream), peer)
+}
+
+/// The pair, after the peer has sent something that can be read now.
+fn sent<S: AsRawFd, P: Write>((stream, mut peer): (S, P)) -> (S, P) {
+    peer.write_all(b"hello").unwrap();
+    wait_readable(stream.as_raw_fd());
+    (stream, peer)
+}
+
+fn any_port() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+/// A client of a listener on a path, itself bound to a path or not, which std's streams can't be.
+fn connect_unix(to: &PathBuf, from: Option<PathBuf>) -> Socket {
+    let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    if let Some(from) = from {
+        client.bind(&SockAddr::unix(from).unwrap()).unwrap();
+    }
+    client.connect(&SockAddr::unix(to).unwrap()).unwrap();
+    client
+}
+
+/// Waits until there is something to read or accept, so that the operation finds it there.
+fn wait_readable(fd: RawFd) {
+    let mut poll = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: `poll` is one valid `pollfd`, which is what is said.
+    let ready = unsafe { libc::poll(&mut poll, 1, 10_000) };
+    assert_eq!(ready, 1, "nothing came");
+}
+
+/// The one error that is wanted.
+fn would_block<T>(result: io::Result<T>) -> io::Result<()> {
+    match result {
+        Ok(_) => Err(io::Error::other("did not block")),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Paths for sockets, each given once.
+struct Paths<'a> {
+    dir: &'a TempDir,
+    given: AtomicUsize,
+}
+
+impl<'a> Paths<'a> {
+    fn new(dir: &'a TempDir) -> Self {
+        Paths {
+            dir,
+            given: AtomicUsize::new(0),
+        }
+    }
+
+    fn fresh(&self) -> PathBuf {
+        let number = self.given.fetch_add(1, Ordering::Relaxed);
+        self.dir.path().join(number.to_string())
+    }
+}

@@ -1,0 +1,261 @@
+//! After set-up nothing is allocated: not by polling, registering, waking, I/O
+//! or an operation that would block.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
+
+mod util;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use mio::unix::{pipe, SourceFd};
+use mio::{Backend, Events, Interest, IoSource, Poll, Token, Waker};
+use util::any_port;
+
+on_each_backend![
+    polling_allocates_nothing,
+    registering_allocates_nothing,
+    waking_allocates_nothing,
+    stream_io_allocates_nothing,
+    datagram_io_allocates_nothing,
+    making_connections_allocates_nothing,
+];
+
+/// Counts what each thread allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no counter any more, and no test either.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: hands everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[track_caller]
+fn without_allocating(what: &str, mut work: impl FnMut()) {
+    // The first time, tables of the system may grow.
+    for _ in 0..3 {
+        let before = ALLOCATIONS.with(Cell::get);
+        work();
+        let allocated = ALLOCATIONS.with(Cell::get) - before;
+        assert_eq!(allocated, 0, "{what} allocated");
+    }
+}
+
+#[track_caller]
+fn would_block<R: std::fmt::Debug>(result: std::io::Result<R>) {
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+#[test]
+fn the_counter_counts() {
+    let before = ALLOCATIONS.with(Cell::get);
+    let boxed = std::hint::black_box(Box::new(1));
+    drop(boxed);
+    assert_eq!(ALLOCATIONS.with(Cell::get), before + 1);
+}
+
+fn polling_allocates_nothing(backend: Backend) {
+    let mut poll = Poll::with_backend(backend).unwrap();
+    let mut events = Events::with_capacity(8);
+    let (mut socket, mut other) = UnixStream::pair().unwrap();
+    poll.registry()
+        .register(&mut socket, Token(1), BOTH)
+        .unwrap();
+    without_allocating("a poll", || {
+        other.write_all(b"x").unwrap();
+        poll.poll(&mut events, None).unwrap();
+        assert_eq!(events.iter().count(), 1);
+        for event in &events {
+            assert!(event.is_writable());
+        }
+        poll.poll(&mut events, NOW).unwrap();
+        poll.poll(&mut events, Some(Duration::from_micros(10)))
+            .unwrap();
+        poll.poll(&mut events, Some(Duration::from_millis(1)))
+            .unwrap();
+        poll.poll_until(&mut events, Some(Instant::now())).unwrap();
+    });
+}
+
+fn registering_allocates_nothing(backend: Backend) {
+    let poll = Poll::with_backend(backend).unwrap();
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let (_sender, receiver) = pipe::new().unwrap();
+    let fd = receiver.as_raw_fd();
+    let mut borrowing = IoSource::new(&receiver);
+    without_allocating("registering", || {
+        let registry = poll.registry().try_clone().unwrap();
+        registry.register(&mut socket, Token(1), BOTH).unwrap();
+        registry
+            .reregister(&mut socket, Token(2), Interest::READABLE)
+            .unwrap();
+        registry.deregister(&mut socket).unwrap();
+        registry
+            .register(&mut SourceFd(&fd), Token(3), Interest::READABLE)
+            .unwrap();
+        registry.deregister(&mut SourceFd(&fd)).unwrap();
+        registry
+            .register(&mut borrowing, Token(4), Interest::READABLE)
+            .unwrap();
+        registry.deregister(&mut borrowing).unwrap();
+        assert!(registry.deregister(&mut socket).is_err());
+    });
+}
+
+fn waking_allocates_nothing(backend: Backend) {
+    let mut poll = Poll::with_backend(backend).unwrap();
+    let mut events = Events::with_capacity(8);
+    let waker = Waker::new(poll.registry(), Token(1)).unwrap();
+    without_allocating("waking", || {
+        waker.wake().unwrap();
+        waker.wake().unwrap();
+        poll.poll(&mut events, None).unwrap();
+    });
+}
+
+fn stream_io_allocates_nothing(backend: Backend) {
+    let poll = Poll::with_backend(backend).unwrap();
+    let listener = TcpListener::bind(any_port()).unwrap();
+    let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    // The peers only have to be there.
+    let (tcp_peer, _) = std::iter::repeat_with(|| listener.accept())
+        .find_map(Result::ok)
+        .unwrap();
+    let (unix, unix_peer) = UnixStream::pair().unwrap();
+    let (sender, receiver) = pipe::new().unwrap();
+
+    fn echo(mut from: impl Write, mut to: impl Read) {
+        let mut buffer = [0; 64];
+        without_allocating("a stream's I/O", || {
+            assert_eq!(from.write(b"hello").unwrap(), 5);
+            let parts = [IoSlice::new(b"wor"), IoSlice::new(b"ld")];
+            assert_eq!(from.write_vectored(&parts).unwrap(), 5);
+            from.flush().unwrap();
+            let mut received = 0;
+            while received < 10 {
+                let (one, other) = buffer.split_at_mut(4);
+                let parts = &mut [IoSliceMut::new(one), IoSliceMut::new(other)];
+                match to.read_vectored(parts) {
+                    Ok(length) => received += length,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+            }
+            would_block(to.read(&mut buffer));
+            would_block(to.read_vectored(&mut [IoSliceMut::new(&mut buffer)]));
+        });
+    }
+
+    let (mut tcp, mut unix, mut receiver) = (tcp, unix, receiver);
+    poll.registry().register(&mut tcp, Token(1), BOTH).unwrap();
+    poll.registry().register(&mut unix, Token(2), BOTH).unwrap();
+    poll.registry()
+        .register(&mut receiver, Token(3), Interest::READABLE)
+        .unwrap();
+    echo(&tcp_peer, &tcp);
+    echo(&tcp, &tcp_peer);
+    echo(&unix_peer, &unix);
+    echo(&sender, &receiver);
+    without_allocating("peeking and trying", || {
+        would_block(tcp.peek(&mut [0; 8]));
+        would_block(tcp.try_io(|| (&tcp).read(&mut [0; 8])));
+        would_block(tcp.try_io_with(Interest::READABLE, || (&tcp).read(&mut [0; 8])));
+        assert!(tcp.take_error().unwrap().is_none());
+    });
+    without_allocating("writing until it would block", || loop {
+        if let Err(error) = (&sender).write(&[0; 4096]) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            break;
+        }
+    });
+}
+
+fn datagram_io_allocates_nothing(backend: Backend) {
+    let poll = Poll::with_backend(backend).unwrap();
+    let mut one = UdpSocket::bind(any_port()).unwrap();
+    let other = UdpSocket::bind(any_port()).unwrap();
+    let (one_address, other_address) = (one.local_addr().unwrap(), other.local_addr().unwrap());
+    one.connect(other_address).unwrap();
+    let (mut unix, unix_peer) = UnixDatagram::pair().unwrap();
+    poll.registry().register(&mut one, Token(1), BOTH).unwrap();
+    poll.registry().register(&mut unix, Token(2), BOTH).unwrap();
+    let mut buffer = [0; 64];
+    without_allocating("datagrams", || {
+        other.send_to(b"to", one_address).unwrap();
+        while one.peek_from(&mut buffer).is_err() {}
+        assert_eq!(one.peek(&mut buffer).unwrap(), 2);
+        assert_eq!(one.recv_from(&mut buffer).unwrap(), (2, other_address));
+        would_block(one.recv(&mut buffer));
+        one.send(b"back").unwrap();
+        while other.recv(&mut buffer).is_err() {}
+        would_block(other.recv_from(&mut buffer));
+        would_block(other.peek_from(&mut buffer));
+
+        unix_peer.send(b"to").unwrap();
+        assert_eq!(unix.recv_from(&mut buffer).unwrap().0, 2);
+        would_block(unix.recv(&mut buffer));
+        unix.send(b"back").unwrap();
+        assert_eq!(unix_peer.recv(&mut buffer).unwrap(), 4);
+    });
+}
+
+fn making_connections_allocates_nothing(backend: Backend) {
+    let poll = Poll::with_backend(backend).unwrap();
+    let mut listener = TcpListener::bind(any_port()).unwrap();
+    let address = listener.local_addr().unwrap();
+    poll.registry()
+        .register(&mut listener, Token(1), Interest::READABLE)
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let mut unix = UnixListener::bind(&path).unwrap();
+    poll.registry()
+        .register(&mut unix, Token(2), Interest::READABLE)
+        .unwrap();
+    without_allocating("connecting and accepting", || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        poll.registry()
+            .register(&mut stream, Token(3), BOTH)
+            .unwrap();
+        while listener.accept().is_err() {}
+        would_block(listener.accept());
+
+        let mut stream = UnixStream::connect(&path).unwrap();
+        poll.registry()
+            .register(&mut stream, Token(3), BOTH)
+            .unwrap();
+        unix.accept().unwrap();
+        would_block(unix.accept());
+    });
+}

@@ -1,0 +1,47 @@
+//! Which backends there are, and asking for one.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
+
+mod util;
+
+use std::io::ErrorKind;
+
+use mio::{Backend, Poll};
+
+#[test]
+fn every_backend_is_tested() {
+    assert_eq!(Backend::available(), util::TESTED);
+}
+
+#[test]
+fn the_default_is_the_first_available() {
+    assert_eq!(Backend::default(), Backend::available()[0]);
+    assert_eq!(Poll::new().unwrap().backend(), Backend::default());
+}
+
+#[test]
+fn a_backend_that_the_system_lacks_is_unsupported_by_name() {
+    let all = [
+        Backend::Epoll,
+        Backend::Kqueue,
+        Backend::EventPorts,
+        Backend::Afd,
+        Backend::Poll,
+    ];
+    let mut lacking = 0;
+    for backend in all {
+        match Poll::with_backend(backend) {
+            Ok(poll) => {
+                assert_eq!(poll.backend(), backend);
+                assert!(Backend::available().contains(&backend));
+            }
+            Err(error) => {
+                assert!(!Backend::available().contains(&backend));
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+                let message = error.to_string();
+                assert!(message.contains(&backend.to_string()), "{message}");
+                lacking += 1;
+            }
+        }
+    }
+    assert_eq!(lacking + Backend::available().len(), all.len());
+}

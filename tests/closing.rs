@@ -1,0 +1,331 @@
+//! What each way of closing reports: no less than the documentation's table
+//! says, and not more, for a false "closed" makes programs spin.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
+
+mod util;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream, UnixDatagram, UnixStream};
+use mio::unix::pipe;
+use mio::{Backend, Interest, Token};
+use util::{any_port, Loop, Seen};
+
+on_each_backend![
+    a_connection_that_stands_is_not_closed,
+    a_refused_connect,
+    tcp_peer_shuts_down_writing,
+    tcp_peer_closes,
+    tcp_peer_resets,
+    tcp_own_shutdown_of_writing_is_not_the_peers,
+    tcp_both_halves_shut_down,
+    tcp_closed_with_data_unread,
+    unix_peer_closes,
+    unix_peer_shuts_down_writing,
+    unix_datagram_peer_closes,
+    a_pipes_last_sender_closes,
+    a_pipes_last_sender_closes_with_data_unread,
+    a_pipes_last_receiver_closes,
+    a_pipe_closed_before_it_is_registered,
+    closing_is_reported_to_the_other_interest,
+];
+
+const T: Token = Token(1);
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// A connection of which one end is registered and known to be writable.
+fn connected(backend: Backend, interest: Interest) -> (Loop, TcpStream, std::net::TcpStream) {
+    let mut looper = Loop::new(backend);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    looper
+        .registry()
+        .register(&mut stream, T, Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(T);
+    looper
+        .registry()
+        .reregister(&mut stream, T, interest)
+        .unwrap();
+    if interest.is_writable() {
+        looper.until_writable(T);
+    }
+    (looper, stream, peer)
+}
+
+/// Polls until all that is expected was seen, and then checks that no more was,
+/// neither then nor soon after.
+#[track_caller]
+fn expect(looper: &mut Loop, expected: &str) {
+    let expected = Seen::named(expected);
+    let seen = looper.until_reported(T, expected);
+    assert_eq!(seen, expected);
+    let late = std::time::Instant::now() + util::A_WHILE;
+    looper
+        .poll
+        .poll_until(&mut looper.events, Some(late))
+        .unwrap();
+    for event in &looper.events {
+        let more = Seen::of(event);
+        assert_eq!(more.and(expected), expected, "more came: {more:?}");
+    }
+}
+
+fn a_connection_that_stands_is_not_closed(backend: Backend) {
+    let (mut looper, mut stream, mut peer) = connected(backend, BOTH);
+    looper.registry().reregister(&mut stream, T, BOTH).unwrap();
+    expect(&mut looper, "writable");
+    peer.write_all(b"x").unwrap();
+    expect(&mut looper, "readable writable");
+}
+
+fn a_refused_connect(backend: Backend) {
+    for (interest, expected) in [
+        (BOTH, "readable writable read_closed write_closed error"),
+        (
+            Interest::WRITABLE,
+            "writable read_closed write_closed error",
+        ),
+    ] {
+        let mut looper = Loop::new(backend);
+        let address = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
+        let mut stream = match TcpStream::connect(address) {
+            Ok(stream) => stream,
+            // Legal, and then there is nothing to see.
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+                continue;
+            }
+        };
+        looper
+            .registry()
+            .register(&mut stream, T, interest)
+            .unwrap();
+        expect(&mut looper, expected);
+        let error = stream.take_error().unwrap().expect("an error is pending");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        assert!(stream.take_error().unwrap().is_none(), "taken once");
+        let error = stream.peer_addr().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+    }
+}
+
+fn tcp_peer_shuts_down_writing(backend: Backend) {
+    let (mut looper, mut stream, peer) = connected(backend, Interest::READABLE);
+    peer.shutdown(Shutdown::Write).unwrap();
+    expect(&mut looper, "readable read_closed");
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    // The other direction is open.
+    stream.write_all(b"x").unwrap();
+}
+
+fn tcp_peer_closes(backend: Backend) {
+    let (mut looper, mut stream, peer) = connected(backend, Interest::READABLE);
+    drop(peer);
+    expect(&mut looper, "readable read_closed");
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+}
+
+/// Closes a socket so that the peer gets a reset instead of an end.
+fn reset(peer: std::net::TcpStream) {
+    let socket = socket2::SockRef::from(&peer);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+}
+
+fn tcp_peer_resets(backend: Backend) {
+    let (mut looper, mut stream, peer) = connected(backend, BOTH);
+    reset(peer);
+    expect(
+        &mut looper,
+        "readable writable read_closed write_closed error",
+    );
+    let error = stream.read(&mut [0; 8]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+fn tcp_own_shutdown_of_writing_is_not_the_peers(backend: Backend) {
+    let (mut looper, stream, _peer) = connected(backend, BOTH);
+    stream.shutdown(Shutdown::Write).unwrap();
+    // There may be an event, but none that says closed.
+    let soon = std::time::Instant::now() + util::A_WHILE;
+    looper
+        .poll
+        .poll_until(&mut looper.events, Some(soon))
+        .unwrap();
+    for event in &looper.events {
+        let seen = Seen::of(event);
+        assert!(!seen.read_closed && !seen.write_closed && !seen.error);
+    }
+}
+
+fn tcp_both_halves_shut_down(backend: Backend) {
+    let (mut looper, stream, peer) = connected(backend, BOTH);
+    peer.shutdown(Shutdown::Write).unwrap();
+    expect(&mut looper, "readable writable read_closed");
+    stream.shutdown(Shutdown::Write).unwrap();
+    expect(&mut looper, "readable writable read_closed write_closed");
+}
+
+fn tcp_closed_with_data_unread(backend: Backend) {
+    let (mut looper, mut stream, mut peer) = connected(backend, Interest::READABLE);
+    peer.write_all(b"last words").unwrap();
+    drop(peer);
+    expect(&mut looper, "readable read_closed");
+    let mut words = Vec::new();
+    stream.read_to_end(&mut words).unwrap();
+    assert_eq!(words, b"last words");
+}
+
+fn unix_pair(backend: Backend, interest: Interest) -> (Loop, UnixStream, UnixStream) {
+    let mut looper = Loop::new(backend);
+    let (mut stream, peer) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut stream, T, interest)
+        .unwrap();
+    if interest.is_writable() {
+        looper.until_writable(T);
+    }
+    (looper, stream, peer)
+}
+
+fn unix_peer_closes(backend: Backend) {
+    let (mut looper, mut stream, peer) = unix_pair(backend, BOTH);
+    drop(peer);
+    expect(&mut looper, "readable writable read_closed write_closed");
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    let error = stream.write(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+fn unix_peer_shuts_down_writing(backend: Backend) {
+    let (mut looper, mut stream, peer) = unix_pair(backend, Interest::READABLE);
+    peer.shutdown(Shutdown::Write).unwrap();
+    expect(&mut looper, "readable read_closed");
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+    stream.write_all(b"x").unwrap();
+}
+
+fn unix_datagram_peer_closes(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut socket, peer) = UnixDatagram::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut socket, T, Interest::READABLE)
+        .unwrap();
+    peer.send(b"x").unwrap();
+    looper.until_readable(T);
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+    drop(peer);
+    // A datagram socket can be connected to another one: its peer's end is none
+    // of its own, and on Linux no hang-up. Sending finds out.
+    let error = socket.send(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+fn a_pipes_last_sender_closes(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (sender, mut receiver) = pipe::new().unwrap();
+    looper
+        .registry()
+        .register(&mut receiver, T, Interest::READABLE)
+        .unwrap();
+    looper.assert_quiet();
+    drop(sender);
+    expect(&mut looper, "read_closed write_closed");
+    assert_eq!(receiver.read(&mut [0; 8]).unwrap(), 0);
+}
+
+fn a_pipes_last_sender_closes_with_data_unread(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    looper
+        .registry()
+        .register(&mut receiver, T, Interest::READABLE)
+        .unwrap();
+    sender.write_all(b"last").unwrap();
+    drop(sender);
+    expect(&mut looper, "readable read_closed write_closed");
+    let mut words = Vec::new();
+    receiver.read_to_end(&mut words).unwrap();
+    assert_eq!(words, b"last");
+}
+
+/// The sender is full, so that the event is an error alone, which must wake a
+/// writer all the same.
+fn a_pipes_last_receiver_closes(backend: Backend) {
+    for full in [true, false] {
+        let mut looper = Loop::new(backend);
+        let (mut sender, receiver) = pipe::new().unwrap();
+        if full {
+            while sender.write(&[0; 4096]).is_ok() {}
+        }
+        looper
+            .registry()
+            .register(&mut sender, T, Interest::WRITABLE)
+            .unwrap();
+        if full {
+            looper.assert_quiet();
+        } else {
+            looper.until_writable(T);
+        }
+        drop(receiver);
+        if full {
+            // Whether a pipe without a reader counts as writable while it is
+            // full is the kernel's to say.
+            let seen = looper.until_reported(T, Seen::named("write_closed error"));
+            assert!(!seen.readable && !seen.read_closed);
+        } else {
+            expect(&mut looper, "writable write_closed error");
+        }
+        let error = sender.write(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+}
+
+fn a_pipe_closed_before_it_is_registered(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (sender, mut receiver) = pipe::new().unwrap();
+    drop(sender);
+    looper
+        .registry()
+        .register(&mut receiver, T, Interest::READABLE)
+        .unwrap();
+    expect(&mut looper, "read_closed write_closed");
+
+    let mut looper = Loop::new(backend);
+    let (mut sender, receiver) = pipe::new().unwrap();
+    drop(receiver);
+    looper
+        .registry()
+        .register(&mut sender, T, Interest::WRITABLE)
+        .unwrap();
+    expect(&mut looper, "writable write_closed error");
+}
+
+/// Errors and hang-ups need no asking for.
+fn closing_is_reported_to_the_other_interest(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut sender, receiver) = pipe::new().unwrap();
+    // A sender is never readable.
+    looper
+        .registry()
+        .register(&mut sender, T, Interest::READABLE)
+        .unwrap();
+    looper.assert_quiet();
+    drop(receiver);
+    expect(&mut looper, "write_closed error");
+
+    let (mut looper, mut stream, peer) = connected(backend, Interest::WRITABLE);
+    looper
+        .registry()
+        .reregister(&mut stream, T, Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(T);
+    reset(peer);
+    expect(&mut looper, "writable read_closed write_closed error");
+}

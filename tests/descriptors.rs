@@ -1,0 +1,253 @@
+//! Every descriptor is non-blocking and closed on exec from the start, and when
+//! none is left, constructors fail without leaking any.
+#![cfg(all(
+    feature = "os-poll",
+    feature = "os-ext",
+    feature = "net",
+    target_os = "linux"
+))]
+
+mod util;
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
+
+use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use mio::unix::pipe;
+use mio::{Backend, Interest, Poll, Token, Waker};
+use util::{any_port, Loop};
+
+on_each_backend![
+    every_descriptor_is_closed_on_exec_and_non_blocking,
+    none_is_leaked_when_none_is_left,
+    none_is_leaked_when_a_later_step_fails,
+    dropping_everything_closes_everything,
+];
+
+/// The numbers of this process' open descriptors.
+fn open() -> BTreeSet<RawFd> {
+    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
+    let all: Vec<RawFd> = folder
+        .map(|entry| {
+            entry
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    // One of them was the folder itself.
+    all.into_iter()
+        // SAFETY: takes numbers.
+        .filter(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1)
+        .collect()
+}
+
+fn every_descriptor_is_closed_on_exec_and_non_blocking(backend: Backend) {
+    // In a process of its own, where no other test opens descriptors.
+    if !util::in_child(
+        backend,
+        "every_descriptor_is_closed_on_exec_and_non_blocking",
+    ) {
+        return;
+    }
+    let before = open();
+
+    let poll = Poll::with_backend(backend).unwrap();
+    let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+    let event_queue = poll.as_raw_fd();
+
+    let folder = tempfile::tempdir().unwrap();
+    let tcp_listener = TcpListener::bind(any_port()).unwrap();
+    let mut tcp = TcpStream::connect(tcp_listener.local_addr().unwrap()).unwrap();
+    let mut looper = Loop::new(backend);
+    looper
+        .registry()
+        .register(&mut tcp, Token(1), Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(Token(1));
+    let tcp_accepted = tcp_listener.accept().unwrap();
+    drop(looper);
+    let udp = UdpSocket::bind(any_port()).unwrap();
+    let unix_listener = UnixListener::bind(folder.path().join("listener")).unwrap();
+    let unix = UnixStream::connect(folder.path().join("listener")).unwrap();
+    let unix_accepted = unix_listener.accept().unwrap();
+    let unix_pair = UnixStream::pair().unwrap();
+    let datagram = UnixDatagram::bind(folder.path().join("datagram")).unwrap();
+    let unbound = UnixDatagram::unbound().unwrap();
+    let datagram_pair = UnixDatagram::pair().unwrap();
+    let pipe = pipe::new().unwrap();
+
+    let new: Vec<RawFd> = open().difference(&before).copied().collect();
+    assert_eq!(new.len(), 17, "{new:?}");
+    for fd in new {
+        // SAFETY: takes numbers.
+        let (flags, status) = unsafe {
+            (
+                libc::fcntl(fd, libc::F_GETFD),
+                libc::fcntl(fd, libc::F_GETFL),
+            )
+        };
+        assert_ne!(flags & libc::FD_CLOEXEC, 0, "{fd} is inherited");
+        if fd != event_queue {
+            assert_ne!(status & libc::O_NONBLOCK, 0, "{fd} blocks");
+        }
+    }
+
+    drop((
+        poll,
+        waker,
+        tcp_listener,
+        tcp,
+        tcp_accepted,
+        udp,
+        unix_listener,
+        unix,
+    ));
+    drop((
+        unix_accepted,
+        unix_pair,
+        datagram,
+        unbound,
+        datagram_pair,
+        pipe,
+    ));
+    assert_eq!(open(), before);
+}
+
+/// Calls a constructor with 0, 1, 2, … descriptors left until it succeeds.
+fn with_ever_more_descriptors<T>(what: &str, make: impl Fn() -> std::io::Result<T>) {
+    let before = open();
+    let (soft, hard) = rlimit::Resource::NOFILE.get().unwrap();
+    let mut failures = 0;
+    for left in 0..8 {
+        // The limit is on the number, so fill the gaps below it.
+        let highest = before.iter().max().unwrap() + 1;
+        let filled: Vec<_> = std::iter::repeat_with(|| std::fs::File::open("/dev/null"))
+            .map(Result::unwrap)
+            .take_while(|file| file.as_raw_fd() < highest)
+            .collect();
+        rlimit::Resource::NOFILE
+            .set(highest as u64 + left, hard)
+            .unwrap();
+        let made = make();
+        rlimit::Resource::NOFILE.set(soft, hard).unwrap();
+        drop(filled);
+        match made {
+            Ok(made) => {
+                drop(made);
+                assert_eq!(open(), before, "{what} leaks when it is dropped");
+                assert!(failures > 0, "{what} needed no descriptor?");
+                return;
+            }
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{what}: {error}");
+                failures += 1;
+            }
+        }
+        assert_eq!(open(), before, "{what} leaked with {left} left");
+    }
+    panic!("{what} never succeeded");
+}
+
+fn none_is_leaked_when_none_is_left(backend: Backend) {
+    // In a process of its own, which alone the limit holds for.
+    if !util::in_child(backend, "none_is_leaked_when_none_is_left") {
+        return;
+    }
+    let poll = Poll::with_backend(backend).unwrap();
+    let tcp_listener = TcpListener::bind(any_port()).unwrap();
+    let tcp_address = tcp_listener.local_addr().unwrap();
+    let name = format!("mio-test-{}", std::process::id());
+    let unix_address = SocketAddr::from_abstract_name(&name).unwrap();
+    let other_address = SocketAddr::from_abstract_name(name + "-other").unwrap();
+    let unix_listener = UnixListener::bind_addr(&unix_address).unwrap();
+
+    with_ever_more_descriptors("Poll", || Poll::with_backend(backend));
+    with_ever_more_descriptors("Poll and Waker", || {
+        let poll = Poll::with_backend(backend)?;
+        let waker = Waker::new(poll.registry(), Token(0))?;
+        Ok((poll, waker))
+    });
+    with_ever_more_descriptors("Waker", || Waker::new(poll.registry(), Token(0)));
+    with_ever_more_descriptors("TcpListener", || TcpListener::bind(any_port()));
+    with_ever_more_descriptors("TcpStream", || TcpStream::connect(tcp_address));
+    with_ever_more_descriptors("UdpSocket", || UdpSocket::bind(any_port()));
+    with_ever_more_descriptors("UnixListener", || UnixListener::bind_addr(&other_address));
+    with_ever_more_descriptors("UnixStream", || UnixStream::connect_addr(&unix_address));
+    with_ever_more_descriptors("UnixStream::pair", UnixStream::pair);
+    with_ever_more_descriptors("UnixDatagram", || UnixDatagram::bind_addr(&other_address));
+    with_ever_more_descriptors("UnixDatagram::unbound", UnixDatagram::unbound);
+    with_ever_more_descriptors("UnixDatagram::pair", UnixDatagram::pair);
+    with_ever_more_descriptors("pipe", pipe::new);
+    // Many wait by now: each try to accept takes one, when it succeeds.
+    with_ever_more_descriptors("TcpListener::accept", || tcp_listener.accept());
+    with_ever_more_descriptors("UnixListener::accept", || unix_listener.accept());
+}
+
+fn none_is_leaked_when_a_later_step_fails(backend: Backend) {
+    if !util::in_child(backend, "none_is_leaked_when_a_later_step_fails") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind(any_port()).unwrap();
+    let taken_address = taken.local_addr().unwrap();
+    let udp = UdpSocket::bind(any_port()).unwrap();
+    let udp_address = udp.local_addr().unwrap();
+    let path = folder.path().join("taken");
+    let _unix = UnixListener::bind(&path).unwrap();
+    let missing = folder.path().join("missing");
+    let long = folder.path().join("x".repeat(200));
+
+    let before = open();
+    assert!(TcpListener::bind(taken_address).is_err());
+    assert!(UdpSocket::bind(udp_address).is_err());
+    assert!(UnixListener::bind(&path).is_err());
+    assert!(UnixListener::bind(&long).is_err());
+    assert!(UnixListener::bind("with\0nul").is_err());
+    assert!(UnixDatagram::bind(&path).is_err());
+    assert!(UnixStream::connect(&missing).is_err());
+    // A broadcast address, which TCP refuses at once.
+    assert!(TcpStream::connect("255.255.255.255:9".parse().unwrap()).is_err());
+    assert!(taken.accept().is_err());
+    for absent in [Backend::Kqueue, Backend::Afd, Backend::EventPorts] {
+        assert!(Poll::with_backend(absent).is_err());
+    }
+    assert_eq!(open(), before);
+}
+
+fn dropping_everything_closes_everything(backend: Backend) {
+    if !util::in_child(backend, "dropping_everything_closes_everything") {
+        return;
+    }
+    let before = open();
+    for order in 0..3 {
+        let poll = Poll::with_backend(backend).unwrap();
+        let registry = poll.registry().try_clone().unwrap();
+        let waker = Waker::new(&registry, Token(0)).unwrap();
+        let (mut one, other) = UnixStream::pair().unwrap();
+        registry
+            .register(&mut one, Token(1), Interest::READABLE)
+            .unwrap();
+        waker.wake().unwrap();
+        match order {
+            0 => drop((poll, registry, waker, one, other)),
+            1 => drop((other, one, waker, registry, poll)),
+            _ => drop((registry, one, poll, waker, other)),
+        }
+        assert_eq!(open(), before);
+    }
+    // A clone of a registry is none.
+    let poll = Poll::with_backend(backend).unwrap();
+    let with_poll = open();
+    let clones: Vec<_> = (0..10).map(|_| poll.registry().try_clone()).collect();
+    assert_eq!(open(), with_poll);
+    drop(poll);
+    assert_eq!(open(), with_poll, "the clones keep the queue");
+    drop(clones);
+    assert_eq!(open(), before);
+}

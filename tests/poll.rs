@@ -1,0 +1,399 @@
+//! Waiting: capacity, fairness, what a poll leaves behind, nesting, threads.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
+
+mod util;
+
+use std::collections::HashSet;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::net::{UdpSocket, UnixStream};
+use mio::unix::{pipe, SourceFd};
+use mio::{Backend, Events, Interest, Poll, Token, Waker};
+use util::{any_port, patience, Loop};
+
+on_each_backend![
+    a_zero_timeout_returns_at_once,
+    events_of_no_capacity_are_invalid_input,
+    no_more_events_than_capacity,
+    more_ready_sources_than_capacity_are_all_reported,
+    a_small_buffer_starves_nobody,
+    each_poll_replaces_the_events,
+    an_error_leaves_no_events,
+    clear_empties_the_buffer,
+    tokens_come_back_bit_for_bit,
+    registering_while_another_thread_polls_takes_effect,
+    deregistering_while_another_thread_polls,
+    a_poll_can_be_sent_to_another_thread,
+    a_nested_poll_is_readable_while_events_wait,
+    a_descriptor_added_by_hand_is_reported_with_its_word,
+    everything_prints,
+];
+
+fn a_zero_timeout_returns_at_once(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let start = Instant::now();
+    looper.assert_nothing_ready();
+    assert!(start.elapsed() < patience());
+}
+
+fn events_of_no_capacity_are_invalid_input(backend: Backend) {
+    let mut poll = Poll::with_backend(backend).unwrap();
+    let mut events = Events::with_capacity(0);
+    assert_eq!(events.capacity(), 0);
+    let start = Instant::now();
+    for timeout in [None, Some(Duration::MAX), Some(Duration::from_nanos(1))] {
+        let error = poll.poll(&mut events, timeout).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+    let error = poll.poll_until(&mut events, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(start.elapsed() < patience(), "must not wait");
+}
+
+#[test]
+fn capacity_is_kept_and_clamped() {
+    for capacity in [0, 1, 7, 1024, 1 << 20] {
+        assert_eq!(Events::with_capacity(capacity).capacity(), capacity);
+    }
+    assert_eq!(Events::with_capacity((1 << 20) + 1).capacity(), 1 << 20);
+    assert_eq!(Events::with_capacity(usize::MAX).capacity(), 1 << 20);
+}
+
+/// Pipes with something to read in each, registered under 0, 1, 2 …
+fn ready_pipes(looper: &Loop, count: usize) -> Vec<(pipe::Sender, pipe::Receiver)> {
+    (0..count)
+        .map(|n| {
+            let (mut sender, mut receiver) = pipe::new().unwrap();
+            sender.write_all(b"x").unwrap();
+            looper
+                .registry()
+                .register(&mut receiver, Token(n), Interest::READABLE)
+                .unwrap();
+            (sender, receiver)
+        })
+        .collect()
+}
+
+fn no_more_events_than_capacity(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 3);
+    let _pipes = ready_pipes(&looper, 10);
+    looper
+        .poll
+        .poll(&mut looper.events, Some(patience()))
+        .unwrap();
+    let count = looper.events.iter().count();
+    assert!((1..=3).contains(&count), "{count} events");
+    assert_eq!(looper.events.iter().size_hint(), (count, Some(count)));
+    assert_eq!(looper.events.iter().len(), count);
+}
+
+fn more_ready_sources_than_capacity_are_all_reported(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 3);
+    let pipes = ready_pipes(&looper, 10);
+    let mut seen = HashSet::new();
+    looper.until("all ten", |event| {
+        seen.insert(event.token());
+        seen.len() == pipes.len()
+    });
+}
+
+/// Two sources keep becoming ready again; the third gets its turn all the same.
+fn a_small_buffer_starves_nobody(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 1);
+    let mut pipes = ready_pipes(&looper, 3);
+    let mut turns = [0; 3];
+    while turns.iter().any(|&turns| turns < 5) {
+        assert!(
+            turns.iter().sum::<i32>() < 100,
+            "somebody starves: {turns:?}"
+        );
+        looper
+            .poll
+            .poll(&mut looper.events, Some(patience()))
+            .unwrap();
+        let token = looper.events.iter().next().expect("all are ready").token();
+        turns[token.0] += 1;
+        // Drained and filled: ready again, with a new edge.
+        let (sender, receiver) = &mut pipes[token.0];
+        let mut buffer = [0; 8];
+        assert_eq!(receiver.read(&mut buffer).unwrap(), 1);
+        assert!(receiver.read(&mut buffer).is_err());
+        sender.write_all(b"x").unwrap();
+    }
+}
+
+fn each_poll_replaces_the_events(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let _pipes = ready_pipes(&looper, 2);
+    looper.until("both", |event| event.token() == Token(1));
+    looper.assert_nothing_ready();
+}
+
+fn an_error_leaves_no_events(backend: Backend) {
+    // On a thread of its own, to which the signal is sent.
+    let ran = thread::spawn(move || {
+        let mut looper = Loop::new(backend);
+        let _pipes = ready_pipes(&looper, 1);
+        looper.until_readable(Token(0));
+        assert!(!looper.events.is_empty());
+        let interrupted = interrupt_until_told(|| {
+            looper
+                .poll
+                .poll(&mut looper.events, Some(patience()))
+                .unwrap_err()
+        });
+        assert_eq!(interrupted.kind(), ErrorKind::Interrupted);
+        assert!(looper.events.is_empty());
+    });
+    ran.join().unwrap();
+}
+
+/// Runs `wait` on this thread while another sends it signals until it returns.
+fn interrupt_until_told<R>(wait: impl FnOnce() -> R) -> R {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Arc;
+
+    extern "C" fn nothing(_: libc::c_int) {}
+    let handler: extern "C" fn(libc::c_int) = nothing;
+    // SAFETY: the handler does nothing; a zeroed `sigaction` has no flags (so
+    // that calls are not restarted) and an empty mask.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        assert_eq!(
+            libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()),
+            0
+        );
+    }
+    // SAFETY: takes nothing.
+    let waiting = unsafe { libc::pthread_self() };
+    let done = Arc::new(AtomicBool::new(false));
+    let sender = thread::spawn({
+        let done = Arc::clone(&done);
+        move || {
+            while !done.load(Ordering::Acquire) {
+                // SAFETY: the thread lives until this one is joined.
+                unsafe { libc::pthread_kill(waiting, libc::SIGUSR2) };
+                thread::yield_now();
+            }
+        }
+    });
+    let result = wait();
+    done.store(true, Ordering::Release);
+    sender.join().unwrap();
+    result
+}
+
+fn clear_empties_the_buffer(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let _pipes = ready_pipes(&looper, 1);
+    looper.until_readable(Token(0));
+    assert!(!looper.events.is_empty());
+    looper.events.clear();
+    assert!(looper.events.is_empty());
+    assert_eq!(looper.events.iter().count(), 0);
+    assert_eq!(looper.events.capacity(), 64);
+}
+
+fn tokens_come_back_bit_for_bit(backend: Backend) {
+    let words = [
+        0,
+        1,
+        usize::MAX,
+        usize::MAX - 1,
+        usize::MAX / 2 + 1,
+        1 << 31,
+    ];
+    for word in words {
+        let mut looper = Loop::new(backend);
+        let mut socket = UdpSocket::bind(any_port()).unwrap();
+        looper
+            .registry()
+            .register(&mut socket, Token(word), Interest::WRITABLE)
+            .unwrap();
+        looper.until_writable(Token(word));
+        let waker = Waker::new(looper.registry(), Token(!word)).unwrap();
+        waker.wake().unwrap();
+        looper.until_readable(Token(!word));
+    }
+}
+
+fn registering_while_another_thread_polls_takes_effect(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry().try_clone().unwrap();
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    sender.write_all(b"x").unwrap();
+    let poller = thread::spawn(move || {
+        looper.until_readable(Token(9));
+        looper
+    });
+    registry
+        .register(&mut receiver, Token(9), Interest::READABLE)
+        .unwrap();
+    let mut looper = poller.join().unwrap();
+
+    // And so does reregistering, with another token.
+    let poller = thread::spawn(move || looper.until_readable(Token(10)));
+    registry
+        .reregister(&mut receiver, Token(10), Interest::READABLE)
+        .unwrap();
+    poller.join().unwrap();
+}
+
+/// Tokens are checked against the set of those that are registered, as if they
+/// were addresses of things that are freed after deregistering.
+fn deregistering_while_another_thread_polls(backend: Backend) {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Arc;
+
+    let rounds = if util::slowness() > 1 { 50 } else { 2000 };
+    // The round that the registration belongs to; a poll that begins after
+    // `deregister` returned must not see an older one.
+    let freed = Arc::new(AtomicUsize::new(0));
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry().try_clone().unwrap();
+    let waker = Waker::new(looper.registry(), Token(0)).unwrap();
+    let done = Token(usize::MAX);
+
+    let poller = thread::spawn({
+        let freed = Arc::clone(&freed);
+        move || loop {
+            let freed_before = freed.load(Ordering::SeqCst);
+            let deadline = Instant::now() + patience();
+            looper
+                .poll
+                .poll_until(&mut looper.events, Some(deadline))
+                .unwrap();
+            assert!(!looper.events.is_empty());
+            for event in &looper.events {
+                if event.token() == done {
+                    return;
+                }
+                let round = event.token().0;
+                assert!(
+                    round == 0 || round > freed_before,
+                    "{round} was deregistered, {freed_before} known before the poll"
+                );
+            }
+        }
+    });
+
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    sender.write_all(b"x").unwrap();
+    for round in 1..=rounds {
+        registry
+            .register(&mut receiver, Token(round), Interest::READABLE)
+            .unwrap();
+        waker.wake().unwrap();
+        registry.deregister(&mut receiver).unwrap();
+        freed.store(round, Ordering::SeqCst);
+    }
+    registry
+        .register(&mut receiver, done, Interest::READABLE)
+        .unwrap();
+    poller.join().unwrap();
+}
+
+fn a_poll_can_be_sent_to_another_thread(backend: Backend) {
+    let looper = Loop::new(backend);
+    let _pipes = ready_pipes(&looper, 1);
+    thread::spawn(move || {
+        let mut looper = looper;
+        looper.until_readable(Token(0));
+    })
+    .join()
+    .unwrap();
+}
+
+fn a_nested_poll_is_readable_while_events_wait(backend: Backend) {
+    let mut inner = Loop::new(backend);
+    let waker = Waker::new(inner.registry(), Token(1)).unwrap();
+
+    let mut outer = Loop::new(backend);
+    let descriptor = inner.poll.as_raw_fd();
+    assert_eq!(inner.registry().as_raw_fd(), descriptor);
+    assert_eq!(inner.registry().as_fd().as_raw_fd(), descriptor);
+    assert_eq!(inner.poll.as_fd().as_raw_fd(), descriptor);
+    outer
+        .registry()
+        .register(&mut SourceFd(&descriptor), Token(2), Interest::READABLE)
+        .unwrap();
+
+    for _ in 0..3 {
+        outer.assert_quiet();
+        waker.wake().unwrap();
+        outer.until_readable(Token(2));
+        inner.until_readable(Token(1));
+    }
+
+    // A loop that is level-triggered sees it until the events are taken.
+    waker.wake().unwrap();
+    assert!(poll_readable(descriptor));
+    assert!(poll_readable(descriptor));
+    inner.until_readable(Token(1));
+    assert!(!poll_readable(descriptor));
+}
+
+/// What poll(2) says of a descriptor, without waiting.
+fn poll_readable(fd: i32) -> bool {
+    let mut entry = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one entry, as said.
+    let ready = unsafe { libc::poll(&mut entry, 1, 0) };
+    assert!(ready >= 0);
+    entry.revents & libc::POLLIN != 0
+}
+
+/// People add descriptors to the queue with calls of their own.
+fn a_descriptor_added_by_hand_is_reported_with_its_word(backend: Backend) {
+    if backend != Backend::Epoll {
+        return; // The call below is epoll's.
+    }
+    let mut looper = Loop::new(backend);
+    let (mut one, other) = UnixStream::pair().unwrap();
+    let mut event = libc::epoll_event {
+        events: libc::EPOLLIN as u32,
+        u64: 0xfeed,
+    };
+    // SAFETY: `event` is valid during the call.
+    let added = unsafe {
+        libc::epoll_ctl(
+            looper.poll.as_raw_fd(),
+            libc::EPOLL_CTL_ADD,
+            other.as_raw_fd(),
+            &mut event,
+        )
+    };
+    assert_eq!(added, 0);
+    one.write_all(b"x").unwrap();
+    looper.until_readable(Token(0xfeed));
+    // It is level-triggered, as it was asked for.
+    looper.until_readable(Token(0xfeed));
+}
+
+fn everything_prints(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let waker = Waker::new(looper.registry(), Token(77)).unwrap();
+    assert_eq!(format!("{:?}", looper.events), "[]");
+    waker.wake().unwrap();
+    looper.until_readable(Token(77));
+    let printed = format!("{:?}", looper.events);
+    assert!(printed.contains("Token(77)"), "{printed}");
+    assert!(printed.contains("readable: true"), "{printed}");
+    let iterator = format!("{:?}", looper.events.iter());
+    assert!(iterator.contains("Token(77)"), "{iterator}");
+    assert!(format!("{:?}", looper.poll).contains("Poll"));
+    assert!(format!("{:?}", looper.registry()).contains("Registry"));
+    assert!(format!("{waker:?}").contains("Waker"));
+    assert_eq!(format!("{:?}", SourceFd(&5)), "SourceFd(5)");
+
+    let event = looper.events.iter().next().unwrap().clone();
+    assert_eq!(event.token(), Token(77));
+    assert_eq!(looper.events.iter().clone().count(), 1);
+}

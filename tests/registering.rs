@@ -1,0 +1,681 @@
+//! Who is registered: register, reregister, deregister, bad input, descriptors
+//! that are shared, and polls that are gone.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
+
+mod util;
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
+use mio::unix::{pipe, SourceFd};
+use mio::{Backend, Interest, IoSource, Registry, Token, Waker};
+use util::{any_port, Loop};
+
+on_each_backend![
+    what_is_ready_when_registered_is_reported,
+    only_what_was_asked_for_is_reported,
+    an_edge_is_reported_once,
+    draining_brings_the_next_edge,
+    reregister_reports_readiness_anew,
+    reregister_replaces_token_and_interest,
+    deregister_stops_events_already_queued,
+    register_deregister_register_without_a_poll,
+    registering_twice_already_exists,
+    reregistering_what_is_not_registered_is_not_found,
+    deregistering_what_is_not_registered_is_not_found,
+    a_source_can_move_to_another_poll,
+    another_polls_source_is_a_mistake,
+    what_cannot_be_watched_is_refused,
+    a_failed_register_registers_nothing,
+    a_failed_reregister_changes_nothing,
+    one_descriptor_in_two_polls,
+    a_duplicate_keeps_the_registration_alive,
+    a_duplicate_is_a_source_of_its_own,
+    a_dropped_source_is_no_longer_reported,
+    a_number_that_was_closed_and_handed_out_again,
+    mixing_with_source_fd_leaves_no_state_behind,
+    a_boxed_source_is_a_source,
+    a_source_of_the_programs_own,
+    priority_data_is_reported,
+    a_poll_dropped_first_leaves_the_others_sound,
+    an_io_source_that_borrows_must_be_deregistered,
+    dropping_in_a_forked_child_does_not_harm_the_parent,
+];
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+fn what_is_ready_when_registered_is_reported(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    sender.write_all(b"before").unwrap();
+    looper
+        .registry()
+        .register(&mut receiver, Token(1), Interest::READABLE)
+        .unwrap();
+    looper.until_readable(Token(1));
+}
+
+fn only_what_was_asked_for_is_reported(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut one, Token(1), Interest::READABLE)
+        .unwrap();
+    // It is writable, which nobody asked for.
+    looper.assert_quiet();
+    other.write_all(b"x").unwrap();
+    looper.until_readable(Token(1));
+    looper
+        .registry()
+        .reregister(&mut one, Token(1), Interest::WRITABLE)
+        .unwrap();
+    looper.until("writable alone", |event| {
+        assert!(!event.is_readable());
+        event.is_writable()
+    });
+}
+
+fn an_edge_is_reported_once(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut other, Token(1), BOTH)
+        .unwrap();
+    looper.until_writable(Token(1));
+    one.write_all(b"x").unwrap();
+    looper.until_readable(Token(1));
+    // Nothing was read; readiness does not begin again.
+    looper.assert_quiet();
+}
+
+fn draining_brings_the_next_edge(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut other, Token(1), Interest::READABLE)
+        .unwrap();
+    for _ in 0..5 {
+        one.write_all(b"some").unwrap();
+        looper.until_readable(Token(1));
+        let mut all = Vec::new();
+        let error = other.read_to_end(&mut all).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        assert_eq!(all, b"some");
+    }
+}
+
+fn reregister_reports_readiness_anew(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    one.write_all(b"x").unwrap();
+    looper
+        .registry()
+        .register(&mut other, Token(1), Interest::READABLE)
+        .unwrap();
+    looper.until_readable(Token(1));
+    looper.assert_quiet();
+    looper
+        .registry()
+        .reregister(&mut other, Token(1), Interest::READABLE)
+        .unwrap();
+    looper.until_readable(Token(1));
+}
+
+fn reregister_replaces_token_and_interest(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut other, Token(1), BOTH)
+        .unwrap();
+    one.write_all(b"x").unwrap();
+    looper
+        .registry()
+        .reregister(&mut other, Token(2), Interest::READABLE)
+        .unwrap();
+    looper.until("the new token", |event| {
+        assert_eq!(event.token(), Token(2), "the old token is gone");
+        assert!(!event.is_writable(), "the old interest is gone");
+        event.is_readable()
+    });
+}
+
+fn deregister_stops_events_already_queued(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut other, Token(1), BOTH)
+        .unwrap();
+    one.write_all(b"x").unwrap();
+    looper.registry().deregister(&mut other).unwrap();
+    looper.assert_quiet();
+    drop(one);
+    looper.assert_quiet();
+}
+
+fn register_deregister_register_without_a_poll(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    one.write_all(b"x").unwrap();
+    for token in 0..10 {
+        looper
+            .registry()
+            .register(&mut other, Token(token), Interest::READABLE)
+            .unwrap();
+        looper.registry().deregister(&mut other).unwrap();
+    }
+    looper
+        .registry()
+        .register(&mut other, Token(10), Interest::READABLE)
+        .unwrap();
+    looper.until("the last token", |event| {
+        assert_eq!(event.token(), Token(10));
+        event.is_readable()
+    });
+}
+
+fn registering_twice_already_exists(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let registry = looper.registry();
+    registry
+        .register(&mut socket, Token(1), Interest::WRITABLE)
+        .unwrap();
+    let error = registry
+        .register(&mut socket, Token(2), Interest::READABLE)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    // The first registration stands.
+    looper.until_writable(Token(1));
+    looper.registry().deregister(&mut socket).unwrap();
+}
+
+fn reregistering_what_is_not_registered_is_not_found(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let error = looper
+        .registry()
+        .reregister(&mut socket, Token(1), BOTH)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let fd = socket.as_raw_fd();
+    let error = looper
+        .registry()
+        .reregister(&mut SourceFd(&fd), Token(1), BOTH)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    looper.assert_quiet();
+}
+
+fn deregistering_what_is_not_registered_is_not_found(backend: Backend) {
+    let looper = Loop::new(backend);
+    let registry = looper.registry();
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let error = registry.deregister(&mut socket).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let fd = socket.as_raw_fd();
+    let error = registry.deregister(&mut SourceFd(&fd)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    // Once more, after it was registered.
+    registry.register(&mut socket, Token(1), BOTH).unwrap();
+    registry.deregister(&mut socket).unwrap();
+    let error = registry.deregister(&mut socket).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+fn a_source_can_move_to_another_poll(backend: Backend) {
+    let (mut first, mut second) = (Loop::new(backend), Loop::new(backend));
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    first
+        .registry()
+        .register(&mut socket, Token(1), Interest::WRITABLE)
+        .unwrap();
+    first.registry().deregister(&mut socket).unwrap();
+    second
+        .registry()
+        .register(&mut socket, Token(2), Interest::WRITABLE)
+        .unwrap();
+    second.until_writable(Token(2));
+    first.assert_quiet();
+
+    // And when its poll is gone.
+    drop(second);
+    first
+        .registry()
+        .register(&mut socket, Token(3), Interest::WRITABLE)
+        .unwrap();
+    first.until_writable(Token(3));
+}
+
+/// Debug builds know; in release builds the kernel of epoll sees nothing wrong
+/// in registering, and answers itself for the rest.
+fn another_polls_source_is_a_mistake(backend: Backend) {
+    let (mut mine, other) = (Loop::new(backend), Loop::new(backend));
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    mine.registry()
+        .register(&mut socket, Token(1), Interest::WRITABLE)
+        .unwrap();
+    if cfg!(debug_assertions) {
+        let error = other
+            .registry()
+            .register(&mut socket, Token(2), Interest::WRITABLE)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    }
+    let error = other
+        .registry()
+        .reregister(&mut socket, Token(2), Interest::WRITABLE)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let error = other.registry().deregister(&mut socket).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    // Nothing of it has changed the registration.
+    mine.until_writable(Token(1));
+    mine.registry().deregister(&mut socket).unwrap();
+}
+
+/// A descriptor number that is not open.
+const DEAD: i32 = 1_000_000_000;
+
+fn what_cannot_be_watched_is_refused(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::create(folder.path().join("file")).unwrap();
+    let directory = File::open(folder.path()).unwrap();
+    let refused = |fd: i32| {
+        looper
+            .registry()
+            .register(&mut SourceFd(&fd), Token(1), BOTH)
+            .unwrap_err()
+    };
+    assert_eq!(refused(DEAD).raw_os_error(), Some(libc::EBADF));
+    assert_eq!(refused(-1).raw_os_error(), Some(libc::EBADF));
+    for fd in [file.as_raw_fd(), directory.as_raw_fd()] {
+        let error = refused(fd);
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    }
+    let error = looper
+        .registry()
+        .deregister(&mut SourceFd(&DEAD))
+        .unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    looper.assert_nothing_ready();
+}
+
+fn a_failed_register_registers_nothing(backend: Backend) {
+    let looper = Loop::new(backend);
+    let mut file = IoSource::new(tempfile::tempfile().unwrap());
+    for _ in 0..2 {
+        let error = looper
+            .registry()
+            .register(&mut file, Token(1), BOTH)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    }
+    let other = Loop::new(backend);
+    let error = other
+        .registry()
+        .register(&mut file, Token(1), BOTH)
+        .unwrap_err();
+    assert_eq!(
+        error.kind(),
+        ErrorKind::PermissionDenied,
+        "not held by the first"
+    );
+}
+
+fn a_failed_reregister_changes_nothing(backend: Backend) {
+    let (mut mine, other) = (Loop::new(backend), Loop::new(backend));
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    mine.registry()
+        .register(&mut socket, Token(1), Interest::WRITABLE)
+        .unwrap();
+    let wrong = other
+        .registry()
+        .reregister(&mut socket, Token(2), Interest::READABLE);
+    assert!(wrong.is_err());
+    mine.until_writable(Token(1));
+    mine.registry()
+        .reregister(&mut socket, Token(3), Interest::WRITABLE)
+        .unwrap();
+    mine.until_writable(Token(3));
+}
+
+fn one_descriptor_in_two_polls(backend: Backend) {
+    let (mut first, mut second) = (Loop::new(backend), Loop::new(backend));
+    let (mut sender, receiver) = pipe::new().unwrap();
+    let fd = receiver.as_raw_fd();
+    for (looper, token) in [(&first, 1), (&second, 2)] {
+        looper
+            .registry()
+            .register(&mut SourceFd(&fd), Token(token), Interest::READABLE)
+            .unwrap();
+    }
+    sender.write_all(b"x").unwrap();
+    first.until_readable(Token(1));
+    second.until_readable(Token(2));
+    first.registry().deregister(&mut SourceFd(&fd)).unwrap();
+    sender.write_all(b"x").unwrap();
+    second.until_readable(Token(2));
+    first.assert_nothing_ready();
+}
+
+/// Documented: a registration lives as long as any copy of the descriptor.
+fn a_duplicate_keeps_the_registration_alive(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut sender, receiver) = pipe::new().unwrap();
+    let receiver = File::from(OwnedFd::from(receiver));
+    let mut duplicate = receiver.try_clone().unwrap();
+    let mut source = IoSource::new(receiver);
+    looper
+        .registry()
+        .register(&mut source, Token(1), Interest::READABLE)
+        .unwrap();
+    // Deregistered before the drop, it is gone although the copy is open.
+    looper.registry().deregister(&mut source).unwrap();
+    sender.write_all(b"x").unwrap();
+    looper.assert_quiet();
+
+    looper
+        .registry()
+        .register(&mut source, Token(2), Interest::READABLE)
+        .unwrap();
+    drop(source);
+    let mut buffer = [0; 8];
+    assert_eq!(duplicate.read(&mut buffer).unwrap(), 1);
+    sender.write_all(b"y").unwrap();
+    looper.until_readable(Token(2));
+    drop(duplicate);
+    drop(sender);
+    looper.assert_quiet();
+}
+
+fn a_duplicate_is_a_source_of_its_own(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut sender, receiver) = pipe::new().unwrap();
+    let first = File::from(OwnedFd::from(receiver));
+    let mut second = IoSource::new(first.try_clone().unwrap());
+    let mut first = IoSource::new(first);
+    let registry = looper.registry();
+    registry
+        .register(&mut first, Token(1), Interest::READABLE)
+        .unwrap();
+    registry
+        .register(&mut second, Token(2), Interest::READABLE)
+        .unwrap();
+    sender.write_all(b"x").unwrap();
+    let mut seen = [false; 3];
+    looper.until("both", |event| {
+        seen[event.token().0] = true;
+        seen[1] && seen[2]
+    });
+}
+
+fn a_dropped_source_is_no_longer_reported(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut other, Token(1), BOTH)
+        .unwrap();
+    one.write_all(b"x").unwrap();
+    drop(other);
+    looper.assert_quiet();
+}
+
+fn a_number_that_was_closed_and_handed_out_again(backend: Backend) {
+    // In a process of its own, where no other test takes the number.
+    if !util::in_child(backend, "a_number_that_was_closed_and_handed_out_again") {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let mut last = None;
+    for round in 0..5 {
+        let mut socket = UdpSocket::bind(any_port()).unwrap();
+        let number = socket.as_raw_fd();
+        assert!(last.is_none() || last == Some(number));
+        last = Some(number);
+        looper
+            .registry()
+            .register(&mut socket, Token(round), Interest::WRITABLE)
+            .unwrap();
+        looper.until("this round's", |event| {
+            assert_eq!(event.token(), Token(round));
+            event.is_writable()
+        });
+        // Closed while it is registered, and not deregistered.
+    }
+}
+
+fn mixing_with_source_fd_leaves_no_state_behind(backend: Backend) {
+    let (mut first, mut second) = (Loop::new(backend), Loop::new(backend));
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let fd = socket.as_raw_fd();
+
+    // Registered as itself and deregistered by number.
+    first
+        .registry()
+        .register(&mut socket, Token(1), Interest::WRITABLE)
+        .unwrap();
+    first.registry().deregister(&mut SourceFd(&fd)).unwrap();
+    // The kernel knows it no longer; but the attempt clears what we knew.
+    let error = first.registry().deregister(&mut socket).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    second
+        .registry()
+        .register(&mut socket, Token(2), Interest::WRITABLE)
+        .unwrap();
+    second.until_writable(Token(2));
+    second.registry().deregister(&mut socket).unwrap();
+
+    // Registered by number, changed and deregistered as itself.
+    first
+        .registry()
+        .register(&mut SourceFd(&fd), Token(3), Interest::WRITABLE)
+        .unwrap();
+    first
+        .registry()
+        .reregister(&mut socket, Token(4), Interest::WRITABLE)
+        .unwrap();
+    first.until_writable(Token(4));
+    first.registry().deregister(&mut socket).unwrap();
+    first.assert_quiet();
+}
+
+fn a_boxed_source_is_a_source(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut source: Box<dyn Source> = Box::new(UdpSocket::bind(any_port()).unwrap());
+    looper
+        .registry()
+        .register(&mut source, Token(1), Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(Token(1));
+    looper
+        .registry()
+        .reregister(&mut source, Token(2), Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(Token(2));
+    looper.registry().deregister(&mut *source).unwrap();
+}
+
+/// A source made of another one, which counts what is asked of it.
+struct Counting {
+    inner: UdpSocket,
+    calls: Vec<&'static str>,
+}
+
+impl Source for Counting {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.calls.push("register");
+        self.inner.register(registry, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.calls.push("reregister");
+        self.inner.reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.calls.push("deregister");
+        self.inner.deregister(registry)
+    }
+}
+
+fn a_source_of_the_programs_own(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut source = Counting {
+        inner: UdpSocket::bind(any_port()).unwrap(),
+        calls: Vec::new(),
+    };
+    let registry = looper.registry();
+    registry.register(&mut source, Token(1), BOTH).unwrap();
+    registry
+        .reregister(&mut source, Token(2), Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(Token(2));
+    looper.registry().deregister(&mut source).unwrap();
+    assert_eq!(source.calls, ["register", "reregister", "deregister"]);
+}
+
+fn priority_data_is_reported(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    looper
+        .registry()
+        .register(&mut client, Token(1), Interest::PRIORITY)
+        .unwrap();
+    looper.assert_quiet();
+    let urgent = b"!";
+    // SAFETY: one byte is read.
+    let sent = unsafe {
+        libc::send(
+            server.as_raw_fd(),
+            urgent.as_ptr().cast(),
+            urgent.len(),
+            libc::MSG_OOB,
+        )
+    };
+    assert_eq!(sent, 1);
+    looper.until("priority data", |event| {
+        assert!(event.is_readable() && !event.is_writable());
+        event.is_priority()
+    });
+}
+
+fn a_poll_dropped_first_leaves_the_others_sound(backend: Backend) {
+    let looper = Loop::new(backend);
+    let registry = looper.registry().try_clone().unwrap();
+    let waker = Waker::new(looper.registry(), Token(0)).unwrap();
+    let mut listener = TcpListener::bind(any_port()).unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    registry.register(&mut listener, Token(1), BOTH).unwrap();
+    registry.register(&mut stream, Token(2), BOTH).unwrap();
+    drop(looper);
+
+    for _ in 0..3 {
+        waker.wake().unwrap();
+    }
+    // The queue lives on while there is a registry.
+    registry.reregister(&mut stream, Token(3), BOTH).unwrap();
+    registry.deregister(&mut stream).unwrap();
+    let mut next = Loop::new(backend);
+    next.registry()
+        .register(&mut stream, Token(4), Interest::WRITABLE)
+        .unwrap();
+    next.until_writable(Token(4));
+
+    drop(registry);
+    waker.wake().unwrap();
+    // Its queue is gone, so the listener is free.
+    next.registry()
+        .register(&mut listener, Token(5), Interest::READABLE)
+        .unwrap();
+    next.registry().deregister(&mut listener).unwrap();
+    waker.wake().unwrap();
+}
+
+/// Documented at `IoSource`.
+fn an_io_source_that_borrows_must_be_deregistered(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut sender, receiver) = pipe::new().unwrap();
+    let mut borrowing = IoSource::new(&receiver);
+    looper
+        .registry()
+        .register(&mut borrowing, Token(1), Interest::READABLE)
+        .unwrap();
+    looper.registry().deregister(&mut borrowing).unwrap();
+    drop(borrowing);
+    sender.write_all(b"x").unwrap();
+    looper.assert_quiet();
+}
+
+/// A child that drops what it inherited, and nothing else.
+fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry().try_clone().unwrap();
+    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    registry
+        .register(&mut receiver, Token(2), Interest::READABLE)
+        .unwrap();
+
+    // SAFETY: the child drops, which closes descriptors and frees memory, and
+    // leaves by `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child != -1);
+    if child == 0 {
+        drop((looper, registry, waker, receiver));
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid for writing.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
+
+    sender.write_all(b"x").unwrap();
+    looper.until_readable(Token(2));
+    waker.wake().unwrap();
+    looper.until_readable(Token(1));
+    registry.deregister(&mut receiver).unwrap();
+}
+
+/// What was registered may be turned into its std type, and stays registered.
+#[test]
+fn a_source_turned_into_its_std_type_stays_registered() {
+    let mut looper = Loop::new(Backend::Epoll);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut other, Token(1), Interest::READABLE)
+        .unwrap();
+    let other = std::os::unix::net::UnixStream::from(other);
+    one.write_all(b"x").unwrap();
+    looper.until_readable(Token(1));
+
+    // And back, by way of its number: the kernel knows it still.
+    let number = std::os::fd::IntoRawFd::into_raw_fd(other);
+    // SAFETY: the descriptor was just given up.
+    let mut other = unsafe { UnixStream::from_raw_fd(number) };
+    looper.registry().deregister(&mut other).unwrap();
+}

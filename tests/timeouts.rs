@@ -1,0 +1,289 @@
+//! Timeouts: never early, never for ever, exact where the system can, and the
+//! rest of the time after a signal.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
+
+mod util;
+
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::unix::pipe;
+use mio::{Backend, Interest, Token, Waker};
+use util::{patience, Loop};
+
+on_each_backend![
+    a_timeout_is_never_cut_short,
+    a_timeout_below_a_millisecond_is_not_zero,
+    fractions_of_a_millisecond_are_exact,
+    a_long_timeout_does_not_overflow,
+    an_event_ends_any_wait,
+    poll_until_waits_for_the_deadline,
+    poll_until_a_past_deadline_takes_what_is_ready,
+    poll_until_without_deadline_waits_for_an_event,
+    a_signal_interrupts_poll,
+    poll_until_goes_on_after_signals,
+];
+
+fn waited(looper: &mut Loop, timeout: Duration) -> Duration {
+    let start = Instant::now();
+    looper.poll.poll(&mut looper.events, Some(timeout)).unwrap();
+    let waited = start.elapsed();
+    assert!(looper.events.is_empty());
+    waited
+}
+
+fn a_timeout_is_never_cut_short(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    for micros in [
+        1, 10, 50, 99, 200, 500, 999, 1000, 1001, 1500, 2300, 5000, 12_345,
+    ] {
+        let timeout = Duration::from_micros(micros);
+        for _ in 0..5 {
+            let waited = waited(&mut looper, timeout);
+            assert!(waited >= timeout, "{waited:?} instead of {timeout:?}");
+            assert!(waited < timeout + patience());
+        }
+    }
+    let timeout = Duration::from_nanos(1_000_001);
+    assert!(waited(&mut looper, timeout) >= timeout);
+}
+
+/// Else a loop that waits for a timer spins until it is due.
+fn a_timeout_below_a_millisecond_is_not_zero(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let end = Instant::now() + Duration::from_millis(5);
+    let mut turns = 0;
+    while Instant::now() < end {
+        waited(&mut looper, Duration::from_micros(500));
+        turns += 1;
+    }
+    assert!(turns <= 10, "{turns} turns in 5 ms");
+}
+
+/// Of many waits for 100 us most take less than a millisecond: whoever rounds
+/// up to milliseconds takes that for each. Where the system cannot do better
+/// (under instrumentation), nothing is to be seen.
+fn fractions_of_a_millisecond_are_exact(backend: Backend) {
+    if !exact_timeouts() {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let timeout = Duration::from_micros(100);
+    let best = (0..50).map(|_| waited(&mut looper, timeout)).min().unwrap();
+    assert!(best < Duration::from_micros(900), "at best {best:?}");
+}
+
+/// Whether the kernel has `epoll_pwait2`; a wrong descriptor is not what one
+/// without it complains of.
+fn exact_timeouts() -> bool {
+    // SAFETY: the descriptor is wrong, so nothing is read or written.
+    let result = unsafe {
+        let null = std::ptr::null_mut::<u8>();
+        libc::syscall(libc::SYS_epoll_pwait2, -1, null, 1, null, null, 0)
+    };
+    assert_eq!(result, -1);
+    std::io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
+}
+
+fn a_long_timeout_does_not_overflow(backend: Backend) {
+    let long = [
+        Duration::MAX,
+        Duration::from_secs(u64::MAX),
+        Duration::from_secs(i64::MAX as u64),
+        Duration::new(i64::MAX as u64 + 1, 1),
+        Duration::from_millis(i32::MAX as u64),
+        Duration::from_millis(i32::MAX as u64 + 1),
+        Duration::from_millis(u32::MAX as u64 + 1),
+        Duration::from_nanos(u64::MAX),
+        Duration::new(i32::MAX as u64 / 1000, 999_999_999),
+    ];
+    for timeout in long {
+        let mut looper = Loop::new(backend);
+        let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+        let returned = Arc::new(AtomicBool::new(false));
+        let waking = thread::spawn({
+            let returned = Arc::clone(&returned);
+            move || {
+                // Long enough for a poll that does not wait to return.
+                thread::sleep(util::A_WHILE);
+                assert!(!returned.load(Ordering::SeqCst), "{timeout:?} did not wait");
+                waker.wake().unwrap();
+                waker
+            }
+        });
+        looper.poll.poll(&mut looper.events, Some(timeout)).unwrap();
+        let events = looper.events.iter().count();
+        returned.store(true, Ordering::SeqCst);
+        waking.join().unwrap();
+        assert_eq!(events, 1);
+    }
+}
+
+fn an_event_ends_any_wait(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    sender.write_all(b"x").unwrap();
+    let timeouts = [
+        None,
+        Some(Duration::MAX),
+        Some(Duration::from_secs(3600)),
+        Some(Duration::from_secs(3600) + Duration::from_nanos(1)),
+        Some(Duration::ZERO),
+        Some(Duration::from_nanos(1)),
+    ];
+    looper
+        .registry()
+        .register(&mut receiver, Token(0), Interest::READABLE)
+        .unwrap();
+    for timeout in timeouts {
+        looper
+            .registry()
+            .reregister(&mut receiver, Token(0), Interest::READABLE)
+            .unwrap();
+        looper.poll.poll(&mut looper.events, timeout).unwrap();
+        assert_eq!(looper.events.iter().count(), 1, "{timeout:?}");
+    }
+}
+
+fn poll_until_waits_for_the_deadline(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    for micros in [1, 250, 1000, 3300] {
+        let deadline = Instant::now() + Duration::from_micros(micros);
+        looper
+            .poll
+            .poll_until(&mut looper.events, Some(deadline))
+            .unwrap();
+        let now = Instant::now();
+        assert!(now >= deadline, "{:?} early", deadline - now);
+        assert!(now < deadline + patience());
+        assert!(looper.events.is_empty());
+    }
+}
+
+fn poll_until_a_past_deadline_takes_what_is_ready(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let past = Instant::now();
+    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+    looper
+        .poll
+        .poll_until(&mut looper.events, Some(past))
+        .unwrap();
+    assert!(looper.events.is_empty());
+    waker.wake().unwrap();
+    looper
+        .poll
+        .poll_until(&mut looper.events, Some(past))
+        .unwrap();
+    assert_eq!(looper.events.iter().count(), 1);
+}
+
+fn poll_until_without_deadline_waits_for_an_event(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+    let waking = thread::spawn(move || {
+        waker.wake().unwrap();
+        waker
+    });
+    looper.poll.poll_until(&mut looper.events, None).unwrap();
+    assert_eq!(looper.events.iter().next().unwrap().token(), Token(1));
+    waking.join().unwrap();
+}
+
+/// A thread that sends signals to the one that made it, until it is dropped.
+struct Signals {
+    done: Arc<AtomicBool>,
+    sender: Option<thread::JoinHandle<()>>,
+}
+
+impl Signals {
+    fn to_this_thread() -> Signals {
+        extern "C" fn nothing(_: libc::c_int) {}
+        let handler: extern "C" fn(libc::c_int) = nothing;
+        // SAFETY: the handler does nothing; a zeroed `sigaction` has no flags,
+        // so that calls are not restarted, and an empty mask.
+        let this = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as usize;
+            let set = libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut());
+            assert_eq!(set, 0);
+            libc::pthread_self()
+        };
+        let done = Arc::new(AtomicBool::new(false));
+        let sender = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                while !done.load(Ordering::SeqCst) {
+                    // SAFETY: the thread joins this one before it ends.
+                    unsafe { libc::pthread_kill(this, libc::SIGUSR1) };
+                    thread::sleep(Duration::from_micros(100));
+                }
+            }
+        });
+        Signals {
+            done,
+            sender: Some(sender),
+        }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::SeqCst);
+        self.sender.take().unwrap().join().unwrap();
+    }
+}
+
+fn a_signal_interrupts_poll(backend: Backend) {
+    thread::spawn(move || {
+        let mut looper = Loop::new(backend);
+        let _signals = Signals::to_this_thread();
+        // With each kind of wait there is.
+        for timeout in [
+            None,
+            Some(patience()),
+            Some(patience() + Duration::from_nanos(1)),
+        ] {
+            let error = looper.poll.poll(&mut looper.events, timeout).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Interrupted);
+            assert!(looper.events.is_empty());
+        }
+    })
+    .join()
+    .unwrap();
+}
+
+fn poll_until_goes_on_after_signals(backend: Backend) {
+    thread::spawn(move || {
+        let mut looper = Loop::new(backend);
+        let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+        let signals = Signals::to_this_thread();
+        for millis in [5, 20] {
+            let start = Instant::now();
+            let deadline = start + Duration::from_millis(millis) + Duration::from_nanos(10);
+            looper
+                .poll
+                .poll_until(&mut looper.events, Some(deadline))
+                .unwrap();
+            assert!(Instant::now() >= deadline);
+            assert!(
+                start.elapsed() < patience(),
+                "the wait began anew each time"
+            );
+            assert!(looper.events.is_empty());
+        }
+        let waking = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            waker.wake().unwrap();
+            waker
+        });
+        looper.poll.poll_until(&mut looper.events, None).unwrap();
+        assert_eq!(looper.events.iter().next().unwrap().token(), Token(1));
+        drop(signals);
+        waking.join().unwrap();
+    })
+    .join()
+    .unwrap();
+}

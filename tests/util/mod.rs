@@ -1,0 +1,222 @@
+//! What the tests have in common: a poll with a deadline on every wait, and
+//! each test run once for every backend of the machine.
+
+// Every test file is a crate of its own and uses part of this.
+#![allow(dead_code)]
+
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Backend, Events, Poll, Registry, Token};
+
+/// Makes a `#[test]` of each function for each backend: `epoll::name`. Every
+/// function takes the backend; one that is not listed is a warning of dead code.
+///
+/// `every_backend_is_tested`, in `tests/backends.rs`, holds the list here against
+/// what the crate says is available.
+#[macro_export]
+macro_rules! on_each_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod epoll {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(mio::Backend::Epoll)
+                }
+            )+
+        }
+    };
+}
+
+/// The backends that `on_each_backend` makes tests for.
+pub const TESTED: &[Backend] = &[Backend::Epoll];
+
+/// How much slower than usual everything may be: the tests run under
+/// instrumentation as well, which sets `MIO_TEST_SLOW`.
+pub fn slowness() -> u32 {
+    match std::env::var("MIO_TEST_SLOW") {
+        Ok(factor) => factor.parse().expect("MIO_TEST_SLOW is a whole number"),
+        Err(_) => 1,
+    }
+}
+
+/// How long to wait for what must come: a test that fails may take so long, one
+/// that passes never does.
+pub fn patience() -> Duration {
+    Duration::from_secs(10) * slowness()
+}
+
+/// How long to watch that nothing comes.
+pub const A_WHILE: Duration = Duration::from_millis(20);
+
+/// A poll and a buffer, and waiting that gives up.
+pub struct Loop {
+    pub poll: Poll,
+    pub events: Events,
+}
+
+impl Loop {
+    pub fn new(backend: Backend) -> Loop {
+        Loop::with_capacity(backend, 64)
+    }
+
+    pub fn with_capacity(backend: Backend, capacity: usize) -> Loop {
+        Loop {
+            poll: Poll::with_backend(backend).expect("opens the backend"),
+            events: Events::with_capacity(capacity),
+        }
+    }
+
+    pub fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
+    /// Polls until `done` holds of an event, to which all are shown.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, mut done: impl FnMut(&Event) -> bool) {
+        let deadline = Instant::now() + patience();
+        loop {
+            self.poll
+                .poll_until(&mut self.events, Some(deadline))
+                .expect("polls");
+            assert!(!self.events.is_empty(), "waited in vain for {what}");
+            // All of them are shown, also those behind the one waited for.
+            let mut found = false;
+            for event in &self.events {
+                found |= done(event);
+            }
+            if found {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}");
+        }
+    }
+
+    /// Polls until the token was reported readable.
+    #[track_caller]
+    pub fn until_readable(&mut self, token: Token) {
+        self.until(&format!("{token:?} to be readable"), |event| {
+            event.token() == token && event.is_readable()
+        });
+    }
+
+    /// Polls until the token was reported writable.
+    #[track_caller]
+    pub fn until_writable(&mut self, token: Token) {
+        self.until(&format!("{token:?} to be writable"), |event| {
+            event.token() == token && event.is_writable()
+        });
+    }
+
+    /// Polls until everything that `wanted` names was reported of the token,
+    /// by one event or by several; returns all that was.
+    #[track_caller]
+    pub fn until_reported(&mut self, token: Token, wanted: Seen) -> Seen {
+        let mut seen = Seen::default();
+        self.until(&format!("{token:?} to be {wanted:?}"), |event| {
+            assert_eq!(event.token(), token, "an event of another source");
+            seen = seen.and(Seen::of(event));
+            seen.and(wanted) == seen
+        });
+        seen
+    }
+
+    /// Polls for a little while and fails if there is any event.
+    #[track_caller]
+    pub fn assert_quiet(&mut self) {
+        self.poll
+            .poll_until(&mut self.events, Some(Instant::now() + A_WHILE))
+            .expect("polls");
+        assert!(self.events.is_empty(), "unexpected: {:?}", self.events);
+    }
+
+    /// Looks, without waiting, and fails if there is any event.
+    #[track_caller]
+    pub fn assert_nothing_ready(&mut self) {
+        self.poll
+            .poll(&mut self.events, Some(Duration::ZERO))
+            .expect("polls");
+        assert!(self.events.is_empty(), "unexpected: {:?}", self.events);
+    }
+}
+
+/// What events say, without the token.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub readable: bool,
+    pub writable: bool,
+    pub read_closed: bool,
+    pub write_closed: bool,
+    pub error: bool,
+    pub priority: bool,
+}
+
+impl Seen {
+    pub fn of(event: &Event) -> Seen {
+        Seen {
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            read_closed: event.is_read_closed(),
+            write_closed: event.is_write_closed(),
+            error: event.is_error(),
+            priority: event.is_priority(),
+        }
+    }
+
+    /// Parses `"readable read_closed"`.
+    pub fn named(names: &str) -> Seen {
+        let mut seen = Seen::default();
+        for name in names.split_whitespace() {
+            *match name {
+                "readable" => &mut seen.readable,
+                "writable" => &mut seen.writable,
+                "read_closed" => &mut seen.read_closed,
+                "write_closed" => &mut seen.write_closed,
+                "error" => &mut seen.error,
+                "priority" => &mut seen.priority,
+                other => panic!("no event is {other:?}"),
+            } = true;
+        }
+        seen
+    }
+
+    pub fn and(self, other: Seen) -> Seen {
+        Seen {
+            readable: self.readable | other.readable,
+            writable: self.writable | other.writable,
+            read_closed: self.read_closed | other.read_closed,
+            write_closed: self.write_closed | other.write_closed,
+            error: self.error | other.error,
+            priority: self.priority | other.priority,
+        }
+    }
+}
+
+/// An address of loopback with a port that the system chooses.
+pub fn any_port() -> std::net::SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+/// Runs a test's scenario in a child process of its own, for what would disturb
+/// the tests around it: `test` is the function's name. Returns true in the
+/// child, which then does the work and returns; in the parent, waits for the
+/// child, and fails as it failed.
+pub fn in_child(backend: Backend, test: &str) -> bool {
+    const MARK: &str = "MIO_TEST_CHILD";
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let name = format!("{backend}::{test}");
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([&name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(MARK, "1")
+        .output()
+        .expect("starts itself");
+    let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    assert!(
+        child.status.success() && said.contains("1 passed"),
+        "{name} failed in its child process: {}\n{said}",
+        child.status
+    );
+    false
+}

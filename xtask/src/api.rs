@@ -1,0 +1,108 @@
+//! The public API against that of mio 1.2.5, item by item, over rustdoc's JSON:
+//! `testing/api/parity.sh`.
+
+use anyhow::{bail, Result};
+use clap::Args as ClapArgs;
+
+use crate::sh::Cmd;
+use crate::{target, tools};
+
+/// The listings in testing/api that this version answers for: Linux, and sets of features there.
+const LISTINGS: [&str; 6] = [
+    "x86_64-unknown-linux-gnu",
+    "linux-none",
+    "linux-os-poll",
+    "linux-os-ext",
+    "linux-net",
+    "linux-os-poll+net",
+];
+
+#[derive(ClapArgs, Default)]
+pub struct Args {
+    /// Listings to compare with, instead of all that `--list` shows
+    listings: Vec<String>,
+    /// Only show the names of the listings
+    #[arg(long)]
+    list: bool,
+    /// Also show what mio 1.2.5 does not have
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    if args.list {
+        println!("{}", LISTINGS.join("\n"));
+        return Ok(());
+    }
+    tools::need("python3", &["python3"])?;
+    let toolchain = toolchain()?;
+    let listings = match &args.listings[..] {
+        [] => LISTINGS.map(String::from).to_vec(),
+        some => some.to_vec(),
+    };
+    let mut failed = Vec::new();
+    for listing in listings {
+        if let Err(error) = compare(&listing, &toolchain, args.verbose) {
+            println!("{error:#}");
+            failed.push(listing);
+        }
+    }
+    if !failed.is_empty() {
+        bail!(
+            "the API differs, or could not be compared: {}",
+            failed.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn compare(listing: &str, toolchain: &str, verbose: bool) -> Result<()> {
+    let ended = Cmd::new("bash")
+        .args(["testing/api/parity.sh", ".", listing])
+        .env("PARITY_TOOLCHAIN", toolchain)
+        .env("PARITY_TARGET_DIR", target("api"))
+        // rustdoc's JSON is an unstable output.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .quiet()?;
+    for line in shown(&ended.stdout, verbose) {
+        println!("{line}");
+    }
+    ended.success()
+}
+
+/// Without what is only new.
+fn shown(output: &str, verbose: bool) -> impl Iterator<Item = &str> {
+    output
+        .lines()
+        .filter(move |line| verbose || !line.starts_with('+'))
+}
+
+/// The checker names its toolchain: `stable`, or else whatever is in use.
+fn toolchain() -> Result<String> {
+    if tools::toolchain("stable").is_some() {
+        return Ok("stable".to_owned());
+    }
+    let active = Cmd::new("rustup")
+        .args(["show", "active-toolchain"])
+        .quiet()?
+        .successful_stdout()?;
+    match active.split_whitespace().next() {
+        Some(name) => Ok(name.to_owned()),
+        None => bail!("rustup has no active toolchain"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_shown() {
+        let output = "- pub fn mio::a()\n+ pub fn mio::b()\n~ lost: Send";
+        assert_eq!(
+            shown(output, false).collect::<Vec<_>>(),
+            ["- pub fn mio::a()", "~ lost: Send"]
+        );
+        assert_eq!(shown(output, true).count(), 3);
+    }
+}

@@ -1,0 +1,167 @@
+//! Reading strace's output.
+
+use anyhow::{bail, Result};
+
+/// What was seen between the marks of one operation.
+#[derive(Debug, PartialEq)]
+pub struct Section {
+    pub name: String,
+    /// The calls in order, for each time it was run.
+    pub runs: Vec<Vec<String>>,
+}
+
+impl Section {
+    /// The calls as a line of the table, if they were the same every time.
+    pub fn calls(&self) -> Result<String> {
+        let mut lines = self.runs.iter().map(|run| {
+            if run.is_empty() {
+                "-".to_owned()
+            } else {
+                run.join(" ")
+            }
+        });
+        let first = lines.next().unwrap_or_default();
+        if let Some(other) = lines.find(|line| *line != first) {
+            bail!("not the same every time: `{first}`, then `{other}`");
+        }
+        Ok(first)
+    }
+}
+
+/// The marked sections of a trace, in the order of their first time.
+pub fn sections(trace: &str) -> Result<Vec<Section>> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut open: Option<(&str, Vec<String>)> = None;
+    for line in trace.lines() {
+        let Some(call) = call(line) else { continue };
+        match (mark(call), &mut open) {
+            (Some(Mark::Begin(name)), None) => open = Some((name, Vec::new())),
+            (Some(Mark::End(name)), Some((begun, _))) if name == *begun => {
+                let (name, run) = open.take().expect("matched above");
+                match sections.iter_mut().find(|section| section.name == name) {
+                    Some(section) => section.runs.push(run),
+                    None => sections.push(Section {
+                        name: name.to_owned(),
+                        runs: vec![run],
+                    }),
+                }
+            }
+            (Some(_), _) => bail!("the marks do not match at {line:?}"),
+            (None, Some((_, run))) => run.push(name(call).to_owned()),
+            (None, None) => {}
+        }
+    }
+    match open {
+        Some((name, _)) => bail!("the trace ends inside of {name}"),
+        None => Ok(sections),
+    }
+}
+
+enum Mark<'a> {
+    Begin(&'a str),
+    End(&'a str),
+}
+
+/// `write(-1, ">Poll::new", 10) = -1 EBADF (Bad file descriptor)`
+fn mark(call: &str) -> Option<Mark<'_>> {
+    let (text, _) = call.strip_prefix("write(-1, \"")?.split_once('"')?;
+    match text.split_at_checked(1)? {
+        (">", name) => Some(Mark::Begin(name)),
+        ("<", name) => Some(Mark::End(name)),
+        _ => None,
+    }
+}
+
+/// A line without the process id. `None` for what is no call: signals, exits, the second half of a
+/// call that another thread's came between.
+fn call(line: &str) -> Option<&str> {
+    let line = line
+        .trim_start_matches(|c: char| c.is_ascii_digit())
+        .trim_start();
+    let starts_call = line.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    (starts_call && line.contains('(')).then_some(line)
+}
+
+/// The name of the call. The newer architectures have no epoll_wait: libc makes it an epoll_pwait
+/// without a mask.
+fn name(call: &str) -> &str {
+    let (name, args) = call.split_once('(').unwrap_or((call, ""));
+    if name == "epoll_pwait" && args.contains(", NULL, ") {
+        return "epoll_wait";
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = r#"
+100   execve("target/release/calls", ["calls"], 0x7ffe /* 20 vars */) = 0
+100   write(-1, ">poll: ready", 12)   = -1 EBADF (Bad file descriptor)
+100   epoll_pwait(3, [{events=EPOLLIN, data={u32=1, u64=1}}], 8, 100, NULL, 8) = 1
+100   write(-1, "<poll: ready", 12)   = -1 EBADF (Bad file descriptor)
+100   brk(NULL) = 0x55
+100   write(-1, ">none", 5) = -1 EBADF (Bad file descriptor)
+100   --- SIGCHLD {si_signo=SIGCHLD} ---
+100   write(-1, "<none", 5) = -1 EBADF (Bad file descriptor)
+100   write(-1, ">poll: ready", 12)   = -1 EBADF (Bad file descriptor)
+100   epoll_wait(3,  <unfinished ...>
+101   <... read resumed>"", 1) = 0
+100   <... epoll_wait resumed>[], 8, 0) = 0
+100   write(-1, "<poll: ready", 12)   = -1 EBADF (Bad file descriptor)
+100   +++ exited with 0 +++
+"#;
+
+    #[test]
+    fn calls_are_found_between_the_marks() {
+        let sections = sections(TRACE).unwrap();
+        let lines: Vec<String> = sections
+            .iter()
+            .map(|section| {
+                format!(
+                    "{} x{}: {}",
+                    section.name,
+                    section.runs.len(),
+                    section.calls().unwrap()
+                )
+            })
+            .collect();
+        assert_eq!(lines, ["poll: ready x2: epoll_wait", "none x1: -"]);
+    }
+
+    #[test]
+    fn only_a_maskless_epoll_pwait_is_an_epoll_wait() {
+        assert_eq!(
+            name("epoll_pwait(3, [], 8, 0, [USR1], 8) = 0"),
+            "epoll_pwait"
+        );
+        assert_eq!(
+            name("epoll_pwait2(3, [], 8, {tv_sec=0, tv_nsec=1500000}, NULL, 8) = 0"),
+            "epoll_pwait2"
+        );
+    }
+
+    #[test]
+    fn marks_that_do_not_match_are_an_error() {
+        let begin = "1 write(-1, \">a\", 2) = -1 EBADF (Bad file descriptor)\n";
+        let end = "1 write(-1, \"<a\", 2) = -1 EBADF (Bad file descriptor)\n";
+        assert!(sections(&[begin, end].concat()).is_ok());
+        assert!(sections(begin).is_err());
+        assert!(sections(end).is_err());
+        assert!(sections(&[begin, begin, end].concat()).is_err());
+        assert!(sections(&[begin, &end.replace("<a", "<b")].concat()).is_err());
+    }
+
+    #[test]
+    fn runs_that_differ_are_an_error() {
+        let section = Section {
+            name: "a".to_owned(),
+            runs: vec![vec!["read".to_owned()], vec![]],
+        };
+        assert_eq!(
+            section.calls().unwrap_err().to_string(),
+            "not the same every time: `read`, then `-`"
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! What the compiler and its companions say without running anything.
+
+use anyhow::Result;
+
+use crate::sh::{run_all, Cmd};
+use crate::{root, target};
+
+pub fn fmt() -> Result<()> {
+    run_all([
+        Cmd::cargo("fmt").args(["--all", "--check"]),
+        Cmd::cargo("fmt").arg("--check").dir(root().join("interop")),
+    ])
+}
+
+pub fn clippy() -> Result<()> {
+    let deny = ["--", "-D", "warnings"];
+    run_all([
+        Cmd::cargo("clippy")
+            .args(["--workspace", "--all-targets", "--all-features"])
+            .args(deny),
+        Cmd::cargo("clippy")
+            .args(["--lib", "--no-default-features"])
+            .args(deny),
+        Cmd::cargo("clippy")
+            .arg("--all-targets")
+            .args(deny)
+            .dir(root().join("interop"))
+            .target_dir(target("interop")),
+    ])
+}
+
+pub fn doc() -> Result<()> {
+    let doc = || {
+        Cmd::cargo("doc")
+            .args(["--no-deps", "--all-features"])
+            .env("RUSTDOCFLAGS", "-D warnings")
+    };
+    // The users' view comes last, so that it is what stays in target/doc.
+    run_all([doc().arg("--document-private-items"), doc()])
+}
+
+pub fn features() -> Result<()> {
+    run_all(feature_sets().into_iter().map(|features| {
+        Cmd::cargo("check")
+            .args(["--lib", "--no-default-features", "--features", &features])
+            .env("RUSTFLAGS", "-D warnings")
+            .target_dir(target("features"))
+    }))
+}
+
+/// Every set that differs from the others (`os-ext` contains `os-poll`), then the old names of
+/// `net`.
+fn feature_sets() -> Vec<String> {
+    let mut sets = Vec::new();
+    for poll in ["", "os-poll", "os-ext"] {
+        for net in ["", "net"] {
+            for log in ["", "log"] {
+                let set: Vec<&str> = [poll, net, log]
+                    .into_iter()
+                    .filter(|name| !name.is_empty())
+                    .collect();
+                sets.push(set.join(","));
+            }
+        }
+    }
+    sets.extend(["tcp", "udp", "uds"].map(String::from));
+    sets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_twelve_sets_of_features_and_three_old_names() {
+        let mut sets = feature_sets();
+        assert_eq!(sets.len(), 15);
+        for set in ["", "os-poll", "net", "os-ext,net,log", "uds"] {
+            assert!(sets.contains(&set.to_owned()), "{set:?}");
+        }
+        sets.sort();
+        sets.dedup();
+        assert_eq!(sets.len(), 15);
+    }
+}

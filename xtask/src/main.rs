@@ -1,0 +1,127 @@
+//! The developers' chores. `cargo xtask ci` runs all that decide whether a change may go in, one
+//! after the other; each can also be run alone.
+//!
+//! A step is a function that prints as it goes and returns an error when something is wrong. What
+//! they share: [`sh`] runs other programs, [`tools`] sees to it that they are there, [`report`]
+//! counts tests, [`ci`] is the list of steps.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod api;
+mod calls;
+mod ci;
+mod interop;
+mod lint;
+mod msrv;
+mod package;
+mod programs;
+mod report;
+mod sh;
+mod testing;
+mod tools;
+mod valgrind;
+
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask",
+    about = "mio's developers' chores",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Every step that decides whether a change may go in, each even if an earlier one failed
+    Ci,
+    /// `ci`, and what takes too long for it: to be run before a release
+    Full,
+    /// The sources are formatted
+    Fmt,
+    /// The minimum supported Rust version holds, as far as that can be told without it
+    Msrv,
+    /// clippy has nothing to say
+    Clippy,
+    /// The tests of these chores
+    XtaskTest,
+    /// The tests, as in the README: `cargo test`
+    Test,
+    /// The documentation builds without a warning, the private items' too
+    Doc,
+    /// The library builds with every set of features
+    Features,
+    /// Nothing of the API of mio 1.2.5 is missing
+    Api(api::Args),
+    /// The crate builds from its own package
+    Package,
+    /// The quickstart runs to its end
+    Examples,
+    /// Each operation makes exactly the system calls in testing/calls/expected.txt
+    Calls(calls::Args),
+    /// The lock-free parts under loom, which tries the threads' interleavings
+    Loom,
+    /// The tests under the address and the leak sanitizer
+    Asan,
+    /// The tests under valgrind: memory errors, leaks, descriptors left open
+    Valgrind,
+    /// The c10k example: many connections, also slow ones
+    C10k,
+    /// tokio on top of this mio
+    Interop,
+    /// The c10k example under valgrind (part of `full`)
+    ValgrindC10k,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    sh::end_children_when_interrupted()?;
+    match Cli::parse().chore {
+        Chore::Ci => ci::run(ci::CI),
+        Chore::Full => ci::run(&[ci::CI, ci::ONLY_FULL].concat()),
+        Chore::Fmt => lint::fmt(),
+        Chore::Msrv => msrv::run(),
+        Chore::Clippy => lint::clippy(),
+        Chore::XtaskTest => testing::xtask(),
+        Chore::Test => testing::plain(),
+        Chore::Doc => lint::doc(),
+        Chore::Features => lint::features(),
+        Chore::Api(args) => api::run(&args),
+        Chore::Package => package::run(),
+        Chore::Examples => programs::quickstart(),
+        Chore::Calls(args) => calls::run(&args),
+        Chore::Loom => testing::loom(),
+        Chore::Asan => testing::sanitizers(),
+        Chore::Valgrind => valgrind::tests(),
+        Chore::C10k => programs::c10k(),
+        Chore::Interop => interop::run(),
+        Chore::ValgrindC10k => valgrind::c10k(),
+    }
+}
+
+/// The root of the repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask/ lies in the repository")
+}
+
+/// A target directory of its own, below the ordinary one. Builds with other flags get one each, so
+/// that none throws away another's work.
+fn target(name: &str) -> PathBuf {
+    root().join("target").join(name)
+}

@@ -1,0 +1,219 @@
+//! `rust-version` in Cargo.toml, held without that compiler: by what the dependencies say they
+//! need, and by looking for newer syntax in src/. (Newer items of std are clippy's
+//! `incompatible_msrv`.) With that compiler, it is asked too.
+
+mod syntax;
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use serde_json::Value;
+
+use crate::sh::Cmd;
+use crate::{root, target, tools};
+
+pub fn run() -> Result<()> {
+    let metadata = Cmd::cargo("metadata")
+        .args(["--format-version", "1", "--all-features"])
+        .quiet()?
+        .successful_stdout()?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    let msrv = rust_version(&metadata)?;
+
+    let mut problems = Vec::new();
+    for (name, needed) in normal_dependencies(&metadata)? {
+        println!("{name}: {}", needed.as_deref().unwrap_or("does not say"));
+        if needed
+            .as_deref()
+            .map(version)
+            .transpose()?
+            .is_some_and(|needed| needed > msrv.number)
+        {
+            problems.push(format!("{name} is a dependency and needs a newer compiler"));
+        }
+    }
+    for file in rust_files(&root().join("src"))? {
+        let shown = file.strip_prefix(root())?.display();
+        let newer = syntax::newer(&fs::read_to_string(&file)?, msrv.number)
+            .with_context(|| format!("cannot parse {shown}"))?;
+        problems.extend(newer.into_iter().map(|found| format!("{shown}:{found}")));
+    }
+    match tools::toolchain(&msrv.text) {
+        Some(toolchain) => Cmd::new("rustup")
+            .args([
+                "run",
+                &toolchain,
+                "cargo",
+                "check",
+                "-p",
+                "mio",
+                "--lib",
+                "--all-features",
+            ])
+            .target_dir(target("msrv"))
+            .run()?,
+        None => println!("not compiled with {}: no such toolchain here", msrv.text),
+    }
+    for problem in &problems {
+        println!("{problem}");
+    }
+    if !problems.is_empty() {
+        bail!(
+            "{} things need more than Rust {}",
+            problems.len(),
+            msrv.text
+        );
+    }
+    Ok(())
+}
+
+type Version = (u32, u32, u32);
+
+struct Msrv {
+    text: String,
+    number: Version,
+}
+
+fn rust_version(metadata: &Value) -> Result<Msrv> {
+    let text = mio(metadata)?["rust_version"]
+        .as_str()
+        .context("mio has no rust-version")?
+        .to_owned();
+    Ok(Msrv {
+        number: version(&text)?,
+        text,
+    })
+}
+
+fn mio(metadata: &Value) -> Result<&Value> {
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    packages
+        .iter()
+        .find(|package| package["name"] == "mio" && package["source"].is_null())
+        .context("mio is not in its own workspace")
+}
+
+/// What the library is built with, on whatever platform: name and version, and the `rust-version`
+/// of each.
+fn normal_dependencies(metadata: &Value) -> Result<Vec<(String, Option<String>)>> {
+    let by_id = |list: &Value| -> HashMap<String, Value> {
+        let list = list.as_array().into_iter().flatten();
+        list.filter_map(|entry| Some((entry["id"].as_str()?.to_owned(), entry.clone())))
+            .collect()
+    };
+    let packages = by_id(&metadata["packages"]);
+    let nodes = by_id(&metadata["resolve"]["nodes"]);
+
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    let mut next = vec![mio(metadata)?["id"].as_str().context("no id")?.to_owned()];
+    while let Some(id) = next.pop() {
+        let node = nodes
+            .get(&id)
+            .with_context(|| format!("{id} is not resolved"))?;
+        for dependency in node["deps"].as_array().into_iter().flatten() {
+            let kinds = dependency["dep_kinds"]
+                .as_array()
+                .context("cargo is too old to tell kinds of dependencies")?;
+            // null is a normal one. A build dependency has to be compiled as well.
+            let needed = kinds
+                .iter()
+                .any(|kind| kind["kind"].is_null() || kind["kind"] == "build");
+            let id = dependency["pkg"]
+                .as_str()
+                .context("no package id")?
+                .to_owned();
+            if !needed || !seen.insert(id.clone()) {
+                continue;
+            }
+            let package = &packages[&id];
+            let name = format!(
+                "{} {}",
+                package["name"].as_str().unwrap_or("?"),
+                package["version"].as_str().unwrap_or("?")
+            );
+            found.push((name, package["rust_version"].as_str().map(str::to_owned)));
+            next.push(id);
+        }
+    }
+    if found.is_empty() {
+        bail!("no dependency of mio was found at all");
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `1.71`, `1.71.1`
+fn version(text: &str) -> Result<Version> {
+    let mut parts = text.split('.').map(|part| part.parse::<u32>());
+    let mut next = || {
+        parts
+            .next()
+            .unwrap_or(Ok(0))
+            .with_context(|| format!("{text:?} is no Rust version"))
+    };
+    Ok((next()?, next()?, next()?))
+}
+
+fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(version("1.71").unwrap() < version("1.71.1").unwrap());
+        assert!(version("1.9").unwrap() < version("1.71").unwrap());
+        assert_eq!(version("1.71").unwrap(), version("1.71.0").unwrap());
+        assert!(version("stable").is_err());
+    }
+
+    #[test]
+    fn dependencies_are_followed_but_not_those_of_tests() {
+        let package = |name: &str, needs: Option<&str>| {
+            json!({"id": name, "name": name, "version": "1.0.0", "source": null,
+                   "rust_version": needs})
+        };
+        let on =
+            |name: &str, kind: Option<&str>| json!({"pkg": name, "dep_kinds": [{"kind": kind}]});
+        let metadata = json!({
+            "packages": [
+                package("mio", Some("1.71")),
+                package("a", Some("1.60")),
+                package("b", None),
+                package("test-only", Some("1.90")),
+            ],
+            "resolve": {"nodes": [
+                {"id": "mio", "deps": [on("a", None), on("test-only", Some("dev"))]},
+                {"id": "a", "deps": [on("b", None)]},
+                {"id": "b", "deps": []},
+                {"id": "test-only", "deps": []},
+            ]},
+        });
+        assert_eq!(
+            normal_dependencies(&metadata).unwrap(),
+            [
+                ("a 1.0.0".to_owned(), Some("1.60".to_owned())),
+                ("b 1.0.0".to_owned(), None)
+            ]
+        );
+        assert_eq!(rust_version(&metadata).unwrap().number, (1, 71, 0));
+    }
+}

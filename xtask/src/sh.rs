@@ -1,0 +1,388 @@
+//! Running other programs: their output straight to the terminal, a time limit for each, nothing
+//! left behind.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use nix::sys::signal::{killpg, Signal};
+use nix::unistd::Pid;
+
+use crate::root;
+
+/// Generous: it ends what hangs, and is no measure of speed.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// How often a running program is looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The process group of the program that runs now, or 0.
+static RUNNING: AtomicI32 = AtomicI32::new(0);
+
+/// A command to run, from the root of the repository if nothing else is said.
+pub struct Cmd {
+    command: Command,
+    limit: Duration,
+    /// What to call it when it is shown: environment first, as one would type it.
+    envs: Vec<String>,
+}
+
+/// A program that came to its end, good or bad.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub pid: u32,
+    pub stdout: String,
+    /// The limit that it was ended at.
+    pub timed_out: Option<Duration>,
+    shown: String,
+}
+
+impl Cmd {
+    pub fn new(program: impl AsRef<OsStr>) -> Cmd {
+        let mut command = Command::new(program);
+        command.current_dir(root()).stdin(Stdio::null());
+        Cmd {
+            command,
+            limit: DEFAULT_LIMIT,
+            envs: Vec::new(),
+        }
+    }
+
+    /// `cargo` as found by the first lookup, deaf to flags that somebody's shell has set: a step
+    /// means the same everywhere.
+    pub fn cargo(subcommand: &str) -> Cmd {
+        let mut cmd = Cmd::new("cargo").arg(subcommand);
+        for (name, _) in env::vars_os() {
+            if name.to_str().is_some_and(influences_builds) {
+                cmd.command.env_remove(name);
+            }
+        }
+        // Also where a configuration file of the user's says otherwise.
+        cmd.command.env("CARGO_TARGET_DIR", root().join("target"));
+        cmd
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Cmd {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Cmd {
+        self.command.args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Cmd {
+        self.envs.push(format!("{name}={}", quoted(value.as_ref())));
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Cmd {
+        self.command.current_dir(dir);
+        self
+    }
+
+    pub fn target_dir(self, dir: impl AsRef<Path>) -> Cmd {
+        self.env("CARGO_TARGET_DIR", dir.as_ref())
+    }
+
+    pub fn limit(mut self, limit: Duration) -> Cmd {
+        self.limit = limit;
+        self
+    }
+
+    /// Runs it, output to the terminal, and fails if it does.
+    pub fn run(self) -> Result<()> {
+        println!("$ {self}");
+        self.end(Output::Shown)?.success()
+    }
+
+    /// Runs it, output to the terminal, and keeps what it wrote to its standard output.
+    pub fn tee(self) -> Result<Ended> {
+        println!("$ {self}");
+        self.end(Output::ShownAndKept)
+    }
+
+    /// Runs it without showing what it writes to its standard output.
+    pub fn quiet(self) -> Result<Ended> {
+        self.end(Output::Kept)
+    }
+
+    fn end(mut self, output: Output) -> Result<Ended> {
+        std::io::stdout().flush()?;
+        let shown = self.to_string();
+        if output != Output::Shown {
+            self.command.stdout(Stdio::piped());
+        }
+        // A group of its own, which is ended as one: a test program's children too.
+        self.command.process_group(0);
+        let start = Instant::now();
+        let mut child = self
+            .command
+            .spawn()
+            .with_context(|| format!("cannot start `{shown}`"))?;
+        let group = Group::new(child.id());
+
+        // The pipe is read by a thread, for a process that got away (setsid) may hold it open for
+        // ever.
+        let (sender, chunks) = mpsc::channel();
+        if let Some(mut pipe) = child.stdout.take() {
+            thread::spawn(move || {
+                let mut buffer = [0; 8192];
+                while let Ok(n @ 1..) = pipe.read(&mut buffer) {
+                    if sender.send(buffer[..n].to_vec()).is_err() {
+                        break;
+                    }
+                }
+            });
+        } else {
+            drop(sender);
+        }
+        let mut kept = Vec::new();
+        let mut keep = |chunk: Vec<u8>| {
+            if output == Output::ShownAndKept {
+                let mut stdout = std::io::stdout();
+                let _ = stdout.write_all(&chunk).and_then(|()| stdout.flush());
+            }
+            kept.extend(chunk);
+        };
+
+        let mut timed_out = None;
+        let status = loop {
+            match chunks.recv_timeout(TICK) {
+                Ok(chunk) => keep(chunk),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => thread::sleep(TICK),
+            }
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if start.elapsed() > self.limit {
+                timed_out = Some(self.limit);
+                group.kill();
+                break child.wait()?;
+            }
+        };
+        drop(group);
+        while let Ok(chunk) = chunks.recv_timeout(Duration::from_secs(1)) {
+            keep(chunk);
+        }
+        let stdout = String::from_utf8_lossy(&kept).into_owned();
+        Ok(Ended {
+            status,
+            pid: child.id(),
+            stdout,
+            timed_out,
+            shown,
+        })
+    }
+}
+
+/// Runs all of them, whatever becomes of each, and fails if any did.
+pub fn run_all(commands: impl IntoIterator<Item = Cmd>) -> Result<()> {
+    let mut failed = Vec::new();
+    for cmd in commands {
+        if let Err(error) = cmd.run() {
+            println!("{error:#}");
+            failed.push(error.to_string());
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join(", "));
+    }
+    Ok(())
+}
+
+#[derive(PartialEq)]
+enum Output {
+    Shown,
+    Kept,
+    ShownAndKept,
+}
+
+impl Ended {
+    /// An error unless the program ended by itself and with success.
+    pub fn success(&self) -> Result<()> {
+        if let Some(limit) = self.timed_out {
+            bail!(
+                "`{}` was ended after its time limit of {} s",
+                self.shown,
+                limit.as_secs()
+            );
+        }
+        if !self.status.success() {
+            bail!("`{}` ended with {}", self.shown, self.status);
+        }
+        Ok(())
+    }
+
+    pub fn successful_stdout(self) -> Result<String> {
+        self.success()?;
+        Ok(self.stdout)
+    }
+}
+
+impl std::fmt::Display for Cmd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for env in &self.envs {
+            write!(f, "{env} ")?;
+        }
+        write!(f, "{}", quoted(self.command.get_program()))?;
+        for arg in self.command.get_args() {
+            write!(f, " {}", quoted(arg))?;
+        }
+        Ok(())
+    }
+}
+
+/// As a shell would want it, and with the root of the repository left out.
+fn quoted(word: &OsStr) -> String {
+    let word = word
+        .to_string_lossy()
+        .replace(&format!("{}/", root().display()), "");
+    if !word.is_empty()
+        && word
+            .chars()
+            .all(|c| c.is_alphanumeric() || "-_=./,:+%@".contains(c))
+    {
+        word
+    } else {
+        format!("'{word}'")
+    }
+}
+
+/// Whether an environment variable changes what cargo builds or where. `CARGO_PKG_…` and the like
+/// are what `cargo run` left for this program, and none of the children's business.
+fn influences_builds(name: &str) -> bool {
+    name.ends_with("RUSTFLAGS")
+        || name.ends_with("RUSTDOCFLAGS")
+        || [
+            "RUSTC_BOOTSTRAP",
+            "CARGO_BUILD_TARGET",
+            "CARGO_BUILD_TARGET_DIR",
+            "CARGO_TARGET_DIR",
+        ]
+        .contains(&name)
+        || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// A process group, killed as a whole when this goes.
+struct Group(Pid);
+
+impl Group {
+    fn new(leader: u32) -> Group {
+        let leader = i32::try_from(leader).expect("process ids are positive");
+        RUNNING.store(leader, Ordering::SeqCst);
+        Group(Pid::from_raw(leader))
+    }
+
+    fn kill(&self) {
+        // That nobody is left of it is the usual case.
+        let _ = killpg(self.0, Signal::SIGKILL);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        RUNNING.store(0, Ordering::SeqCst);
+        self.kill();
+    }
+}
+
+/// Children are in groups of their own, so a Ctrl-C (or a CI system's SIGTERM) does not reach them
+/// by itself.
+pub fn end_children_when_interrupted() -> Result<()> {
+    ctrlc::set_handler(|| {
+        let group = RUNNING.load(Ordering::SeqCst);
+        if group != 0 {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        std::process::exit(130);
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Cmd {
+        Cmd::new("sh").arg("-c").arg(script)
+    }
+
+    #[test]
+    fn output_is_kept_and_failure_is_told() {
+        let ended = sh("echo out; exit 3").quiet().unwrap();
+        assert_eq!(ended.stdout, "out\n");
+        assert!(ended
+            .success()
+            .unwrap_err()
+            .to_string()
+            .ends_with("ended with exit status: 3"));
+        assert!(sh("true").quiet().unwrap().success().is_ok());
+    }
+
+    #[test]
+    fn what_hangs_is_ended_with_its_children() {
+        let ended = sh("sleep 1000 & echo $!; wait")
+            .limit(Duration::from_millis(200))
+            .quiet()
+            .unwrap();
+        assert!(ended.timed_out.is_some());
+        assert!(ended
+            .success()
+            .unwrap_err()
+            .to_string()
+            .contains("time limit"));
+        let sleeper = Pid::from_raw(ended.stdout.trim().parse().unwrap());
+        let gone = Instant::now() + Duration::from_secs(10);
+        // Signal 0 only asks; a zombie that init has yet to fetch still answers.
+        while nix::sys::signal::kill(sleeper, None).is_ok() {
+            assert!(Instant::now() < gone, "the sleeper still runs");
+            thread::sleep(TICK);
+        }
+    }
+
+    #[test]
+    fn somebody_elses_flags_are_left_out() {
+        for name in [
+            "RUSTFLAGS",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+            "CARGO_PKG_NAME",
+        ] {
+            assert!(influences_builds(name), "{name}");
+        }
+        for name in [
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "PATH",
+            "CARGO_TERM_COLOR",
+        ] {
+            assert!(!influences_builds(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn commands_are_shown_as_typed() {
+        let cmd = Cmd::cargo("test")
+            .arg("--lib")
+            .env("RUSTFLAGS", "--cfg mio_loom")
+            .target_dir(crate::target("loom"));
+        assert_eq!(
+            cmd.to_string(),
+            "RUSTFLAGS='--cfg mio_loom' CARGO_TARGET_DIR=target/loom cargo test --lib"
+        );
+    }
+}

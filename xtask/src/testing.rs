@@ -1,0 +1,48 @@
+//! `cargo test`, plain and with other flags.
+
+use anyhow::Result;
+
+use crate::report::Report;
+use crate::sh::Cmd;
+use crate::{target, tools};
+
+/// What the README says.
+pub fn plain() -> Result<()> {
+    run([Cmd::cargo("test")])
+}
+
+pub fn xtask() -> Result<()> {
+    run([Cmd::cargo("test").args(["-p", "xtask"])])
+}
+
+/// loom's types stand in for the atomics under `cfg(mio_loom)`, with which nothing but these tests
+/// works. Optimised, because the number of interleavings is what takes the time.
+pub fn loom() -> Result<()> {
+    run([Cmd::cargo("test")
+        .args(["--release", "--lib", "loom"])
+        .env("RUSTFLAGS", "--cfg mio_loom")
+        .target_dir(target("loom"))])
+}
+
+pub fn sanitizers() -> Result<()> {
+    let host = tools::host()?;
+    run(
+        [("address", "asan"), ("leak", "lsan")].map(|(sanitizer, dir)| {
+            Cmd::cargo("test")
+                .args(["--lib", "--tests", "--no-fail-fast", "--target", &host])
+                .env("RUSTFLAGS", format!("-Zsanitizer={sanitizer}"))
+                // `-Z` on a stable compiler. Their std is not instrumented, and need not be.
+                .env("RUSTC_BOOTSTRAP", "1")
+                .target_dir(target(dir))
+        }),
+    )
+}
+
+fn run(commands: impl IntoIterator<Item = Cmd>) -> Result<()> {
+    Report::of(|report| {
+        for cmd in commands {
+            report.libtest(cmd);
+        }
+        Ok(())
+    })
+}

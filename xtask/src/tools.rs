@@ -1,0 +1,90 @@
+//! Programs from outside: there, or installed, or an error that names what is missing.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::{bail, Result};
+
+use crate::sh::Cmd;
+
+/// Makes sure that `program` can be run; Debian has it in `packages`.
+pub fn need(program: &str, packages: &[&str]) -> Result<()> {
+    if find(program).is_some() {
+        return Ok(());
+    }
+    let missing = format!(
+        "{program} is missing (Debian: apt-get install {})",
+        packages.join(" ")
+    );
+    if !nix::unistd::geteuid().is_root() || find("apt-get").is_none() {
+        bail!("{missing}");
+    }
+    println!("{missing}: trying that");
+    // The lists once for all that is missing. That they cannot be fetched need not mean that the
+    // package can't.
+    static UPDATED: OnceLock<()> = OnceLock::new();
+    UPDATED.get_or_init(|| {
+        if let Err(error) = apt_get().arg("update").run() {
+            println!("{error}");
+        }
+    });
+    let installed = apt_get()
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(packages)
+        .run();
+    match (find(program), installed) {
+        (Some(_), _) => Ok(()),
+        (None, Ok(())) => bail!("{missing}, and not there after installing"),
+        (None, Err(error)) => bail!("{missing}, and could not be installed: {error}"),
+    }
+}
+
+/// Whether rustup has a toolchain whose name starts with `name`: its full name.
+pub fn toolchain(name: &str) -> Option<String> {
+    let list = Cmd::new("rustup")
+        .args(["toolchain", "list"])
+        .quiet()
+        .ok()?
+        .successful_stdout()
+        .ok()?;
+    list.lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .find(|have| have.starts_with(name))
+        .map(str::to_owned)
+}
+
+/// The target triple of the compiler itself.
+pub fn host() -> Result<String> {
+    let version = Cmd::new("rustc").arg("-vV").quiet()?.successful_stdout()?;
+    match version.lines().find_map(|line| line.strip_prefix("host: ")) {
+        Some(host) => Ok(host.to_owned()),
+        None => bail!("rustc -vV does not say what its host is"),
+    }
+}
+
+fn apt_get() -> Cmd {
+    Cmd::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive")
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|dir| dir.join(program))
+        .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_on_the_path() {
+        assert!(find("sh").is_some());
+        assert!(find("no-such-program-anywhere").is_none());
+    }
+
+    #[test]
+    fn the_compiler_says_its_host() {
+        assert!(host().unwrap().contains('-'));
+    }
+}

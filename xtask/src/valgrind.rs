@@ -1,0 +1,328 @@
+//! The tests under valgrind's memcheck: memory errors, memory lost, descriptors left open.
+//!
+//! What it found is read from its logs, one for each process. A process that forks without exec
+//! stays under valgrind, and writes a log of its own, in which only errors count: descriptors and
+//! memory it has from the parent, and the stacks of the parent's other threads are gone, so that
+//! what only they pointed to looks lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{bail, Result};
+use serde_json::Value;
+
+use crate::report::Report;
+use crate::root;
+use crate::sh::{Cmd, Ended};
+use crate::tools;
+
+/// How much longer the tests' own bounds on time are under valgrind.
+const SLOWER: &str = "20";
+
+const OPTIONS: [&str; 6] = [
+    "--leak-check=full",
+    "--show-leak-kinds=definite,indirect",
+    "--errors-for-leak-kinds=definite,indirect",
+    "--track-fds=yes",
+    "--trace-children=no",
+    // Valgrind runs one thread at a time. A thread that waits for another by spinning shall not
+    // keep it from its turn.
+    "--fair-sched=try",
+];
+
+pub fn tests() -> Result<()> {
+    Report::of(|report| {
+        need_valgrind()?;
+        for program in test_programs()? {
+            let run = Run::new(&program, &["--test-threads=2"])?;
+            report.libtest_ended(&run.ended);
+            for problem in run.problems()? {
+                report.problem(problem);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The c10k example with few connections: valgrind is some twenty times slower.
+pub fn c10k() -> Result<()> {
+    Report::of(|report| {
+        need_valgrind()?;
+        Cmd::cargo("build")
+            .args(["--release", "--example", "c10k"])
+            .run()?;
+        let program = root().join("target/release/examples/c10k");
+        let run = Run::new(
+            &program,
+            &["--connections", "100", "--messages", "10", "--slow", "5"],
+        )?;
+        report.one("c10k", run.ended.success());
+        for problem in run.problems()? {
+            report.problem(problem);
+        }
+        Ok(())
+    })
+}
+
+fn need_valgrind() -> Result<()> {
+    // It has to know the symbols of the dynamic linker.
+    tools::need("valgrind", &["valgrind", "libc6-dbg"])
+}
+
+/// The executables of the library's unit tests and of tests/.
+fn test_programs() -> Result<Vec<PathBuf>> {
+    let build = Cmd::cargo("test").args([
+        "--no-run",
+        "--lib",
+        "--tests",
+        "--message-format=json-render-diagnostics",
+    ]);
+    println!("$ {build}");
+    let programs = executables(&build.quiet()?.successful_stdout()?);
+    if programs.is_empty() {
+        bail!("cargo built no test program");
+    }
+    Ok(programs)
+}
+
+fn executables(messages: &str) -> Vec<PathBuf> {
+    let messages = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    messages
+        .filter(|message| {
+            message["reason"] == "compiler-artifact" && message["profile"]["test"] == true
+        })
+        .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .collect()
+}
+
+/// A program that was run under valgrind.
+struct Run {
+    name: String,
+    ended: Ended,
+    logs: tempfile::TempDir,
+}
+
+impl Run {
+    fn new(program: &Path, args: &[&str]) -> Result<Run> {
+        let logs = tempfile::tempdir()?;
+        let ended = Cmd::new("valgrind")
+            .args(OPTIONS)
+            .arg(format!("--log-file={}/%p", logs.path().display()))
+            .arg(program)
+            .args(args)
+            .env("MIO_TEST_SLOW", SLOWER)
+            .limit(Duration::from_secs(10 * 60))
+            .tee()?;
+        let name = program
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Ok(Run { name, ended, logs })
+    }
+
+    /// What is wrong by the logs, in short; those that say so are printed.
+    fn problems(&self) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        let mut main_seen = false;
+        for entry in fs::read_dir(self.logs.path())? {
+            let path = entry?.path();
+            let text = fs::read_to_string(&path)?;
+            let is_main = path
+                .file_name()
+                .is_some_and(|name| *name == *self.ended.pid.to_string());
+            main_seen |= is_main;
+            let log = Log::parse(&text);
+            let wrong = if is_main {
+                log.wrong_in_main()
+            } else {
+                log.wrong_in_fork()
+            };
+            if !wrong.is_empty() {
+                println!("{text}");
+            }
+            problems.extend(
+                wrong
+                    .into_iter()
+                    .map(|wrong| format!("{}: {wrong}", self.name)),
+            );
+        }
+        if !main_seen {
+            problems.push(format!("{}: valgrind left no log", self.name));
+        }
+        Ok(problems)
+    }
+}
+
+/// What a log says.
+#[derive(Debug, Default, PartialEq)]
+struct Log {
+    /// Errors of all kinds by the summary. There is none when the process was killed, or became
+    /// another program.
+    errors: Option<usize>,
+    /// How many of the errors are memory that was lost.
+    lost: usize,
+    /// Whether it has any stack trace before the process' end: those of errors.
+    traces: bool,
+    /// Descriptors open at the end that the program had opened itself.
+    open: Vec<String>,
+}
+
+impl Log {
+    fn parse(text: &str) -> Log {
+        let mut log = Log::default();
+        let mut at_end = false;
+        let mut lines = text.lines().map(without_pid).peekable();
+        while let Some(line) = lines.next() {
+            at_end |= line.starts_with("FILE DESCRIPTORS:") || line.starts_with("HEAP SUMMARY:");
+            if line.starts_with("Open ") && at_end {
+                // Where it was opened comes next.
+                let inherited = lines
+                    .peek()
+                    .is_some_and(|next| next.contains("<inherited from parent>"));
+                if !inherited {
+                    log.open.push(line.to_owned());
+                }
+            } else if line.contains(" in loss record ") {
+                log.lost += 1;
+            } else if let Some(rest) = line.strip_prefix("ERROR SUMMARY: ") {
+                log.errors = rest
+                    .split(' ')
+                    .next()
+                    .and_then(|errors| errors.replace(',', "").parse().ok());
+            } else if line.starts_with("   at 0x") && !at_end {
+                log.traces = true;
+            }
+        }
+        log
+    }
+
+    fn wrong_in_main(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        match self.errors {
+            Some(0) => {}
+            Some(errors) => wrong.push(format!(
+                "{errors} errors by valgrind, {} of them memory lost",
+                self.lost
+            )),
+            None => wrong.push("valgrind's log has no end".to_owned()),
+        }
+        if !self.open.is_empty() {
+            wrong.push(format!("left open: {}", self.open.join(", ")));
+        }
+        wrong
+    }
+
+    fn wrong_in_fork(&self) -> Vec<String> {
+        match self.errors {
+            Some(errors) if errors > self.lost => vec![format!(
+                "{} errors by valgrind in a forked process",
+                errors - self.lost
+            )],
+            None if self.traces => vec!["errors by valgrind in a forked process".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A log's line without `==PID== `.
+fn without_pid(line: &str) -> &str {
+    match line
+        .strip_prefix("==")
+        .and_then(|line| line.split_once("=="))
+    {
+        Some((_, line)) => line.strip_prefix(' ').unwrap_or(line),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "
+==2310== Memcheck, a memory error detector
+==2310== Command: ./a
+==2310== Parent PID: 2288
+==2310== 
+==2310== 
+==2310== FILE DESCRIPTORS: 11 open (3 std) at exit.
+==2310== Open AF_INET socket 8: 127.0.0.1:45363 <-> unbound
+==2310==    at 0x4985DC7: socket (syscall-template.S:120)
+==2310==    by 0x1207BC: a::main (in /a)
+==2310== 
+==2310== Open file descriptor 4: /etc/passwd
+==2310==    at 0x4973011: open (open64.c:41)
+==2310== 
+==2310== Open file descriptor 251:
+==2310==    <inherited from parent>
+==2310== 
+==2310== Open file descriptor 10: /dev/null
+==2310==    <inherited from parent>
+==2310== 
+==2310== 
+==2310== HEAP SUMMARY:
+==2310==     in use at exit: 621 bytes in 2 blocks
+==2310== 
+==2310== 77 bytes in 1 blocks are definitely lost in loss record 1 of 2
+==2310==    at 0x48407B4: malloc (vg_replace_malloc.c:381)
+==2310== 
+==2310== LEAK SUMMARY:
+==2310==    definitely lost: 77 bytes in 1 blocks
+==2310== 
+==2310== ERROR SUMMARY: 1 errors from 1 contexts (suppressed: 0 from 0)
+";
+
+    #[test]
+    fn descriptors_and_memory_left_by_the_program_are_found() {
+        let log = Log::parse(LOG);
+        assert_eq!(log.errors, Some(1));
+        assert_eq!(log.lost, 1);
+        assert_eq!(
+            log.open,
+            [
+                "Open AF_INET socket 8: 127.0.0.1:45363 <-> unbound",
+                "Open file descriptor 4: /etc/passwd"
+            ]
+        );
+        assert_eq!(log.wrong_in_main().len(), 2);
+    }
+
+    #[test]
+    fn in_a_forked_process_only_errors_count() {
+        assert!(Log::parse(LOG).wrong_in_fork().is_empty());
+        let invalid = LOG.replace("SUMMARY: 1 errors", "SUMMARY: 2 errors");
+        assert_eq!(Log::parse(&invalid).wrong_in_fork().len(), 1);
+    }
+
+    #[test]
+    fn a_clean_log_is_clean() {
+        let log = Log::parse(
+            "==1== FILE DESCRIPTORS: 3 open (3 std) at exit.\n\
+             ==1== \n\
+             ==1== ERROR SUMMARY: 0 errors from 0 contexts\n",
+        );
+        assert!(log.wrong_in_main().is_empty());
+    }
+
+    #[test]
+    fn a_log_without_an_end_is_wrong_unless_of_a_fork_that_became_another_program() {
+        let started =
+            Log::parse("==1== Memcheck, a memory error detector\n==1== Parent PID: 2\n==1== \n");
+        assert_eq!(started.wrong_in_main().len(), 1);
+        assert!(started.wrong_in_fork().is_empty());
+        let invalid = Log::parse("==1== Invalid read of size 1\n==1==    at 0x12: f (a.rs:1)\n");
+        assert_eq!(invalid.wrong_in_fork().len(), 1);
+    }
+
+    #[test]
+    fn only_test_programs_are_taken() {
+        let messages = r#"{"reason":"compiler-artifact","profile":{"test":false},"executable":"/t/build-script"}
+{"reason":"compiler-artifact","profile":{"test":true},"executable":"/t/poll-1"}
+{"reason":"compiler-artifact","profile":{"test":true},"executable":null}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executables(messages), [PathBuf::from("/t/poll-1")]);
+    }
+}
