@@ -42,6 +42,19 @@ pub(crate) struct PendingWakes {
     claimed: AtomicUsize,
 }
 
+/// One waker's bit in the word, by its number.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bit(u32);
+
+impl Bit {
+    #[inline]
+    fn mask(self) -> usize {
+        // The number is in range; `wrapping` spares the check. From this shape
+        // the compiler makes a single instruction of setting and testing.
+        1usize.wrapping_shl(self.0)
+    }
+}
+
 impl PendingWakes {
     pub(crate) fn new() -> PendingWakes {
         PendingWakes {
@@ -50,51 +63,59 @@ impl PendingWakes {
         }
     }
 
-    /// A bit that no other waker has, until it is released; 0, with which every
-    /// wake signals, when none is left.
-    pub(crate) fn claim(&self) -> usize {
-        let lowest_free = |claimed: usize| !claimed & claimed.wrapping_add(1);
+    /// A bit that no other waker has, until it is released; `None`, with which
+    /// every wake signals, when none is left.
+    pub(crate) fn claim(&self) -> Option<Bit> {
         // Acquire, here and in the retry: what the bit's last owner did, above
         // all clearing its pending bit, comes before what the new one does.
         let claim = self
             .claimed
             .fetch_update(Ordering::Acquire, Ordering::Acquire, |claimed| {
-                Some(claimed | lowest_free(claimed))
+                (claimed != usize::MAX).then(|| claimed | (claimed + 1))
             });
-        match claim {
-            Ok(before) | Err(before) => lowest_free(before),
-        }
+        // The lowest clear bit is behind all the ones.
+        claim.ok().map(|before| Bit(before.trailing_ones()))
     }
 
     /// Gives a bit back. A wake-up that is still pending is forgotten with it.
-    pub(crate) fn release(&self, bit: usize) {
+    pub(crate) fn release(&self, bit: Bit) {
         // Relaxed: only the bit's next owner has to see it, and that one
         // acquires `claimed`.
-        self.pending.fetch_and(!bit, Ordering::Relaxed);
+        self.pending.fetch_and(!bit.mask(), Ordering::Relaxed);
         // Release: pairs with `claim`.
-        self.claimed.fetch_and(!bit, Ordering::Release);
+        self.claimed.fetch_and(!bit.mask(), Ordering::Release);
     }
 
     /// Wakes: signals unless a wake-up of the same bit is pending already.
     #[inline]
     pub(crate) fn raise(
         &self,
-        bit: usize,
+        bit: Option<Bit>,
         signal: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        // A read-modify-write even where the bit turns out to be set: it puts
-        // this wake before the poll that clears the bit. Release: that poll
-        // sees what the caller did before. Acquire: a signal sent because a
-        // poll cleared the bit comes after everything that poll had done to
-        // the descriptor (one that is drained is drained before).
-        if self.pending.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
-            return Ok(());
+        if let Some(bit) = bit {
+            // A read-modify-write even where the bit turns out to be set: it
+            // puts this wake before the poll that clears the bit. Release: that
+            // poll sees what the caller did before. Acquire: a signal sent
+            // because a poll cleared the bit comes after everything that poll
+            // had done to the descriptor (one that is drained is drained
+            // before).
+            if self.pending.fetch_or(bit.mask(), Ordering::AcqRel) & bit.mask() != 0 {
+                return Ok(());
+            }
         }
+        self.raised(bit, signal)
+    }
+
+    // Out of the way of a wake that has nothing to do.
+    #[cold]
+    #[inline(never)]
+    fn raised(&self, bit: Option<Bit>, signal: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let signalled = signal();
-        if signalled.is_err() {
+        if let (Err(_), Some(bit)) = (&signalled, bit) {
             // Or no wake would ever signal again. Relaxed: nothing but the bit
             // itself is told.
-            self.pending.fetch_and(!bit, Ordering::Relaxed);
+            self.pending.fetch_and(!bit.mask(), Ordering::Relaxed);
         }
         signalled
     }
@@ -132,7 +153,7 @@ mod tests {
             wakes.raise(bit, || signal_counted(&mut signals)).unwrap();
         }
         assert_eq!(signals, 1);
-        assert_eq!(wakes.take(), bit);
+        assert_eq!(wakes.take(), bit.unwrap().mask());
         wakes.raise(bit, || signal_counted(&mut signals)).unwrap();
         assert_eq!(signals, 2);
     }
@@ -149,24 +170,26 @@ mod tests {
         let mut signals = 0;
         wakes.raise(bit, || signal_counted(&mut signals)).unwrap();
         assert_eq!(signals, 1, "the wake after a failed one must signal");
-        assert_eq!(wakes.take(), bit | other);
+        assert_eq!(wakes.take(), bit.unwrap().mask() | other.unwrap().mask());
     }
 
     #[test]
     fn bits_are_distinct_until_none_is_left() {
         let wakes = PendingWakes::new();
-        let mut all = 0;
-        for _ in 0..usize::BITS {
-            let bit = wakes.claim();
-            assert_eq!(bit.count_ones(), 1);
-            assert_eq!(all & bit, 0);
-            all |= bit;
+        let bits: Vec<Bit> = (0..usize::BITS).map_while(|_| wakes.claim()).collect();
+        assert_eq!(bits.len(), usize::BITS as usize);
+        let all = bits.iter().fold(0, |all, bit| {
+            assert_eq!(all & bit.mask(), 0);
+            all | bit.mask()
+        });
+        assert_eq!(all, usize::MAX);
+        assert_eq!(wakes.claim(), None);
+        assert_eq!(wakes.claim(), None);
+        for bit in [bits[5], bits[0], bits[usize::BITS as usize - 1]] {
+            wakes.release(bit);
+            assert_eq!(wakes.claim(), Some(bit));
+            assert_eq!(wakes.claim(), None);
         }
-        assert_eq!(wakes.claim(), 0);
-        assert_eq!(wakes.claim(), 0);
-        wakes.release(0);
-        wakes.release(1 << 5);
-        assert_eq!(wakes.claim(), 1 << 5);
     }
 
     #[test]
@@ -174,9 +197,10 @@ mod tests {
         let wakes = PendingWakes::new();
         let mut signals = 0;
         for _ in 0..3 {
-            wakes.raise(0, || signal_counted(&mut signals)).unwrap();
+            wakes.raise(None, || signal_counted(&mut signals)).unwrap();
         }
         assert_eq!(signals, 3);
+        assert_eq!(wakes.take(), 0);
     }
 
     #[test]
@@ -184,7 +208,7 @@ mod tests {
         let wakes = PendingWakes::new();
         let bit = wakes.claim();
         wakes.raise(bit, || Ok(())).unwrap();
-        wakes.release(bit);
+        wakes.release(bit.unwrap());
         let next = wakes.claim();
         assert_eq!(next, bit);
         let mut signals = 0;
@@ -226,7 +250,7 @@ mod loom_tests {
             Ok(())
         }
 
-        fn send(&self, bit: usize, message: usize) {
+        fn send(&self, bit: Option<Bit>, message: usize) {
             self.messages[message].store(1, Ordering::Relaxed);
             self.wakes.raise(bit, || self.signal()).unwrap();
         }
@@ -346,7 +370,7 @@ mod loom_tests {
                 thread::spawn(move || {
                     // Its signal goes to a descriptor that dies with it.
                     model.wakes.raise(first, || Ok(())).unwrap();
-                    model.wakes.release(first);
+                    model.wakes.release(first.unwrap());
                     let second = model.wakes.claim();
                     assert_eq!(second, first);
                     model.send(second, 0);

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::pending::PendingWakes;
+use crate::pending::{Bit, PendingWakes};
 use crate::sys::WakeHandle;
 use crate::{Registry, Token};
 
@@ -77,8 +77,8 @@ use crate::{Registry, Token};
 #[derive(Debug)]
 pub struct Waker {
     wakes: Arc<PendingWakes>,
-    /// This waker's bit in `wakes`, or 0.
-    bit: usize,
+    /// This waker's bit in `wakes`, where there was one left.
+    bit: Option<Bit>,
     handle: WakeHandle,
 }
 
@@ -121,6 +121,8 @@ impl Waker {
 
 impl Drop for Waker {
     fn drop(&mut self) {
-        self.wakes.release(self.bit);
+        if let Some(bit) = self.bit {
+            self.wakes.release(bit);
+        }
     }
 }

@@ -14,6 +14,9 @@ pub(crate) struct EventFd {
     counter: OwnedFd,
 }
 
+/// What a signal adds; a static, so that a wake need not put it on the stack.
+static ONE: u64 = 1;
+
 impl EventFd {
     pub(super) fn new() -> io::Result<EventFd> {
         // SAFETY: takes numbers; returns a descriptor or -1.
@@ -31,7 +34,7 @@ impl EventFd {
     /// Adds one, which wakes whoever waits.
     #[inline]
     pub(crate) fn signal(&self) -> io::Result<()> {
-        match self.write(1) {
+        match self.write(&ONE) {
             Ok(()) => Ok(()),
             Err(error) => self.signal_full(error),
         }
@@ -43,7 +46,7 @@ impl EventFd {
     fn signal_full(&self, mut error: io::Error) -> io::Result<()> {
         while error.kind() == io::ErrorKind::WouldBlock {
             self.reset()?;
-            match self.write(1) {
+            match self.write(&ONE) {
                 Ok(()) => return Ok(()),
                 // Another thread filled it again.
                 Err(again) => error = again,
@@ -55,12 +58,12 @@ impl EventFd {
     // `syscall`, because glibc's `write` is a cancellation point: see
     // `Epoll::wait_millis`.
     #[inline]
-    fn write(&self, value: u64) -> io::Result<()> {
+    fn write(&self, value: &u64) -> io::Result<()> {
         let counter = c_long::from(self.counter.as_raw_fd());
         let size = std::mem::size_of::<u64>() as c_long;
         // SAFETY: the kernel reads the 8 bytes of `value`. It writes all of
         // them or none.
-        cvt(unsafe { libc::syscall(libc::SYS_write, counter, &value, size) })?;
+        cvt(unsafe { libc::syscall(libc::SYS_write, counter, value, size) })?;
         Ok(())
     }
 
@@ -84,16 +87,16 @@ mod tests {
     #[test]
     fn a_full_counter_starts_over() {
         let counter = EventFd::new().unwrap();
-        counter.write(u64::MAX - 1).unwrap();
+        counter.write(&(u64::MAX - 1)).unwrap();
         assert_eq!(
-            counter.write(1).unwrap_err().kind(),
+            counter.write(&ONE).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
         counter.signal().unwrap();
         counter.signal().unwrap();
         // The counter is 2 again, as resetting it and adding shows.
-        counter.write(u64::MAX - 3).unwrap();
-        assert!(counter.write(1).is_err());
+        counter.write(&(u64::MAX - 3)).unwrap();
+        assert!(counter.write(&ONE).is_err());
     }
 
     #[test]
