@@ -279,7 +279,7 @@ fn a_listener_reuses_its_address_and_has_a_long_queue() {
     let socket = socket2::SockRef::from(&listener);
     assert!(socket.reuse_address().unwrap());
     let address = listener.local_addr().unwrap();
-    // More than the traditional 128.
+    // More than the traditional 128; the one beyond the queue would wait here.
     let waiting: Vec<_> = (0..200)
         .map(|_| std::net::TcpStream::connect(address).unwrap())
         .collect();

@@ -15,8 +15,9 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::sys::cvt;
 
-/// How many connections may wait to be accepted: as many as the system lets
-/// (`net.core.somaxconn`), which is what the standard library asks for too.
+/// How many connections may wait to be accepted: as many as the system lets,
+/// `net.core.somaxconn`, which an administrator can set. (The standard library
+/// asks for that with Unix sockets, and for 128 with TCP, which a burst fills.)
 const BACKLOG: c_int = -1;
 
 fn new_socket(domain: Domain, kind: Type) -> io::Result<Socket> {

@@ -1,0 +1,296 @@
+//! tokio on top of this mio: what tokio does with it, end to end, with every byte checked.
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use interop::{pattern, want_descriptors};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{signal, SignalKind};
+use tokio::sync::{Barrier, Semaphore};
+use tokio::task::JoinSet;
+
+const CONNECTIONS: usize = 1_000;
+
+/// How many connect at the same time: no more than fit the queue of a listener, which drops the
+/// others' attempts.
+const CONNECTING: usize = 64;
+
+/// More than a socket's buffers hold, for some connections: writing has to wait for reading.
+const LARGE: usize = 1 << 20;
+
+#[test]
+fn a_thousand_connections_echo_with_several_threads() {
+    run(several_threads(), echo_connections());
+}
+
+#[test]
+fn a_thousand_connections_echo_with_one_thread() {
+    run(one_thread(), echo_connections());
+}
+
+#[test]
+fn an_async_fd_on_a_pipe_waits_for_data_and_for_its_end() {
+    run(one_thread(), async {
+        let (reader, mut writer) = io::pipe().unwrap();
+        set_nonblocking(&reader);
+        // SAFETY: the reader owns its descriptor, which stays the same and open for as long as it
+        // lives.
+        let reader =
+            unsafe { AsyncFd::register_with_interest(reader, Interest::READABLE) }.unwrap();
+        let read_some = || {
+            reader.async_io(Interest::READABLE, |mut reader| {
+                let mut buffer = [0; 16];
+                reader.read(&mut buffer).map(|n| buffer[..n].to_vec())
+            })
+        };
+        let nothing = tokio::time::timeout(Duration::from_millis(20), read_some()).await;
+        assert!(nothing.is_err(), "readable before anything was written");
+        for round in 0..100 {
+            let sent = pattern(round, 10);
+            writer.write_all(&sent).unwrap();
+            assert_eq!(read_some().await.unwrap(), sent);
+        }
+        drop(writer);
+        assert_eq!(read_some().await.unwrap(), b"");
+    });
+}
+
+#[test]
+fn a_child_process_is_read_and_waited_for() {
+    run(several_threads(), async {
+        let mut child = tokio::process::Command::new("sh")
+            .args(["-c", "read line; echo got $line; exit 7"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"something\n")
+            .await
+            .unwrap();
+        let mut output = String::new();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut output)
+            .await
+            .unwrap();
+        assert_eq!(output, "got something\n");
+        assert_eq!(child.wait().await.unwrap().code(), Some(7));
+    });
+}
+
+#[test]
+fn a_signal_raised_by_the_process_itself_arrives() {
+    run(one_thread(), async {
+        let mut signals = signal(SignalKind::user_defined1()).unwrap();
+        for _ in 0..3 {
+            // SAFETY: the signal has a handler, tokio's.
+            assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
+            assert_eq!(signals.recv().await, Some(()));
+        }
+    });
+}
+
+#[test]
+fn unix_streams_carry_data_both_ways() {
+    run(several_threads(), async {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut reader, mut writer) = stream.split();
+            tokio::io::copy(&mut reader, &mut writer).await.unwrap()
+        });
+        let (mut reader, mut writer) = UnixStream::connect(&path).await.unwrap().into_split();
+        let sent = pattern(1, LARGE);
+        let expected = sent.clone();
+        tokio::spawn(async move {
+            writer.write_all(&sent).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+        let mut received = Vec::new();
+        reader.read_to_end(&mut received).await.unwrap();
+        assert!(received == expected, "other bytes came back");
+        assert_eq!(server.await.unwrap(), LARGE as u64);
+    });
+}
+
+#[test]
+fn unix_datagrams_keep_their_boundaries_and_senders() {
+    run(one_thread(), async {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        let sender = UnixDatagram::bind(&a).unwrap();
+        let receiver = UnixDatagram::bind(&b).unwrap();
+        // Far more than a socket's queue holds: sending has to wait.
+        let sending = tokio::spawn(async move {
+            for n in 1..=500 {
+                sender.send_to(&pattern(n, n), &b).await.unwrap();
+            }
+        });
+        let mut buffer = [0; 1024];
+        for n in 1..=500 {
+            let (len, from) = receiver.recv_from(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..len], pattern(n, n));
+            assert_eq!(from.as_pathname(), Some(a.as_path()));
+        }
+        sending.await.unwrap();
+    });
+}
+
+#[test]
+fn udp_goes_back_and_forth() {
+    run(several_threads(), async {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            let mut buffer = [0; 2048];
+            loop {
+                let (len, from) = server.recv_from(&mut buffer).await.unwrap();
+                server.send_to(&buffer[..len], from).await.unwrap();
+            }
+        });
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.connect(address).await.unwrap();
+        let mut buffer = [0; 2048];
+        // One at a time, so that none is lost for want of room.
+        for n in 0..1_000 {
+            let sent = pattern(n, 1 + n);
+            client.send(&sent).await.unwrap();
+            let len = client.recv(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..len], sent);
+        }
+        serving.abort();
+    });
+}
+
+#[test]
+fn timeouts_end_at_their_time_and_not_before() {
+    run(one_thread(), async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for millis in [0, 1, 20, 150] {
+            let timeout = Duration::from_millis(millis);
+            let start = Instant::now();
+            assert!(tokio::time::timeout(timeout, listener.accept())
+                .await
+                .is_err());
+            assert!(
+                start.elapsed() >= timeout,
+                "{millis} ms ended after {:?}",
+                start.elapsed()
+            );
+            assert!(start.elapsed() < timeout + Duration::from_secs(5));
+        }
+    });
+}
+
+#[test]
+fn another_thread_wakes_a_runtime_that_has_nothing_to_do() {
+    run(one_thread(), async {
+        for n in 0..200 {
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            thread::spawn(move || sender.send(n));
+            assert_eq!(receiver.await, Ok(n));
+        }
+    });
+}
+
+/// Connections that are all open at once, each with its own bytes, which a server sends back.
+async fn echo_connections() {
+    // Two ends each, and two tests that may run at once.
+    want_descriptors(2 * 2 * CONNECTIONS as u64 + 200);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let mut echoes = JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            echoes.spawn(async move {
+                let (mut reader, mut writer) = stream.split();
+                tokio::io::copy(&mut reader, &mut writer).await.unwrap()
+            });
+        }
+        echoes.join_all().await.into_iter().sum::<u64>()
+    });
+
+    // Nobody sends before everybody is connected.
+    let everybody = Arc::new(Barrier::new(CONNECTIONS));
+    let connecting = Arc::new(Semaphore::new(CONNECTING));
+    let mut clients = JoinSet::new();
+    for connection in 0..CONNECTIONS {
+        let (everybody, connecting) = (everybody.clone(), connecting.clone());
+        clients.spawn(async move {
+            let turn = connecting.acquire().await.unwrap();
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // A first byte there and back: the connection has left the listener's queue.
+            stream.write_u8(7).await.unwrap();
+            assert_eq!(stream.read_u8().await.unwrap(), 7);
+            drop(turn);
+            let (mut reader, mut writer) = stream.into_split();
+            everybody.wait().await;
+            let len = if connection % 100 == 0 {
+                LARGE
+            } else {
+                1 + connection * 5
+            };
+            let expected = pattern(connection, len);
+            let sent = expected.clone();
+            let writing = tokio::spawn(async move {
+                writer.write_all(&sent).await.unwrap();
+                writer.shutdown().await.unwrap();
+            });
+            let mut received = Vec::new();
+            reader.read_to_end(&mut received).await.unwrap();
+            assert!(
+                received == expected,
+                "connection {connection} got other bytes back"
+            );
+            writing.await.unwrap();
+            1 + len as u64
+        });
+    }
+    let sent: u64 = clients.join_all().await.into_iter().sum();
+    assert_eq!(server.await.unwrap(), sent);
+}
+
+fn several_threads() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Runs a test's future, and ends the test when an event that it waits for never comes.
+fn run(runtime: Runtime, test: impl Future<Output = ()>) {
+    let limit = Duration::from_secs(120);
+    let ended = runtime.block_on(async { tokio::time::timeout(limit, test).await });
+    assert!(ended.is_ok(), "not at its end after {limit:?}");
+}
+
+fn set_nonblocking(fd: &impl AsRawFd) {
+    // SAFETY: these calls only read and set flags of a descriptor that is open.
+    let result = unsafe {
+        let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
+        libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK)
+    };
+    assert_eq!(result, 0);
+}
