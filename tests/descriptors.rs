@@ -23,6 +23,7 @@ on_each_backend![
     every_descriptor_is_closed_on_exec_and_non_blocking,
     none_is_leaked_when_none_is_left,
     none_is_leaked_when_a_later_step_fails,
+    none_is_leaked_when_the_system_refuses_a_step,
     dropping_everything_closes_everything,
 ];
 
@@ -218,6 +219,65 @@ fn none_is_leaked_when_a_later_step_fails(backend: Backend) {
         assert!(Poll::with_backend(absent).is_err());
     }
     assert_eq!(open(), before);
+}
+
+/// Each step of each constructor refused in turn, as a sandbox can.
+fn none_is_leaked_when_the_system_refuses_a_step(backend: Backend) {
+    if !util::in_child(backend, "none_is_leaked_when_the_system_refuses_a_step") {
+        return;
+    }
+    let poll = Poll::with_backend(backend).unwrap();
+    let listener = TcpListener::bind(any_port()).unwrap();
+    let _waiting = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let name = format!("mio-test-{}-refused", std::process::id());
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+
+    let constructors: &[(libc::c_long, &dyn Fn() -> std::io::Result<()>)] = &[
+        (libc::SYS_epoll_create1, &|| {
+            Poll::with_backend(backend).map(drop)
+        }),
+        (libc::SYS_eventfd2, &|| {
+            Waker::new(poll.registry(), Token(0)).map(drop)
+        }),
+        (libc::SYS_epoll_ctl, &|| {
+            Waker::new(poll.registry(), Token(0)).map(drop)
+        }),
+        (libc::SYS_pipe2, &|| pipe::new().map(drop)),
+        (libc::SYS_accept4, &|| listener.accept().map(drop)),
+        (libc::SYS_listen, &|| {
+            TcpListener::bind(any_port()).map(drop)
+        }),
+        (libc::SYS_listen, &|| {
+            UnixListener::bind_addr(&address).map(drop)
+        }),
+        (libc::SYS_setsockopt, &|| {
+            TcpListener::bind(any_port()).map(drop)
+        }),
+        (libc::SYS_connect, &|| {
+            TcpStream::connect(any_port()).map(drop)
+        }),
+        (libc::SYS_connect, &|| {
+            UnixStream::connect_addr(&address).map(drop)
+        }),
+        (libc::SYS_bind, &|| UdpSocket::bind(any_port()).map(drop)),
+        (libc::SYS_bind, &|| {
+            UnixDatagram::bind_addr(&address).map(drop)
+        }),
+        (libc::SYS_socketpair, &|| UnixStream::pair().map(drop)),
+        (libc::SYS_socketpair, &|| UnixDatagram::pair().map(drop)),
+        (libc::SYS_ioctl, &|| {
+            let (sender, _receiver) = pipe::new()?;
+            sender.set_nonblocking(false)
+        }),
+        (libc::SYS_socket, &|| UnixDatagram::unbound().map(drop)),
+    ];
+    let before = open();
+    for (call, construct) in constructors {
+        util::refuse(*call, Some(libc::ENOSPC));
+        let error = construct().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC), "call {call}");
+        assert_eq!(open(), before, "leaked after call {call} was refused");
+    }
 }
 
 fn dropping_everything_closes_everything(backend: Backend) {
