@@ -148,8 +148,12 @@
 //!
 //! A peer that sends faster than the program works would fill `received` without
 //! end. Stop before that, *remember that the source may be readable still*, and
-//! read on when there is room, without waiting for an event: `c10k` among the
-//! examples does.
+//! read on when there is room, without waiting for an event.
+//!
+//! A connection that always has more would keep the others from their turn. To
+//! stop in the middle and go on later, [`reregister`](crate::Registry::reregister)
+//! it: what it is ready for is reported anew, behind what waits already.
+//! `common/echo.rs` among the examples does both.
 //!
 //! # Writing
 //!
@@ -185,9 +189,11 @@
 //! # }
 //! ```
 //!
-//! There is no need to change the interest for that: a stream that is registered
-//! once for `READABLE | WRITABLE` reports each edge, and one that stays
-//! writable reports nothing.
+//! There is no need to change the interest of a stream for that: registered once
+//! for `READABLE | WRITABLE`, it reports each edge, and a TCP stream that stays
+//! writable reports nothing by that. (A Unix stream reports writable whenever its
+//! peer has read, and a UDP socket after each datagram that has left: register
+//! those for writing only after `WouldBlock`.)
 //!
 //! # Connecting
 //!
@@ -233,9 +239,12 @@
 //! with data still to be read; [`Event`](crate::event::Event) has a table. After
 //! the peer's end the other direction may go on: answer first, then drop.
 //!
-//! Dropping a socket ends its registration. What shares its descriptor with
-//! something else ([`SourceFd`](crate::unix::SourceFd), a duplicate) must be
-//! deregistered first.
+//! Dropping a socket ends its registration, once no copy of its descriptor is
+//! open. What shares its descriptor with something else
+//! ([`SourceFd`](crate::unix::SourceFd), a duplicate) must be deregistered
+//! first; and because a child process that is being started holds copies of all
+//! descriptors until its exec, a program whose tokens are addresses always
+//! deregisters before it frees.
 //!
 //! Events that were taken before may still name a source that the program has
 //! dropped meanwhile. Look the token up and pass over what is gone; a program
@@ -247,7 +256,8 @@
 //! message where the loop finds it, *then* wake; in the loop, take all messages
 //! there are whenever the waker's event comes. Waking while a wake-up is pending
 //! costs next to nothing, so there is no need to avoid it. The type's page has
-//! an example. Keep the waker: dropped, its pending wake-up is forgotten.
+//! an example. Keep the waker until its last wake-up has been reported: one that
+//! is dropped before is forgotten.
 //!
 //! # Deadlines
 //!
@@ -270,7 +280,8 @@
 //! - Try before waiting: read from a connection that was just accepted, write an
 //!   answer at once, and register only what then blocks. That can spare a short
 //!   connection its registration.
-//! - Register once for both directions, instead of changing interests.
+//! - Register a TCP stream once for both directions, instead of changing
+//!   interests.
 //! - Give [`Events`](crate::Events) room for as many as usually come at once;
 //!   each poll is a system call.
 //! - Timeouts of whole milliseconds use the cheaper call of Linux.

@@ -21,11 +21,11 @@ use crate::{Interest, Registry, Token};
 ///
 /// # Dropping
 ///
-/// On epoll and kqueue a registration ends when the last descriptor of the
-/// object is closed. Where `T` owns its descriptor alone that is when the
-/// `IoSource` is dropped. Where `T` **shares or borrows** it (a reference, an
-/// `Arc`, something with a `dup` elsewhere), dropping the `IoSource` closes
-/// nothing and its events go on: [`deregister`] it first.
+/// On epoll and kqueue a registration ends when the last copy of the descriptor
+/// is closed. Where `T` owns the only one that is when the `IoSource` is
+/// dropped. Where `T` **shares or borrows** it (a reference, an `Arc`, something
+/// with a `dup` elsewhere), dropping the `IoSource` closes nothing and its
+/// events go on: [`deregister`] it first.
 ///
 /// # Examples
 ///

@@ -13,7 +13,7 @@
 //! Start with the [`guide`]; [`features`] tells what can be left out.
 //!
 //! ```
-//! use std::io::{Read, Write};
+//! use std::io::{self, Read, Write};
 //!
 //! use mio::net::{TcpListener, TcpStream};
 //! use mio::{Events, Interest, Poll, Token};
@@ -21,7 +21,16 @@
 //! const SERVER: Token = Token(0);
 //! const CLIENT: Token = Token(1);
 //!
-//! # fn main() -> std::io::Result<()> {
+//! /// The outcome of an operation, or `None` when it would block.
+//! fn ready<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+//!     match outcome {
+//!         Ok(value) => Ok(Some(value)),
+//!         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+//!         Err(error) => Err(error),
+//!     }
+//! }
+//!
+//! # fn main() -> io::Result<()> {
 //! let mut poll = Poll::new()?;
 //! let mut events = Events::with_capacity(128);
 //!
@@ -31,18 +40,22 @@
 //! let mut client = TcpStream::connect(server.local_addr()?)?;
 //! poll.registry().register(&mut client, CLIENT, Interest::READABLE)?;
 //!
+//! let (mut greeting, mut buffer) = (Vec::new(), [0; 64]);
 //! 'wait: loop {
-//!     poll.poll(&mut events, None)?;
+//!     poll.poll_until(&mut events, None)?;
 //!     for event in &events {
 //!         match event.token() {
-//!             // Another connection may wait behind this one: see the guide.
-//!             SERVER => server.accept()?.0.write_all(b"hello")?,
-//!             CLIENT => {
-//!                 let mut greeting = [0; 5];
-//!                 client.read_exact(&mut greeting)?;
-//!                 assert_eq!(&greeting, b"hello");
-//!                 break 'wait;
-//!             }
+//!             // Several connections may wait behind one event.
+//!             SERVER => while let Some(mut stream) = ready(server.accept())?.map(|(s, _)| s) {
+//!                 stream.write_all(b"hello")?;
+//!             },
+//!             // What a stream sends may come in pieces.
+//!             CLIENT => while let Some(length) = ready(client.read(&mut buffer))? {
+//!                 greeting.extend_from_slice(&buffer[..length]);
+//!                 if greeting == b"hello" {
+//!                     break 'wait;
+//!                 }
+//!             },
 //!             _ => unreachable!(),
 //!         }
 //!     }

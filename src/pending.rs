@@ -18,11 +18,11 @@
 //! At worst a wake-up is reported twice: the bit is cleared between one wake's
 //! setting of it and its signal, a second wake signals too, and a poll falls in
 //! between. And a thread that is held up between bit and signal holds up the
-//! wakes that rely on it.
+//! wakes that rely on it; if its signal then *fails*, theirs are lost with it,
+//! although they were told that all is well. Nobody signals for them, since a
+//! kernel that refused one signal would refuse the next.
 //!
-//! Knows no operating system; the signal is handed in.
-
-use std::io;
+//! Knows no operating system: who raises a bit sends the signal.
 
 #[cfg(all(test, mio_loom))]
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -86,48 +86,36 @@ impl PendingWakes {
         self.claimed.fetch_and(!bit.mask(), Ordering::Release);
     }
 
-    /// Wakes: signals unless a wake-up of the same bit is pending already.
+    /// Sets a waker's bit; whether it was clear, so that the caller has to
+    /// signal, and to `lower` the bit if that fails.
     #[inline]
-    pub(crate) fn raise(
-        &self,
-        bit: Option<Bit>,
-        signal: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
-        if let Some(bit) = bit {
-            // A read-modify-write even where the bit turns out to be set: it
-            // puts this wake before the poll that clears the bit. Release: that
-            // poll sees what the caller did before. Acquire: a signal sent
-            // because a poll cleared the bit comes after everything that poll
-            // had done to the descriptor (one that is drained is drained
-            // before).
-            if self.pending.fetch_or(bit.mask(), Ordering::AcqRel) & bit.mask() != 0 {
-                return Ok(());
-            }
-        }
-        self.raised(bit, signal)
+    pub(crate) fn raise(&self, bit: Bit) -> bool {
+        // A read-modify-write even where the bit turns out to be set: it puts
+        // this wake before the poll that clears the bit. Release: that poll
+        // sees what the caller did before. Acquire: a signal sent because a
+        // poll cleared the bit comes after everything that poll had done to the
+        // descriptor (one that is drained is drained before).
+        self.pending.fetch_or(bit.mask(), Ordering::AcqRel) & bit.mask() == 0
     }
 
-    // Out of the way of a wake that has nothing to do.
-    #[cold]
-    #[inline(never)]
-    fn raised(&self, bit: Option<Bit>, signal: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let signalled = signal();
-        if let (Err(_), Some(bit)) = (&signalled, bit) {
-            // Or no wake would ever signal again. Relaxed: nothing but the bit
-            // itself is told.
-            self.pending.fetch_and(!bit.mask(), Ordering::Relaxed);
-        }
-        signalled
+    /// Takes a bit back whose signal failed, or no wake would ever signal again.
+    pub(crate) fn lower(&self, bit: Bit) {
+        // Relaxed: nothing but the bit is told. What others told by setting it
+        // meanwhile is handed on, since this is a read-modify-write.
+        self.pending.fetch_and(!bit.mask(), Ordering::Relaxed);
     }
 
     /// Ends the pending wake-ups and returns them; to be called by every poll
     /// after it took the events and before it returns.
     #[inline]
     pub(crate) fn take(&self) -> usize {
-        // Relaxed: a signal that this poll has taken was sent through the
-        // kernel, whose locks put the setting of its bit before this load; and
-        // where no signal was taken, a later poll looks again.
-        if self.pending.load(Ordering::Relaxed) == 0 {
+        // It sees the bits of all signals that this poll has taken: they came
+        // through the kernel, whose locks put the setting of a bit before this
+        // load. Where no signal was taken, a later poll looks again. Acquire:
+        // a bit whose signal was taken may have been lowered since by a waker
+        // whose own signal failed, and what those who relied on the bit had
+        // done must be visible all the same.
+        if self.pending.load(Ordering::Acquire) == 0 {
             return 0;
         }
         // Acquire and Release: see `raise`.
@@ -139,38 +127,27 @@ impl PendingWakes {
 mod tests {
     use super::*;
 
-    fn signal_counted(count: &mut usize) -> io::Result<()> {
-        *count += 1;
-        Ok(())
+    #[test]
+    fn only_the_first_of_several_wakes_has_to_signal() {
+        let wakes = PendingWakes::new();
+        let bit = wakes.claim().unwrap();
+        assert!(wakes.raise(bit));
+        assert!(!wakes.raise(bit));
+        assert!(!wakes.raise(bit));
+        assert_eq!(wakes.take(), bit.mask());
+        assert_eq!(wakes.take(), 0);
+        assert!(wakes.raise(bit));
     }
 
     #[test]
-    fn only_the_first_of_several_wakes_signals() {
+    fn a_failed_signal_leaves_nothing_pending_but_the_others() {
         let wakes = PendingWakes::new();
-        let bit = wakes.claim();
-        let mut signals = 0;
-        for _ in 0..3 {
-            wakes.raise(bit, || signal_counted(&mut signals)).unwrap();
-        }
-        assert_eq!(signals, 1);
-        assert_eq!(wakes.take(), bit.unwrap().mask());
-        wakes.raise(bit, || signal_counted(&mut signals)).unwrap();
-        assert_eq!(signals, 2);
-    }
-
-    #[test]
-    fn a_failed_signal_leaves_nothing_pending() {
-        let wakes = PendingWakes::new();
-        let (bit, other) = (wakes.claim(), wakes.claim());
-        wakes.raise(other, || Ok(())).unwrap();
-        let error = wakes
-            .raise(bit, || Err(io::ErrorKind::OutOfMemory.into()))
-            .unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
-        let mut signals = 0;
-        wakes.raise(bit, || signal_counted(&mut signals)).unwrap();
-        assert_eq!(signals, 1, "the wake after a failed one must signal");
-        assert_eq!(wakes.take(), bit.unwrap().mask() | other.unwrap().mask());
+        let (bit, other) = (wakes.claim().unwrap(), wakes.claim().unwrap());
+        assert!(wakes.raise(other));
+        assert!(wakes.raise(bit));
+        wakes.lower(bit);
+        assert!(wakes.raise(bit), "the wake after a failed one must signal");
+        assert_eq!(wakes.take(), bit.mask() | other.mask());
     }
 
     #[test]
@@ -193,27 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bit_every_wake_signals() {
-        let wakes = PendingWakes::new();
-        let mut signals = 0;
-        for _ in 0..3 {
-            wakes.raise(None, || signal_counted(&mut signals)).unwrap();
-        }
-        assert_eq!(signals, 3);
-        assert_eq!(wakes.take(), 0);
-    }
-
-    #[test]
     fn a_released_bit_is_no_longer_pending() {
         let wakes = PendingWakes::new();
-        let bit = wakes.claim();
-        wakes.raise(bit, || Ok(())).unwrap();
-        wakes.release(bit.unwrap());
-        let next = wakes.claim();
-        assert_eq!(next, bit);
-        let mut signals = 0;
-        wakes.raise(next, || signal_counted(&mut signals)).unwrap();
-        assert_eq!(signals, 1, "the next owner's first wake must signal");
+        let bit = wakes.claim().unwrap();
+        assert!(wakes.raise(bit));
+        wakes.release(bit);
+        assert_eq!(wakes.claim(), Some(bit));
+        assert!(wakes.raise(bit), "the next owner's first wake must signal");
     }
 }
 
@@ -244,15 +207,17 @@ mod loom_tests {
             })
         }
 
-        fn signal(&self) -> io::Result<()> {
+        fn signal(&self) {
             *self.edge.lock().unwrap() = true;
             self.signalled.notify_one();
-            Ok(())
         }
 
-        fn send(&self, bit: Option<Bit>, message: usize) {
+        /// What `Waker::wake` does when its signal does not fail.
+        fn send(&self, bit: Bit, message: usize) {
             self.messages[message].store(1, Ordering::Relaxed);
-            self.wakes.raise(bit, || self.signal()).unwrap();
+            if self.wakes.raise(bit) {
+                self.signal();
+            }
         }
 
         /// A blocking poll: returns once there was an edge.
@@ -291,10 +256,10 @@ mod loom_tests {
         builder.check(move || {
             let model = Model::new();
             let bits = if same_waker {
-                let bit = model.wakes.claim();
+                let bit = model.wakes.claim().unwrap();
                 [bit, bit]
             } else {
-                [model.wakes.claim(), model.wakes.claim()]
+                [model.wakes.claim().unwrap(), model.wakes.claim().unwrap()]
             };
             let senders: Vec<_> = (0..2)
                 .map(|n| {
@@ -338,14 +303,12 @@ mod loom_tests {
     fn loom_a_wake_after_a_failed_one_arrives() {
         loom::model(|| {
             let model = Model::new();
-            let bit = model.wakes.claim();
+            let bit = model.wakes.claim().unwrap();
             let sender = {
                 let model = model.clone();
                 thread::spawn(move || {
-                    let failed = model
-                        .wakes
-                        .raise(bit, || Err(io::ErrorKind::OutOfMemory.into()));
-                    assert!(failed.is_err());
+                    assert!(model.wakes.raise(bit));
+                    model.wakes.lower(bit);
                     model.send(bit, 0);
                 })
             };
@@ -358,20 +321,51 @@ mod loom_tests {
         });
     }
 
+    /// A signal fails late, when a poll has ended that wake-up and another waker
+    /// has set the bit anew: lowering it then hides nothing that was told to the
+    /// poll, by the one who signalled or by one who relied on that signal.
+    #[test]
+    fn loom_a_late_failure_hides_nothing_of_the_others() {
+        loom::model(|| {
+            let model = Model::new();
+            let bit = model.wakes.claim().unwrap();
+            assert!(model.wakes.raise(bit));
+            assert_eq!(model.wakes.take(), bit.mask());
+            let failing = {
+                let model = model.clone();
+                thread::spawn(move || model.wakes.lower(bit))
+            };
+            let sender = {
+                let model = model.clone();
+                thread::spawn(move || {
+                    model.send(bit, 0);
+                    model.send(bit, 1);
+                })
+            };
+            let mut received = 0;
+            while received < 2 {
+                model.poll();
+                received = model.received();
+            }
+            failing.join().unwrap();
+            sender.join().unwrap();
+        });
+    }
+
     /// A waker is dropped with a wake-up pending while the poll looks, and its
     /// bit goes to another one, whose wake must arrive.
     #[test]
     fn loom_a_reused_bit_starts_clear() {
         loom::model(|| {
             let model = Model::new();
-            let first = model.wakes.claim();
+            let first = model.wakes.claim().unwrap();
             let sender = {
                 let model = model.clone();
                 thread::spawn(move || {
                     // Its signal goes to a descriptor that dies with it.
-                    model.wakes.raise(first, || Ok(())).unwrap();
-                    model.wakes.release(first.unwrap());
-                    let second = model.wakes.claim();
+                    assert!(model.wakes.raise(first));
+                    model.wakes.release(first);
+                    let second = model.wakes.claim().unwrap();
                     assert_eq!(second, first);
                     model.send(second, 0);
                 })
@@ -392,9 +386,9 @@ mod loom_tests {
             let wakes = Arc::new(PendingWakes::new());
             let other = {
                 let wakes = wakes.clone();
-                thread::spawn(move || wakes.claim())
+                thread::spawn(move || wakes.claim().unwrap())
             };
-            let mine = wakes.claim();
+            let mine = wakes.claim().unwrap();
             assert_ne!(mine, other.join().unwrap());
         });
     }

@@ -124,8 +124,8 @@ impl Poll {
     /// is kept to the nanosecond where the system can, and rounded up to the
     /// next millisecond where it cannot (Linux before 5.11, some sandboxes).
     /// One that is longer than the system's longest is taken for that, 24 days
-    /// at the least. The system may add some slack,
-    /// 50 µs for an ordinary thread of Linux (`PR_SET_TIMERSLACK`).
+    /// at the least. The system adds some slack: Linux 0.1 % of the timeout, at
+    /// least 50 µs (`PR_SET_TIMERSLACK`) and at most 100 ms.
     ///
     /// At most [`events.capacity()`](Events::capacity) events are reported;
     /// further ones come with the next call.
@@ -174,7 +174,8 @@ impl Poll {
     /// As [`poll`](Poll::poll) with the time that is left until `deadline`,
     /// called again when it was interrupted. It never returns empty-handed
     /// before the deadline, nor ever where there is none (`None`). A deadline
-    /// that has passed takes what is ready without waiting.
+    /// that has passed takes what is ready without waiting; so a loop that is
+    /// busy looks at the clock itself to see that its time is over.
     ///
     /// # Errors
     ///

@@ -49,12 +49,14 @@ impl Registry {
     /// # Errors
     ///
     /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the source is
-    ///   registered here already. In debug builds also where it is registered
-    ///   with another poll that still exists; epoll itself allows that.
+    ///   registered here already. In debug builds also where it was registered
+    ///   with another poll, or a registry of one, that still exists, and not
+    ///   deregistered as the same source; epoll itself allows that.
     /// - On epoll, EBADF where the descriptor is not open, EPERM
     ///   ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for what
-    ///   cannot be waited for, such as files and directories, and ENOSPC or
-    ///   ENOMEM where a limit is reached.
+    ///   cannot be waited for, such as files and directories, EINVAL for the
+    ///   poll itself, ELOOP where polls would watch each other in a circle, and
+    ///   ENOSPC or ENOMEM where a limit is reached.
     ///
     /// Where it fails nothing is registered.
     ///
@@ -140,17 +142,20 @@ impl Registry {
     /// (A poll that waits on another thread *while* this is called may still
     /// return an event that it had taken before.)
     ///
-    /// A source that owns its descriptor alone need not be deregistered before
-    /// it is dropped: closing the descriptor does that.
+    /// Dropping a source ends its registration too, on epoll by closing the
+    /// descriptor, as soon as *no copy* of it is open. A duplicate is a copy;
+    /// and while the program starts a child process, on whatever thread, the
+    /// child holds copies of all descriptors until it calls exec. So a program
+    /// whose tokens are addresses of things that it frees always deregisters.
     ///
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) where the source is not registered
-    /// here.
+    /// here; on epoll EBADF where the descriptor is not open.
     ///
     /// # Cost
     ///
-    /// On epoll one system call.
+    /// On epoll one system call, and no allocation.
     ///
     /// # Examples
     ///

@@ -19,18 +19,21 @@ use crate::{Registry, Token};
 /// visible to the poll that reports it. A wake-up may be reported twice, so the
 /// woken thread looks whether there really is something to do.
 ///
-/// The waker ends when it is dropped; a wake-up that was pending is forgotten
-/// then. Waking after the poll is gone does nothing and is no error.
+/// **The waker must outlive its last wake-up**: when it is dropped, one that no
+/// poll has reported yet is forgotten. A thread that owns a waker, wakes and
+/// ends may wake nobody; share the waker in an `Arc` that the poll's side keeps.
+/// Waking after the *poll* is gone does nothing and is no error.
 ///
 /// # Cost
 ///
-/// A waker of epoll has a descriptor of its own, and two system calls make it.
-/// Dropping the poll's or the registries' last handle does not close it.
+/// A waker of epoll has a descriptor of its own, which stays open while the
+/// waker lives, and two system calls make it.
 ///
 /// # Limits
 ///
 /// - A thread that is suspended in the middle of `wake` delays the wake-ups of
-///   others that rely on it.
+///   others that rely on it; and if its wake-up then fails, theirs do, though
+///   they are not told.
 /// - The first 64 wakers of a poll (32 on 32-bit systems) coalesce; every wake
 ///   of a further one calls the kernel.
 /// - While someone takes events off the poll's raw descriptor without
@@ -40,7 +43,7 @@ use crate::{Registry, Token};
 /// # Examples
 ///
 /// ```
-/// use std::sync::mpsc;
+/// use std::sync::{mpsc, Arc};
 /// use std::thread;
 ///
 /// use mio::{Events, Poll, Token, Waker};
@@ -50,15 +53,17 @@ use crate::{Registry, Token};
 /// # fn main() -> std::io::Result<()> {
 /// let mut poll = Poll::new()?;
 /// let mut events = Events::with_capacity(8);
-/// let waker = Waker::new(poll.registry(), WAKE)?;
+/// let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
 /// let (sender, messages) = mpsc::channel();
 ///
-/// let worker = thread::spawn(move || {
-///     for n in 0..100 {
-///         sender.send(n).unwrap();
-///         waker.wake().expect("can wake");
+/// let worker = thread::spawn({
+///     let waker = Arc::clone(&waker);
+///     move || {
+///         for n in 0..100 {
+///             sender.send(n).unwrap();
+///             waker.wake().expect("can wake");
+///         }
 ///     }
-///     waker // for the poll to live longer than the last wake-up
 /// });
 ///
 /// let mut received = 0;
@@ -115,7 +120,29 @@ impl Waker {
     /// otherwise a system call. Neither allocates nor blocks.
     #[inline]
     pub fn wake(&self) -> io::Result<()> {
-        self.wakes.raise(self.bit, || self.handle.signal())
+        match self.bit {
+            Some(bit) if !self.wakes.raise(bit) => Ok(()),
+            _ => self.signal(),
+        }
+    }
+
+    // Out of the way of a wake that has nothing to do.
+    #[cold]
+    #[inline(never)]
+    fn signal(&self) -> io::Result<()> {
+        let signalled = self.handle.signal();
+        if signalled.is_err() {
+            self.signal_failed();
+        }
+        signalled
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn signal_failed(&self) {
+        if let Some(bit) = self.bit {
+            self.wakes.lower(bit);
+        }
     }
 }
 
@@ -123,6 +150,43 @@ impl Drop for Waker {
     fn drop(&mut self) {
         if let Some(bit) = self.bit {
             self.wakes.release(bit);
+        }
+    }
+}
+
+#[cfg(all(test, feature = "os-poll", not(mio_loom)))]
+mod tests {
+    use super::*;
+    use crate::Poll;
+
+    /// Wakers that come and go leave their bits to the next ones.
+    #[test]
+    fn a_dropped_waker_gives_its_bit_back() {
+        let poll = Poll::new().unwrap();
+        let first = Waker::new(poll.registry(), Token(0)).unwrap();
+        for n in 1..1000 {
+            let waker = Waker::new(poll.registry(), Token(n)).unwrap();
+            waker.wake().unwrap();
+            assert!(waker.bit.is_some());
+            assert_ne!(waker.bit, first.bit);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_wake_that_failed_is_tried_again() {
+        use std::os::fd::AsRawFd;
+
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        // In place of the eventfd, something that cannot be written to.
+        let read_only = std::fs::File::open("/dev/null").unwrap();
+        // SAFETY: takes numbers; the waker's descriptor is replaced at once.
+        let replaced = unsafe { libc::dup2(read_only.as_raw_fd(), waker.handle.raw_fd()) };
+        assert_ne!(replaced, -1);
+        for _ in 0..3 {
+            let error = waker.wake().unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF));
         }
     }
 }

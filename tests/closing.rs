@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream, UnixDatagram, UnixStream};
+use mio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
 use mio::unix::pipe;
 use mio::{Backend, Interest, Token};
 use util::{any_port, Loop, Seen};
@@ -22,7 +22,10 @@ on_each_backend![
     tcp_own_shutdown_of_writing_is_not_the_peers,
     tcp_both_halves_shut_down,
     tcp_closed_with_data_unread,
+    tcp_never_connected,
+    udp_refused,
     unix_peer_closes,
+    unix_peer_closes_with_data_unread,
     unix_peer_shuts_down_writing,
     unix_datagram_peer_closes,
     a_pipes_last_sender_closes,
@@ -91,7 +94,11 @@ fn a_refused_connect(backend: Backend) {
         ),
     ] {
         let mut looper = Loop::new(backend);
-        let address = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
+        // Bound, so that nobody else takes it, and not listening.
+        let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let nobody = nobody.unwrap();
+        nobody.bind(&any_port().into()).unwrap();
+        let address = nobody.local_addr().unwrap().as_socket().unwrap();
         let mut stream = match TcpStream::connect(address) {
             Ok(stream) => stream,
             // Legal, and then there is nothing to see.
@@ -200,6 +207,44 @@ fn unix_peer_closes(backend: Backend) {
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
     let error = stream.write(b"x").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+fn unix_peer_closes_with_data_unread(backend: Backend) {
+    let (mut looper, mut stream, peer) = unix_pair(backend, BOTH);
+    stream.write_all(b"unread").unwrap();
+    drop(peer);
+    let all = "readable writable read_closed write_closed error";
+    looper.until_reported(T, Seen::named(all));
+    let error = stream.read(&mut [0; 8]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+fn tcp_never_connected(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let mut stream = TcpStream::from_std(socket.unwrap().into());
+    looper.registry().register(&mut stream, T, BOTH).unwrap();
+    expect(&mut looper, "writable read_closed write_closed");
+}
+
+/// It says closed, and is not: documented at `is_write_closed`.
+fn udp_refused(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    // An address that no other test binds to, so that nobody else gets the port.
+    let elsewhere = "127.45.67.89:0".parse().unwrap();
+    let gone = UdpSocket::bind(elsewhere).unwrap().local_addr().unwrap();
+    socket.connect(gone).unwrap();
+    looper
+        .registry()
+        .register(&mut socket, T, Interest::READABLE)
+        .unwrap();
+    socket.send(b"anybody?").unwrap();
+    expect(&mut looper, "write_closed error");
+    let error = socket.take_error().unwrap().expect("an error is pending");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    let error = socket.recv(&mut [0; 8]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
 fn unix_peer_shuts_down_writing(backend: Backend) {

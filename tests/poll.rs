@@ -139,52 +139,15 @@ fn an_error_leaves_no_events(backend: Backend) {
         let _pipes = ready_pipes(&looper, 1);
         looper.until_readable(Token(0));
         assert!(!looper.events.is_empty());
-        let interrupted = interrupt_until_told(|| {
-            looper
-                .poll
-                .poll(&mut looper.events, Some(patience()))
-                .unwrap_err()
-        });
+        let _signals = util::Signals::to_this_thread();
+        let interrupted = looper
+            .poll
+            .poll(&mut looper.events, Some(patience()))
+            .unwrap_err();
         assert_eq!(interrupted.kind(), ErrorKind::Interrupted);
         assert!(looper.events.is_empty());
     });
     ran.join().unwrap();
-}
-
-/// Runs `wait` on this thread while another sends it signals until it returns.
-fn interrupt_until_told<R>(wait: impl FnOnce() -> R) -> R {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::Arc;
-
-    extern "C" fn nothing(_: libc::c_int) {}
-    let handler: extern "C" fn(libc::c_int) = nothing;
-    // SAFETY: the handler does nothing; a zeroed `sigaction` has no flags (so
-    // that calls are not restarted) and an empty mask.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handler as usize;
-        assert_eq!(
-            libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()),
-            0
-        );
-    }
-    // SAFETY: takes nothing.
-    let waiting = unsafe { libc::pthread_self() };
-    let done = Arc::new(AtomicBool::new(false));
-    let sender = thread::spawn({
-        let done = Arc::clone(&done);
-        move || {
-            while !done.load(Ordering::Acquire) {
-                // SAFETY: the thread lives until this one is joined.
-                unsafe { libc::pthread_kill(waiting, libc::SIGUSR2) };
-                thread::yield_now();
-            }
-        }
-    });
-    let result = wait();
-    done.store(true, Ordering::Release);
-    sender.join().unwrap();
-    result
 }
 
 fn clear_empties_the_buffer(backend: Backend) {

@@ -1,5 +1,8 @@
 //! Who is registered: register, reregister, deregister, bad input, descriptors
 //! that are shared, and polls that are gone.
+//!
+//! No test here starts a process: a child holds copies of the descriptors of all
+//! the tests around it, and so keeps registrations alive that they expect to end.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -29,20 +32,19 @@ on_each_backend![
     a_source_can_move_to_another_poll,
     another_polls_source_is_a_mistake,
     what_cannot_be_watched_is_refused,
+    a_circle_of_polls_is_refused,
     a_failed_register_registers_nothing,
     a_failed_reregister_changes_nothing,
     one_descriptor_in_two_polls,
     a_duplicate_keeps_the_registration_alive,
     a_duplicate_is_a_source_of_its_own,
     a_dropped_source_is_no_longer_reported,
-    a_number_that_was_closed_and_handed_out_again,
     mixing_with_source_fd_leaves_no_state_behind,
     a_boxed_source_is_a_source,
     a_source_of_the_programs_own,
     priority_data_is_reported,
     a_poll_dropped_first_leaves_the_others_sound,
     an_io_source_that_borrows_must_be_deregistered,
-    dropping_in_a_forked_child_does_not_harm_the_parent,
 ];
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
@@ -310,6 +312,21 @@ fn what_cannot_be_watched_is_refused(backend: Backend) {
     looper.assert_nothing_ready();
 }
 
+fn a_circle_of_polls_is_refused(backend: Backend) {
+    let (one, other) = (Loop::new(backend), Loop::new(backend));
+    let (inner, outer) = (one.poll.as_raw_fd(), other.poll.as_raw_fd());
+    let watch = |looper: &Loop, fd| {
+        looper
+            .registry()
+            .register(&mut SourceFd(&fd), Token(1), Interest::READABLE)
+    };
+    let error = watch(&one, inner).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "a poll in itself");
+    watch(&other, inner).unwrap();
+    let error = watch(&one, outer).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+}
+
 fn a_failed_register_registers_nothing(backend: Backend) {
     let looper = Loop::new(backend);
     let mut file = IoSource::new(tempfile::tempfile().unwrap());
@@ -429,30 +446,6 @@ fn a_dropped_source_is_no_longer_reported(backend: Backend) {
     one.write_all(b"x").unwrap();
     drop(other);
     looper.assert_quiet();
-}
-
-fn a_number_that_was_closed_and_handed_out_again(backend: Backend) {
-    // In a process of its own, where no other test takes the number.
-    if !util::in_child(backend, "a_number_that_was_closed_and_handed_out_again") {
-        return;
-    }
-    let mut looper = Loop::new(backend);
-    let mut last = None;
-    for round in 0..5 {
-        let mut socket = UdpSocket::bind(any_port()).unwrap();
-        let number = socket.as_raw_fd();
-        assert!(last.is_none() || last == Some(number));
-        last = Some(number);
-        looper
-            .registry()
-            .register(&mut socket, Token(round), Interest::WRITABLE)
-            .unwrap();
-        looper.until("this round's", |event| {
-            assert_eq!(event.token(), Token(round));
-            event.is_writable()
-        });
-        // Closed while it is registered, and not deregistered.
-    }
 }
 
 fn mixing_with_source_fd_leaves_no_state_behind(backend: Backend) {
@@ -627,37 +620,6 @@ fn an_io_source_that_borrows_must_be_deregistered(backend: Backend) {
     drop(borrowing);
     sender.write_all(b"x").unwrap();
     looper.assert_quiet();
-}
-
-/// A child that drops what it inherited, and nothing else.
-fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
-    let mut looper = Loop::new(backend);
-    let registry = looper.registry().try_clone().unwrap();
-    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
-    let (mut sender, mut receiver) = pipe::new().unwrap();
-    registry
-        .register(&mut receiver, Token(2), Interest::READABLE)
-        .unwrap();
-
-    // SAFETY: the child drops, which closes descriptors and frees memory, and
-    // leaves by `_exit`.
-    let child = unsafe { libc::fork() };
-    assert!(child != -1);
-    if child == 0 {
-        drop((looper, registry, waker, receiver));
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(0) };
-    }
-    let mut status = 0;
-    // SAFETY: `status` is valid for writing.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
-
-    sender.write_all(b"x").unwrap();
-    looper.until_readable(Token(2));
-    waker.wake().unwrap();
-    looper.until_readable(Token(1));
-    registry.deregister(&mut receiver).unwrap();
 }
 
 /// What was registered may be turned into its std type, and stays registered.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::pipe;
 use mio::{Backend, Interest, Token, Waker};
-use util::{patience, Loop};
+use util::{patience, Loop, Signals};
 
 on_each_backend![
     a_timeout_is_never_cut_short,
@@ -82,7 +82,8 @@ fn exact_timeouts() -> bool {
     // SAFETY: the descriptor is wrong, so nothing is read or written.
     let result = unsafe {
         let null = std::ptr::null_mut::<u8>();
-        libc::syscall(libc::SYS_epoll_pwait2, -1, null, 1, null, null, 0)
+        let (wrong, one, zero): (libc::c_long, libc::c_long, libc::c_long) = (-1, 1, 0);
+        libc::syscall(libc::SYS_epoll_pwait2, wrong, null, one, null, null, zero)
     };
     assert_eq!(result, -1);
     std::io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
@@ -190,50 +191,6 @@ fn poll_until_without_deadline_waits_for_an_event(backend: Backend) {
     looper.poll.poll_until(&mut looper.events, None).unwrap();
     assert_eq!(looper.events.iter().next().unwrap().token(), Token(1));
     waking.join().unwrap();
-}
-
-/// A thread that sends signals to the one that made it, until it is dropped.
-struct Signals {
-    done: Arc<AtomicBool>,
-    sender: Option<thread::JoinHandle<()>>,
-}
-
-impl Signals {
-    fn to_this_thread() -> Signals {
-        extern "C" fn nothing(_: libc::c_int) {}
-        let handler: extern "C" fn(libc::c_int) = nothing;
-        // SAFETY: the handler does nothing; a zeroed `sigaction` has no flags,
-        // so that calls are not restarted, and an empty mask.
-        let this = unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = handler as usize;
-            let set = libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut());
-            assert_eq!(set, 0);
-            libc::pthread_self()
-        };
-        let done = Arc::new(AtomicBool::new(false));
-        let sender = thread::spawn({
-            let done = Arc::clone(&done);
-            move || {
-                while !done.load(Ordering::SeqCst) {
-                    // SAFETY: the thread joins this one before it ends.
-                    unsafe { libc::pthread_kill(this, libc::SIGUSR1) };
-                    thread::sleep(Duration::from_micros(100));
-                }
-            }
-        });
-        Signals {
-            done,
-            sender: Some(sender),
-        }
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::SeqCst);
-        self.sender.take().unwrap().join().unwrap();
-    }
 }
 
 fn a_signal_interrupts_poll(backend: Backend) {

@@ -388,3 +388,13 @@ fn other_types_go_in_and_come_out() {
     let datagram = std::os::unix::net::UnixDatagram::from(datagram);
     assert_eq!(datagram.as_raw_fd(), number);
 }
+
+/// A listener that is none: its connections have another family's addresses.
+#[test]
+fn a_tcp_listener_in_disguise_is_an_error() {
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let _client = std::net::TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+    let listener = UnixListener::from(OwnedFd::from(tcp));
+    let error = listener.accept().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}

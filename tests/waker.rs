@@ -331,6 +331,8 @@ fn a_poll_that_times_out_swallows_no_wake(backend: Backend) {
                 if asked.load(Ordering::Acquire) > answered {
                     answered += 1;
                     waker.wake().unwrap();
+                } else {
+                    thread::yield_now();
                 }
             }
             waker
@@ -348,6 +350,7 @@ fn a_poll_that_times_out_swallows_no_wake(backend: Backend) {
                 break;
             }
             assert!(Instant::now() < deadline, "round {round}: the wake is lost");
+            thread::yield_now();
         }
     }
     waking.join().unwrap();

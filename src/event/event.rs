@@ -16,19 +16,24 @@ use crate::Token;
 ///
 /// # What is reported when
 ///
-/// On Linux (epoll); `RW` means registered for reading and writing.
+/// On Linux (epoll), to a source that was registered for reading and writing.
+/// One event tells all that holds at the time, not only what is new: nearly
+/// every event of a stream that has room says writable as well. A source that
+/// was registered for one direction alone is not reported ready for the other;
+/// errors and hang-ups always are.
 ///
 /// | happening | readable | writable | read closed | write closed | error |
 /// |---|---|---|---|---|---|
 /// | data, or a connection to accept, has come | yes | | | | |
 /// | there is room to write again; a connect succeeded | | yes | | | |
-/// | a connect was refused (`RW`) | yes | yes | yes | yes | yes |
+/// | a connect was refused | yes | yes | yes | yes | yes |
 /// | the peer shut down its writing half, or closed cleanly | yes | | yes | | |
-/// | both halves of a TCP stream are shut down (`RW`) | yes | yes | yes | yes | |
-/// | the peer reset a TCP connection (`RW`) | yes | yes | yes | yes | yes |
-/// | the peer of a Unix stream was closed (`RW`) | yes | yes | yes | yes | |
-/// | the last sender of a pipe was closed, nothing unread | | | yes | yes | |
-/// | the last receiver of a pipe was closed | | yes | | yes | yes |
+/// | both halves of a TCP stream are shut down | yes | yes | yes | yes | |
+/// | the peer reset a TCP connection | yes | yes | yes | yes | yes |
+/// | the peer of a Unix stream was closed | yes | yes | yes | yes | with unread data |
+/// | a datagram was refused by its destination (UDP) | | yes | | yes | yes |
+/// | the last sender of a pipe was closed | with unread data | | yes | yes | |
+/// | the last receiver of a pipe was closed | | if not full | | yes | yes |
 ///
 /// [`Poll::poll`]: crate::Poll::poll
 /// [`WouldBlock`]: std::io::ErrorKind::WouldBlock
@@ -64,22 +69,25 @@ impl Event {
     }
 
     /// The source may be read from: there is data, priority data, a connection
-    /// to accept, the end of the stream or an error to pick up.
+    /// to accept or the end of the stream.
+    ///
+    /// An error alone need not make a source readable: see
+    /// [`is_error`](Event::is_error).
     pub fn is_readable(&self) -> bool {
-        self.any(Readiness::IN.or(Readiness::PRI))
+        self.bits().intersects(Readiness::IN.or(Readiness::PRI))
     }
 
     /// The source may be written to, or an attempt to connect has ended.
     pub fn is_writable(&self) -> bool {
-        self.any(Readiness::OUT)
+        self.bits().intersects(Readiness::OUT)
     }
 
     /// The source has an error; [`take_error`] or the next operation tells
-    /// which.
+    /// which. It may come without the source being readable or writable.
     ///
     /// [`take_error`]: crate::net::TcpStream::take_error
     pub fn is_error(&self) -> bool {
-        self.any(Readiness::ERR)
+        self.bits().intersects(Readiness::ERR)
     }
 
     /// Nothing more will come from the peer once what has arrived is read.
@@ -87,41 +95,42 @@ impl Event {
     /// Where it is reported for a half-closed connection depends on the
     /// system; a read that returns 0 is the portable sign.
     pub fn is_read_closed(&self) -> bool {
-        self.any(Readiness::HUP) || self.all(Readiness::IN.or(Readiness::RDHUP))
+        let bits = self.bits();
+        bits.intersects(Readiness::HUP) || bits.contains(Readiness::IN.or(Readiness::RDHUP))
     }
 
     /// Nothing more can be written: the connection is gone in both directions,
     /// or a pipe's last receiver is.
+    ///
+    /// Of a UDP socket it says no more than that an error is pending, after
+    /// which the socket goes on working; and a TCP stream that was never
+    /// connected is closed in both directions.
     pub fn is_write_closed(&self) -> bool {
-        self.any(Readiness::HUP) || self.all(Readiness::OUT.or(Readiness::ERR)) || {
-            self.readiness
-        }
-            == Readiness::ERR
+        let bits = self.bits();
+        bits.intersects(Readiness::HUP)
+            || bits.contains(Readiness::OUT.or(Readiness::ERR))
+            || bits == Readiness::ERR
     }
 
     /// The source has priority (out-of-band) data; such an event counts as
     /// readable too. Linux and Android; elsewhere always false.
     pub fn is_priority(&self) -> bool {
-        self.any(Readiness::PRI)
+        self.bits().intersects(Readiness::PRI)
     }
 
     /// A POSIX asynchronous I/O operation is complete. On Linux always false.
     pub fn is_aio(&self) -> bool {
-        self.any(Readiness::AIO)
+        self.bits().intersects(Readiness::AIO)
     }
 
     /// A POSIX list I/O operation is complete. On Linux always false.
     pub fn is_lio(&self) -> bool {
-        self.any(Readiness::LIO)
+        self.bits().intersects(Readiness::LIO)
     }
 
-    // In braces, fields of a packed struct are copied, not borrowed.
-    fn any(&self, bits: Readiness) -> bool {
-        { self.readiness }.intersects(bits)
-    }
-
-    fn all(&self, bits: Readiness) -> bool {
-        { self.readiness }.contains(bits)
+    /// A copy: fields of a packed struct cannot be borrowed.
+    fn bits(&self) -> Readiness {
+        self.readiness
     }
 }
 

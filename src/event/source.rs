@@ -10,10 +10,9 @@ use crate::{Interest, Registry, Token};
 /// [`Registry::register`], [`Registry::reregister`] and
 /// [`Registry::deregister`], which call them.
 ///
-/// Every source must be deregistered, or dropped, before the program forgets
-/// it; a source that shares its descriptor with others (a `dup`, a forked
-/// child) must be deregistered *before* it is dropped, because the operating
-/// system goes on reporting a descriptor while any copy of it is open.
+/// A source that shares its descriptor with others (a `dup`, a child process)
+/// must be deregistered *before* it is dropped, because the operating system
+/// goes on reporting it while any copy of the descriptor is open.
 ///
 /// # Implementing it
 ///

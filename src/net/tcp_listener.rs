@@ -78,7 +78,8 @@ impl TcpListener {
     /// Some are the connection's alone
     /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)), and some pass,
     /// like EMFILE when no descriptor is left: the connection then goes on
-    /// waiting, *without another event*.
+    /// waiting, *without another event*, and the program tries again after a
+    /// while, as the example `tcp_server` does.
     ///
     /// # Cost
     ///

@@ -15,6 +15,7 @@
 //!   other.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,9 +46,9 @@ impl Selector for Epoll {
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
         let events = &mut events.events;
         events.clear();
-        let ready = self.wait(events.as_mut_ptr(), events.capacity(), timeout)?;
+        let ready = self.wait(events.spare_capacity_mut(), timeout)?;
         // SAFETY: the kernel has written the first `ready` events, which is no
-        // more than the capacity that it was given. Any bits are a valid `Event`.
+        // more than the room that it was given. Any bits are a valid `Event`.
         unsafe { events.set_len(ready) };
         Ok(())
     }
@@ -70,8 +71,7 @@ impl Selector for Epoll {
 
     fn wake_handle(&self, token: Token) -> io::Result<WakeHandle> {
         let handle = WakeHandle::new()?;
-        // With an edge for every write, the eventfd never has to be read; and
-        // closing it is enough to take it out of the queue.
+        // With an edge for every write, the eventfd never has to be read.
         self.register(handle.raw_fd(), token, Interest::READABLE)?;
         Ok(handle)
     }
@@ -104,16 +104,15 @@ impl Epoll {
     #[inline]
     fn wait(
         &self,
-        events: *mut Event,
-        capacity: usize,
+        room: &mut [MaybeUninit<Event>],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
         let Some(timeout) = timeout else {
-            return self.wait_millis(events, capacity, -1);
+            return self.wait_millis(room, -1);
         };
         match whole_millis(timeout) {
-            Some(millis) => self.wait_millis(events, capacity, millis),
-            None => self.wait_nanos(events, capacity, timeout),
+            Some(millis) => self.wait_millis(room, millis),
+            None => self.wait_nanos(room, timeout),
         }
     }
 
@@ -123,78 +122,78 @@ impl Epoll {
     // cancellation points, which costs two atomic operations in a process with
     // threads and buys nothing, since Rust's threads cannot be cancelled.
     #[inline]
-    fn wait_millis(&self, events: *mut Event, capacity: usize, millis: c_int) -> io::Result<usize> {
+    fn wait_millis(&self, room: &mut [MaybeUninit<Event>], millis: c_int) -> io::Result<usize> {
         let epoll = c_long::from(self.epoll.as_raw_fd());
-        // At most 2^20: see `Events::with_capacity`.
-        let capacity = capacity as c_long;
+        // `Events::with_capacity` keeps it far below where it would not fit.
+        let most = room.len() as c_long;
+        let events = room.as_mut_ptr();
         let millis = c_long::from(millis);
-        // Newer architectures have the call with a signal mask only; none is set.
         #[cfg(any(
-            target_arch = "aarch64",
-            target_arch = "csky",
-            target_arch = "loongarch64",
-            target_arch = "riscv32",
-            target_arch = "riscv64"
+            target_arch = "arm",
+            target_arch = "m68k",
+            target_arch = "mips",
+            target_arch = "mips32r6",
+            target_arch = "mips64",
+            target_arch = "mips64r6",
+            target_arch = "powerpc",
+            target_arch = "powerpc64",
+            target_arch = "s390x",
+            target_arch = "sparc",
+            target_arch = "sparc64",
+            target_arch = "x86",
+            target_arch = "x86_64"
         ))]
-        // SAFETY: the kernel writes at most `capacity` events, for which the
-        // caller's buffer has room, and reads no mask, since it is null.
-        let ready = cvt(unsafe {
-            let no_mask = ptr::null::<libc::sigset_t>();
-            let mask_size: c_long = 0;
-            libc::syscall(
-                libc::SYS_epoll_pwait,
-                epoll,
-                events,
-                capacity,
-                millis,
-                no_mask,
-                mask_size,
-            )
-        })?;
-        #[cfg(not(any(
-            target_arch = "aarch64",
-            target_arch = "csky",
-            target_arch = "loongarch64",
-            target_arch = "riscv32",
-            target_arch = "riscv64"
-        )))]
-        // SAFETY: the kernel writes at most `capacity` events, for which the
-        // caller's buffer has room.
+        // SAFETY: the kernel writes at most `most` events, as many as there is
+        // room for.
         let ready =
-            cvt(unsafe { libc::syscall(libc::SYS_epoll_wait, epoll, events, capacity, millis) })?;
+            cvt(unsafe { libc::syscall(libc::SYS_epoll_wait, epoll, events, most, millis) })?;
+        // Newer architectures have the call with a signal mask only; none is set.
+        #[cfg(not(any(
+            target_arch = "arm",
+            target_arch = "m68k",
+            target_arch = "mips",
+            target_arch = "mips32r6",
+            target_arch = "mips64",
+            target_arch = "mips64r6",
+            target_arch = "powerpc",
+            target_arch = "powerpc64",
+            target_arch = "s390x",
+            target_arch = "sparc",
+            target_arch = "sparc64",
+            target_arch = "x86",
+            target_arch = "x86_64"
+        )))]
+        // SAFETY: the kernel writes at most `most` events, as many as there is
+        // room for, and reads no mask, since it is null.
+        let ready = cvt(unsafe {
+            let (no_mask, mask_size) = (ptr::null::<libc::sigset_t>(), c_long::from(0));
+            let call = libc::SYS_epoll_pwait;
+            libc::syscall(call, epoll, events, most, millis, no_mask, mask_size)
+        })?;
         Ok(ready as usize)
     }
 
     /// `epoll_pwait2`, where the kernel has it and lets this process call it;
     /// otherwise `epoll_wait` with the timeout rounded up.
     #[cold]
-    fn wait_nanos(
-        &self,
-        events: *mut Event,
-        capacity: usize,
-        timeout: Duration,
-    ) -> io::Result<usize> {
-        /// Set once the call was refused, and then never tried again.
+    fn wait_nanos(&self, room: &mut [MaybeUninit<Event>], timeout: Duration) -> io::Result<usize> {
+        /// Set once the call was refused, and then never tried again: by the
+        /// whole process, even where only one thread's filter refused it.
         static REFUSED: AtomicBool = AtomicBool::new(false);
 
         // Relaxed, as the store: a thread that sees it late finds out itself.
         if !REFUSED.load(Ordering::Relaxed) {
+            let epoll = c_long::from(self.epoll.as_raw_fd());
+            let most = room.len() as c_long;
+            let events = room.as_mut_ptr();
             let limit = KernelTimespec::at_most(timeout);
-            let no_mask = ptr::null::<libc::sigset_t>();
-            let mask_size: c_long = 0;
-            // SAFETY: the kernel writes at most `capacity` events, for which
-            // the caller's buffer has room, reads a timespec in its own layout
-            // and no mask, since it is null.
+            let (no_mask, mask_size) = (ptr::null::<libc::sigset_t>(), c_long::from(0));
+            let call = libc::SYS_epoll_pwait2;
+            // SAFETY: the kernel writes at most `most` events, as many as there
+            // is room for, reads a timespec in its own layout and no mask, since
+            // it is null.
             let ready = cvt(unsafe {
-                libc::syscall(
-                    libc::SYS_epoll_pwait2,
-                    c_long::from(self.epoll.as_raw_fd()),
-                    events,
-                    capacity as c_long,
-                    &limit,
-                    no_mask,
-                    mask_size,
-                )
+                libc::syscall(call, epoll, events, most, &limit, no_mask, mask_size)
             });
             match ready {
                 Ok(ready) => return Ok(ready as usize),
@@ -207,7 +206,7 @@ impl Epoll {
                 Err(error) => return Err(error),
             }
         }
-        self.wait_millis(events, capacity, millis_rounded_up(timeout))
+        self.wait_millis(room, millis_rounded_up(timeout))
     }
 }
 

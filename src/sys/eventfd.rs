@@ -27,7 +27,7 @@ impl EventFd {
         })
     }
 
-    pub(super) fn raw_fd(&self) -> RawFd {
+    pub(crate) fn raw_fd(&self) -> RawFd {
         self.counter.as_raw_fd()
     }
 

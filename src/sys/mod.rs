@@ -245,9 +245,9 @@ fn unsupported(backend: Backend) -> io::Error {
 
 /// Turns the -1 of a failed call into the error that it left in `errno`.
 #[cfg(unix)]
-fn cvt<T: Copy + PartialOrd + Default>(result: T) -> io::Result<T> {
+fn cvt<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
     // Of the calls that this is used for, none returns another negative value.
-    if result < T::default() {
+    if result < T::from(0) {
         Err(io::Error::last_os_error())
     } else {
         Ok(result)

@@ -4,6 +4,9 @@
 // Every test file is a crate of its own and uses part of this.
 #![allow(dead_code)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -264,5 +267,50 @@ fn filter(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
         jt,
         jf,
         k,
+    }
+}
+
+/// A thread that sends signals to the one that made it, until it is dropped; they
+/// do nothing but interrupt.
+pub struct Signals {
+    done: Arc<AtomicBool>,
+    sender: Option<thread::JoinHandle<()>>,
+}
+
+impl Signals {
+    pub fn to_this_thread() -> Signals {
+        extern "C" fn nothing(_: libc::c_int) {}
+        let handler: extern "C" fn(libc::c_int) = nothing;
+        // SAFETY: the handler does nothing; a zeroed `sigaction` has no flags,
+        // so that calls are not restarted, and an empty mask.
+        let this = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as usize;
+            let set = libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut());
+            assert_eq!(set, 0);
+            libc::pthread_self()
+        };
+        let done = Arc::new(AtomicBool::new(false));
+        let sender = thread::spawn({
+            let done = Arc::clone(&done);
+            move || {
+                while !done.load(Ordering::SeqCst) {
+                    // SAFETY: the thread joins this one before it ends.
+                    unsafe { libc::pthread_kill(this, libc::SIGUSR1) };
+                    thread::sleep(Duration::from_micros(100));
+                }
+            }
+        });
+        Signals {
+            done,
+            sender: Some(sender),
+        }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::SeqCst);
+        self.sender.take().unwrap().join().unwrap();
     }
 }

@@ -56,11 +56,15 @@ pub(crate) fn tcp_accept(
     }?;
     match address.as_socket() {
         Some(address) => Ok((stream.into(), address)),
-        None => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
+        None => Err(wrong_family(
             "the listener's addresses are neither IPv4 nor IPv6",
         )),
     }
+}
+
+/// A listener that was made of another kind of socket.
+fn wrong_family(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
 pub(crate) fn udp_bind(address: net::SocketAddr) -> io::Result<net::UdpSocket> {
@@ -97,6 +101,11 @@ pub(crate) fn unix_accept(
     // SAFETY: `storage` is valid for writing the `length` bytes of its type.
     let stream = unsafe { accept(listener.as_fd(), storage.cast(), &mut length) }?;
     let stream = uds::UnixStream::from(stream);
+    if c_int::from(address.sun_family) != libc::AF_UNIX {
+        return Err(wrong_family(
+            "the listener's addresses are not Unix addresses",
+        ));
+    }
     let address = match std_unix_address(&address, length) {
         Some(address) => address,
         // One that std makes for itself only: it has to ask once more.

@@ -1,0 +1,72 @@
+//! Child processes, and what has to be in one of its own.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", unix))]
+
+mod util;
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
+
+use mio::net::UdpSocket;
+use mio::unix::pipe;
+use mio::{Backend, Interest, Token, Waker};
+use util::{any_port, Loop};
+
+on_each_backend![
+    a_number_that_was_closed_and_handed_out_again,
+    dropping_in_a_forked_child_does_not_harm_the_parent,
+];
+
+fn a_number_that_was_closed_and_handed_out_again(backend: Backend) {
+    // In a process of its own, where no other test takes the number.
+    if !util::in_child(backend, "a_number_that_was_closed_and_handed_out_again") {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let mut last = None;
+    for round in 0..5 {
+        let mut socket = UdpSocket::bind(any_port()).unwrap();
+        let number = socket.as_raw_fd();
+        assert!(last.is_none() || last == Some(number));
+        last = Some(number);
+        looper
+            .registry()
+            .register(&mut socket, Token(round), Interest::WRITABLE)
+            .unwrap();
+        looper.until("this round's", |event| {
+            assert_eq!(event.token(), Token(round));
+            event.is_writable()
+        });
+        // Closed while it is registered, and not deregistered.
+    }
+}
+
+/// A child that drops what it inherited, and nothing else.
+fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry().try_clone().unwrap();
+    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    registry
+        .register(&mut receiver, Token(2), Interest::READABLE)
+        .unwrap();
+
+    // SAFETY: the child drops, which closes descriptors and frees memory, and
+    // leaves by `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child != -1);
+    if child == 0 {
+        drop((looper, registry, waker, receiver));
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid for writing.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
+
+    sender.write_all(b"x").unwrap();
+    looper.until_readable(Token(2));
+    waker.wake().unwrap();
+    looper.until_readable(Token(1));
+    registry.deregister(&mut receiver).unwrap();
+}
