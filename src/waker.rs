@@ -130,19 +130,19 @@ impl Waker {
     #[cold]
     #[inline(never)]
     fn signal(&self) -> io::Result<()> {
-        let signalled = self.handle.signal();
-        if signalled.is_err() {
-            self.signal_failed();
+        match self.handle.signal() {
+            Ok(()) => Ok(()),
+            Err(error) => self.signal_failed(error),
         }
-        signalled
     }
 
     #[cold]
     #[inline(never)]
-    fn signal_failed(&self) {
+    fn signal_failed(&self, error: io::Error) -> io::Result<()> {
         if let Some(bit) = self.bit {
             self.wakes.lower(bit);
         }
+        Err(error)
     }
 }
 
