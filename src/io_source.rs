@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use crate::event::Source;
-use crate::sys::Registration;
+use crate::sys::{Owner, Registration};
 use crate::{Interest, Registry, Token};
 
 /// Makes any object with a descriptor an event [`Source`]: a socket of a kind
@@ -82,7 +82,7 @@ impl<T> IoSource<T> {
     /// Takes an object, which must be in non-blocking mode. Makes no call.
     pub fn new(inner: T) -> IoSource<T> {
         IoSource {
-            registration: Registration::default(),
+            registration: Registration::none(),
             inner,
         }
     }
@@ -138,6 +138,22 @@ impl<T> IoSource<T> {
         outcome
     }
 
+    /// [`do_io`](IoSource::do_io) for a stream, whose reads and writes tell by
+    /// coming out short of `wanted` bytes that the next one would block.
+    #[cfg(any(feature = "net", feature = "os-ext"))]
+    #[inline]
+    pub(crate) fn do_stream_io(
+        &self,
+        direction: Interest,
+        wanted: usize,
+        io: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let outcome = io(&self.inner);
+        self.registration
+            .after_stream_io(direction, wanted, &outcome);
+        outcome
+    }
+
     /// The object. On epoll and kqueue it stays registered while it is open.
     ///
     /// ```
@@ -173,7 +189,7 @@ impl<T: AsFd> Source for IoSource<T> {
     ) -> io::Result<()> {
         let fd = self.inner.as_fd().as_raw_fd();
         self.registration
-            .register(registry.queue(), fd, token, interests)
+            .register(registry.queue(), fd, token, interests, Owner::Source)
     }
 
     fn reregister(

@@ -128,18 +128,22 @@ macro_rules! impl_read {
     ($($Type:ty),+) => {$(
         impl std::io::Read for $Type {
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-                self.inner.do_io(crate::Interest::READABLE, |mut inner| {
-                    std::io::Read::read(&mut inner, buffer)
-                })
+                let wanted = buffer.len();
+                self.inner
+                    .do_stream_io(crate::Interest::READABLE, wanted, |mut inner| {
+                        std::io::Read::read(&mut inner, buffer)
+                    })
             }
 
             fn read_vectored(
                 &mut self,
                 buffers: &mut [std::io::IoSliceMut<'_>],
             ) -> std::io::Result<usize> {
-                self.inner.do_io(crate::Interest::READABLE, |mut inner| {
-                    std::io::Read::read_vectored(&mut inner, buffers)
-                })
+                let wanted = buffers.iter().map(|buffer| buffer.len()).sum();
+                self.inner
+                    .do_stream_io(crate::Interest::READABLE, wanted, |mut inner| {
+                        std::io::Read::read_vectored(&mut inner, buffers)
+                    })
             }
         }
     )+};
@@ -152,18 +156,21 @@ macro_rules! impl_write {
     ($($Type:ty),+) => {$(
         impl std::io::Write for $Type {
             fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-                self.inner.do_io(crate::Interest::WRITABLE, |mut inner| {
-                    std::io::Write::write(&mut inner, buffer)
-                })
+                self.inner
+                    .do_stream_io(crate::Interest::WRITABLE, buffer.len(), |mut inner| {
+                        std::io::Write::write(&mut inner, buffer)
+                    })
             }
 
             fn write_vectored(
                 &mut self,
                 buffers: &[std::io::IoSlice<'_>],
             ) -> std::io::Result<usize> {
-                self.inner.do_io(crate::Interest::WRITABLE, |mut inner| {
-                    std::io::Write::write_vectored(&mut inner, buffers)
-                })
+                let wanted = buffers.iter().map(|buffer| buffer.len()).sum();
+                self.inner
+                    .do_stream_io(crate::Interest::WRITABLE, wanted, |mut inner| {
+                        std::io::Write::write_vectored(&mut inner, buffers)
+                    })
             }
 
             fn flush(&mut self) -> std::io::Result<()> {

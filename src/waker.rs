@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::pending::{Bit, PendingWakes};
-use crate::sys::WakeHandle;
-use crate::{Registry, Token};
+use crate::sys::{Owner, Registration, WakeFd};
+use crate::{Interest, Registry, Token};
 
 /// Wakes a thread that waits in [`Poll::poll`](crate::Poll::poll), from any
 /// thread.
@@ -84,7 +84,9 @@ pub struct Waker {
     wakes: Arc<PendingWakes>,
     /// This waker's bit in `wakes`, where there was one left.
     bit: Option<Bit>,
-    handle: WakeHandle,
+    /// Of `fd`, and so dropped before it.
+    _registration: Registration,
+    fd: WakeFd,
 }
 
 impl Waker {
@@ -97,10 +99,18 @@ impl Waker {
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) and
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     pub fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
-        let handle = registry.queue().wake_handle(token)?;
-        let wakes = Arc::clone(registry.queue().wakes());
+        let queue = registry.queue();
+        let fd = WakeFd::new()?;
+        let mut registration = Registration::none();
+        registration.register(queue, fd.raw_fd(), token, Interest::READABLE, Owner::Waker)?;
+        let wakes = Arc::clone(queue.wakes());
         let bit = wakes.claim();
-        Ok(Waker { wakes, bit, handle })
+        Ok(Waker {
+            wakes,
+            bit,
+            _registration: registration,
+            fd,
+        })
     }
 
     /// Makes the poll that waits now, or else the next one, report an event
@@ -130,7 +140,7 @@ impl Waker {
     #[cold]
     #[inline(never)]
     fn signal(&self) -> io::Result<()> {
-        match self.handle.signal() {
+        match self.fd.signal() {
             Ok(()) => Ok(()),
             Err(error) => self.signal_failed(error),
         }
@@ -182,7 +192,7 @@ mod tests {
         // In place of the eventfd, something that cannot be written to.
         let read_only = std::fs::File::open("/dev/null").unwrap();
         // SAFETY: takes numbers; the waker's descriptor is replaced at once.
-        let replaced = unsafe { libc::dup2(read_only.as_raw_fd(), waker.handle.raw_fd()) };
+        let replaced = unsafe { libc::dup2(read_only.as_raw_fd(), waker.fd.raw_fd()) };
         assert_ne!(replaced, -1);
         for _ in 0..3 {
             let error = waker.wake().unwrap_err();

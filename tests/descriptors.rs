@@ -272,7 +272,11 @@ fn none_is_leaked_when_the_system_refuses_a_step(backend: Backend) {
         (libc::SYS_socket, &|| UnixDatagram::unbound().map(drop)),
     ];
     let before = open();
+    let of_epoll = [libc::SYS_epoll_create1, libc::SYS_epoll_ctl];
     for (call, construct) in constructors {
+        if of_epoll.contains(call) && backend != Backend::Epoll {
+            continue;
+        }
         util::refuse(*call, Some(libc::ENOSPC));
         let error = construct().unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOSPC), "call {call}");

@@ -15,7 +15,7 @@ use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use mio::unix::{pipe, SourceFd};
 use mio::{Backend, Interest, IoSource, Registry, Token, Waker};
-use util::{any_port, Loop};
+use util::{any_port, Differences, Loop};
 
 on_each_backend![
     what_is_ready_when_registered_is_reported,
@@ -287,6 +287,9 @@ fn another_polls_source_is_a_mistake(backend: Backend) {
 const DEAD: i32 = 1_000_000_000;
 
 fn what_cannot_be_watched_is_refused(backend: Backend) {
+    if backend.keeps_a_table() {
+        return; // and asks nobody: see `rearming.rs`
+    }
     let mut looper = Loop::new(backend);
     let folder = tempfile::tempdir().unwrap();
     let file = File::create(folder.path().join("file")).unwrap();
@@ -313,6 +316,9 @@ fn what_cannot_be_watched_is_refused(backend: Backend) {
 }
 
 fn a_circle_of_polls_is_refused(backend: Backend) {
+    if !backend.can_be_nested() {
+        return;
+    }
     let (one, other) = (Loop::new(backend), Loop::new(backend));
     let (inner, outer) = (one.poll.as_raw_fd(), other.poll.as_raw_fd());
     let watch = |looper: &Loop, fd| {
@@ -328,6 +334,9 @@ fn a_circle_of_polls_is_refused(backend: Backend) {
 }
 
 fn a_failed_register_registers_nothing(backend: Backend) {
+    if backend.keeps_a_table() {
+        return; // which takes a file, too
+    }
     let looper = Loop::new(backend);
     let mut file = IoSource::new(tempfile::tempfile().unwrap());
     for _ in 0..2 {
@@ -409,7 +418,11 @@ fn a_duplicate_keeps_the_registration_alive(backend: Backend) {
     let mut buffer = [0; 8];
     assert_eq!(duplicate.read(&mut buffer).unwrap(), 1);
     sender.write_all(b"y").unwrap();
-    looper.until_readable(Token(2));
+    if backend.keeps_a_table() {
+        looper.assert_quiet();
+    } else {
+        looper.until_readable(Token(2));
+    }
     drop(duplicate);
     drop(sender);
     looper.assert_quiet();

@@ -48,7 +48,6 @@ pub struct Event {
 }
 
 impl Event {
-    #[cfg(test)]
     pub(crate) fn new(token: Token, readiness: Readiness) -> Event {
         Event {
             readiness,

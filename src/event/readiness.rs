@@ -6,11 +6,12 @@
 /// the other backends translate into them once, when they take events over
 /// from their kernel. AIO and LIO, which epoll does not have, use two bits
 /// that it leaves free.
-#[derive(Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Readiness(pub(crate) u32);
 
 impl Readiness {
+    pub(crate) const NONE: Readiness = Readiness(0);
     pub(crate) const IN: Readiness = Readiness(0x0001);
     pub(crate) const PRI: Readiness = Readiness(0x0002);
     pub(crate) const OUT: Readiness = Readiness(0x0004);
@@ -22,6 +23,10 @@ impl Readiness {
 
     pub(crate) const fn or(self, other: Readiness) -> Readiness {
         Readiness(self.0 | other.0)
+    }
+
+    pub(crate) const fn and(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & other.0)
     }
 
     pub(crate) const fn intersects(self, other: Readiness) -> bool {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_long};
 
-use super::{cvt, EventBuffer, Selector, WakeHandle};
+use super::{cvt, EventBuffer, Key, Owner, Selector};
 use crate::event::Event;
 use crate::{Interest, Token};
 
@@ -53,15 +53,23 @@ impl Selector for Epoll {
         Ok(())
     }
 
-    fn register(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, token, interest)
+    fn register(
+        &self,
+        fd: RawFd,
+        token: Token,
+        interest: Interest,
+        _owner: Owner,
+    ) -> io::Result<Key> {
+        // With an edge for every signal, a waker's descriptor never has to be read.
+        self.control(libc::EPOLL_CTL_ADD, fd, token, interest)?;
+        Ok(Key::NONE)
     }
 
-    fn reregister(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+    fn reregister(&self, fd: RawFd, _: Key, token: Token, interest: Interest) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd, token, interest)
     }
 
-    fn deregister(&self, fd: RawFd) -> io::Result<()> {
+    fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: takes numbers; the event, which this operation has no use
         // for, may be null. A wrong descriptor gives an error.
@@ -69,12 +77,8 @@ impl Selector for Epoll {
         Ok(())
     }
 
-    fn wake_handle(&self, token: Token) -> io::Result<WakeHandle> {
-        let handle = WakeHandle::new()?;
-        // With an edge for every write, the eventfd never has to be read.
-        self.register(handle.raw_fd(), token, Interest::READABLE)?;
-        Ok(handle)
-    }
+    /// The kernel sees for itself.
+    fn would_block(&self, _: Key, _: Option<Interest>) {}
 
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()

@@ -15,13 +15,17 @@ use crate::pending::PendingWakes;
 use crate::{Backend, Interest, Token};
 
 mod none;
-#[cfg(all(unix, feature = "os-ext"))]
+#[cfg(unix)]
 pub(crate) mod pipe;
 mod registration;
 #[cfg(feature = "net")]
 pub(crate) mod socket;
+#[cfg(unix)]
+mod wake;
 
 pub(crate) use registration::Registration;
+#[cfg(unix)]
+pub(crate) use wake::WakeFd;
 
 // ---------------------------------------------------------------- THE CONTRACT
 
@@ -61,18 +65,36 @@ pub(crate) trait Selector: Sized {
 
     /// Begins to watch. What happens to a source that is watched already, and
     /// which ones cannot be, is each backend's to say.
-    fn register(&self, source: RawSource, token: Token, interest: Interest) -> io::Result<()>;
+    ///
+    /// A backend that keeps the registration itself, and has to know when it ends
+    /// and when I/O would block, returns its key.
+    fn register(
+        &self,
+        source: RawSource,
+        token: Token,
+        interest: Interest,
+        owner: Owner,
+    ) -> io::Result<Key>;
 
     /// Replaces token and interest; `NotFound` where the source is not watched.
-    /// What is ready is reported anew.
-    fn reregister(&self, source: RawSource, token: Token, interest: Interest) -> io::Result<()>;
+    /// What is ready is reported anew. The registration is the one with the key,
+    /// or, where that is `NONE`, the one of the descriptor.
+    fn reregister(
+        &self,
+        source: RawSource,
+        key: Key,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()>;
 
-    /// Ends watching; `NotFound` where the source is not watched.
-    fn deregister(&self, source: RawSource) -> io::Result<()>;
+    /// Ends watching; `NotFound` where the source is not watched. The
+    /// registration is the one with the key, or, where that is `NONE`, the one of
+    /// the descriptor.
+    fn deregister(&self, source: RawSource, key: Key) -> io::Result<()>;
 
-    /// A handle whose signal, from any thread and as often as one likes, makes
-    /// `select` report a readable event with this token.
-    fn wake_handle(&self, token: Token) -> io::Result<WakeHandle>;
+    /// An operation on the source with this key would have blocked, in a direction
+    /// that is not known where `None`. Never called without a key.
+    fn would_block(&self, key: Key, direction: Option<Interest>);
 
     /// The queue's own descriptor, for nesting it in another one.
     #[cfg(unix)]
@@ -81,23 +103,27 @@ pub(crate) trait Selector: Sized {
 
 // ------------------------------------------------------------------- THE TABLE
 //
-// One row an operating system: its backends, the default one first, and how a
-// thread is woken. A backend that a system lacks is `none::Absent`, a type
-// without values, so that what matches on it costs nothing.
+// One row an operating system: its backends, the default one first. A backend that
+// a system lacks is `none::Absent`, a type without values, so that what matches on
+// it costs nothing.
 
-/// Linux: epoll, woken through an eventfd.
+/// Linux: epoll, and poll(2).
 #[cfg(all(feature = "os-poll", target_os = "linux"))]
 mod system {
     pub(crate) use super::epoll::Epoll;
-    pub(crate) use super::eventfd::EventFd as WakeHandle;
+    pub(crate) use super::poll::Poll;
+    use crate::Backend;
 
-    pub(crate) const BACKENDS: &[crate::Backend] = &[crate::Backend::Epoll];
+    #[cfg(not(mio_unsupported_force_poll_poll))]
+    pub(crate) const BACKENDS: &[Backend] = &[Backend::Epoll, Backend::Poll];
+    #[cfg(mio_unsupported_force_poll_poll)]
+    pub(crate) const BACKENDS: &[Backend] = &[Backend::Poll, Backend::Epoll];
 }
 
 /// Without `os-poll` no system has anything.
 #[cfg(not(feature = "os-poll"))]
 mod system {
-    pub(crate) use super::none::{Absent as Epoll, Absent as WakeHandle};
+    pub(crate) use super::none::{Absent as Epoll, Absent as Poll};
 
     pub(crate) const BACKENDS: &[crate::Backend] = &[];
 }
@@ -105,7 +131,9 @@ mod system {
 #[cfg(all(feature = "os-poll", target_os = "linux"))]
 mod epoll;
 #[cfg(all(feature = "os-poll", target_os = "linux"))]
-mod eventfd;
+mod poll;
+#[cfg(all(feature = "os-poll", target_os = "linux"))]
+mod rearm;
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("this version of mio has a backend for Linux only");
@@ -116,7 +144,45 @@ compile_error!("this version of mio has a backend for Linux only");
 #[cfg(unix)]
 pub(crate) type RawSource = RawFd;
 
-pub(crate) use system::{WakeHandle, BACKENDS};
+pub(crate) use system::BACKENDS;
+
+/// Who does the I/O on what is registered.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// An `IoSource`, which tells when I/O would block, and deregisters when it is
+    /// dropped.
+    Source,
+    /// Nobody that is known: a bare descriptor.
+    Nobody,
+    /// A waker. Whoever reports its event reads what made it readable, where that
+    /// is needed to end it.
+    Waker,
+}
+
+/// What a backend calls a registration, where it keeps registrations itself.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    /// That of a registration which the kernel keeps, or of none.
+    pub(crate) const NONE: Key = Key(0);
+
+    const GENERATION_BITS: u32 = 12;
+    /// Generations go from 0 to this, and start over.
+    pub(crate) const GENERATIONS: u32 = 1 << Self::GENERATION_BITS;
+    /// How many slots there are.
+    pub(crate) const SLOTS: usize = (1 << (32 - Self::GENERATION_BITS)) - 1;
+
+    fn new(slot: u32, generation: u32) -> Key {
+        Key(((slot + 1) << Self::GENERATION_BITS) | generation)
+    }
+
+    /// Slot and generation.
+    fn parts(self) -> Option<(u32, u32)> {
+        let slot = (self.0 >> Self::GENERATION_BITS).checked_sub(1)?;
+        Some((slot, self.0 % Self::GENERATIONS))
+    }
+}
 
 /// Events as the kernel and the program see them, allocated once.
 ///
@@ -144,6 +210,16 @@ impl EventBuffer {
     pub(crate) fn clear(&mut self) {
         self.events.clear();
     }
+
+    fn is_full(&self) -> bool {
+        self.events.len() == self.events.capacity()
+    }
+
+    /// To be called when it is not full.
+    fn push(&mut self, event: Event) {
+        debug_assert!(!self.is_full());
+        self.events.push(event);
+    }
 }
 
 /// One event queue: a backend, chosen when it is opened, and the wake-ups that
@@ -157,6 +233,7 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 enum AnySelector {
     Epoll(system::Epoll),
+    Poll(system::Poll),
 }
 
 /// Calls a method of the backend that a queue stands on.
@@ -164,6 +241,7 @@ macro_rules! dispatch {
     ($queue:expr, $method:ident($($argument:expr),*)) => {
         match &$queue.backend {
             AnySelector::Epoll(selector) => selector.$method($($argument),*),
+            AnySelector::Poll(selector) => selector.$method($($argument),*),
         }
     };
 }
@@ -172,6 +250,7 @@ impl Queue {
     pub(crate) fn open(backend: Backend) -> io::Result<Queue> {
         let opened = match backend {
             Backend::Epoll => AnySelector::Epoll(Selector::open()?),
+            Backend::Poll => AnySelector::Poll(Selector::open()?),
             absent => return Err(unsupported(absent)),
         };
         Ok(Queue {
@@ -183,6 +262,7 @@ impl Queue {
     pub(crate) fn backend(&self) -> Backend {
         match &self.backend {
             AnySelector::Epoll(_) => Backend::Epoll,
+            AnySelector::Poll(_) => Backend::Poll,
         }
     }
 
@@ -203,25 +283,27 @@ impl Queue {
         source: RawSource,
         token: Token,
         interest: Interest,
-    ) -> io::Result<()> {
-        dispatch!(self, register(source, token, interest))
+        owner: Owner,
+    ) -> io::Result<Key> {
+        dispatch!(self, register(source, token, interest, owner))
     }
 
     pub(crate) fn reregister(
         &self,
         source: RawSource,
+        key: Key,
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        dispatch!(self, reregister(source, token, interest))
+        dispatch!(self, reregister(source, key, token, interest))
     }
 
-    pub(crate) fn deregister(&self, source: RawSource) -> io::Result<()> {
-        dispatch!(self, deregister(source))
+    pub(crate) fn deregister(&self, source: RawSource, key: Key) -> io::Result<()> {
+        dispatch!(self, deregister(source, key))
     }
 
-    pub(crate) fn wake_handle(&self, token: Token) -> io::Result<WakeHandle> {
-        dispatch!(self, wake_handle(token))
+    fn would_block(&self, key: Key, direction: Option<Interest>) {
+        dispatch!(self, would_block(key, direction))
     }
 
     /// The wake-ups pending on this queue. They outlive it where wakers do, and

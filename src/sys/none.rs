@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::{EventBuffer, RawSource, Selector, WakeHandle};
+use super::{EventBuffer, Key, Owner, RawSource, Selector};
 use crate::{Interest, Token};
 
-/// A selector, or a wake handle, that there is none of: no value of this type
-/// can be made, so its methods are never called.
+/// A selector that there is none of: no value of this type can be made, so its
+/// methods are never called.
 #[derive(Debug)]
 // On a system that has everything it stands for nothing.
 #[allow(dead_code)]
@@ -24,31 +24,24 @@ impl Selector for Absent {
         match *self {}
     }
 
-    fn register(&self, _: RawSource, _: Token, _: Interest) -> io::Result<()> {
+    fn register(&self, _: RawSource, _: Token, _: Interest, _: Owner) -> io::Result<Key> {
         match *self {}
     }
 
-    fn reregister(&self, _: RawSource, _: Token, _: Interest) -> io::Result<()> {
+    fn reregister(&self, _: RawSource, _: Key, _: Token, _: Interest) -> io::Result<()> {
         match *self {}
     }
 
-    fn deregister(&self, _: RawSource) -> io::Result<()> {
+    fn deregister(&self, _: RawSource, _: Key) -> io::Result<()> {
         match *self {}
     }
 
-    fn wake_handle(&self, _: Token) -> io::Result<WakeHandle> {
+    fn would_block(&self, _: Key, _: Option<Interest>) {
         match *self {}
     }
 
     #[cfg(unix)]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match *self {}
-    }
-}
-
-#[cfg(not(feature = "os-poll"))]
-impl Absent {
-    pub(crate) fn signal(&self) -> io::Result<()> {
         match *self {}
     }
 }

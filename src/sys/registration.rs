@@ -1,51 +1,80 @@
 //! What a source remembers of its registration, inline.
 
+use std::fmt;
 use std::io;
-use std::sync::Arc;
-#[cfg(debug_assertions)]
-use std::sync::Weak;
+use std::mem::{self, ManuallyDrop};
+use std::ptr::NonNull;
+use std::sync::{Arc, Weak};
 
-use super::{Queue, RawSource};
+use super::{Key, Owner, Queue, RawSource};
 use crate::{Interest, Token};
 
-/// The part of an `IoSource` that knows where the source is registered.
+/// The part of a source that knows where it is registered.
 ///
-/// The backends of this system keep their registrations in the kernel, so there
-/// is nothing to know, and in release builds this is empty. In debug builds it
-/// remembers the queue, to report a program's mistakes that the kernel would
-/// not see. A queue that is gone counts as none, and where nothing is
-/// remembered the kernel answers alone, because the same descriptor may have
-/// been registered by other means.
-#[derive(Debug, Default)]
+/// A backend that makes edges itself gives out a key, by which this tells it that
+/// I/O would block, and that the source is gone. One whose kernel keeps the
+/// registrations gives none, and then nothing is remembered; but in debug builds
+/// the queue is, to report a program's mistakes that the kernel would not see.
+///
+/// A queue that is gone counts as none, and where nothing is remembered the
+/// backend answers alone, because the same descriptor may have been registered by
+/// other means.
 pub(crate) struct Registration {
-    #[cfg(debug_assertions)]
-    queue: Option<Weak<Queue>>,
+    known: Known,
 }
 
+/// Packed, so that it and a descriptor fit into 16 bytes.
+#[derive(Copy, Clone)]
+#[repr(C, packed(4))]
+struct Known {
+    /// A `Weak`, by `Weak::into_raw`. `Registration` owns it.
+    queue: Option<NonNull<Queue>>,
+    key: Key,
+}
+
+const UNKNOWN: Known = Known {
+    queue: None,
+    key: Key::NONE,
+};
+
+// SAFETY: what is in it is a `Weak<Queue>` and a number, which can be sent.
+unsafe impl Send for Registration where Weak<Queue>: Send {}
+// SAFETY: what is in it is a `Weak<Queue>` and a number, which can be shared.
+unsafe impl Sync for Registration where Weak<Queue>: Sync {}
+
 impl Registration {
-    /// Fails with `AlreadyExists` in debug builds where the source is
-    /// registered with another queue.
+    /// That of a source which is not registered.
+    pub(crate) fn none() -> Registration {
+        Registration { known: UNKNOWN }
+    }
+
+    /// Fails with `AlreadyExists` where the source is known to be registered with
+    /// another queue.
     pub(crate) fn register(
         &mut self,
         queue: &Arc<Queue>,
         source: RawSource,
         token: Token,
         interest: Interest,
+        owner: Owner,
     ) -> io::Result<()> {
-        #[cfg(debug_assertions)]
         if self.is_elsewhere(queue) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        queue.register(source, token, interest)?;
-        #[cfg(debug_assertions)]
-        {
-            self.queue = Some(Arc::downgrade(queue));
+        let key = queue.register(source, token, interest, owner)?;
+        self.forget();
+        if key != Key::NONE || cfg!(debug_assertions) {
+            let weak = Weak::into_raw(Arc::downgrade(queue));
+            self.known = Known {
+                queue: NonNull::new(weak.cast_mut()),
+                key,
+            };
         }
         Ok(())
     }
 
-    /// Fails with `NotFound` in debug builds where the source is registered
-    /// with another queue.
+    /// Fails with `NotFound` where the source is known to be registered with
+    /// another queue.
     pub(crate) fn reregister(
         &mut self,
         queue: &Arc<Queue>,
@@ -53,39 +82,113 @@ impl Registration {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        #[cfg(debug_assertions)]
         if self.is_elsewhere(queue) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        queue.reregister(source, token, interest)
+        queue.reregister(source, self.key_at(queue), token, interest)
     }
 
-    /// Fails with `NotFound` in debug builds where the source is registered
-    /// with another queue; in every other case forgets the registration.
+    /// Fails with `NotFound` where the source is known to be registered with
+    /// another queue; in every other case forgets the registration.
     pub(crate) fn deregister(&mut self, queue: &Arc<Queue>, source: RawSource) -> io::Result<()> {
-        #[cfg(debug_assertions)]
-        {
-            if self.is_elsewhere(queue) {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            self.queue = None;
+        if self.is_elsewhere(queue) {
+            return Err(io::ErrorKind::NotFound.into());
         }
-        queue.deregister(source)
+        let key = self.key_at(queue);
+        self.forget();
+        queue.deregister(source, key)
     }
 
     /// To be told of the outcome of every I/O call on the source, and of the
-    /// direction where it is known. A backend that has to ask its kernel again
-    /// after each event does so here, when the call would have blocked; those
-    /// of this system report edges by themselves.
-    #[inline(always)]
-    pub(crate) fn after_io<R>(&self, _direction: Option<Interest>, _outcome: &io::Result<R>) {}
+    /// direction where it is known.
+    #[inline]
+    pub(crate) fn after_io<R>(&self, direction: Option<Interest>, outcome: &io::Result<R>) {
+        if let Err(error) = outcome {
+            if self.known.key != Key::NONE && error.kind() == io::ErrorKind::WouldBlock {
+                self.would_block(direction);
+            }
+        }
+    }
 
-    #[cfg(debug_assertions)]
+    /// To be told of every read from a stream or write to one, of `wanted` bytes.
+    /// One that came out short has drained the stream, or filled it, as much as
+    /// one that would block.
+    #[inline]
+    pub(crate) fn after_stream_io(
+        &self,
+        direction: Interest,
+        wanted: usize,
+        outcome: &io::Result<usize>,
+    ) {
+        match outcome {
+            Ok(length) if *length < wanted && *length > 0 => {
+                if self.known.key != Key::NONE {
+                    self.would_block(Some(direction));
+                }
+            }
+            _ => self.after_io(Some(direction), outcome),
+        }
+    }
+
+    #[cold]
+    fn would_block(&self, direction: Option<Interest>) {
+        if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
+            queue.would_block(self.known.key, direction);
+        }
+    }
+
+    /// The key, where it is one of this queue's.
+    fn key_at(&self, queue: &Arc<Queue>) -> Key {
+        match self.queue() {
+            Some(known) if known.as_ptr() == Arc::as_ptr(queue) => self.known.key,
+            _ => Key::NONE,
+        }
+    }
+
     fn is_elsewhere(&self, queue: &Arc<Queue>) -> bool {
-        match &self.queue {
+        match self.queue() {
             // The address is not reused while this `Weak` stands.
             Some(known) => known.as_ptr() != Arc::as_ptr(queue) && known.strong_count() > 0,
             None => false,
         }
+    }
+
+    fn queue(&self) -> Option<ManuallyDrop<Weak<Queue>>> {
+        let queue = self.known.queue?;
+        // SAFETY: the pointer is of `Weak::into_raw`, whose count is still owned by
+        // `self`; since this `Weak` is never dropped, it stays so.
+        Some(ManuallyDrop::new(unsafe { Weak::from_raw(queue.as_ptr()) }))
+    }
+
+    fn forget(&mut self) {
+        let known = mem::replace(&mut self.known, UNKNOWN);
+        if let Some(queue) = known.queue {
+            // SAFETY: the pointer is of `Weak::into_raw`, and its count, which was
+            // owned by `self`, is taken over: `self` has forgotten it.
+            drop(unsafe { Weak::from_raw(queue.as_ptr()) });
+        }
+    }
+}
+
+impl Drop for Registration {
+    /// Ends the registration where the backend has given a key. On the others it
+    /// ends when the descriptor is closed.
+    fn drop(&mut self) {
+        let key = self.known.key;
+        if key != Key::NONE {
+            if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
+                // It may have been deregistered by its descriptor.
+                let _ = queue.deregister(-1, key);
+            }
+        }
+        self.forget();
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration")
+            .field("key", &{ self.known.key })
+            .finish_non_exhaustive()
     }
 }

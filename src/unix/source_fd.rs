@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use crate::event::Source;
+use crate::sys::{Key, Owner};
 use crate::{Interest, Registry, Token};
 
 /// Registers a raw descriptor that somebody else owns.
@@ -56,7 +57,9 @@ impl Source for SourceFd<'_> {
         token: Token,
         interests: Interest,
     ) -> io::Result<()> {
-        registry.queue().register(*self.0, token, interests)
+        let queue = registry.queue();
+        queue.register(*self.0, token, interests, Owner::Nobody)?;
+        Ok(())
     }
 
     fn reregister(
@@ -65,10 +68,12 @@ impl Source for SourceFd<'_> {
         token: Token,
         interests: Interest,
     ) -> io::Result<()> {
-        registry.queue().reregister(*self.0, token, interests)
+        registry
+            .queue()
+            .reregister(*self.0, Key::NONE, token, interests)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        registry.queue().deregister(*self.0)
+        registry.queue().deregister(*self.0, Key::NONE)
     }
 }

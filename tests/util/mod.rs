@@ -28,11 +28,49 @@ macro_rules! on_each_backend {
                 }
             )+
         }
+
+        mod poll {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(mio::Backend::Poll)
+                }
+            )+
+        }
     };
 }
 
 /// The backends that `on_each_backend` makes tests for.
-pub const TESTED: &[Backend] = &[Backend::Epoll];
+pub const TESTED: &[Backend] = &[Backend::Epoll, Backend::Poll];
+
+/// Where backends really differ, by name.
+pub trait Differences {
+    /// Registrations are kept in a table of our own, not by the kernel: nothing is
+    /// asked of it to register, and dropping a source ends its registration even
+    /// when a copy of the descriptor is open.
+    fn keeps_a_table(self) -> bool;
+
+    /// An event says all that the source is ready for, and not only what is
+    /// waited for.
+    fn reports_all_readiness(self) -> bool;
+
+    /// The poll's descriptor can be watched by another event loop.
+    fn can_be_nested(self) -> bool;
+}
+
+impl Differences for Backend {
+    fn keeps_a_table(self) -> bool {
+        self == Backend::Poll
+    }
+
+    fn reports_all_readiness(self) -> bool {
+        self == Backend::Epoll
+    }
+
+    fn can_be_nested(self) -> bool {
+        self == Backend::Epoll
+    }
+}
 
 /// How much slower than usual everything may be: the tests run under
 /// instrumentation as well, which sets `MIO_TEST_SLOW`.

@@ -1,0 +1,533 @@
+//! poll(2), which every Unix has:
+//! [poll(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/poll.html).
+//!
+//! How it keeps the contract:
+//!
+//! - **Edges** are made of levels by [`Edges`], one direction at a time: a source
+//!   tells by its I/O when it would block, and a descriptor of which nobody tells
+//!   is looked at now and then.
+//! - **Who is registered** stands in a table here, and nothing is asked of the
+//!   kernel: files are always ready, and a dead descriptor is reported once, as
+//!   failed, readable and writable, by the next `select`, and then left alone
+//!   until it is registered anew.
+//! - **Deregistering** removes the entry under the lock under which events are
+//!   collected. What the kernel says of an entry that was changed while it was
+//!   asked is passed over; it is asked again.
+//! - **Threads**: nobody holds the lock while `poll` may wait. Whoever changes the
+//!   table then signals the interrupt, once, so that the kernel lets go of
+//!   descriptors that are about to be closed and hears of new ones.
+//! - **Fairness**: each `select` scans on from where the last one stopped.
+//! - **Memory**: flat arrays, which grow with the registrations, each of which
+//!   costs no allocation of its own.
+//! - **Cost**: a `select` costs time in proportion to the registrations.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use libc::{c_short, pollfd};
+
+use super::rearm::{Drained, Edges};
+use super::wake::{self, WakeFd};
+use super::{cvt, EventBuffer, Key, Owner, Selector};
+use crate::event::readiness::Readiness;
+use crate::event::Event;
+use crate::{Interest, Token};
+
+#[derive(Debug)]
+pub(crate) struct Poll {
+    table: Mutex<Table>,
+    /// Ends a wait when the table has changed.
+    interrupt: WakeFd,
+}
+
+/// All registrations. A registration has a slot, the same in `entries` and, one
+/// further on, in `asked`.
+#[derive(Debug)]
+struct Table {
+    entries: Vec<Entry>,
+    /// What the kernel is asked: the interrupt, and then an element for each slot,
+    /// with descriptor -1 where there is nothing to ask. Empty while it is in the
+    /// hands of a thread that waits.
+    asked: Vec<pollfd>,
+    /// The slot of each descriptor, or `NONE`.
+    by_descriptor: Vec<u32>,
+    /// The head of the list of free slots, linked by `Entry::next_free`.
+    free: u32,
+    /// Slots that are looked at now and then, each once.
+    looked_at: Vec<u32>,
+    /// Room for looking at them.
+    looks: Vec<pollfd>,
+    /// A thread has `asked` and may be waiting.
+    is_waiting: bool,
+    /// The waiting thread was interrupted already.
+    is_interrupted: bool,
+    /// Slots that changed while `asked` was away, each once.
+    changed: Vec<u32>,
+    /// The slot to scan from.
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// -1 for a free slot.
+    fd: RawFd,
+    token: Token,
+    owner: Owner,
+    /// Tells registrations apart that had the same slot one after the other.
+    generation: u32,
+    edges: Edges,
+    /// The descriptor turned out to be closed.
+    is_dead: bool,
+    /// It is in `Table::looked_at`.
+    is_looked_at: bool,
+    /// It is in `Table::changed`.
+    is_changed: bool,
+    next_free: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Descriptors from here on are searched for instead of looked up: systems do not
+/// hand out such numbers unless told to.
+const MAX_LOOKED_UP: usize = 1 << 20;
+
+impl Selector for Poll {
+    fn open() -> io::Result<Poll> {
+        let interrupt = WakeFd::new()?;
+        let first = pollfd {
+            fd: interrupt.raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        Ok(Poll {
+            interrupt,
+            table: Mutex::new(Table {
+                entries: Vec::new(),
+                asked: vec![first],
+                by_descriptor: Vec::new(),
+                free: NONE,
+                looked_at: Vec::new(),
+                looks: Vec::new(),
+                is_waiting: false,
+                is_interrupted: false,
+                changed: Vec::new(),
+                next: 0,
+            }),
+        })
+    }
+
+    fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
+        events.clear();
+        if events.capacity() == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let is_glance = timeout == Some(Duration::ZERO);
+        // Once: what is spent on interruptions counts. One that lies beyond the
+        // clock is none.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut table = self.lock();
+        loop {
+            let next_look = table.look(events)?;
+            if events.is_full() {
+                return Ok(());
+            }
+            let wait = if is_glance || !events.events().is_empty() {
+                // With events in hand, to see whether there are others.
+                Some(Duration::ZERO)
+            } else {
+                let end = deadline.into_iter().chain(next_look).min();
+                end.map(|end| end.saturating_duration_since(Instant::now()))
+            };
+            let answered;
+            (table, answered) = self.wait(table, wait);
+            match answered {
+                Ok(answers) => table.collect(answers, events),
+                // The events in hand come first.
+                Err(_) if !events.events().is_empty() => {}
+                Err(error) => return Err(error),
+            }
+            let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if !events.events().is_empty() || is_glance || is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn register(
+        &self,
+        fd: RawFd,
+        token: Token,
+        interest: Interest,
+        owner: Owner,
+    ) -> io::Result<Key> {
+        if fd < 0 {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        let mut table = self.lock();
+        let edges = Edges::new(interest, owner.drained(), Instant::now());
+        let slot = match table.find(fd) {
+            // Its number may have been closed and handed out again, which nobody
+            // tells of a descriptor that no source owns.
+            Some(slot) if table.entries[slot].owner == Owner::Nobody => slot,
+            Some(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+            None => table.new_slot(fd)?,
+        };
+        let entry = &mut table.entries[slot];
+        entry.token = token;
+        entry.owner = owner;
+        entry.edges = edges;
+        entry.is_dead = false;
+        entry.generation = (entry.generation + 1) % Key::GENERATIONS;
+        let key = Key::new(slot as u32, entry.generation);
+        self.changed(table, slot);
+        Ok(key)
+    }
+
+    fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<()> {
+        let mut table = self.lock();
+        let slot = table.slot(fd, key)?;
+        let entry = &mut table.entries[slot];
+        entry.token = token;
+        entry.edges = Edges::new(interest, entry.owner.drained(), Instant::now());
+        entry.is_dead = false;
+        self.changed(table, slot);
+        Ok(())
+    }
+
+    fn deregister(&self, fd: RawFd, key: Key) -> io::Result<()> {
+        let mut table = self.lock();
+        let slot = table.slot(fd, key)?;
+        table.remove(slot);
+        self.changed(table, slot);
+        Ok(())
+    }
+
+    fn would_block(&self, key: Key, direction: Option<Interest>) {
+        let mut table = self.lock();
+        let Ok(slot) = table.slot(-1, key) else {
+            return; // deregistered by its number
+        };
+        let edges = &mut table.entries[slot].edges;
+        let before = edges.wanted();
+        edges.would_block(direction);
+        if edges.wanted() != before || edges.is_looked_at() {
+            self.changed(table, slot);
+        }
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.interrupt.as_fd()
+    }
+}
+
+impl Owner {
+    fn drained(self) -> Drained {
+        match self {
+            Owner::Source | Owner::Waker => Drained::IsTold,
+            Owner::Nobody => Drained::IsNotTold,
+        }
+    }
+}
+
+impl Poll {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // No code of a program's runs under the lock, and ours does not panic
+        // half-way through a change.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts into effect what has changed in a slot.
+    fn changed(&self, mut table: MutexGuard<'_, Table>, slot: usize) {
+        if !table.is_waiting {
+            table.update(slot);
+            return;
+        }
+        let is_first = !std::mem::replace(&mut table.entries[slot].is_changed, true);
+        if is_first {
+            table.changed.push(slot as u32);
+        }
+        if !table.is_interrupted {
+            table.is_interrupted = true;
+            // Later, so that who is woken finds the lock free. If it fails
+            // nothing more can be done.
+            drop(table);
+            let _ = self.interrupt.signal();
+        }
+    }
+
+    /// Asks the kernel, without the lock; returns how many descriptors have an
+    /// answer.
+    fn wait<'a>(
+        &'a self,
+        mut table: MutexGuard<'a, Table>,
+        timeout: Option<Duration>,
+    ) -> (MutexGuard<'a, Table>, io::Result<usize>) {
+        let mut asked = std::mem::take(&mut table.asked);
+        table.is_waiting = true;
+        table.is_interrupted = false;
+        drop(table);
+
+        let answered = ask(&mut asked, timeout);
+
+        let mut table = self.lock();
+        table.is_waiting = false;
+        table.asked = asked;
+        if table.asked[0].revents != 0 {
+            // It can only fail where it is no longer ours to read.
+            let _ = self.interrupt.drain();
+        }
+        // What was said of a slot that has changed since may be of another
+        // descriptor.
+        while let Some(slot) = table.changed.pop() {
+            table.entries[slot as usize].is_changed = false;
+            table.update(slot as usize);
+        }
+        (table, answered)
+    }
+}
+
+impl Table {
+    /// The slot of a descriptor, if it is registered.
+    fn find(&self, fd: RawFd) -> Option<usize> {
+        let index = usize::try_from(fd).ok()?;
+        if index < MAX_LOOKED_UP {
+            let slot = *self.by_descriptor.get(index)?;
+            (slot != NONE).then_some(slot as usize)
+        } else {
+            self.entries.iter().position(|entry| entry.fd == fd)
+        }
+    }
+
+    /// The slot of a registration: by its key, where a source has it, and else by
+    /// the descriptor.
+    fn slot(&self, fd: RawFd, key: Key) -> io::Result<usize> {
+        let slot = match key.parts() {
+            Some((slot, generation)) => Some(slot as usize).filter(|&slot| {
+                let entry = &self.entries[slot];
+                entry.fd >= 0 && entry.generation == generation
+            }),
+            None => self.find(fd),
+        };
+        slot.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// A slot for a descriptor that has none. All that grows with the number of
+    /// registrations grows here.
+    fn new_slot(&mut self, fd: RawFd) -> io::Result<usize> {
+        let slot = if self.free != NONE {
+            let slot = self.free as usize;
+            self.free = self.entries[slot].next_free;
+            self.entries[slot].fd = fd;
+            slot
+        } else {
+            if self.entries.len() >= Key::SLOTS {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            self.entries.push(Entry {
+                fd,
+                token: Token(0),
+                owner: Owner::Nobody,
+                generation: 0,
+                edges: Edges::new(Interest::READABLE, Drained::IsTold, Instant::now()),
+                is_dead: false,
+                is_looked_at: false,
+                is_changed: false,
+                next_free: NONE,
+            });
+            let all = self.entries.len();
+            for list in [&mut self.looked_at, &mut self.changed] {
+                list.reserve(all - list.len());
+            }
+            self.looks.reserve(all - self.looks.len());
+            all - 1
+        };
+        let index = fd as usize; // not negative: see `register`
+        if index < MAX_LOOKED_UP {
+            if self.by_descriptor.len() <= index {
+                self.by_descriptor.resize(index + 1, NONE);
+            }
+            self.by_descriptor[index] = slot as u32;
+        }
+        Ok(slot)
+    }
+
+    fn remove(&mut self, slot: usize) {
+        let entry = &mut self.entries[slot];
+        if let Some(known) = self.by_descriptor.get_mut(entry.fd as usize) {
+            *known = NONE;
+        }
+        entry.fd = -1;
+        entry.next_free = self.free;
+        self.free = slot as u32;
+    }
+
+    /// Makes what the kernel is asked of a slot what its entry wants.
+    fn update(&mut self, slot: usize) {
+        let entry = &mut self.entries[slot];
+        let wanted = entry.edges.wanted();
+        let is_asked = entry.fd >= 0 && !entry.is_dead && wanted.is_some();
+        let element = pollfd {
+            fd: if is_asked { entry.fd } else { -1 },
+            events: to_kernel(wanted.unwrap_or(Readiness::NONE)),
+            revents: 0,
+        };
+        if entry.edges.is_looked_at() && !entry.is_looked_at {
+            entry.is_looked_at = true;
+            self.looked_at.push(slot as u32);
+        }
+        let nothing = pollfd {
+            fd: -1,
+            events: 0,
+            revents: 0,
+        };
+        if self.asked.len() <= slot + 1 {
+            self.asked.resize(slot + 2, nothing);
+        }
+        self.asked[slot + 1] = element;
+    }
+
+    /// Looks, without waiting, at what is only looked at. Returns when to look
+    /// again at the latest.
+    fn look(&mut self, events: &mut EventBuffer) -> io::Result<Option<Instant>> {
+        if self.looked_at.is_empty() {
+            return Ok(None);
+        }
+        let entries = &mut self.entries;
+        self.looked_at.retain(|&slot| {
+            let entry = &mut entries[slot as usize];
+            entry.is_looked_at = entry.fd >= 0 && !entry.is_dead && entry.edges.is_looked_at();
+            entry.is_looked_at
+        });
+        self.looks.clear();
+        self.looks.extend(self.looked_at.iter().map(|&slot| {
+            let entry = &entries[slot as usize];
+            pollfd {
+                fd: entry.fd,
+                events: to_kernel(entry.edges.interest()),
+                revents: 0,
+            }
+        }));
+        if self.looks.is_empty() {
+            return Ok(None);
+        }
+        ask(&mut self.looks, Some(Duration::ZERO))?;
+
+        let now = Instant::now();
+        let mut next_look = None;
+        for index in 0..self.looks.len() {
+            if events.is_full() {
+                break;
+            }
+            let slot = self.looked_at[index] as usize;
+            let answer = self.looks[index].revents;
+            if answer & libc::POLLNVAL != 0 {
+                events.push(self.died(slot));
+                continue;
+            }
+            let entry = &mut self.entries[slot];
+            if let Some(report) = entry.edges.looked(from_kernel(answer), now) {
+                events.push(Event::new(entry.token, report));
+            }
+            next_look = next_look.into_iter().chain(entry.edges.next_look()).min();
+            self.update(slot);
+        }
+        Ok(next_look)
+    }
+
+    /// Makes events of the kernel's answers, of which there are so many.
+    fn collect(&mut self, answers: usize, events: &mut EventBuffer) {
+        let mut left = answers - usize::from(self.asked[0].revents != 0);
+        let slots = self.asked.len() - 1;
+        let start = self.next.min(slots);
+        for slot in (start..slots).chain(0..start) {
+            if left == 0 || events.is_full() {
+                break;
+            }
+            let answer = self.asked[slot + 1].revents;
+            if answer != 0 {
+                left -= 1;
+                if let Some(event) = self.answered(slot, answer) {
+                    events.push(event);
+                    self.next = slot + 1;
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, slot: usize, answer: c_short) -> Option<Event> {
+        if answer & libc::POLLNVAL != 0 {
+            return Some(self.died(slot));
+        }
+        let entry = &mut self.entries[slot];
+        if entry.owner == Owner::Waker {
+            // Before the pending wake-ups are cleared, which is when a wake would
+            // signal again. It can only fail where it is no longer ours to read.
+            let _ = wake::drain(entry.fd);
+            return Some(Event::new(entry.token, Readiness::IN));
+        }
+        let mut ready = from_kernel(answer);
+        if ready.intersects(Readiness::ERR.or(Readiness::HUP)) {
+            // An error is reported together with all that is ready, as by a kernel
+            // that knows edges.
+            let mut whole = [pollfd {
+                fd: entry.fd,
+                events: to_kernel(entry.edges.interest()),
+                revents: 0,
+            }];
+            if ask(&mut whole, Some(Duration::ZERO)).is_ok() {
+                ready = ready.or(from_kernel(whole[0].revents));
+            }
+        }
+        let report = entry.edges.fired(ready, Instant::now);
+        let event = Event::new(entry.token, report);
+        self.update(slot);
+        (report != Readiness::NONE).then_some(event)
+    }
+
+    /// A descriptor turned out to be closed: said once, and never asked again.
+    fn died(&mut self, slot: usize) -> Event {
+        let entry = &mut self.entries[slot];
+        entry.is_dead = true;
+        let report = Readiness::IN.or(Readiness::OUT).or(Readiness::ERR);
+        let event = Event::new(entry.token, report);
+        self.update(slot);
+        event
+    }
+}
+
+/// [ppoll(2)](https://man7.org/linux/man-pages/man2/ppoll.2.html) without a signal
+/// mask: how many descriptors have an answer.
+fn ask(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let limit = timeout.map(|timeout| libc::timespec {
+        // What lies beyond the kernel's clock is the end of it.
+        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos() as _, // less than 10^9
+    });
+    let limit = limit.as_ref().map_or(std::ptr::null(), |limit| limit);
+    let no_mask = std::ptr::null();
+    let count = asked.len() as libc::nfds_t;
+    // SAFETY: the kernel reads and writes `count` elements, as many as there are,
+    // and reads the limit where there is one, and no mask.
+    let answers = cvt(unsafe { libc::ppoll(asked.as_mut_ptr(), count, limit, no_mask) })?;
+    Ok(answers as usize)
+}
+
+fn to_kernel(bits: Readiness) -> c_short {
+    bits.0 as c_short
+}
+
+fn from_kernel(bits: c_short) -> Readiness {
+    Readiness(u32::from(bits as u16))
+}
+
+// The bits have the same values, so that nothing is to be translated.
+const _: () = {
+    assert!(Readiness::IN.0 == libc::POLLIN as u32);
+    assert!(Readiness::PRI.0 == libc::POLLPRI as u32);
+    assert!(Readiness::OUT.0 == libc::POLLOUT as u32);
+    assert!(Readiness::ERR.0 == libc::POLLERR as u32);
+    assert!(Readiness::HUP.0 == libc::POLLHUP as u32);
+    assert!(Readiness::RDHUP.0 == libc::POLLRDHUP as u32);
+};

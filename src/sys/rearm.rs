@@ -1,0 +1,406 @@
+//! Edges made out of levels, for the kernels that know levels only: poll(2), and
+//! whatever reports one readiness at a time.
+//!
+//! [`Edges`] is the state of one registration. It says what the kernel is to be
+//! asked, and makes reports of the kernel's answers. Each direction (reading,
+//! writing, priority data) is in one of these states:
+//!
+//! ```text
+//! Off     not asked for
+//! Armed   asked of the kernel; its readiness is reported
+//! Fired   reported, and not asked for until the program saw an operation block
+//! Again   reported, and looked at now and then, since nobody tells of draining
+//!
+//!            ready                          would_block, reregister
+//! Armed ────────────► Fired                 Fired ────────────► Armed
+//! Armed ────────────► Again, due at once    (a direction that nobody tells of)
+//! Again ── looked at, not ready ──► Armed
+//! Again ── looked at, ready, due ─► Again, reported, due after 1, 2, 4 … 64 ms
+//! ```
+//!
+//! **Errors and hang-ups** are reported by the kernel unasked, and for as long as
+//! they last. Once reported they are *held*: the descriptor is asked nothing, or
+//! it would be answered at once for ever. It is looked at now and then instead,
+//! until the error is gone, or something armed is ready, or something fired is
+//! not: a named pipe can get a new writer after its last one hung up, and its end
+//! is read as an end, not as an operation that blocks. Only where the peer of a
+//! connection has ended (RDHUP) there is nothing left to look for.
+//!
+//! Nothing is lost: an armed direction is asked of the kernel, or looked at. A
+//! fired one is ready as far as the program knows, and it tells when not.
+
+use std::time::{Duration, Instant};
+
+use crate::event::readiness::Readiness;
+use crate::Interest;
+
+/// How long until something that is still ready is looked at again: 1 ms the
+/// first time, then twice as long each time, up to 64 ms.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const MOST_DOUBLINGS: u32 = 6;
+
+/// What the kernel reports unasked.
+const UNASKED: Readiness = Readiness::ERR.or(Readiness::HUP);
+
+/// The directions, and the bits that each asks for and is reported by. The end of
+/// what a peer sends belongs to reading.
+const DIRECTIONS: [Readiness; 3] = [
+    Readiness::IN.or(Readiness::RDHUP),
+    Readiness::OUT,
+    Readiness::PRI,
+];
+const READ: usize = 0;
+const WRITE: usize = 1;
+const PRIORITY: usize = 2;
+
+/// Who knows when a direction has been drained.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Drained {
+    /// Whoever does the I/O tells, by `would_block`.
+    IsTold,
+    /// Nobody tells.
+    IsNotTold,
+}
+
+/// One registration's part in the making of edges.
+#[derive(Debug)]
+pub(super) struct Edges {
+    directions: [Direction; 3],
+    /// The error and hang-up that were reported and last; empty for none.
+    held: Readiness,
+    /// What is held will not change any more.
+    is_final: bool,
+    /// When to look at what is held.
+    held_pause: Pause,
+    drained: Drained,
+}
+
+#[derive(Copy, Clone, Debug)]
+enum Direction {
+    Off,
+    Armed,
+    Fired,
+    Again(Pause),
+}
+
+#[derive(Copy, Clone, Debug)]
+struct Pause {
+    due: Instant,
+    doublings: u32,
+}
+
+impl Pause {
+    /// One that is over.
+    fn over(now: Instant) -> Pause {
+        Pause {
+            due: now,
+            doublings: 0,
+        }
+    }
+
+    /// The pause after this one, if this one is over.
+    fn pass(&mut self, now: Instant) -> bool {
+        let over = self.due <= now;
+        if over {
+            self.due = now + FIRST_PAUSE * (1 << self.doublings);
+            self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
+        }
+        over
+    }
+}
+
+impl Edges {
+    /// All that the interest asks for is armed. `now` need not be exact; it is
+    /// not used before something fires.
+    pub(super) fn new(interest: Interest, drained: Drained, now: Instant) -> Edges {
+        let armed = |asked: bool| match asked {
+            true => Direction::Armed,
+            false => Direction::Off,
+        };
+        Edges {
+            directions: [
+                armed(interest.is_readable()),
+                armed(interest.is_writable()),
+                armed(interest.is_priority()),
+            ],
+            held: Readiness::NONE,
+            is_final: false,
+            held_pause: Pause::over(now),
+            drained,
+        }
+    }
+
+    /// What to ask of the kernel while waiting; `None` for nothing at all, not
+    /// even errors.
+    pub(super) fn wanted(&self) -> Option<Readiness> {
+        (self.held == Readiness::NONE)
+            .then(|| self.bits_of(|direction| matches!(direction, Direction::Armed)))
+    }
+
+    /// What to ask of the kernel when it is looked at, and when an error or a
+    /// hang-up has come, which is reported together with all that is ready.
+    pub(super) fn interest(&self) -> Readiness {
+        self.bits_of(|direction| !matches!(direction, Direction::Off))
+    }
+
+    fn bits_of(&self, which: impl Fn(&Direction) -> bool) -> Readiness {
+        self.directions
+            .iter()
+            .zip(DIRECTIONS)
+            .filter(|(direction, _)| which(direction))
+            .fold(Readiness::NONE, |bits, (_, more)| bits.or(more))
+    }
+
+    /// The kernel has answered while waiting: what to report.
+    pub(super) fn fired(&mut self, ready: Readiness, now: impl Fn() -> Instant) -> Readiness {
+        for (direction, bits) in self.directions.iter_mut().zip(DIRECTIONS) {
+            if matches!(direction, Direction::Armed) && ready.intersects(bits) {
+                // Priority data stays ready while ordinary data is read, so that
+                // a read that would block says nothing of it.
+                let told = self.drained == Drained::IsTold && bits != DIRECTIONS[PRIORITY];
+                *direction = match told {
+                    true => Direction::Fired,
+                    false => Direction::Again(Pause::over(now())),
+                };
+            }
+        }
+        if ready.intersects(UNASKED) {
+            self.held = ready.and(UNASKED);
+            self.is_final = ready.contains(Readiness::HUP.or(Readiness::RDHUP));
+            self.held_pause = Pause::over(now());
+        }
+        ready.and(self.interest().or(UNASKED))
+    }
+
+    /// Whether it is to be looked at now and then.
+    pub(super) fn is_looked_at(&self) -> bool {
+        self.next_look().is_some()
+    }
+
+    /// When to look at it next, at the latest.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let again = self
+            .directions
+            .iter()
+            .filter_map(|direction| match direction {
+                Direction::Again(pause) => Some(pause.due),
+                _ => None,
+            });
+        let held = (self.held != Readiness::NONE && !self.is_final).then_some(self.held_pause.due);
+        again.chain(held).min()
+    }
+
+    /// The kernel was looked at, without waiting: what to report, if anything.
+    pub(super) fn looked(&mut self, ready: Readiness, now: Instant) -> Option<Readiness> {
+        let mut report = Readiness::NONE;
+        let held = self.held != Readiness::NONE;
+        for (direction, bits) in self.directions.iter_mut().zip(DIRECTIONS) {
+            let is_ready = ready.intersects(bits);
+            let is_due = match direction {
+                // Drained: from now on it is waited for.
+                Direction::Again(_) | Direction::Fired if !is_ready => {
+                    *direction = Direction::Armed;
+                    false
+                }
+                Direction::Again(pause) => pause.pass(now),
+                Direction::Armed if held && is_ready => {
+                    *direction = match self.drained {
+                        Drained::IsTold => Direction::Fired,
+                        Drained::IsNotTold => Direction::Again(Pause::over(now)),
+                    };
+                    true
+                }
+                _ => false,
+            };
+            if is_due {
+                report = report.or(ready.and(bits));
+            }
+        }
+        if held {
+            let lasting = ready.and(UNASKED);
+            if !self.held.contains(lasting) {
+                report = report.or(lasting);
+            }
+            self.held = lasting;
+            self.held_pause.pass(now);
+        }
+        (report != Readiness::NONE).then(|| report.or(ready.and(UNASKED)))
+    }
+
+    /// An operation would have blocked, in a direction that is not known where
+    /// `None`: arms that one, and no other.
+    pub(super) fn would_block(&mut self, direction: Option<Interest>) {
+        let concerns = |index: usize| match direction {
+            Some(direction) => match index {
+                READ => direction.is_readable(),
+                WRITE => direction.is_writable(),
+                _ => false,
+            },
+            None => true,
+        };
+        for (index, direction) in self.directions.iter_mut().enumerate() {
+            if matches!(direction, Direction::Fired) && concerns(index) {
+                *direction = Direction::Armed;
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use super::*;
+
+    const IN: Readiness = Readiness::IN;
+    const OUT: Readiness = Readiness::OUT;
+    const PRI: Readiness = Readiness::PRI;
+    const ERR: Readiness = Readiness::ERR;
+    const HUP: Readiness = Readiness::HUP;
+    const READING: Readiness = Readiness::IN.or(Readiness::RDHUP);
+    const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+    struct Clock(Instant);
+
+    impl Clock {
+        fn after(&mut self, millis: u64) -> Instant {
+            self.0 += Duration::from_millis(millis);
+            self.0
+        }
+    }
+
+    fn edges(interest: Interest, drained: Drained) -> (Edges, Clock) {
+        let now = Instant::now();
+        (Edges::new(interest, drained, now), Clock(now))
+    }
+
+    #[test]
+    fn a_direction_fires_once_until_it_blocks() {
+        let (mut edges, clock) = edges(BOTH, Drained::IsTold);
+        assert!(edges.wanted() == Some(READING.or(OUT)));
+        assert!(edges.fired(OUT, || clock.0) == OUT);
+        assert!(edges.wanted() == Some(READING));
+        assert!(edges.fired(IN, || clock.0) == IN);
+        assert!(edges.wanted() == Some(Readiness::NONE), "errors still");
+        assert!(!edges.is_looked_at());
+
+        edges.would_block(Some(Interest::READABLE));
+        assert!(edges.wanted() == Some(READING), "and not writing");
+        edges.would_block(Some(Interest::WRITABLE));
+        assert!(edges.wanted() == Some(READING.or(OUT)));
+    }
+
+    #[test]
+    fn an_unknown_direction_arms_all_that_fired() {
+        let (mut edges, clock) = edges(BOTH, Drained::IsTold);
+        edges.fired(IN.or(OUT), || clock.0);
+        edges.would_block(None);
+        assert!(edges.wanted() == Some(READING.or(OUT)));
+    }
+
+    #[test]
+    fn a_direction_that_was_not_asked_for_is_never_armed() {
+        let (mut edges, clock) = edges(Interest::READABLE, Drained::IsTold);
+        edges.would_block(None);
+        edges.would_block(Some(Interest::WRITABLE));
+        assert!(edges.wanted() == Some(READING));
+        assert!(edges.fired(IN.or(OUT), || clock.0) == IN, "nor reported");
+    }
+
+    #[test]
+    fn what_nobody_tells_of_is_reported_again_at_growing_pauses() {
+        let (mut edges, mut clock) = edges(Interest::WRITABLE, Drained::IsNotTold);
+        edges.fired(OUT, || clock.0);
+        assert!(edges.wanted() == Some(Readiness::NONE));
+        assert!(edges.looked(OUT, clock.0) == Some(OUT), "at the next poll");
+        for pause in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
+            assert_eq!(
+                edges.next_look(),
+                Some(clock.0 + Duration::from_millis(pause))
+            );
+            assert!(edges.looked(OUT, clock.after(pause - 1)).is_none());
+            assert!(edges.looked(OUT, clock.after(1)) == Some(OUT));
+        }
+    }
+
+    #[test]
+    fn what_was_drained_is_armed_at_once_and_its_pause_starts_over() {
+        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsNotTold);
+        edges.fired(IN, || clock.0);
+        for _ in 0..9 {
+            edges.looked(IN, clock.after(64));
+        }
+        assert!(edges.looked(Readiness::NONE, clock.0).is_none());
+        assert!(edges.wanted() == Some(READING));
+        assert!(!edges.is_looked_at());
+        edges.fired(IN, || clock.0);
+        assert!(edges.looked(IN, clock.0) == Some(IN));
+        assert_eq!(edges.next_look(), Some(clock.0 + FIRST_PAUSE));
+    }
+
+    #[test]
+    fn a_slow_direction_does_not_slow_the_other() {
+        let (mut edges, mut clock) = edges(BOTH, Drained::IsNotTold);
+        edges.fired(OUT, || clock.0);
+        for _ in 0..9 {
+            edges.looked(OUT, clock.after(64));
+        }
+        assert!(edges.wanted() == Some(READING), "is waited for");
+        edges.fired(IN, || clock.0);
+        assert!(edges.looked(IN.or(OUT), clock.0) == Some(IN));
+    }
+
+    #[test]
+    fn a_hang_up_is_reported_once_and_asks_no_more() {
+        let (mut edges, clock) = edges(BOTH, Drained::IsTold);
+        let all = IN.or(OUT).or(HUP).or(Readiness::RDHUP);
+        assert!(edges.fired(all, || clock.0) == all);
+        assert!(edges.wanted().is_none(), "or it would be answered for ever");
+        assert!(!edges.is_looked_at(), "nothing is waited for");
+    }
+
+    #[test]
+    fn a_hang_up_that_ends_is_seen() {
+        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
+        assert!(edges.fired(HUP, || clock.0) == HUP);
+        assert!(edges.wanted().is_none());
+        assert!(edges.looked(HUP, clock.after(1)).is_none(), "is known");
+        assert!(edges.next_look() > Some(clock.0));
+        assert!(edges.looked(Readiness::NONE, clock.after(1)).is_none());
+        assert!(edges.wanted() == Some(READING));
+        assert!(!edges.is_looked_at());
+    }
+
+    #[test]
+    fn readiness_beside_a_lasting_error_is_reported() {
+        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
+        assert!(edges.fired(ERR, || clock.0) == ERR);
+        assert!(edges.looked(ERR.or(IN), clock.after(5)) == Some(ERR.or(IN)));
+        assert!(edges.looked(ERR.or(IN), clock.after(99)).is_none(), "once");
+        assert!(edges.wanted().is_none() && edges.is_looked_at());
+        // Read, by calls of which none has blocked, and filled again.
+        assert!(edges.looked(ERR, clock.after(1)).is_none());
+        assert!(edges.looked(ERR.or(IN), clock.after(1)) == Some(ERR.or(IN)));
+    }
+
+    #[test]
+    fn a_hang_up_after_an_error_is_reported() {
+        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
+        edges.fired(ERR, || clock.0);
+        assert!(edges.looked(ERR.or(HUP), clock.after(1)) == Some(ERR.or(HUP)));
+        assert!(edges.looked(ERR.or(HUP), clock.after(9)).is_none());
+    }
+
+    #[test]
+    fn priority_data_does_not_depend_on_reading() {
+        let (mut edges, mut clock) = edges(BOTH, Drained::IsTold);
+        edges.directions[PRIORITY] = Direction::Armed;
+        assert!(edges.fired(PRI.or(IN), || clock.0) == PRI.or(IN));
+        edges.would_block(Some(Interest::READABLE));
+        assert!(
+            edges.wanted() == Some(READING.or(OUT)),
+            "not armed by a read"
+        );
+        assert!(edges.looked(PRI, clock.after(1)) == Some(PRI), "looked at");
+        edges.looked(Readiness::NONE, clock.after(1));
+        assert!(edges.wanted() == Some(READING.or(OUT).or(PRI)));
+    }
+}

@@ -1,0 +1,770 @@
+//! Edges, where a backend has to make them itself out of levels: no event lost, no
+//! busy loop, one direction at a time, and what nobody tells of. Where it has a
+//! meaning there, a backend whose kernel makes them is tested as well.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", unix))]
+
+mod util;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use mio::unix::{pipe, SourceFd};
+use mio::{Backend, Interest, IoSource, Token, Waker};
+use util::{any_port, patience, Differences, Loop};
+
+on_each_backend![
+    a_read_that_would_block_does_not_rearm_writing,
+    a_write_that_would_block_does_not_rearm_reading,
+    a_plain_try_io_rearms_what_fired,
+    every_reading_call_rearms,
+    every_writing_call_rearms,
+    accepting_rearms,
+    a_short_write_brings_the_next_edge,
+    a_short_read_brings_the_next_edge,
+    another_thread_drains_while_the_poll_waits,
+    a_bare_descriptor_is_reported_again,
+    a_bare_descriptor_drained_behind_a_waiting_poll,
+    a_bare_descriptor_drained_and_filled_between_polls,
+    a_bare_descriptor_that_is_always_ready_is_no_busy_loop,
+    a_bare_descriptor_is_fast_again_after_a_burst,
+    registering_a_bare_descriptor_again,
+    a_dead_descriptor_is_reported_once,
+    files_are_always_ready_where_they_can_be_registered,
+    a_hang_up_is_no_busy_loop,
+    an_error_is_no_busy_loop,
+    after_a_hang_up_a_source_can_be_changed_and_deregistered,
+    a_named_pipe_gets_a_new_writer,
+    the_timeout_does_not_start_over_when_sources_are_registered,
+    dropping_a_source_while_the_poll_waits_closes_it,
+    tokens_of_deregistered_sources_never_come,
+    registering_many_while_the_poll_waits,
+    a_slot_of_one_source_is_not_anothers,
+];
+
+const T: Token = Token(1);
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+fn pair(looper: &Loop, interest: Interest) -> (UnixStream, UnixStream) {
+    let (mut one, other) = UnixStream::pair().unwrap();
+    looper.registry().register(&mut one, T, interest).unwrap();
+    (one, other)
+}
+
+#[track_caller]
+fn would_block<R: std::fmt::Debug>(result: std::io::Result<R>) {
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+/// Reads, or sends, until it would block.
+fn drain(mut stream: impl Read) -> usize {
+    let mut all = Vec::new();
+    match stream.read_to_end(&mut all) {
+        Ok(_) => all.len(),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            all.len()
+        }
+    }
+}
+
+fn fill(mut stream: impl Write) -> usize {
+    let mut sent = 0;
+    loop {
+        match stream.write(&[7; 4096]) {
+            Ok(length) => sent += length,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                return sent;
+            }
+        }
+    }
+}
+
+/// Else a program that reads until it would block gets a writable event for it,
+/// reads again, and never rests.
+fn a_read_that_would_block_does_not_rearm_writing(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = pair(&looper, BOTH);
+    looper.until_writable(T);
+    for _ in 0..3 {
+        would_block((&one).read(&mut [0; 8]));
+        looper.assert_nothing_ready();
+    }
+    other.write_all(b"x").unwrap();
+    looper.until_readable(T);
+}
+
+fn a_write_that_would_block_does_not_rearm_reading(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = pair(&looper, BOTH);
+    other.write_all(b"not read").unwrap();
+    looper.until_readable(T);
+    fill(&one);
+    looper.assert_quiet();
+    drain(&other);
+    looper.until_writable(T);
+}
+
+fn a_plain_try_io_rearms_what_fired(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = pair(&looper, BOTH);
+    looper.until_writable(T);
+    other.write_all(b"x").unwrap();
+    looper.until_readable(T);
+    let mut buffer = [0; 1];
+    one.try_io(|| (&one).read(&mut buffer)).unwrap();
+    would_block(one.try_io(|| {
+        // By a call of its own, of which nobody else tells.
+        Err::<(), _>(ErrorKind::WouldBlock.into())
+    }));
+    other.write_all(b"y").unwrap();
+    looper.until_readable(T);
+}
+
+fn every_reading_call_rearms(backend: Backend) {
+    type Call<S> = fn(&S, &mut [u8]) -> std::io::Result<usize>;
+    let mut buffer = [0; 16];
+
+    let streams: [Call<UnixStream>; 4] = [
+        |stream, buffer| (&*stream).read(buffer),
+        |stream, buffer| {
+            let parts = &mut [std::io::IoSliceMut::new(buffer)];
+            (&*stream).read_vectored(parts)
+        },
+        |stream, buffer| stream.try_io(|| (&*stream).read(buffer)),
+        |stream, buffer| stream.try_io_with(Interest::READABLE, || (&*stream).read(buffer)),
+    ];
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = pair(&looper, Interest::READABLE);
+    for call in streams {
+        other.write_all(b"x").unwrap();
+        looper.until_readable(T);
+        assert_eq!(call(&one, &mut buffer).unwrap(), 1);
+        would_block(call(&one, &mut buffer));
+    }
+
+    let datagrams: [Call<UnixDatagram>; 2] = [
+        |socket, buffer| socket.recv(buffer),
+        |socket, buffer| socket.recv_from(buffer).map(|(length, _)| length),
+    ];
+    let mut looper = Loop::new(backend);
+    let (mut one, other) = UnixDatagram::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut one, T, Interest::READABLE)
+        .unwrap();
+    for call in datagrams {
+        other.send(b"x").unwrap();
+        looper.until_readable(T);
+        assert_eq!(call(&one, &mut buffer).unwrap(), 1);
+        would_block(call(&one, &mut buffer));
+    }
+
+    let mut looper = Loop::new(backend);
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    looper
+        .registry()
+        .register(&mut receiver, T, Interest::READABLE)
+        .unwrap();
+    for _ in 0..3 {
+        sender.write_all(b"x").unwrap();
+        looper.until_readable(T);
+        assert_eq!(receiver.read(&mut buffer).unwrap(), 1);
+        would_block(receiver.read(&mut buffer));
+    }
+    // TCP's `peek` and UDP's four are in `tcp.rs` and `udp.rs`.
+}
+
+fn every_writing_call_rearms(backend: Backend) {
+    type Call<S> = fn(&S) -> std::io::Result<usize>;
+    let streams: [Call<UnixStream>; 3] = [
+        |stream| (&*stream).write(&[1; 4096]),
+        |stream| (&*stream).write_vectored(&[std::io::IoSlice::new(&[1; 4096])]),
+        |stream| stream.try_io_with(Interest::WRITABLE, || (&*stream).write(&[1; 4096])),
+    ];
+    let mut looper = Loop::new(backend);
+    let (one, other) = pair(&looper, Interest::WRITABLE);
+    for call in streams {
+        looper.until_writable(T);
+        while call(&one).is_ok() {}
+        would_block(call(&one));
+        drain(&other);
+    }
+    looper.until_writable(T);
+
+    let mut looper = Loop::new(backend);
+    let (mut one, other) = UnixDatagram::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut one, T, Interest::WRITABLE)
+        .unwrap();
+    for _ in 0..3 {
+        looper.until_writable(T);
+        while one.send(&[1; 512]).is_ok() {}
+        would_block(one.send(&[1; 512]));
+        while other.recv(&mut [0; 512]).is_ok() {}
+    }
+    looper.until_writable(T);
+}
+
+fn accepting_rearms(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut tcp = TcpListener::bind(any_port()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let mut unix = UnixListener::bind(&path).unwrap();
+    let registry = looper.registry();
+    registry
+        .register(&mut tcp, Token(1), Interest::READABLE)
+        .unwrap();
+    registry
+        .register(&mut unix, Token(2), Interest::READABLE)
+        .unwrap();
+    for _ in 0..3 {
+        let _client = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+        looper.until_readable(Token(1));
+        tcp.accept().unwrap();
+        would_block(tcp.accept());
+
+        let _client = UnixStream::connect(&path).unwrap();
+        looper.until_readable(Token(2));
+        unix.accept().unwrap();
+        would_block(unix.accept());
+    }
+}
+
+/// Runtimes take a short write for a sign that there is no room, and wait.
+fn a_short_write_brings_the_next_edge(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, other) = pair(&looper, Interest::WRITABLE);
+    looper.until_writable(T);
+    let large = vec![1; 16 << 20];
+    let written = (&one).write(&large).unwrap();
+    assert!(written < large.len(), "the write was meant to be short");
+    assert_eq!(drain(&other), written);
+    looper.until_writable(T);
+}
+
+fn a_short_read_brings_the_next_edge(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = pair(&looper, Interest::READABLE);
+    for _ in 0..3 {
+        other.write_all(b"short").unwrap();
+        looper.until_readable(T);
+        assert_eq!((&one).read(&mut [0; 64]).unwrap(), 5);
+    }
+}
+
+fn another_thread_drains_while_the_poll_waits(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = pair(&looper, Interest::READABLE);
+    let waker = Waker::new(looper.registry(), Token(0)).unwrap();
+    let rounds = if util::slowness() > 1 { 20 } else { 500 };
+    other.write_all(b"x").unwrap();
+    let (readable, is_readable) = std::sync::mpsc::channel();
+    let draining = thread::spawn(move || {
+        for () in is_readable {
+            drain(&one);
+            // It is the drained stream that the poll has to hear of, wherever it
+            // is by now.
+            other.write_all(b"x").unwrap();
+        }
+        (one, other, waker)
+    });
+    for _ in 0..rounds {
+        looper.until_readable(T);
+        readable.send(()).unwrap();
+    }
+    drop(readable);
+    draining.join().unwrap();
+}
+
+/// A descriptor whose I/O nobody tells of.
+fn bare_pair(looper: &Loop, interest: Interest) -> (File, File) {
+    let (one, other) = UnixStream::pair().unwrap();
+    let (one, other) = (
+        File::from(OwnedFd::from(one)),
+        File::from(OwnedFd::from(other)),
+    );
+    looper
+        .registry()
+        .register(&mut SourceFd(&one.as_raw_fd()), T, interest)
+        .unwrap();
+    (one, other)
+}
+
+fn a_bare_descriptor_is_reported_again(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    for _ in 0..20 {
+        other.write_all(b"x").unwrap();
+        looper.until_readable(T);
+        drain(&one);
+    }
+}
+
+fn a_bare_descriptor_drained_behind_a_waiting_poll(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    let rounds = if util::slowness() > 1 { 5 } else { 30 };
+    other.write_all(b"x").unwrap();
+    let (readable, is_readable) = std::sync::mpsc::channel();
+    let draining = thread::spawn(move || {
+        for () in is_readable {
+            drain(&one);
+            other.write_all(b"x").unwrap();
+        }
+        (one, other)
+    });
+    for _ in 0..rounds {
+        looper.until_readable(T);
+        readable.send(()).unwrap();
+    }
+    drop(readable);
+    draining.join().unwrap();
+}
+
+fn a_bare_descriptor_drained_and_filled_between_polls(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    other.write_all(b"x").unwrap();
+    looper.until_readable(T);
+    for _ in 0..20 {
+        drain(&one);
+        other.write_all(b"x").unwrap();
+        looper.until_readable(T);
+    }
+}
+
+/// About 16 events a second, once it has been ready for a while, and nothing in
+/// between.
+fn a_bare_descriptor_that_is_always_ready_is_no_busy_loop(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (_one, _other) = bare_pair(&looper, BOTH);
+    let mut events = 0;
+    let mut polls = 0;
+    let end = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < end {
+        looper
+            .poll
+            .poll_until(&mut looper.events, Some(end))
+            .unwrap();
+        events += looper.events.iter().count();
+        polls += 1;
+    }
+    // 8 while the pauses grow to 64 ms, and one every 64 ms after that.
+    assert!((1..=20).contains(&events), "{events} events");
+    assert!(polls <= 22, "{polls} polls");
+}
+
+/// The pause starts over when it was drained: a stream that somebody drains every
+/// 5 ms stays fast.
+fn a_bare_descriptor_is_fast_again_after_a_burst(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    // A burst that nobody drains, so that the pauses grow.
+    other.write_all(b"burst").unwrap();
+    let end = Instant::now() + Duration::from_millis(150);
+    while Instant::now() < end {
+        looper
+            .poll
+            .poll_until(&mut looper.events, Some(end))
+            .unwrap();
+    }
+    drain(&one);
+    let mut delays: Vec<Duration> = (0..15)
+        .map(|_| {
+            let waiting = Instant::now() + Duration::from_millis(5);
+            looper
+                .poll
+                .poll_until(&mut looper.events, Some(waiting))
+                .unwrap();
+            let start = Instant::now();
+            other.write_all(b"x").unwrap();
+            looper.until_readable(T);
+            let delay = start.elapsed();
+            drain(&one);
+            delay
+        })
+        .collect();
+    delays.sort();
+    let median = delays[delays.len() / 2];
+    assert!(
+        median < Duration::from_millis(10) * util::slowness(),
+        "{delays:?}"
+    );
+}
+
+/// A number that was closed and handed out again is one that is registered twice,
+/// for all that a table knows; epoll knows better.
+fn registering_a_bare_descriptor_again(backend: Backend) {
+    if !backend.keeps_a_table() {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let (one, _other) = bare_pair(&looper, Interest::READABLE);
+    looper
+        .registry()
+        .register(&mut SourceFd(&one.as_raw_fd()), Token(2), BOTH)
+        .unwrap();
+    looper.until("the new token", |event| {
+        assert_eq!(event.token(), Token(2));
+        event.is_writable()
+    });
+    looper
+        .registry()
+        .deregister(&mut SourceFd(&one.as_raw_fd()))
+        .unwrap();
+    looper.assert_quiet();
+
+    // But not over a source, which knows that it is registered.
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let fd = socket.as_raw_fd();
+    looper
+        .registry()
+        .register(&mut socket, Token(3), BOTH)
+        .unwrap();
+    let error = looper
+        .registry()
+        .register(&mut SourceFd(&fd), Token(4), BOTH)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+}
+
+fn a_dead_descriptor_is_reported_once(backend: Backend) {
+    if !backend.keeps_a_table() {
+        return;
+    }
+    let looper = Loop::new(backend);
+    let error = looper
+        .registry()
+        .register(&mut SourceFd(&-1), T, BOTH)
+        .unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+
+    // One that is closed when it is registered, and one that nobody looks up.
+    const DEAD: [i32; 2] = [100_000, 1_000_000_000];
+    for dead in DEAD {
+        let mut looper = Loop::new(backend);
+        let mut source = SourceFd(&dead);
+        let registry = looper.registry();
+        registry
+            .register(&mut source, T, Interest::READABLE)
+            .unwrap();
+        let expected = util::Seen::named("readable writable error");
+        looper.until_reported(T, expected);
+        looper.assert_quiet();
+        // Until it is registered anew.
+        looper.registry().reregister(&mut source, T, BOTH).unwrap();
+        looper.until_reported(T, expected);
+        looper.assert_quiet();
+        looper.registry().deregister(&mut source).unwrap();
+        let error = looper.registry().deregister(&mut source).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+}
+
+fn files_are_always_ready_where_they_can_be_registered(backend: Backend) {
+    if !backend.keeps_a_table() {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let mut file = IoSource::new(tempfile::tempfile().unwrap());
+    looper.registry().register(&mut file, T, BOTH).unwrap();
+    looper.until_reported(T, util::Seen::named("readable writable"));
+    looper.assert_quiet();
+}
+
+/// Events in the time, of a source that the program does not touch.
+fn events_in(looper: &mut Loop, time: Duration) -> usize {
+    let end = Instant::now() + time;
+    let mut polls = 0;
+    let mut events = 0;
+    while Instant::now() < end {
+        looper
+            .poll
+            .poll_until(&mut looper.events, Some(end))
+            .unwrap();
+        events += looper.events.iter().count();
+        polls += 1;
+        assert!(polls < 100, "a busy loop");
+    }
+    events
+}
+
+fn a_hang_up_is_no_busy_loop(backend: Backend) {
+    for interest in [BOTH, Interest::READABLE, Interest::WRITABLE] {
+        let mut looper = Loop::new(backend);
+        let (_one, other) = pair(&looper, interest);
+        drop(other);
+        assert_eq!(events_in(&mut looper, util::A_WHILE), 1);
+    }
+    // Nothing to read, so that reading is waited for still.
+    let mut looper = Loop::new(backend);
+    let (sender, mut receiver) = pipe::new().unwrap();
+    looper
+        .registry()
+        .register(&mut receiver, T, Interest::READABLE)
+        .unwrap();
+    drop(sender);
+    assert_eq!(events_in(&mut looper, 3 * util::A_WHILE), 1);
+}
+
+fn an_error_is_no_busy_loop(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let elsewhere = "127.45.67.89:0".parse().unwrap();
+    let gone = UdpSocket::bind(elsewhere).unwrap().local_addr().unwrap();
+    socket.connect(gone).unwrap();
+    looper
+        .registry()
+        .register(&mut socket, T, Interest::READABLE)
+        .unwrap();
+    socket.send(b"anybody?").unwrap();
+    looper.until("the error", |event| event.is_error());
+    assert_eq!(events_in(&mut looper, 3 * util::A_WHILE), 0);
+    // Reading goes on once the error was picked up, although no read has blocked.
+    assert!(socket.take_error().unwrap().is_some());
+    let peer = UdpSocket::bind(any_port()).unwrap();
+    socket.connect(peer.local_addr().unwrap()).unwrap();
+    peer.send_to(b"I am", socket.local_addr().unwrap()).unwrap();
+    looper.until_readable(T);
+    assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 4);
+}
+
+fn after_a_hang_up_a_source_can_be_changed_and_deregistered(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut one, other) = pair(&looper, BOTH);
+    drop(other);
+    looper.until("the hang-up", |event| event.is_write_closed());
+    looper
+        .registry()
+        .reregister(&mut one, Token(2), BOTH)
+        .unwrap();
+    looper.until("it under the new token", |event| {
+        assert_eq!(event.token(), Token(2));
+        event.is_readable() && event.is_writable() && event.is_write_closed()
+    });
+    looper.registry().deregister(&mut one).unwrap();
+    looper.assert_quiet();
+}
+
+/// A named pipe hangs up when its last writer leaves, and comes to life with the
+/// next one. A read says 0 in between, and never that it would block.
+fn a_named_pipe_gets_a_new_writer(backend: Backend) {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fifo");
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the kernel reads a string that ends with NUL.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let reader = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&path)
+        .unwrap();
+    let mut receiver = pipe::Receiver::from(OwnedFd::from(reader));
+    let mut looper = Loop::new(backend);
+    looper
+        .registry()
+        .register(&mut receiver, T, Interest::READABLE)
+        .unwrap();
+    let writer = || File::options().write(true).open(&path).unwrap();
+    for round in 0..3 {
+        writer().write_all(b"x").unwrap();
+        looper.until_readable(T);
+        let mut buffer = [0; 1];
+        assert_eq!(receiver.read(&mut buffer).unwrap(), 1, "round {round}");
+        assert_eq!(receiver.read(&mut buffer).unwrap(), 0, "round {round}");
+        // The hang-up may have an event of its own.
+        events_in(&mut looper, util::A_WHILE);
+    }
+}
+
+fn the_timeout_does_not_start_over_when_sources_are_registered(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry().try_clone().unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let registering = thread::spawn({
+        let done = Arc::clone(&done);
+        move || {
+            let (_sender, mut receiver) = pipe::new().unwrap();
+            while !done.load(Ordering::Acquire) {
+                registry
+                    .register(&mut receiver, T, Interest::READABLE)
+                    .unwrap();
+                thread::sleep(Duration::from_millis(1));
+                registry.deregister(&mut receiver).unwrap();
+            }
+        }
+    });
+    let timeout = Duration::from_millis(30);
+    let start = Instant::now();
+    looper.poll.poll(&mut looper.events, Some(timeout)).unwrap();
+    let waited = start.elapsed();
+    done.store(true, Ordering::Release);
+    registering.join().unwrap();
+    assert!(looper.events.is_empty());
+    assert!(waited >= timeout);
+    assert!(waited < patience(), "{waited:?}");
+}
+
+/// The kernel holds on to a descriptor that it is asked about; the peer must hear
+/// of the end all the same.
+fn dropping_a_source_while_the_poll_waits_closes_it(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let waker = Arc::new(Waker::new(looper.registry(), Token(0)).unwrap());
+    let registry = looper.registry().try_clone().unwrap();
+    let waiting = thread::spawn(move || {
+        looper.until_readable(Token(0));
+    });
+    for deregister in [true, false] {
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        registry.register(&mut one, T, Interest::READABLE).unwrap();
+        if deregister {
+            registry.deregister(&mut one).unwrap();
+        }
+        drop(one);
+        // A blocking read with a limit, instead of an event of the same poll.
+        let peer = std::os::unix::net::UnixStream::from(OwnedFd::from(std::mem::replace(
+            &mut other,
+            UnixStream::pair().unwrap().0,
+        )));
+        peer.set_nonblocking(false).unwrap();
+        peer.set_read_timeout(Some(patience())).unwrap();
+        assert_eq!((&peer).read(&mut [0; 8]).unwrap(), 0);
+    }
+    waker.wake().unwrap();
+    waiting.join().unwrap();
+}
+
+/// One thread polls, another registers and deregisters; a poll that begins after a
+/// token was deregistered must not report it.
+fn tokens_of_deregistered_sources_never_come(backend: Backend) {
+    use std::sync::atomic::AtomicUsize;
+
+    let rounds = if util::slowness() > 1 { 100 } else { 3000 };
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry().try_clone().unwrap();
+    let gone = Arc::new(AtomicUsize::new(0));
+    let polling = thread::spawn({
+        let gone = Arc::clone(&gone);
+        move || loop {
+            let gone_before = gone.load(Ordering::SeqCst);
+            let end = Instant::now() + patience();
+            looper
+                .poll
+                .poll_until(&mut looper.events, Some(end))
+                .unwrap();
+            assert!(!looper.events.is_empty(), "waited in vain");
+            for event in &looper.events {
+                let token = event.token().0;
+                assert!(token > gone_before, "{token} is gone, {gone_before} known");
+                if token > rounds {
+                    return;
+                }
+            }
+        }
+    });
+    for round in 1..=rounds {
+        // A new descriptor each time, most often with the number of the last one.
+        let (mut sender, mut receiver) = pipe::new().unwrap();
+        sender.write_all(b"x").unwrap();
+        let fd = receiver.as_raw_fd();
+        if round % 2 == 0 {
+            registry
+                .register(&mut receiver, Token(round), Interest::READABLE)
+                .unwrap();
+            registry.deregister(&mut receiver).unwrap();
+        } else {
+            let mut source = SourceFd(&fd);
+            registry
+                .register(&mut source, Token(round), Interest::READABLE)
+                .unwrap();
+            registry.deregister(&mut source).unwrap();
+        }
+        gone.store(round, Ordering::SeqCst);
+    }
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    sender.write_all(b"x").unwrap();
+    registry
+        .register(&mut receiver, Token(rounds + 1), Interest::READABLE)
+        .unwrap();
+    polling.join().unwrap();
+}
+
+/// The table grows while the kernel has it.
+fn registering_many_while_the_poll_waits(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry().try_clone().unwrap();
+    let polling = thread::spawn(move || {
+        let mut seen = [false; 200];
+        looper.until("all of them", |event| {
+            seen[event.token().0] = true;
+            seen.iter().all(|&seen| seen)
+        });
+    });
+    let pipes: Vec<_> = (0..200)
+        .map(|n| {
+            let (mut sender, mut receiver) = pipe::new().unwrap();
+            registry
+                .register(&mut receiver, Token(n), Interest::READABLE)
+                .unwrap();
+            sender.write_all(b"x").unwrap();
+            (sender, receiver)
+        })
+        .collect();
+    polling.join().unwrap();
+    drop(pipes);
+}
+
+/// What one source left behind is not taken for another one's: neither by what it
+/// still tells, nor when it is dropped at last.
+fn a_slot_of_one_source_is_not_anothers(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut old, _old_peer) = UnixStream::pair().unwrap();
+    looper.registry().register(&mut old, T, BOTH).unwrap();
+    looper.until_writable(T);
+    // Behind its back.
+    let fd = old.as_raw_fd();
+    looper.registry().deregister(&mut SourceFd(&fd)).unwrap();
+
+    let (mut new, mut new_peer) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut new, Token(2), Interest::READABLE)
+        .unwrap();
+    new_peer.write_all(b"x").unwrap();
+    looper.until_readable(Token(2));
+    would_block((&old).read(&mut [0; 8]));
+    looper.assert_nothing_ready();
+    drop(old);
+    drain(&new);
+    new_peer.write_all(b"y").unwrap();
+    looper.until_readable(Token(2));
+}
+
+/// A source that gives its descriptor away takes its registration along.
+#[test]
+fn into_raw_fd_ends_the_registration_in_a_table() {
+    let mut looper = Loop::new(Backend::Poll);
+    let (one, mut other) = pair(&looper, Interest::READABLE);
+    let fd = one.into_raw_fd();
+    other.write_all(b"x").unwrap();
+    looper.assert_quiet();
+    looper
+        .registry()
+        .register(&mut SourceFd(&fd), Token(2), Interest::READABLE)
+        .unwrap();
+    looper.until_readable(Token(2));
+    // SAFETY: it was just given up.
+    drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
+}
