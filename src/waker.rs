@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(mio_unsupported_force_waker_pipe)))]
     #[test]
     fn a_wake_that_failed_is_tried_again() {
         use std::os::fd::AsRawFd;

@@ -84,7 +84,13 @@ fn every_descriptor_is_closed_on_exec_and_non_blocking(backend: Backend) {
     let pipe = pipe::new().unwrap();
 
     let new: Vec<RawFd> = open().difference(&before).copied().collect();
-    assert_eq!(new.len(), 17, "{new:?}");
+    // The wakers' pipes have two ends.
+    let pipes = match (cfg!(mio_unsupported_force_waker_pipe), backend) {
+        (false, _) => 0,
+        (true, Backend::Poll) => 2, // one of the poll itself
+        (true, _) => 1,
+    };
+    assert_eq!(new.len(), 17 + pipes, "{new:?}");
     for fd in new {
         // SAFETY: takes numbers.
         let (flags, status) = unsafe {
@@ -275,6 +281,9 @@ fn none_is_leaked_when_the_system_refuses_a_step(backend: Backend) {
     let of_epoll = [libc::SYS_epoll_create1, libc::SYS_epoll_ctl];
     for (call, construct) in constructors {
         if of_epoll.contains(call) && backend != Backend::Epoll {
+            continue;
+        }
+        if *call == libc::SYS_eventfd2 && cfg!(mio_unsupported_force_waker_pipe) {
             continue;
         }
         util::refuse(*call, Some(libc::ENOSPC));

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
@@ -60,6 +60,54 @@ fn an_async_fd_on_a_pipe_waits_for_data_and_for_its_end() {
         }
         drop(writer);
         assert_eq!(read_some().await.unwrap(), b"");
+    });
+}
+
+#[test]
+fn an_async_fd_on_a_terminal_waits_for_each_line() {
+    run(one_thread(), async {
+        // SAFETY: takes numbers; the descriptor is new, and nobody else's.
+        let master = unsafe {
+            let fd = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
+            assert_ne!(fd, -1);
+            assert_eq!((libc::grantpt(fd), libc::unlockpt(fd)), (0, 0));
+            OwnedFd::from_raw_fd(fd)
+        };
+        let mut name = [0; 64];
+        // SAFETY: the name is written into the buffer, with a NUL at its end.
+        let name = unsafe {
+            let named = libc::ptsname_r(master.as_raw_fd(), name.as_mut_ptr(), name.len());
+            assert_eq!(named, 0);
+            std::ffi::CStr::from_ptr(name.as_ptr())
+        };
+        let terminal = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        set_nonblocking(&terminal);
+        // SAFETY: the file owns its descriptor, which stays open and the same as long as it lives.
+        let terminal = unsafe { AsyncFd::register(terminal) }.unwrap();
+        let mut keyboard = std::fs::File::from(master);
+        for n in 0..20 {
+            let line = format!("line {n}\n");
+            let typing = tokio::task::spawn_blocking({
+                let (mut keyboard, line) = (keyboard.try_clone().unwrap(), line.clone());
+                move || keyboard.write_all(line.as_bytes()).unwrap()
+            });
+            let mut buffer = [0; 64];
+            let len = loop {
+                let mut ready = terminal.readable().await.unwrap();
+                match ready.try_io(|terminal| terminal.get_ref().read(&mut buffer)) {
+                    Ok(len) => break len.unwrap(),
+                    Err(_would_block) => continue,
+                }
+            };
+            assert_eq!(&buffer[..len], line.as_bytes());
+            typing.await.unwrap();
+            // What the terminal echoes is taken, or it would fill up.
+            let _ = keyboard.read(&mut buffer).unwrap();
+        }
     });
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_long};
 
-use super::{cvt, EventBuffer, Key, Owner, Selector};
+use super::{cvt, whole_millis, EventBuffer, Key, Owner, Selector, NANOS_PER_MILLI};
 use crate::event::Event;
 use crate::{Interest, Token};
 
@@ -229,22 +229,6 @@ impl KernelTimespec {
             seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             nanoseconds: i64::from(timeout.subsec_nanos()),
         }
-    }
-}
-
-const NANOS_PER_MILLI: u32 = 1_000_000;
-
-/// The timeout in milliseconds where it is a whole number of them, and one that
-/// `epoll_wait` can take (24 days).
-#[inline]
-fn whole_millis(timeout: Duration) -> Option<c_int> {
-    const MAX_SECONDS: u64 = c_int::MAX as u64 / 1000 - 1;
-
-    let nanos = timeout.subsec_nanos();
-    if nanos % NANOS_PER_MILLI == 0 && timeout.as_secs() <= MAX_SECONDS {
-        Some(timeout.as_secs() as c_int * 1000 + (nanos / NANOS_PER_MILLI) as c_int)
-    } else {
-        None
     }
 }
 

@@ -335,3 +335,19 @@ fn cvt<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
         Ok(result)
     }
 }
+
+const NANOS_PER_MILLI: u32 = 1_000_000;
+
+/// The timeout in milliseconds where it is a whole number of them, and one that a
+/// call with such a timeout can take (24 days).
+#[inline]
+fn whole_millis(timeout: Duration) -> Option<i32> {
+    const MAX_SECONDS: u64 = i32::MAX as u64 / 1000 - 1;
+
+    let nanos = timeout.subsec_nanos();
+    if nanos % NANOS_PER_MILLI == 0 && timeout.as_secs() <= MAX_SECONDS {
+        Some(timeout.as_secs() as i32 * 1000 + (nanos / NANOS_PER_MILLI) as i32)
+    } else {
+        None
+    }
+}

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use libc::{c_short, pollfd};
 
-use super::rearm::{Drained, Edges};
+use super::rearm::{Change, Drained, Edges, Waiting};
 use super::wake::{self, WakeFd};
 use super::{cvt, EventBuffer, Key, Owner, Selector};
 use crate::event::readiness::Readiness;
@@ -59,10 +59,8 @@ struct Table {
     looked_at: Vec<u32>,
     /// Room for looking at them.
     looks: Vec<pollfd>,
-    /// A thread has `asked` and may be waiting.
-    is_waiting: bool,
-    /// The waiting thread was interrupted already.
-    is_interrupted: bool,
+    /// Whether a thread has `asked`, and may be waiting.
+    waiting: Waiting,
     /// Slots that changed while `asked` was away, each once.
     changed: Vec<u32>,
     /// The slot to scan from.
@@ -110,8 +108,7 @@ impl Selector for Poll {
                 free: NONE,
                 looked_at: Vec::new(),
                 looks: Vec::new(),
-                is_waiting: false,
-                is_interrupted: false,
+                waiting: Waiting::default(),
                 changed: Vec::new(),
                 next: 0,
             }),
@@ -123,34 +120,43 @@ impl Selector for Poll {
         if events.capacity() == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let is_glance = timeout == Some(Duration::ZERO);
         // Once: what is spent on interruptions counts. One that lies beyond the
         // clock is none.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = match timeout {
+            None | Some(Duration::ZERO) => None,
+            Some(timeout) => Instant::now().checked_add(timeout),
+        };
+        let mut left = timeout.filter(|timeout| deadline.is_some() || timeout.is_zero());
         let mut table = self.lock();
         loop {
             let next_look = table.look(events)?;
             if events.is_full() {
                 return Ok(());
             }
-            let wait = if is_glance || !events.events().is_empty() {
-                // With events in hand, to see whether there are others.
-                Some(Duration::ZERO)
-            } else {
-                let end = deadline.into_iter().chain(next_look).min();
-                end.map(|end| end.saturating_duration_since(Instant::now()))
-            };
+            if !events.events().is_empty() {
+                // In hand already: a glance at whether there are others.
+                left = Some(Duration::ZERO);
+            }
+            let look = next_look.map(|due| due.saturating_duration_since(Instant::now()));
+            let wait = left.into_iter().chain(look).min();
+
             let answered;
             (table, answered) = self.wait(table, wait);
             match answered {
-                Ok(answers) => table.collect(answers, events),
+                Ok(answers) => {
+                    table.collect(answers, events);
+                    // Where nobody has answered, all that time has passed.
+                    if !events.events().is_empty() || (answers == 0 && wait == left) {
+                        return Ok(());
+                    }
+                }
                 // The events in hand come first.
-                Err(_) if !events.events().is_empty() => {}
+                Err(_) if !events.events().is_empty() => return Ok(()),
                 Err(error) => return Err(error),
             }
-            let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if !events.events().is_empty() || is_glance || is_over() {
-                return Ok(());
+            // It was interrupted, or it is time for a look.
+            if let Some(deadline) = deadline {
+                left = Some(deadline.saturating_duration_since(Instant::now()));
             }
         }
     }
@@ -166,7 +172,7 @@ impl Selector for Poll {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         }
         let mut table = self.lock();
-        let edges = Edges::new(interest, owner.drained(), Instant::now());
+        let edges = Edges::new(interest, owner.drained());
         let slot = match table.find(fd) {
             // Its number may have been closed and handed out again, which nobody
             // tells of a descriptor that no source owns.
@@ -190,7 +196,7 @@ impl Selector for Poll {
         let slot = table.slot(fd, key)?;
         let entry = &mut table.entries[slot];
         entry.token = token;
-        entry.edges = Edges::new(interest, entry.owner.drained(), Instant::now());
+        entry.edges = Edges::new(interest, entry.owner.drained());
         entry.is_dead = false;
         self.changed(table, slot);
         Ok(())
@@ -240,16 +246,15 @@ impl Poll {
 
     /// Puts into effect what has changed in a slot.
     fn changed(&self, mut table: MutexGuard<'_, Table>, slot: usize) {
-        if !table.is_waiting {
+        let Change::Later { signal } = table.waiting.change() else {
             table.update(slot);
             return;
-        }
+        };
         let is_first = !std::mem::replace(&mut table.entries[slot].is_changed, true);
         if is_first {
             table.changed.push(slot as u32);
         }
-        if !table.is_interrupted {
-            table.is_interrupted = true;
+        if signal {
             // Later, so that who is woken finds the lock free. If it fails
             // nothing more can be done.
             drop(table);
@@ -265,14 +270,13 @@ impl Poll {
         timeout: Option<Duration>,
     ) -> (MutexGuard<'a, Table>, io::Result<usize>) {
         let mut asked = std::mem::take(&mut table.asked);
-        table.is_waiting = true;
-        table.is_interrupted = false;
+        table.waiting.begin();
         drop(table);
 
         let answered = ask(&mut asked, timeout);
 
         let mut table = self.lock();
-        table.is_waiting = false;
+        table.waiting.end();
         table.asked = asked;
         if table.asked[0].revents != 0 {
             // It can only fail where it is no longer ours to read.
@@ -330,7 +334,7 @@ impl Table {
                 token: Token(0),
                 owner: Owner::Nobody,
                 generation: 0,
-                edges: Edges::new(Interest::READABLE, Drained::IsTold, Instant::now()),
+                edges: Edges::new(Interest::READABLE, Drained::IsTold),
                 is_dead: false,
                 is_looked_at: false,
                 is_changed: false,
@@ -497,21 +501,32 @@ impl Table {
     }
 }
 
-/// [ppoll(2)](https://man7.org/linux/man-pages/man2/ppoll.2.html) without a signal
-/// mask: how many descriptors have an answer.
+/// How many descriptors have an answer, after as long as `timeout` says.
+///
+/// Whole milliseconds are left to `poll`, which costs less than
+/// [ppoll(2)](https://man7.org/linux/man-pages/man2/ppoll.2.html).
 fn ask(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    let limit = timeout.map(|timeout| libc::timespec {
-        // What lies beyond the kernel's clock is the end of it.
-        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos() as _, // less than 10^9
-    });
-    let limit = limit.as_ref().map_or(std::ptr::null(), |limit| limit);
-    let no_mask = std::ptr::null();
     let count = asked.len() as libc::nfds_t;
-    // SAFETY: the kernel reads and writes `count` elements, as many as there are,
-    // and reads the limit where there is one, and no mask.
-    let answers = cvt(unsafe { libc::ppoll(asked.as_mut_ptr(), count, limit, no_mask) })?;
-    Ok(answers as usize)
+    let millis = match timeout {
+        None => Some(-1),
+        Some(timeout) => super::whole_millis(timeout),
+    };
+    let answers = if let Some(millis) = millis {
+        // SAFETY: the kernel reads and writes `count` elements, as many as there
+        // are.
+        unsafe { libc::poll(asked.as_mut_ptr(), count, millis) }
+    } else {
+        let timeout = timeout.unwrap_or(Duration::MAX);
+        let limit = libc::timespec {
+            // What lies beyond the kernel's clock is the end of it.
+            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: timeout.subsec_nanos() as _, // less than 10^9
+        };
+        // SAFETY: the kernel reads and writes `count` elements, as many as there
+        // are, reads the limit, and no mask, since it is null.
+        unsafe { libc::ppoll(asked.as_mut_ptr(), count, &limit, std::ptr::null()) }
+    };
+    Ok(cvt(answers)? as usize)
 }
 
 fn to_kernel(bits: Readiness) -> c_short {

@@ -66,13 +66,18 @@ pub(super) enum Drained {
 #[derive(Debug)]
 pub(super) struct Edges {
     directions: [Direction; 3],
-    /// The error and hang-up that were reported and last; empty for none.
-    held: Readiness,
-    /// What is held will not change any more.
-    is_final: bool,
-    /// When to look at what is held.
-    held_pause: Pause,
+    /// An error or a hang-up that was reported, and lasts.
+    held: Option<Held>,
     drained: Drained,
+}
+
+#[derive(Copy, Clone, Debug)]
+struct Held {
+    bits: Readiness,
+    /// It will not change any more.
+    is_final: bool,
+    /// When to look at it.
+    pause: Pause,
 }
 
 #[derive(Copy, Clone, Debug)]
@@ -110,9 +115,8 @@ impl Pause {
 }
 
 impl Edges {
-    /// All that the interest asks for is armed. `now` need not be exact; it is
-    /// not used before something fires.
-    pub(super) fn new(interest: Interest, drained: Drained, now: Instant) -> Edges {
+    /// All that the interest asks for is armed.
+    pub(super) fn new(interest: Interest, drained: Drained) -> Edges {
         let armed = |asked: bool| match asked {
             true => Direction::Armed,
             false => Direction::Off,
@@ -123,9 +127,7 @@ impl Edges {
                 armed(interest.is_writable()),
                 armed(interest.is_priority()),
             ],
-            held: Readiness::NONE,
-            is_final: false,
-            held_pause: Pause::over(now),
+            held: None,
             drained,
         }
     }
@@ -133,7 +135,8 @@ impl Edges {
     /// What to ask of the kernel while waiting; `None` for nothing at all, not
     /// even errors.
     pub(super) fn wanted(&self) -> Option<Readiness> {
-        (self.held == Readiness::NONE)
+        self.held
+            .is_none()
             .then(|| self.bits_of(|direction| matches!(direction, Direction::Armed)))
     }
 
@@ -165,9 +168,11 @@ impl Edges {
             }
         }
         if ready.intersects(UNASKED) {
-            self.held = ready.and(UNASKED);
-            self.is_final = ready.contains(Readiness::HUP.or(Readiness::RDHUP));
-            self.held_pause = Pause::over(now());
+            self.held = Some(Held {
+                bits: ready.and(UNASKED),
+                is_final: ready.contains(Readiness::HUP.or(Readiness::RDHUP)),
+                pause: Pause::over(now()),
+            });
         }
         ready.and(self.interest().or(UNASKED))
     }
@@ -186,14 +191,15 @@ impl Edges {
                 Direction::Again(pause) => Some(pause.due),
                 _ => None,
             });
-        let held = (self.held != Readiness::NONE && !self.is_final).then_some(self.held_pause.due);
+        let held = self.held.filter(|held| !held.is_final);
+        let held = held.map(|held| held.pause.due);
         again.chain(held).min()
     }
 
     /// The kernel was looked at, without waiting: what to report, if anything.
     pub(super) fn looked(&mut self, ready: Readiness, now: Instant) -> Option<Readiness> {
         let mut report = Readiness::NONE;
-        let held = self.held != Readiness::NONE;
+        let is_held = self.held.is_some();
         for (direction, bits) in self.directions.iter_mut().zip(DIRECTIONS) {
             let is_ready = ready.intersects(bits);
             let is_due = match direction {
@@ -203,7 +209,7 @@ impl Edges {
                     false
                 }
                 Direction::Again(pause) => pause.pass(now),
-                Direction::Armed if held && is_ready => {
+                Direction::Armed if is_held && is_ready => {
                     *direction = match self.drained {
                         Drained::IsTold => Direction::Fired,
                         Drained::IsNotTold => Direction::Again(Pause::over(now)),
@@ -216,13 +222,15 @@ impl Edges {
                 report = report.or(ready.and(bits));
             }
         }
-        if held {
-            let lasting = ready.and(UNASKED);
-            if !self.held.contains(lasting) {
+        let lasting = ready.and(UNASKED);
+        if lasting == Readiness::NONE {
+            self.held = None;
+        } else if let Some(held) = &mut self.held {
+            if !held.bits.contains(lasting) {
                 report = report.or(lasting);
             }
-            self.held = lasting;
-            self.held_pause.pass(now);
+            held.bits = lasting;
+            held.pause.pass(now);
         }
         (report != Readiness::NONE).then(|| report.or(ready.and(UNASKED)))
     }
@@ -243,6 +251,142 @@ impl Edges {
                 *direction = Direction::Armed;
             }
         }
+    }
+}
+
+/// Where a thread that waits meets those that change what it waits for, under a
+/// lock that is theirs to hold.
+///
+/// What the kernel is asked cannot be changed while it is asked. So a change made
+/// meanwhile is put down for later, and the one who waits is interrupted, once.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    is_waiting: bool,
+    is_interrupted: bool,
+}
+
+/// What to do about a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nobody waits: it is made at once.
+    Now,
+    /// Somebody waits, who makes it when he comes back; `signal` him.
+    Later { signal: bool },
+}
+
+impl Waiting {
+    /// The lock is about to be given up for a wait.
+    pub(super) fn begin(&mut self) {
+        self.is_waiting = true;
+        self.is_interrupted = false;
+    }
+
+    /// The lock has been taken again after the wait; what was put down is now made.
+    pub(super) fn end(&mut self) {
+        self.is_waiting = false;
+    }
+
+    /// Something changes. The signal may be sent after the lock was given up: one
+    /// that comes too late makes the next wait a short one.
+    pub(super) fn change(&mut self) -> Change {
+        if !self.is_waiting {
+            return Change::Now;
+        }
+        let signal = !std::mem::replace(&mut self.is_interrupted, true);
+        Change::Later { signal }
+    }
+}
+
+/// One thread waits, others change what it waits for, with a model of the kernel's
+/// part. A change that it does not hear of shows as a deadlock.
+#[cfg(all(test, mio_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::thread;
+
+    #[derive(Default)]
+    struct Table {
+        waiting: Waiting,
+        /// How many sources there are, and how many of them the kernel is asked
+        /// about. All are ready.
+        sources: usize,
+        asked: usize,
+    }
+
+    struct Model {
+        table: Mutex<Table>,
+        /// The interrupt's descriptor: readable or not.
+        interrupt: Mutex<bool>,
+        signalled: Condvar,
+    }
+
+    impl Model {
+        fn add_source(&self) {
+            let mut table = self.table.lock().unwrap();
+            table.sources += 1;
+            match table.waiting.change() {
+                Change::Now => table.asked = table.sources,
+                Change::Later { signal } => {
+                    drop(table);
+                    if signal {
+                        *self.interrupt.lock().unwrap() = true;
+                        self.signalled.notify_one();
+                    }
+                }
+            }
+        }
+
+        /// Waits once; how many sources were ready.
+        fn wait(&self) -> usize {
+            let mut table = self.table.lock().unwrap();
+            let asked = table.asked;
+            table.waiting.begin();
+            drop(table);
+
+            let mut interrupt = self.interrupt.lock().unwrap();
+            while asked == 0 && !*interrupt {
+                interrupt = self.signalled.wait(interrupt).unwrap();
+            }
+            drop(interrupt);
+
+            let mut table = self.table.lock().unwrap();
+            table.waiting.end();
+            *self.interrupt.lock().unwrap() = false;
+            table.asked = table.sources;
+            asked
+        }
+    }
+
+    #[test]
+    fn loom_a_waiting_thread_hears_of_every_change() {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| {
+            let model = Arc::new(Model {
+                table: Mutex::default(),
+                interrupt: Mutex::new(false),
+                signalled: Condvar::new(),
+            });
+            let changing: Vec<_> = (0..2)
+                .map(|_| {
+                    let model = model.clone();
+                    thread::spawn(move || model.add_source())
+                })
+                .collect();
+            // The ready ones that it saw are taken out again.
+            let mut seen = 0;
+            while seen < 2 {
+                let ready = model.wait();
+                let mut table = model.table.lock().unwrap();
+                seen += ready;
+                table.sources -= ready;
+                table.asked = table.sources;
+            }
+            for thread in changing {
+                thread.join().unwrap();
+            }
+        });
     }
 }
 
@@ -268,8 +412,7 @@ mod tests {
     }
 
     fn edges(interest: Interest, drained: Drained) -> (Edges, Clock) {
-        let now = Instant::now();
-        (Edges::new(interest, drained, now), Clock(now))
+        (Edges::new(interest, drained), Clock(Instant::now()))
     }
 
     #[test]

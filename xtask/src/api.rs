@@ -8,8 +8,9 @@ use crate::sh::Cmd;
 use crate::{target, tools};
 
 /// The listings in testing/api that this version answers for: Linux, and sets of features there.
-const LISTINGS: [&str; 6] = [
+const LISTINGS: [&str; 7] = [
     "x86_64-unknown-linux-gnu",
+    "x86_64-unknown-linux-gnu-force-poll",
     "linux-none",
     "linux-os-poll",
     "linux-os-ext",

@@ -21,6 +21,7 @@ pub const CI: &[Step] = &[
     ("package", package::run),
     ("examples", programs::quickstart),
     ("calls", || calls::run(&calls::Args::default())),
+    ("forced", testing::forced),
     ("loom", testing::loom),
     ("asan", testing::sanitizers),
     ("c10k", programs::c10k),

@@ -12,6 +12,13 @@ pub fn run() -> Result<()> {
     Report::of(|report| {
         patched()?;
         report.libtest(cargo("test").arg("--locked"));
+        // The same with poll(2) as the default backend.
+        report.libtest(
+            cargo("test")
+                .arg("--locked")
+                .env("RUSTFLAGS", "--cfg mio_unsupported_force_poll_poll")
+                .target_dir(target("interop-poll")),
+        );
         Ok(())
     })
 }

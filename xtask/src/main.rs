@@ -64,6 +64,8 @@ enum Chore {
     Examples,
     /// Each operation makes exactly the system calls in testing/calls/expected.txt
     Calls(calls::Args),
+    /// The tests with poll(2) by default and wakers on pipes, as programs can choose
+    Forced,
     /// The lock-free parts under loom, which tries the threads' interleavings
     Loom,
     /// The tests under the address and the leak sanitizer
@@ -104,6 +106,7 @@ fn run() -> Result<()> {
         Chore::Package => package::run(),
         Chore::Examples => programs::quickstart(),
         Chore::Calls(args) => calls::run(&args),
+        Chore::Forced => testing::forced(),
         Chore::Loom => testing::loom(),
         Chore::Asan => testing::sanitizers(),
         Chore::Valgrind => valgrind::tests(),

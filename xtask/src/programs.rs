@@ -14,7 +14,12 @@ pub fn quickstart() -> Result<()> {
 pub fn c10k() -> Result<()> {
     examples(
         "c10k",
-        &[&[], &["--slow", "50", "--connections", "200"]],
+        &[
+            &[],
+            &["--slow", "50", "--connections", "200"],
+            &["--backend", "poll"],
+            &["--backend", "poll", "--slow", "50", "--connections", "200"],
+        ],
         Duration::from_secs(5 * 60),
     )
 }

@@ -24,6 +24,17 @@ pub fn loom() -> Result<()> {
         .target_dir(target("loom"))])
 }
 
+/// The ways that a program can choose when it is built: poll(2) by default, woken through a pipe.
+pub fn forced() -> Result<()> {
+    run([Cmd::cargo("test")
+        .args(["--lib", "--tests"])
+        .env(
+            "RUSTFLAGS",
+            "--cfg mio_unsupported_force_poll_poll --cfg mio_unsupported_force_waker_pipe",
+        )
+        .target_dir(target("forced"))])
+}
+
 pub fn sanitizers() -> Result<()> {
     let host = tools::host()?;
     run(

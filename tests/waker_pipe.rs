@@ -1,0 +1,94 @@
+//! Where eventfd is refused, as sandboxes do, wakers stand on pipes.
+#![cfg(all(
+    feature = "os-poll",
+    feature = "os-ext",
+    feature = "net",
+    target_os = "linux"
+))]
+
+mod util;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread;
+
+use mio::{Backend, Poll, Token, Waker};
+use util::{refuse, Loop};
+
+on_each_backend![
+    wakers_work_where_eventfd_is_refused,
+    wakers_work_where_eventfd_is_unknown,
+    another_error_is_not_a_refusal,
+];
+
+fn wakers_work_where_eventfd_is_refused(backend: Backend) {
+    if util::in_child(backend, "wakers_work_where_eventfd_is_refused") {
+        refuse(libc::SYS_eventfd2, Some(libc::EPERM));
+        check_wakers(backend);
+    }
+}
+
+fn wakers_work_where_eventfd_is_unknown(backend: Backend) {
+    if util::in_child(backend, "wakers_work_where_eventfd_is_unknown") {
+        refuse(libc::SYS_eventfd2, Some(libc::ENOSYS));
+        check_wakers(backend);
+    }
+}
+
+fn another_error_is_not_a_refusal(backend: Backend) {
+    if cfg!(mio_unsupported_force_waker_pipe) {
+        return; // it is not even asked for
+    }
+    if util::in_child(backend, "another_error_is_not_a_refusal") {
+        let poll = Poll::with_backend(backend).unwrap();
+        refuse(libc::SYS_eventfd2, Some(libc::EMFILE));
+        let error = Waker::new(poll.registry(), Token(0)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    }
+}
+
+fn check_wakers(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let waker = Arc::new(Waker::new(looper.registry(), Token(1)).unwrap());
+    let other = Waker::new(looper.registry(), Token(2)).unwrap();
+
+    // More than a pipe holds, with and without a poll in between.
+    for _ in 0..20_000 {
+        waker.wake().unwrap();
+        looper.until_readable(Token(1));
+    }
+    looper.assert_nothing_ready();
+    other.wake().unwrap();
+    other.wake().unwrap();
+    looper.until_readable(Token(2));
+    looper.assert_quiet();
+
+    // Beyond the wakers that coalesce, where every wake writes.
+    let many: Vec<_> = (0..usize::BITS)
+        .map(|_| Waker::new(looper.registry(), Token(3)).unwrap())
+        .collect();
+    let last = many.last().unwrap();
+    for _ in 0..100_000 {
+        last.wake().unwrap();
+    }
+    looper.until_readable(Token(3));
+    drop(many);
+
+    let sent = Arc::new(AtomicUsize::new(0));
+    let messages = 20_000;
+    let sender = thread::spawn({
+        let (sent, waker) = (Arc::clone(&sent), Arc::clone(&waker));
+        move || {
+            for _ in 0..messages {
+                sent.fetch_add(1, Ordering::Relaxed);
+                waker.wake().unwrap();
+            }
+        }
+    });
+    while sent.load(Ordering::Relaxed) < messages {
+        looper.until_readable(Token(1));
+    }
+    sender.join().unwrap();
+    drop((waker, other));
+    looper.assert_quiet();
+}
