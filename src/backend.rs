@@ -9,8 +9,8 @@ use crate::sys;
 /// A kind of event queue that a [`Poll`](crate::Poll) can stand on.
 ///
 /// All of them can be named everywhere; [`available`](Backend::available)
-/// tells which ones this system and build have. This version has epoll on
-/// Linux; the other names are reserved for the backends that follow.
+/// tells which ones this system and build have. This version has epoll and
+/// poll(2), on Linux; the other names are reserved for the backends that follow.
 ///
 /// Written and parsed (`Display`, `FromStr`) as `epoll`, `kqueue`,
 /// `event-ports`, `afd` and `poll`.
@@ -41,7 +41,11 @@ pub enum Backend {
     /// Windows' ancillary function driver, on an I/O completion port.
     Afd,
     /// [poll(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/poll.html)
-    /// of every Unix.
+    /// of every Unix: the way out where the better ones are forbidden. A poll
+    /// costs time in proportion to the registrations, and a waker's event and a
+    /// registration that falls into a wait cost system calls. What else is
+    /// different is said at [`Registry::register`](crate::Registry::register),
+    /// [`SourceFd`](crate::unix::SourceFd) and [`Event`](crate::event::Event).
     Poll,
 }
 

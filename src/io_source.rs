@@ -16,12 +16,13 @@ use crate::{Interest, Registry, Token};
 /// see by itself that a source was drained learns of it. The object itself can
 /// be reached too (`Deref`), for settings and the like.
 ///
-/// The object must be in non-blocking mode. It costs no memory but, in debug
-/// builds, a pointer.
+/// The object must be in non-blocking mode. An `IoSource` has 12 bytes more than
+/// its object, which hold its registration where the kernel does not.
 ///
 /// # Dropping
 ///
-/// On epoll and kqueue a registration ends when the last copy of the descriptor
+/// On poll(2) dropping the `IoSource` ends its registration. On epoll and kqueue a
+/// registration ends when the last copy of the descriptor
 /// is closed. Where `T` owns the only one that is when the `IoSource` is
 /// dropped. Where `T` **shares or borrows** it (a reference, an `Arc`, something
 /// with a `dup` elsewhere), dropping the `IoSource` closes nothing and its

@@ -30,7 +30,8 @@ use crate::{Backend, Events, Registry};
 /// The queue's descriptor (`as_raw_fd`) may be watched by another event loop,
 /// which sees it readable while events wait. They must be taken by `poll`:
 /// whoever takes them off the descriptor itself disables the poll's wakers,
-/// whose wake-ups stay pending until a `poll`.
+/// whose wake-ups stay pending until a `poll`. A poll on poll(2) cannot be nested;
+/// its descriptor is readable only when the poll itself is interrupted.
 ///
 /// # Examples
 ///
@@ -143,7 +144,9 @@ impl Poll {
     ///
     /// On epoll one system call, which writes into `events` directly:
     /// `epoll_wait`, or `epoll_pwait2` where the timeout is no whole number of
-    /// milliseconds.
+    /// milliseconds. On poll(2) one, another before it where a descriptor is looked
+    /// at now and then ([`SourceFd`](crate::unix::SourceFd)), and one for each
+    /// waker that is reported.
     ///
     /// # Examples
     ///

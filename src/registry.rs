@@ -57,12 +57,16 @@ impl Registry {
     ///   cannot be waited for, such as files and directories, EINVAL for the
     ///   poll itself, ELOOP where polls would watch each other in a circle, and
     ///   ENOSPC or ENOMEM where a limit is reached.
+    /// - poll(2) asks nothing of the kernel: files are taken, and always ready; a
+    ///   descriptor that is not open is reported once, with an error, by the next
+    ///   poll (EBADF for a negative one).
     ///
     /// Where it fails nothing is registered.
     ///
     /// # Cost
     ///
-    /// On epoll one system call, and no allocation.
+    /// On epoll one system call, and no allocation. On poll(2) an entry in a table,
+    /// which grows with their number, and a system call if somebody is waiting.
     ///
     /// # Examples
     ///
@@ -142,8 +146,8 @@ impl Registry {
     /// (A poll that waits on another thread *while* this is called may still
     /// return an event that it had taken before.)
     ///
-    /// Dropping a source ends its registration too, on epoll by closing the
-    /// descriptor, as soon as *no copy* of it is open. A duplicate is a copy;
+    /// Dropping a source ends its registration too: on poll(2) at once; on epoll by
+    /// closing the descriptor, as soon as *no copy* of it is open. A duplicate is a copy;
     /// and while the program starts a child process, on whatever thread, the
     /// child holds copies of all descriptors until it calls exec. So a program
     /// whose tokens are addresses of things that it frees always deregisters.

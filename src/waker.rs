@@ -26,8 +26,9 @@ use crate::{Interest, Registry, Token};
 ///
 /// # Cost
 ///
-/// A waker of epoll has a descriptor of its own, which stays open while the
-/// waker lives, and two system calls make it.
+/// A waker has a descriptor of its own (an eventfd; two, of a pipe, where the
+/// system refuses that), which stays open while the waker lives. On epoll two
+/// system calls make it.
 ///
 /// # Limits
 ///

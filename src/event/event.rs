@@ -35,6 +35,12 @@ use crate::Token;
 /// | the last sender of a pipe was closed | with unread data | | yes | yes | |
 /// | the last receiver of a pipe was closed | | if not full | | yes | yes |
 ///
+/// On poll(2) the closed and error columns are the same, and so are the others where
+/// one of write closed or error holds. In the other rows an event says only what is
+/// waited for: not writable again, for example, of a stream that was reported
+/// writable and has not been full since. And what is new on a source that was
+/// reported readable, and not read since, is no new event.
+///
 /// [`Poll::poll`]: crate::Poll::poll
 /// [`WouldBlock`]: std::io::ErrorKind::WouldBlock
 #[derive(Clone)]

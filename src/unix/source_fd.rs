@@ -14,6 +14,18 @@ use crate::{Interest, Registry, Token};
 /// where copies of it (`dup`, a forked child) stay open: the registration
 /// belongs to what the descriptor refers to, and lives as long as that.
 ///
+/// # poll(2)
+///
+/// This backend cannot see that a descriptor was drained, and nobody tells it. It
+/// reports one that is still ready again, by the next poll, and then after pauses
+/// that double from 1 ms to 64 ms, until it is seen drained. So nothing is lost:
+/// what comes after the descriptor was drained *while* a poll waits is reported up
+/// to 64 ms late; and one that is always ready causes about 16 events a second. A
+/// program that wants exact edges there uses an [`IoSource`](crate::IoSource).
+///
+/// A descriptor that is registered again replaces the old registration, since its
+/// number may have been closed and handed out again in between.
+///
 /// # Errors
 ///
 /// On epoll, EBADF where the descriptor is not open, and EPERM
