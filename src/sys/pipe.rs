@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use libc::c_int;
 
@@ -22,7 +22,10 @@ pub(crate) fn pipe() -> io::Result<(File, File)> {
     Ok((receiver, sender))
 }
 
+#[cfg(feature = "os-ext")]
 pub(crate) fn set_nonblocking(end: &File, nonblocking: bool) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
     let mut nonblocking = c_int::from(nonblocking);
     // SAFETY: the kernel reads one int.
     cvt(unsafe { libc::ioctl(end.as_raw_fd(), libc::FIONBIO, &mut nonblocking) })?;

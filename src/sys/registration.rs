@@ -113,6 +113,7 @@ impl Registration {
     /// To be told of every read from a stream or write to one, of `wanted` bytes.
     /// One that came out short has drained the stream, or filled it, as much as
     /// one that would block.
+    #[cfg(any(feature = "net", feature = "os-ext"))]
     #[inline]
     pub(crate) fn after_stream_io(
         &self,
