@@ -140,19 +140,32 @@ impl<T> IoSource<T> {
     }
 
     /// [`do_io`](IoSource::do_io) for a stream, whose reads and writes tell by
-    /// coming out short of `wanted` bytes that the next one would block.
+    /// coming out short of `wanted` bytes that the next one would block; reading
+    /// the end tells so where the end need not be the last one.
     #[cfg(any(feature = "net", feature = "os-ext"))]
     #[inline]
     pub(crate) fn do_stream_io(
         &self,
         direction: Interest,
         wanted: usize,
+        end_is_last: bool,
         io: impl FnOnce(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let outcome = io(&self.inner);
         self.registration
-            .after_stream_io(direction, wanted, &outcome);
+            .after_stream_io(direction, wanted, end_is_last, &outcome);
         outcome
+    }
+
+    /// Asks for the error that is pending on a socket, which ends it.
+    #[cfg(feature = "net")]
+    pub(crate) fn do_take_error(
+        &self,
+        take_error: impl FnOnce(&T) -> io::Result<Option<io::Error>>,
+    ) -> io::Result<Option<io::Error>> {
+        let error = take_error(&self.inner);
+        self.registration.after_taking_error();
+        error
     }
 
     /// The object. On epoll and kqueue it stays registered while it is open.

@@ -122,15 +122,16 @@ macro_rules! try_io_methods {
     };
 }
 
-/// `Read` for a type and for references to it, vectored I/O included.
+/// `Read` for a type and for references to it, vectored I/O included. Where more
+/// may come after the end was read, the end is not the last one.
 #[cfg(any(feature = "net", feature = "os-ext"))]
 macro_rules! impl_read {
-    ($($Type:ty),+) => {$(
+    (end_is_last: $end_is_last:literal, $($Type:ty),+) => {$(
         impl std::io::Read for $Type {
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 let wanted = buffer.len();
                 self.inner
-                    .do_stream_io(crate::Interest::READABLE, wanted, |mut inner| {
+                    .do_stream_io(crate::Interest::READABLE, wanted, $end_is_last, |mut inner| {
                         std::io::Read::read(&mut inner, buffer)
                     })
             }
@@ -141,7 +142,7 @@ macro_rules! impl_read {
             ) -> std::io::Result<usize> {
                 let wanted = buffers.iter().map(|buffer| buffer.len()).sum();
                 self.inner
-                    .do_stream_io(crate::Interest::READABLE, wanted, |mut inner| {
+                    .do_stream_io(crate::Interest::READABLE, wanted, $end_is_last, |mut inner| {
                         std::io::Read::read_vectored(&mut inner, buffers)
                     })
             }
@@ -157,7 +158,7 @@ macro_rules! impl_write {
         impl std::io::Write for $Type {
             fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
                 self.inner
-                    .do_stream_io(crate::Interest::WRITABLE, buffer.len(), |mut inner| {
+                    .do_stream_io(crate::Interest::WRITABLE, buffer.len(), true, |mut inner| {
                         std::io::Write::write(&mut inner, buffer)
                     })
             }
@@ -168,7 +169,7 @@ macro_rules! impl_write {
             ) -> std::io::Result<usize> {
                 let wanted = buffers.iter().map(|buffer| buffer.len()).sum();
                 self.inner
-                    .do_stream_io(crate::Interest::WRITABLE, wanted, |mut inner| {
+                    .do_stream_io(crate::Interest::WRITABLE, wanted, true, |mut inner| {
                         std::io::Write::write_vectored(&mut inner, buffers)
                     })
             }

@@ -126,7 +126,7 @@ impl TcpStream {
     /// connecting failed, or that the peer reset the connection. The next call
     /// finds none.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.take_error()
+        self.inner.do_take_error(|inner| inner.take_error())
     }
 
     /// Reads without taking what it read: the next read returns the same.
@@ -162,7 +162,7 @@ impl TcpStream {
 }
 
 impl_source!(TcpStream);
-impl_read!(TcpStream, &TcpStream);
+impl_read!(end_is_last: true, TcpStream, &TcpStream);
 impl_write!(TcpStream, &TcpStream);
 impl_std!(TcpStream, net::TcpStream);
 #[cfg(unix)]

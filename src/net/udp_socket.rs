@@ -234,7 +234,7 @@ impl UdpSocket {
 
     /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.take_error()
+        self.inner.do_take_error(|inner| inner.take_error())
     }
 
     try_io_methods!();

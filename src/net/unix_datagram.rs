@@ -137,7 +137,7 @@ impl UnixDatagram {
 
     /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.take_error()
+        self.inner.do_take_error(|inner| inner.take_error())
     }
 
     /// Ends receiving, sending or both.

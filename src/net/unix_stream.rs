@@ -85,7 +85,7 @@ impl UnixStream {
 
     /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.take_error()
+        self.inner.do_take_error(|inner| inner.take_error())
     }
 
     /// Ends reading, writing or both; see
@@ -98,7 +98,7 @@ impl UnixStream {
 }
 
 impl_source!(UnixStream);
-impl_read!(UnixStream, &UnixStream);
+impl_read!(end_is_last: true, UnixStream, &UnixStream);
 impl_write!(UnixStream, &UnixStream);
 impl_std!(UnixStream, net::UnixStream);
 impl_descriptor!(UnixStream, net::UnixStream);

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_long};
 
-use super::{cvt, whole_millis, EventBuffer, Key, Owner, Selector, NANOS_PER_MILLI};
+use super::{cvt, whole_millis, EventBuffer, Key, Outcome, Owner, Selector, NANOS_PER_MILLI};
 use crate::event::Event;
 use crate::{Interest, Token};
 
@@ -78,7 +78,10 @@ impl Selector for Epoll {
     }
 
     /// The kernel sees for itself.
-    fn would_block(&self, _: Key, _: Option<Interest>) {}
+    fn after_io(&self, _: Key, _: Outcome) {}
+
+    /// Closing the descriptor does it.
+    fn forget(&self, _: Key) {}
 
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()

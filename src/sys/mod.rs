@@ -92,9 +92,13 @@ pub(crate) trait Selector: Sized {
     /// the descriptor.
     fn deregister(&self, source: RawSource, key: Key) -> io::Result<()>;
 
-    /// An operation on the source with this key would have blocked, in a direction
-    /// that is not known where `None`. Never called without a key.
-    fn would_block(&self, key: Key, direction: Option<Interest>);
+    /// To be told of how an operation on the source with this key came out, where
+    /// that matters. Never called without a key.
+    fn after_io(&self, key: Key, outcome: Outcome);
+
+    /// Ends the registration of a source that is dropped. Never called without a
+    /// key.
+    fn forget(&self, key: Key);
 
     /// The queue's own descriptor, for nesting it in another one.
     #[cfg(unix)]
@@ -157,6 +161,16 @@ pub(crate) enum Owner {
     /// A waker. Whoever reports its event reads what made it readable, where that
     /// is needed to end it.
     Waker,
+}
+
+/// How an operation came out, to a backend that makes edges itself.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It would have blocked, or as good as that, in a direction that is not known
+    /// where `None`.
+    WouldBlock(Option<Interest>),
+    /// It failed, or asked for the error that was pending.
+    Failed,
 }
 
 /// What a backend calls a registration, where it keeps registrations itself.
@@ -302,8 +316,12 @@ impl Queue {
         dispatch!(self, deregister(source, key))
     }
 
-    fn would_block(&self, key: Key, direction: Option<Interest>) {
-        dispatch!(self, would_block(key, direction))
+    fn after_io(&self, key: Key, outcome: Outcome) {
+        dispatch!(self, after_io(key, outcome))
+    }
+
+    fn forget(&self, key: Key) {
+        dispatch!(self, forget(key))
     }
 
     /// The wake-ups pending on this queue. They outlive it where wakers do, and

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::{EventBuffer, Key, Owner, RawSource, Selector};
+use super::{EventBuffer, Key, Outcome, Owner, RawSource, Selector};
 use crate::{Interest, Token};
 
 /// A selector that there is none of: no value of this type can be made, so its
@@ -36,7 +36,11 @@ impl Selector for Absent {
         match *self {}
     }
 
-    fn would_block(&self, _: Key, _: Option<Interest>) {
+    fn after_io(&self, _: Key, _: Outcome) {
+        match *self {}
+    }
+
+    fn forget(&self, _: Key) {
         match *self {}
     }
 

@@ -30,7 +30,7 @@ use libc::{c_short, pollfd};
 
 use super::rearm::{Change, Drained, Edges, Waiting};
 use super::wake::{self, WakeFd};
-use super::{cvt, EventBuffer, Key, Owner, Selector};
+use super::{cvt, EventBuffer, Key, Outcome, Owner, Selector};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -40,6 +40,8 @@ pub(crate) struct Poll {
     table: Mutex<Table>,
     /// Ends a wait when the table has changed.
     interrupt: WakeFd,
+    /// The process that opened it.
+    process: u32,
 }
 
 /// All registrations. A registration has a slot, the same in `entries` and, one
@@ -59,6 +61,10 @@ struct Table {
     looked_at: Vec<u32>,
     /// Room for looking at them.
     looks: Vec<pollfd>,
+    /// Where in `looked_at` to begin.
+    next_looked: usize,
+    /// The last buffer was filled by looking, before anybody else was asked.
+    looks_filled_buffer: bool,
     /// Whether a thread has `asked`, and may be waiting.
     waiting: Waiting,
     /// Slots that changed while `asked` was away, each once.
@@ -101,6 +107,7 @@ impl Selector for Poll {
         };
         Ok(Poll {
             interrupt,
+            process: std::process::id(),
             table: Mutex::new(Table {
                 entries: Vec::new(),
                 asked: vec![first],
@@ -108,6 +115,8 @@ impl Selector for Poll {
                 free: NONE,
                 looked_at: Vec::new(),
                 looks: Vec::new(),
+                next_looked: 0,
+                looks_filled_buffer: false,
                 waiting: Waiting::default(),
                 changed: Vec::new(),
                 next: 0,
@@ -129,8 +138,14 @@ impl Selector for Poll {
         let mut left = timeout.filter(|timeout| deadline.is_some() || timeout.is_zero());
         let mut table = self.lock();
         loop {
-            let next_look = table.look(events)?;
+            // Where only looking filled the last buffer, the others come first.
+            let looks = !std::mem::take(&mut table.looks_filled_buffer);
+            let next_look = match looks {
+                true => table.look(events)?,
+                false => Some(Instant::now()),
+            };
             if events.is_full() {
+                table.looks_filled_buffer = true;
                 return Ok(());
             }
             if !events.events().is_empty() {
@@ -142,17 +157,19 @@ impl Selector for Poll {
 
             let answered;
             (table, answered) = self.wait(table, wait);
-            match answered {
+            let is_over = match answered {
                 Ok(answers) => {
                     table.collect(answers, events);
                     // Where nobody has answered, all that time has passed.
-                    if !events.events().is_empty() || (answers == 0 && wait == left) {
-                        return Ok(());
-                    }
+                    let passed = answers == 0 && wait == left;
+                    looks && (passed || left == Some(Duration::ZERO))
                 }
+                Err(error) if events.events().is_empty() => return Err(error),
                 // The events in hand come first.
-                Err(_) if !events.events().is_empty() => return Ok(()),
-                Err(error) => return Err(error),
+                Err(_) => true,
+            };
+            if is_over || !events.events().is_empty() {
+                return Ok(());
             }
             // It was interrupted, or it is time for a look.
             if let Some(deadline) = deadline {
@@ -174,9 +191,8 @@ impl Selector for Poll {
         let mut table = self.lock();
         let edges = Edges::new(interest, owner.drained());
         let slot = match table.find(fd) {
-            // Its number may have been closed and handed out again, which nobody
-            // tells of a descriptor that no source owns.
-            Some(slot) if table.entries[slot].owner == Owner::Nobody => slot,
+            // Its number may have been closed and handed out again.
+            Some(slot) if table.entries[slot].may_be_replaced() => slot,
             Some(_) => return Err(io::ErrorKind::AlreadyExists.into()),
             None => table.new_slot(fd)?,
         };
@@ -210,21 +226,42 @@ impl Selector for Poll {
         Ok(())
     }
 
-    fn would_block(&self, key: Key, direction: Option<Interest>) {
+    fn after_io(&self, key: Key, outcome: Outcome) {
         let mut table = self.lock();
         let Ok(slot) = table.slot(-1, key) else {
             return; // deregistered by its number
         };
-        let edges = &mut table.entries[slot].edges;
-        let before = edges.wanted();
-        edges.would_block(direction);
-        if edges.wanted() != before || edges.is_looked_at() {
+        let entry = &mut table.entries[slot];
+        let before = entry.edges.wanted();
+        match outcome {
+            Outcome::WouldBlock(direction) => entry.edges.would_block(direction),
+            Outcome::Failed => entry.edges.failed(),
+        }
+        let begins_looking = entry.edges.is_looked_at() && !entry.is_looked_at;
+        if entry.edges.wanted() != before || begins_looking {
             self.changed(table, slot);
+        }
+    }
+
+    fn forget(&self, key: Key) {
+        // A child has only a copy of the table, with its lock in whatever state
+        // another thread of the parent had it.
+        if std::process::id() == self.process {
+            // It may have been deregistered by its number.
+            let _ = self.deregister(-1, key);
         }
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.interrupt.as_fd()
+    }
+}
+
+impl Entry {
+    /// Whether its descriptor may be another one by now: nobody tells when one is
+    /// closed that no source owns.
+    fn may_be_replaced(&self) -> bool {
+        self.owner == Owner::Nobody || self.is_dead
     }
 }
 
@@ -269,6 +306,7 @@ impl Poll {
         mut table: MutexGuard<'a, Table>,
         timeout: Option<Duration>,
     ) -> (MutexGuard<'a, Table>, io::Result<usize>) {
+        table.trim();
         let mut asked = std::mem::take(&mut table.asked);
         table.waiting.begin();
         drop(table);
@@ -367,6 +405,17 @@ impl Table {
         self.free = slot as u32;
     }
 
+    /// Cuts off the free slots at the end: the kernel takes no more elements than
+    /// the process may have descriptors.
+    fn trim(&mut self) {
+        while let [_, .., last] = &self.asked[..] {
+            if last.fd >= 0 || self.entries[self.asked.len() - 2].fd >= 0 {
+                break;
+            }
+            self.asked.pop();
+        }
+    }
+
     /// Makes what the kernel is asked of a slot what its entry wants.
     fn update(&mut self, slot: usize) {
         let entry = &mut self.entries[slot];
@@ -419,8 +468,10 @@ impl Table {
         ask(&mut self.looks, Some(Duration::ZERO))?;
 
         let now = Instant::now();
+        let count = self.looks.len();
+        let start = self.next_looked.min(count);
         let mut next_look = None;
-        for index in 0..self.looks.len() {
+        for index in (start..count).chain(0..start) {
             if events.is_full() {
                 break;
             }
@@ -431,11 +482,15 @@ impl Table {
                 continue;
             }
             let entry = &mut self.entries[slot];
+            let before = entry.edges.wanted();
             if let Some(report) = entry.edges.looked(from_kernel(answer), now) {
                 events.push(Event::new(entry.token, report));
+                self.next_looked = index + 1;
             }
             next_look = next_look.into_iter().chain(entry.edges.next_look()).min();
-            self.update(slot);
+            if entry.edges.wanted() != before {
+                self.update(slot);
+            }
         }
         Ok(next_look)
     }
@@ -477,7 +532,8 @@ impl Table {
             // that knows edges.
             let mut whole = [pollfd {
                 fd: entry.fd,
-                events: to_kernel(entry.edges.interest()),
+                // The end tells whether anything can change any more.
+                events: to_kernel(entry.edges.interest().or(Readiness::RDHUP)),
                 revents: 0,
             }];
             if ask(&mut whole, Some(Duration::ZERO)).is_ok() {

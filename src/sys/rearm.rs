@@ -24,7 +24,11 @@
 //! until the error is gone, or something armed is ready, or something fired is
 //! not: a named pipe can get a new writer after its last one hung up, and its end
 //! is read as an end, not as an operation that blocks. Only where the peer of a
-//! connection has ended (RDHUP) there is nothing left to look for.
+//! connection has ended (RDHUP) there is nothing left to look for. An operation
+//! that failed has picked the error up: one that is there after it is another one.
+//!
+//! **The end of what a peer sends** (RDHUP) is new behind data that was reported and
+//! not read yet. It is asked for alone, until it was reported.
 //!
 //! Nothing is lost: an armed direction is asked of the kernel, or looked at. A
 //! fired one is ready as far as the program knows, and it tells when not.
@@ -38,6 +42,8 @@ use crate::Interest;
 /// first time, then twice as long each time, up to 64 ms.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const MOST_DOUBLINGS: u32 = 6;
+
+const HUP: Readiness = Readiness::HUP;
 
 /// What the kernel reports unasked.
 const UNASKED: Readiness = Readiness::ERR.or(Readiness::HUP);
@@ -68,6 +74,8 @@ pub(super) struct Edges {
     directions: [Direction; 3],
     /// An error or a hang-up that was reported, and lasts.
     held: Option<Held>,
+    /// The end of what the peer sends was reported.
+    end_is_told: bool,
     drained: Drained,
 }
 
@@ -128,6 +136,7 @@ impl Edges {
                 armed(interest.is_priority()),
             ],
             held: None,
+            end_is_told: false,
             drained,
         }
     }
@@ -135,9 +144,15 @@ impl Edges {
     /// What to ask of the kernel while waiting; `None` for nothing at all, not
     /// even errors.
     pub(super) fn wanted(&self) -> Option<Readiness> {
-        self.held
-            .is_none()
-            .then(|| self.bits_of(|direction| matches!(direction, Direction::Armed)))
+        let armed = || self.bits_of(|direction| matches!(direction, Direction::Armed));
+        self.held.is_none().then(|| match self.waits_for_end() {
+            true => armed().or(Readiness::RDHUP),
+            false => armed(),
+        })
+    }
+
+    fn waits_for_end(&self) -> bool {
+        matches!(self.directions[READ], Direction::Fired) && !self.end_is_told
     }
 
     /// What to ask of the kernel when it is looked at, and when an error or a
@@ -156,6 +171,12 @@ impl Edges {
 
     /// The kernel has answered while waiting: what to report.
     pub(super) fn fired(&mut self, ready: Readiness, now: impl Fn() -> Instant) -> Readiness {
+        let ready = match ready.intersects(Readiness::RDHUP) && self.waits_for_end() {
+            // Asked for alone, but what has ended is readable.
+            true => ready.or(Readiness::IN),
+            false => ready,
+        };
+        self.end_is_told |= ready.intersects(Readiness::RDHUP);
         for (direction, bits) in self.directions.iter_mut().zip(DIRECTIONS) {
             if matches!(direction, Direction::Armed) && ready.intersects(bits) {
                 // Priority data stays ready while ordinary data is read, so that
@@ -200,6 +221,10 @@ impl Edges {
     pub(super) fn looked(&mut self, ready: Readiness, now: Instant) -> Option<Readiness> {
         let mut report = Readiness::NONE;
         let is_held = self.held.is_some();
+        // What was never connected is, or a terminal has somebody on it again.
+        let hang_up_ended = self
+            .held
+            .is_some_and(|held| held.bits.intersects(HUP) && !ready.intersects(HUP));
         for (direction, bits) in self.directions.iter_mut().zip(DIRECTIONS) {
             let is_ready = ready.intersects(bits);
             let is_due = match direction {
@@ -209,6 +234,7 @@ impl Edges {
                     false
                 }
                 Direction::Again(pause) => pause.pass(now),
+                Direction::Fired => hang_up_ended,
                 Direction::Armed if is_held && is_ready => {
                     *direction = match self.drained {
                         Drained::IsTold => Direction::Fired,
@@ -230,6 +256,9 @@ impl Edges {
                 report = report.or(lasting);
             }
             held.bits = lasting;
+            if report != Readiness::NONE {
+                held.pause = Pause::over(now);
+            }
             held.pause.pass(now);
         }
         (report != Readiness::NONE).then(|| report.or(ready.and(UNASKED)))
@@ -250,6 +279,18 @@ impl Edges {
             if matches!(direction, Direction::Fired) && concerns(index) {
                 *direction = Direction::Armed;
             }
+        }
+        if let Some(held) = &mut self.held {
+            // What blocks has not come to its end.
+            held.is_final = false;
+        }
+    }
+
+    /// An operation failed, and so has picked an error up: if there is one still,
+    /// it is new. (A hang-up is not picked up.)
+    pub(super) fn failed(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.bits = held.bits.and(HUP);
         }
     }
 }
@@ -398,7 +439,6 @@ mod tests {
     const OUT: Readiness = Readiness::OUT;
     const PRI: Readiness = Readiness::PRI;
     const ERR: Readiness = Readiness::ERR;
-    const HUP: Readiness = Readiness::HUP;
     const READING: Readiness = Readiness::IN.or(Readiness::RDHUP);
     const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
@@ -422,7 +462,7 @@ mod tests {
         assert!(edges.fired(OUT, || clock.0) == OUT);
         assert!(edges.wanted() == Some(READING));
         assert!(edges.fired(IN, || clock.0) == IN);
-        assert!(edges.wanted() == Some(Readiness::NONE), "errors still");
+        assert!(edges.wanted() == Some(Readiness::RDHUP), "and errors");
         assert!(!edges.is_looked_at());
 
         edges.would_block(Some(Interest::READABLE));
@@ -522,6 +562,46 @@ mod tests {
         // Read, by calls of which none has blocked, and filled again.
         assert!(edges.looked(ERR, clock.after(1)).is_none());
         assert!(edges.looked(ERR.or(IN), clock.after(1)) == Some(ERR.or(IN)));
+    }
+
+    #[test]
+    fn an_end_behind_data_that_was_not_read_is_reported_once() {
+        let (mut edges, clock) = edges(BOTH, Drained::IsTold);
+        edges.fired(IN.or(OUT), || clock.0);
+        assert!(edges.wanted() == Some(Readiness::RDHUP));
+        let report = edges.fired(Readiness::RDHUP, || clock.0);
+        assert!(report == READING, "what has ended is readable");
+        assert!(edges.wanted() == Some(Readiness::NONE));
+    }
+
+    #[test]
+    fn a_second_error_is_reported_when_the_first_was_picked_up() {
+        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
+        edges.fired(ERR, || clock.0);
+        assert!(edges.looked(ERR, clock.after(1)).is_none());
+        edges.failed();
+        assert!(edges.looked(ERR, clock.0) == Some(ERR));
+        assert!(edges.looked(ERR, clock.after(99)).is_none());
+    }
+
+    #[test]
+    fn what_fired_before_a_hang_up_ended_is_reported_anew() {
+        let (mut edges, mut clock) = edges(BOTH, Drained::IsTold);
+        edges.fired(OUT.or(HUP), || clock.0);
+        assert!(edges.looked(OUT.or(HUP), clock.after(1)).is_none());
+        assert!(edges.looked(OUT, clock.after(1)) == Some(OUT));
+        assert!(edges.wanted() == Some(READING));
+    }
+
+    #[test]
+    fn what_blocks_after_a_hang_up_is_looked_at() {
+        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
+        let all = READING.or(HUP);
+        edges.fired(all, || clock.0);
+        assert!(!edges.is_looked_at());
+        edges.would_block(Some(Interest::READABLE));
+        assert!(edges.is_looked_at());
+        assert!(edges.looked(all, clock.after(1)) == Some(all));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 use std::sync::{Arc, Weak};
 
-use super::{Key, Owner, Queue, RawSource};
+use super::{Key, Outcome, Owner, Queue, RawSource};
 use crate::{Interest, Token};
 
 /// The part of a source that knows where it is registered.
@@ -104,27 +104,46 @@ impl Registration {
     #[inline]
     pub(crate) fn after_io<R>(&self, direction: Option<Interest>, outcome: &io::Result<R>) {
         if let Err(error) = outcome {
-            if self.known.key != Key::NONE && error.kind() == io::ErrorKind::WouldBlock {
-                self.would_block(direction);
+            if self.known.key != Key::NONE {
+                self.tell_error(direction, error);
             }
+        }
+    }
+
+    #[cold]
+    fn tell_error(&self, direction: Option<Interest>, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.tell(Outcome::WouldBlock(direction)),
+            io::ErrorKind::Interrupted => {}
+            _ => self.tell(Outcome::Failed),
+        }
+    }
+
+    /// To be told when the pending error was asked for.
+    #[cfg(feature = "net")]
+    pub(crate) fn after_taking_error(&self) {
+        if self.known.key != Key::NONE {
+            self.tell(Outcome::Failed);
         }
     }
 
     /// To be told of every read from a stream or write to one, of `wanted` bytes.
     /// One that came out short has drained the stream, or filled it, as much as
-    /// one that would block.
+    /// one that would block; and so has one that read the end, where the end need
+    /// not be the last one.
     #[cfg(any(feature = "net", feature = "os-ext"))]
     #[inline]
     pub(crate) fn after_stream_io(
         &self,
         direction: Interest,
         wanted: usize,
+        end_is_last: bool,
         outcome: &io::Result<usize>,
     ) {
         match outcome {
-            Ok(length) if *length < wanted && *length > 0 => {
+            Ok(length) if *length < wanted && (*length > 0 || !end_is_last) => {
                 if self.known.key != Key::NONE {
-                    self.would_block(Some(direction));
+                    self.tell(Outcome::WouldBlock(Some(direction)));
                 }
             }
             _ => self.after_io(Some(direction), outcome),
@@ -132,9 +151,9 @@ impl Registration {
     }
 
     #[cold]
-    fn would_block(&self, direction: Option<Interest>) {
+    fn tell(&self, outcome: Outcome) {
         if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
-            queue.would_block(self.known.key, direction);
+            queue.after_io(self.known.key, outcome);
         }
     }
 
@@ -178,8 +197,7 @@ impl Drop for Registration {
         let key = self.known.key;
         if key != Key::NONE {
             if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
-                // It may have been deregistered by its descriptor.
-                let _ = queue.deregister(-1, key);
+                queue.forget(key);
             }
         }
         self.forget();

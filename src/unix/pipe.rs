@@ -171,7 +171,8 @@ impl Receiver {
 }
 
 impl_source!(Receiver);
-impl_read!(Receiver, &Receiver);
+// A named pipe can get a new writer.
+impl_read!(end_is_last: false, Receiver, &Receiver);
 impl_descriptor!(Receiver, File);
 
 impl From<ChildStdout> for Receiver {
