@@ -14,7 +14,7 @@ use std::{net, os};
 
 use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use mio::unix::{pipe, SourceFd};
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use mio::{Backend, Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
@@ -27,6 +27,7 @@ fn main() -> io::Result<()> {
     polls();
     registrations();
     wakers();
+    on_poll();
     tcp();
     udp();
     let paths = Paths::new(&dir);
@@ -79,6 +80,82 @@ fn polls() {
         let clone: Registry = poll.registry().try_clone().unwrap();
         (clone, poll)
     });
+}
+
+/// The backend poll(2), where what is done to the table makes no call while nobody waits.
+fn on_poll() {
+    let poll = || Poll::with_backend(Backend::Poll).unwrap();
+    operation(
+        "poll(2): Poll::with_backend",
+        || (),
+        |()| Poll::with_backend(Backend::Poll),
+    );
+    let one = (Token(1), Interest::READABLE);
+    let fresh = || {
+        let pair = UnixStream::pair().unwrap();
+        (poll(), pair, Events::with_capacity(8))
+    };
+    let registered = || {
+        let (poll, mut pair, events) = fresh();
+        poll.registry().register(&mut pair.0, one.0, one.1).unwrap();
+        (poll, pair, events)
+    };
+    operation("poll(2): Registry::register", fresh, |(poll, pair, _)| {
+        poll.registry().register(&mut pair.0, one.0, one.1)
+    });
+    operation(
+        "poll(2): Registry::reregister",
+        registered,
+        |(poll, pair, _)| poll.registry().reregister(&mut pair.0, one.0, one.1),
+    );
+    operation(
+        "poll(2): Registry::deregister",
+        registered,
+        |(poll, pair, _)| poll.registry().deregister(&mut pair.0),
+    );
+    let reported = || {
+        let (mut poll, mut pair, mut events) = registered();
+        pair.1.write_all(b"x").unwrap();
+        poll.poll(&mut events, None).unwrap();
+        assert_eq!(pair.0.read(&mut [0]).unwrap(), 1);
+        (poll, pair, events)
+    };
+    operation("poll(2): a read that re-arms", reported, |(_, pair, _)| {
+        would_block(pair.0.read(&mut [0]))
+    });
+    let readable = || {
+        let (poll, mut pair, events) = registered();
+        pair.1.write_all(b"x").unwrap();
+        (poll, pair, events)
+    };
+    for (name, timeout) in [
+        ("no timeout", None),
+        ("timeout zero", Some(Duration::ZERO)),
+        ("timeout 1.5 ms", Some(Duration::from_micros(1500))),
+    ] {
+        operation(
+            &format!("poll(2): Poll::poll: an event is ready, {name}"),
+            readable,
+            |(poll, _, events)| poll.poll(events, timeout),
+        );
+    }
+    let waker = || {
+        let poll = poll();
+        let waker = Waker::new(poll.registry(), Token(1)).unwrap();
+        (poll, waker, Events::with_capacity(8))
+    };
+    operation("poll(2): Waker::new", poll, |poll| {
+        Waker::new(poll.registry(), Token(1))
+    });
+    operation(
+        "poll(2): Waker::wake and the poll",
+        waker,
+        |(poll, waker, events)| {
+            waker.wake()?;
+            waker.wake()?;
+            poll.poll(events, None)
+        },
+    );
 }
 
 fn registrations() {
