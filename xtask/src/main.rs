@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 mod api;
 mod calls;
 mod ci;
+mod faults;
 mod interop;
 mod lint;
 mod msrv;
@@ -68,6 +69,8 @@ enum Chore {
     Forced,
     /// The lock-free parts under loom, which tries the threads' interleavings
     Loom,
+    /// The faults of testing/faults, each of which a test has to notice
+    Faults(faults::Args),
     /// The tests under the address and the leak sanitizer
     Asan,
     /// The tests under valgrind: memory errors, leaks, descriptors left open
@@ -93,7 +96,7 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     sh::end_children_when_interrupted()?;
     match Cli::parse().chore {
-        Chore::Ci => ci::run(ci::CI),
+        Chore::Ci => ci::run(&[ci::CI, ci::ONLY_CI].concat()),
         Chore::Full => ci::run(&[ci::CI, ci::ONLY_FULL].concat()),
         Chore::Fmt => lint::fmt(),
         Chore::Msrv => msrv::run(),
@@ -108,6 +111,7 @@ fn run() -> Result<()> {
         Chore::Calls(args) => calls::run(&args),
         Chore::Forced => testing::forced(),
         Chore::Loom => testing::loom(),
+        Chore::Faults(args) => faults::run(&args),
         Chore::Asan => testing::sanitizers(),
         Chore::Valgrind => valgrind::tests(),
         Chore::C10k => programs::c10k(),

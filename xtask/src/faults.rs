@@ -1,0 +1,547 @@
+//! Deliberate faults, each of which a test must notice: what testing/faults holds.
+//!
+//! A fault is a patch, testing/faults/BACKEND/NAME.patch, with a header that says what a program
+//! would suffer and names the tests that must fail; `faults/header.rs` has its form. A fault counts
+//! as noticed when each of these tests, which passes without it, fails by an assertion of its own.
+//! A test that hangs, dies or no longer compiles has noticed nothing; nor has one of which the
+//! patch no longer applies.
+//!
+//! Everything happens in a copy of the sources below target/faults, where the builds are kept too.
+
+mod header;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail, Context, Result};
+use clap::Args as ClapArgs;
+
+use crate::report::Report;
+use crate::sh::{Cmd, Ended};
+use crate::{root, target};
+use header::{Header, Target};
+use verdict::{Outcome, Verdict};
+
+/// For one run of the tests that one fault names. What they wait for themselves ends after ten
+/// seconds.
+const TEST_LIMIT: Duration = Duration::from_secs(60);
+
+/// After this `ci` begins no further fault, and names those that it leaves out.
+const CI_BOUND: Duration = Duration::from_secs(5 * 60);
+
+#[derive(ClapArgs, Default)]
+pub struct Args {
+    /// Only the faults of this backend: a folder of testing/faults
+    backend: Option<String>,
+    /// Only the fault of this name (may be given several times)
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Show the faults, and what has to notice them, and run nothing
+    #[arg(long)]
+    list: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let faults = select(load()?, args)?;
+    if args.list {
+        list(&faults);
+        return Ok(());
+    }
+    Report::of(|report| try_all(report, &faults, None))
+}
+
+/// What `full` runs.
+pub fn all() -> Result<()> {
+    run(&Args::default())
+}
+
+/// What `ci` runs: all but those that are for `full` only, as far as the time goes.
+pub fn bounded() -> Result<()> {
+    let (selected, left_out): (Vec<Fault>, Vec<Fault>) = load()?
+        .into_iter()
+        .partition(|fault| !fault.header.full_only);
+    Report::of(|report| {
+        if !left_out.is_empty() {
+            println!("left out, for `full` only: {}", names(&left_out));
+        }
+        try_all(report, &selected, Some(CI_BOUND))
+    })
+}
+
+struct Fault {
+    backend: String,
+    name: String,
+    patch: PathBuf,
+    header: Header,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.backend, self.name)
+    }
+}
+
+fn names(faults: &[Fault]) -> String {
+    let names: Vec<String> = faults.iter().map(Fault::to_string).collect();
+    names.join(", ")
+}
+
+/// All faults, by name.
+fn load() -> Result<Vec<Fault>> {
+    let folder = root().join("testing/faults");
+    let mut faults = Vec::new();
+    for backend in sorted(&folder)? {
+        if !backend.is_dir() {
+            continue;
+        }
+        for patch in sorted(&backend)? {
+            if patch
+                .extension()
+                .is_none_or(|extension| extension != "patch")
+            {
+                bail!("{} is no patch", patch.display());
+            }
+            let header = fs::read_to_string(&patch)
+                .map_err(anyhow::Error::from)
+                .and_then(|text| Header::parse(&text))
+                .with_context(|| patch.display().to_string())?;
+            let stem = |path: &Path| {
+                let stem = path.file_stem().unwrap_or_default();
+                stem.to_string_lossy().into_owned()
+            };
+            faults.push(Fault {
+                backend: stem(&backend),
+                name: stem(&patch),
+                patch,
+                header,
+            });
+        }
+    }
+    Ok(faults)
+}
+
+fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<PathBuf>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn select(mut faults: Vec<Fault>, args: &Args) -> Result<Vec<Fault>> {
+    if let Some(backend) = &args.backend {
+        faults.retain(|fault| fault.backend == *backend);
+        if faults.is_empty() {
+            bail!("there are no faults of {backend:?} in testing/faults");
+        }
+    }
+    if let Some(unknown) = args
+        .only
+        .iter()
+        .find(|only| faults.iter().all(|fault| fault.name != **only))
+    {
+        bail!("there is no fault {unknown:?}; `cargo xtask faults --list` shows them");
+    }
+    if !args.only.is_empty() {
+        faults.retain(|fault| args.only.contains(&fault.name));
+    }
+    Ok(faults)
+}
+
+fn list(faults: &[Fault]) {
+    for fault in faults {
+        let full_only = if fault.header.full_only {
+            " (full only)"
+        } else {
+            ""
+        };
+        println!("{fault}{full_only}\n    {}", fault.header.sentence);
+        for (target, test) in &fault.header.tests {
+            println!("    test: {target} {test}");
+        }
+    }
+    println!("{} faults", faults.len());
+}
+
+/// Tries each fault, until the bound is reached.
+fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Result<()> {
+    let start = Instant::now();
+    let tree = Tree::copy()?;
+    let sound = without_faults(&tree, faults)?;
+    for (index, fault) in faults.iter().enumerate() {
+        if bound.is_some_and(|bound| start.elapsed() > bound) {
+            let minutes = start.elapsed().as_secs() / 60;
+            println!(
+                "left out, after {minutes} minutes: {}",
+                names(&faults[index..])
+            );
+            break;
+        }
+        let fault_start = Instant::now();
+        let verdict = match unsound(&sound, fault) {
+            Some(why) => Verdict::NoMeasure(why),
+            None => try_one(&tree, fault)?,
+        };
+        let took = fault_start.elapsed().as_secs_f64();
+        println!("{fault}: {verdict} ({took:.1} s)");
+        let outcome = match verdict {
+            Verdict::Noticed(_) => Ok(()),
+            other => Err(anyhow!("{other}")),
+        };
+        report.one(&fault.to_string(), outcome);
+    }
+    Ok(())
+}
+
+/// What came of each test without any fault.
+type Sound = BTreeMap<(Target, String), Outcome>;
+
+/// Runs every test that a fault names once, in sound sources: a test that fails anyway notices
+/// nothing.
+fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<Sound> {
+    let mut sound = Sound::new();
+    for (target, tests) in by_target(faults.iter().map(|fault| &fault.header)) {
+        let Some(program) = tree.build(&target)? else {
+            bail!("{target} does not compile, without any fault");
+        };
+        let limit = TEST_LIMIT * tests.len() as u32;
+        let ended = tree.run(&program, &tests, limit)?;
+        println!("without faults: {target}, {} tests", tests.len());
+        for test in tests {
+            let outcome = verdict::outcome(&ended, &test);
+            sound.insert((target.clone(), test), outcome);
+        }
+    }
+    Ok(sound)
+}
+
+fn by_target<'a>(headers: impl Iterator<Item = &'a Header>) -> BTreeMap<Target, BTreeSet<String>> {
+    let mut all: BTreeMap<Target, BTreeSet<String>> = BTreeMap::new();
+    for (target, test) in headers.flat_map(|header| &header.tests) {
+        all.entry(target.clone()).or_default().insert(test.clone());
+    }
+    all
+}
+
+/// Why nothing can be said of a fault: one of its tests does not pass without it.
+fn unsound(sound: &Sound, fault: &Fault) -> Option<String> {
+    fault.header.tests.iter().find_map(|test| {
+        let (target, name) = test;
+        match sound.get(test) {
+            Some(Outcome::Passed) => None,
+            Some(other) => Some(format!("without the fault, {target} {name} {other}")),
+            None => Some(format!("{target} {name} was not run without the fault")),
+        }
+    })
+}
+
+fn try_one(tree: &Tree, fault: &Fault) -> Result<Verdict> {
+    let _undone_in_the_end = match tree.apply(fault)? {
+        Ok(undo) => undo,
+        Err(why) => return Ok(Verdict::DoesNotApply(why)),
+    };
+    let mut noticed = Vec::new();
+    for (target, tests) in by_target([&fault.header].into_iter()) {
+        let Some(program) = tree.build(&target)? else {
+            return Ok(Verdict::DoesNotCompile);
+        };
+        for (test, outcome) in tree.outcomes(&target, &program, tests)? {
+            match verdict::of(outcome, &target, &test, fault.header.may_be_killed) {
+                Verdict::Noticed(by) => noticed.push(by),
+                other => return Ok(other),
+            }
+        }
+    }
+    Ok(Verdict::Noticed(noticed.join("; ")))
+}
+
+/// The copy of the sources that the faults are put into.
+struct Tree {
+    sources: PathBuf,
+    /// Held until this is dropped: two at once would put their faults into the same copy.
+    _lock: fs::File,
+}
+
+impl Tree {
+    /// Of the sources as they lie there, committed or not. What is there already is kept, so that
+    /// only what has changed is built again.
+    fn copy() -> Result<Tree> {
+        let sources = target("faults").join("sources");
+        fs::create_dir_all(&sources)?;
+        let lock = fs::File::create(target("faults").join("lock"))?;
+        lock.try_lock()
+            .map_err(|error| anyhow!("another run holds target/faults: {error}"))?;
+
+        let list = Cmd::new("git")
+            .args(["ls-files", "-z", "--cached", "--others"])
+            .arg("--exclude-standard")
+            .quiet()?
+            .successful_stdout()?;
+        let mut wanted = BTreeSet::new();
+        for file in list.split_terminator('\0') {
+            // Deleted, and that not committed yet.
+            let from = root().join(file);
+            if !from.is_file() {
+                continue;
+            }
+            let to = sources.join(file);
+            let contents = fs::read(&from).with_context(|| file.to_owned())?;
+            if fs::read(&to).ok().as_ref() != Some(&contents) {
+                fs::create_dir_all(to.parent().expect("it lies in the copy"))?;
+                fs::write(&to, contents).with_context(|| file.to_owned())?;
+            }
+            wanted.insert(to);
+        }
+        remove_others(&sources, &wanted)?;
+        Ok(Tree {
+            sources,
+            _lock: lock,
+        })
+    }
+
+    /// Puts a fault in, for as long as what is returned lives. Where the patch does not fit exactly,
+    /// says why.
+    fn apply(&self, fault: &Fault) -> Result<Result<Undo, String>> {
+        let mut undo = Undo::default();
+        for file in &fault.header.files {
+            let path = self.sources.join(file);
+            match fs::read(&path) {
+                Ok(contents) => undo.files.push((path, contents)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Err(format!("there is no {file}")));
+                }
+                Err(error) => return Err(error).with_context(|| file.clone()),
+            }
+        }
+        let applied = all_output_of("git")
+            .arg("apply")
+            .arg(&fault.patch)
+            .dir(&self.sources)
+            // The copy is no part of the repository that it lies in.
+            .env("GIT_CEILING_DIRECTORIES", target("faults"))
+            .quiet()?;
+        if applied.status.success() {
+            return Ok(Ok(undo));
+        }
+        let why = applied.stdout.lines().next().unwrap_or_default();
+        Ok(Err(why.trim_start_matches("error: ").to_owned()))
+    }
+
+    /// The test program of a target, where it compiles without a warning.
+    fn build(&self, target: &Target) -> Result<Option<PathBuf>> {
+        let build = Cmd::cargo("test")
+            .args(["--no-run", "--quiet"])
+            .arg("--message-format=json-render-diagnostics")
+            .dir(&self.sources);
+        let ended = match target {
+            Target::Tests(file) => build.args(["--test", file]).plain(),
+            Target::Lib => build.arg("--lib").plain(),
+            Target::Loom => build
+                .args(["--lib", "--release"])
+                .env("RUSTFLAGS", "-D warnings --cfg mio_loom")
+                .target_dir(crate::target("faults").join("loom")),
+        }
+        .quiet()?;
+        if ended.timed_out.is_some() {
+            ended.success()?;
+        }
+        if !ended.status.success() {
+            return Ok(None);
+        }
+        match verdict::test_program(&ended.stdout) {
+            Some(program) => Ok(Some(program)),
+            None => bail!("cargo has built no test program of {target}"),
+        }
+    }
+
+    /// Runs tests of which each is expected to fail.
+    fn outcomes(
+        &self,
+        target: &Target,
+        program: &Path,
+        tests: BTreeSet<String>,
+    ) -> Result<Vec<(String, Outcome)>> {
+        if *target != Target::Loom {
+            let ended = self.run(program, &tests, TEST_LIMIT)?;
+            let outcome = |test: String| (test.clone(), verdict::outcome(&ended, &test));
+            return Ok(tests.into_iter().map(outcome).collect());
+        }
+        // Each may abort, and what it has said must be known all the same.
+        let mut outcomes = Vec::new();
+        for test in tests {
+            let ended = all_output_of(program)
+                .args([&test, "--exact", "--nocapture"])
+                .dir(&self.sources)
+                .env("RUST_BACKTRACE", "0")
+                .limit(TEST_LIMIT)
+                .quiet()?;
+            outcomes.push((test, verdict::outcome_alone(&ended)));
+        }
+        Ok(outcomes)
+    }
+
+    fn run(&self, program: &Path, tests: &BTreeSet<String>, limit: Duration) -> Result<Ended> {
+        Cmd::new(program)
+            .args(tests)
+            .arg("--exact")
+            .dir(&self.sources)
+            // Else what a failing test says is not told apart.
+            .env("RUST_TEST_NOCAPTURE", "0")
+            .env("RUST_BACKTRACE", "0")
+            .limit(limit)
+            .quiet()
+    }
+}
+
+/// A command whose standard error goes where its standard output goes.
+fn all_output_of(program: impl AsRef<OsStr>) -> Cmd {
+    Cmd::new("sh")
+        .args(["-c", "exec \"$@\" 2>&1", "sh"])
+        .arg(program)
+}
+
+impl Cmd {
+    fn plain(self) -> Cmd {
+        self.env("RUSTFLAGS", "-D warnings")
+            .target_dir(target("faults").join("plain"))
+    }
+}
+
+/// Deletes what is in the copy and no longer in the sources.
+fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
+    for path in sorted(folder)? {
+        if path.is_dir() {
+            remove_others(&path, wanted)?;
+        } else if !wanted.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What files were before a fault: written back when this is dropped.
+#[derive(Default)]
+struct Undo {
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        for (path, contents) in &self.files {
+            // If it fails, the next patch does not fit; and the next run copies anew.
+            if let Err(error) = fs::write(path, contents) {
+                println!("{}: {error}", path.display());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(backend: &str, name: &str) -> Fault {
+        let patch = "Suffers.\n\ntest: lib a::b\n\n--- a/src/x.rs\n+++ b/src/x.rs\n@@ -1 +1 @@\n";
+        Fault {
+            backend: backend.to_owned(),
+            name: name.to_owned(),
+            patch: PathBuf::new(),
+            header: Header::parse(patch).unwrap(),
+        }
+    }
+
+    fn selected(backend: Option<&str>, only: &[&str]) -> Result<String> {
+        let faults = vec![fault("epoll", "a"), fault("epoll", "b"), fault("poll", "c")];
+        let args = Args {
+            backend: backend.map(str::to_owned),
+            only: only.iter().map(|name| name.to_string()).collect(),
+            list: false,
+        };
+        Ok(names(&select(faults, &args)?))
+    }
+
+    #[test]
+    fn faults_are_selected_by_backend_and_name() {
+        assert_eq!(selected(None, &[]).unwrap(), "epoll/a, epoll/b, poll/c");
+        assert_eq!(selected(Some("poll"), &[]).unwrap(), "poll/c");
+        assert_eq!(selected(None, &["c", "a"]).unwrap(), "epoll/a, poll/c");
+        assert_eq!(selected(Some("epoll"), &["b"]).unwrap(), "epoll/b");
+        assert!(selected(Some("kqueue"), &[]).is_err());
+        assert!(selected(Some("epoll"), &["c"]).is_err());
+    }
+
+    #[test]
+    fn the_faults_that_are_there_have_headers() {
+        let faults = load().unwrap();
+        assert!(!faults.is_empty());
+        let mut names = BTreeSet::new();
+        for fault in &faults {
+            assert!(names.insert(fault.to_string()), "{fault} is there twice");
+        }
+    }
+
+    #[test]
+    fn a_test_that_fails_anyway_is_no_measure() {
+        let fault = fault("epoll", "a");
+        let test = (Target::Lib, "a::b".to_owned());
+        let of = |outcome| unsound(&Sound::from([(test.clone(), outcome)]), &fault);
+        assert_eq!(of(Outcome::Passed), None);
+        let why = of(Outcome::NotRun).unwrap();
+        assert!(why.starts_with("without the fault, lib a::b "), "{why}");
+        assert!(unsound(&Sound::new(), &fault).is_some());
+    }
+
+    #[test]
+    fn a_fault_is_put_in_and_undone_and_must_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("src/x.rs");
+        fs::create_dir(folder.path().join("src")).unwrap();
+        fs::write(&file, "before\nsound\nafter\n").unwrap();
+        let tree = Tree {
+            sources: folder.path().to_owned(),
+            _lock: tempfile::tempfile().unwrap(),
+        };
+        let with = |hunk: &str| {
+            let head = "Suffers.\n\ntest: lib a::b\n\n--- a/src/x.rs\n+++ b/src/x.rs\n";
+            let patch = folder.path().join("fault.patch");
+            fs::write(&patch, [head, hunk].concat()).unwrap();
+            Fault {
+                patch,
+                ..fault("epoll", "a")
+            }
+        };
+        let read = || fs::read_to_string(&file).unwrap();
+
+        let undo = tree.apply(&with("@@ -1,3 +1,3 @@\n before\n-sound\n+broken\n after\n"));
+        assert_eq!(read(), "before\nbroken\nafter\n");
+        drop(undo);
+        assert_eq!(read(), "before\nsound\nafter\n");
+
+        // One line of its context is another one by now.
+        let old = with("@@ -1,3 +1,3 @@\n earlier\n-sound\n+broken\n after\n");
+        let why = tree.apply(&old).unwrap().err().unwrap();
+        assert!(why.contains("src/x.rs"), "{why}");
+        assert_eq!(read(), "before\nsound\nafter\n");
+
+        fs::remove_file(&file).unwrap();
+        let why = tree.apply(&old).unwrap().err().unwrap();
+        assert_eq!(why, "there is no src/x.rs");
+    }
+
+    #[test]
+    fn what_is_gone_from_the_sources_goes_from_the_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kept, gone) = (folder.path().join("a/kept"), folder.path().join("a/gone"));
+        fs::create_dir(folder.path().join("a")).unwrap();
+        fs::write(&kept, "").unwrap();
+        fs::write(&gone, "").unwrap();
+        remove_others(folder.path(), &BTreeSet::from([kept.clone()])).unwrap();
+        assert!(kept.exists() && !gone.exists());
+    }
+}

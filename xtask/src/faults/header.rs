@@ -1,0 +1,234 @@
+//! What stands above the diff of a fault:
+//!
+//! ```text
+//! One sentence on what a program would suffer, which may go on
+//! on the next line.
+//!
+//! test: registering epoll::an_edge_is_reported_once
+//! test: lib pending::tests::a_released_bit_is_no_longer_pending
+//! test: loom pending::loom_tests::loom_two_wakers_on_one_poll
+//!
+//! --- a/src/…
+//! ```
+//!
+//! The target is a file of tests/, or `lib` for the unit tests, or `loom` for those under loom. The
+//! test's name is the one that the harness prints. Each of them has to fail.
+//!
+//! Two further lines may stand among those: `full only: REASON` keeps a fault out of `ci`, and
+//! `killed: REASON` says that a child process of the test dies by a signal as the test intends.
+
+use std::fmt;
+
+use anyhow::{anyhow, bail, Result};
+
+#[derive(Debug)]
+pub struct Header {
+    pub sentence: String,
+    pub tests: Vec<(Target, String)>,
+    pub full_only: bool,
+    pub may_be_killed: bool,
+    /// The files that the patch changes.
+    pub files: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// A file of tests/.
+    Tests(String),
+    Lib,
+    Loom,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Target::Tests(file) => file,
+            Target::Lib => "lib",
+            Target::Loom => "loom",
+        })
+    }
+}
+
+impl Header {
+    pub fn parse(patch: &str) -> Result<Header> {
+        let lines: Vec<&str> = patch.lines().collect();
+        let diff = lines
+            .iter()
+            .position(|line| line.starts_with("--- ") || line.starts_with("diff "))
+            .ok_or_else(|| anyhow!("there is no diff"))?;
+        let (head, diff) = lines.split_at(diff);
+
+        let mut paragraphs = head.splitn(2, |line| line.trim().is_empty());
+        let sentence = paragraphs.next().unwrap_or_default().join(" ");
+        if !sentence.ends_with('.') || is_key(&sentence) {
+            bail!("it does not begin with a sentence");
+        }
+        let mut header = Header {
+            sentence,
+            tests: Vec::new(),
+            full_only: false,
+            may_be_killed: false,
+            files: changed(diff)?,
+        };
+        for line in paragraphs.next().unwrap_or_default() {
+            if line.trim().is_empty() {
+                continue;
+            }
+            match line.split_once(": ") {
+                Some(("test", test)) => header.add_test(test)?,
+                Some(("full only", _)) => header.full_only = true,
+                Some(("killed", _)) => header.may_be_killed = true,
+                _ => bail!("{line:?} is no line of a header"),
+            }
+        }
+        if header.tests.is_empty() {
+            bail!("it names no test");
+        }
+        Ok(header)
+    }
+
+    fn add_test(&mut self, test: &str) -> Result<()> {
+        let [target, name] = test.split_whitespace().collect::<Vec<_>>()[..] else {
+            bail!("{test:?} is not a target and a test's name");
+        };
+        let target = match target {
+            "lib" => Target::Lib,
+            "loom" => Target::Loom,
+            file => Target::Tests(file.to_owned()),
+        };
+        let test = (target, name.to_owned());
+        if self.tests.contains(&test) {
+            bail!("{name} is there twice");
+        }
+        self.tests.push(test);
+        Ok(())
+    }
+}
+
+fn is_key(line: &str) -> bool {
+    ["test: ", "full only: ", "killed: "]
+        .iter()
+        .any(|key| line.starts_with(key))
+}
+
+/// The files that a diff changes: only such as are there, below src/, for a fault is in the crate
+/// and not in its tests.
+fn changed(diff: &[&str]) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for pair in diff.windows(2) {
+        let (Some(old), Some(new)) = (pair[0].strip_prefix("--- "), pair[1].strip_prefix("+++ "))
+        else {
+            continue;
+        };
+        match (old.strip_prefix("a/"), new.strip_prefix("b/")) {
+            (Some(old), Some(new)) if old == new && old.starts_with("src/") => {
+                files.push(old.to_owned());
+            }
+            _ => bail!("{old} is changed into {new}, and not a file of src/"),
+        }
+    }
+    if files.is_empty() {
+        bail!("the diff changes nothing");
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIFF: &str = "--- a/src/sys/epoll.rs
++++ b/src/sys/epoll.rs
+@@ -1,3 +1,3 @@
+ a
+-b
++c
+ d
+--- a/src/pending.rs
++++ b/src/pending.rs
+@@ -1 +1 @@
+-a
++b
+";
+
+    fn parse(head: &str) -> Result<Header> {
+        Header::parse(&[head, DIFF].concat())
+    }
+
+    #[test]
+    fn a_header_is_read() {
+        let header = parse(
+            "A program waits\nfor ever.\n\ntest: waker epoll::wakes_coalesce\n\
+             test: lib a::b\ntest: loom c::d\n\n",
+        )
+        .unwrap();
+        assert_eq!(header.sentence, "A program waits for ever.");
+        assert_eq!(
+            header.tests,
+            [
+                (
+                    Target::Tests("waker".to_owned()),
+                    "epoll::wakes_coalesce".to_owned()
+                ),
+                (Target::Lib, "a::b".to_owned()),
+                (Target::Loom, "c::d".to_owned()),
+            ]
+        );
+        assert_eq!(header.files, ["src/sys/epoll.rs", "src/pending.rs"]);
+        assert!(!header.full_only && !header.may_be_killed);
+    }
+
+    #[test]
+    fn there_may_be_more_in_it() {
+        let header =
+            parse("Suffers.\n\ntest: lib a\nfull only: takes long\nkilled: as it should\n")
+                .unwrap();
+        assert!(header.full_only && header.may_be_killed);
+        let git = "Suffers.\n\ntest: lib a\n\ndiff --git a/src/pending.rs b/src/pending.rs\n";
+        assert_eq!(parse(git).unwrap().files.len(), 2);
+    }
+
+    #[test]
+    fn a_header_that_lacks_something_is_refused() {
+        for (head, why) in [
+            ("", "sentence"),
+            ("test: lib a\n", "sentence"),
+            ("test: lib a.\n", "sentence"),
+            ("No sentence\n\ntest: lib a\n", "sentence"),
+            ("Suffers.\n", "names no test"),
+            ("Suffers.\n\nfull only: slow\n", "names no test"),
+            ("Suffers.\n\ntest: lib\n", "not a target and a test"),
+            ("Suffers.\n\ntest: lib a b\n", "not a target and a test"),
+            ("Suffers.\n\ntest: lib a\ntest: lib a\n", "twice"),
+            (
+                "Suffers.\n\ntest: lib a\nfull only\n",
+                "no line of a header",
+            ),
+            (
+                "Suffers.\n\ntest: lib a\nTests: lib b\n",
+                "no line of a header",
+            ),
+        ] {
+            let error = parse(head).unwrap_err().to_string();
+            assert!(error.contains(why), "{head:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_the_crates_own_files_are_changed() {
+        let head = "Suffers.\n\ntest: lib a\n\n";
+        for (diff, why) in [
+            ("", "no diff"),
+            ("--- a/src/lib.rs\n", "changes nothing"),
+            (
+                "--- a/tests/tcp.rs\n+++ b/tests/tcp.rs\n",
+                "not a file of src/",
+            ),
+            ("--- a/src/lib.rs\n+++ /dev/null\n", "not a file of src/"),
+            ("--- a/src/a.rs\n+++ b/src/b.rs\n", "not a file of src/"),
+        ] {
+            let error = Header::parse(&[head, diff].concat()).unwrap_err();
+            assert!(error.to_string().contains(why), "{diff:?}: {error}");
+        }
+    }
+}

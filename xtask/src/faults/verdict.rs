@@ -1,0 +1,383 @@
+//! What the test harness says of a test, and what that says of a fault.
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::faults::header::Target;
+use crate::sh::Ended;
+
+/// What became of one test.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    Passed,
+    /// It failed, and this is what the harness has kept of its output.
+    Failed(String),
+    /// The harness was ended at its limit, before it told of this test.
+    TimedOut(Duration),
+    Signal(i32),
+    NotRun,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Passed => f.write_str("passes"),
+            Outcome::Failed(output) => match panics(output).first() {
+                Some(panic) => write!(f, "fails: {panic}"),
+                None => f.write_str("fails"),
+            },
+            Outcome::TimedOut(limit) => write!(f, "takes longer than {} s", limit.as_secs()),
+            Outcome::Signal(signal) => write!(f, "dies by signal {signal}"),
+            Outcome::NotRun => f.write_str("is not there"),
+        }
+    }
+}
+
+/// What is to be said of a fault.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// By these assertions.
+    Noticed(String),
+    Survived(String),
+    DoesNotApply(String),
+    DoesNotCompile,
+    TimedOut(Duration),
+    Signal(i32),
+    /// It failed, but not by an assertion of its own.
+    NotItsOwn(String),
+    /// The tests are of no use for this fault.
+    NoMeasure(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Noticed(by) => write!(f, "noticed: {by}"),
+            Verdict::Survived(test) => write!(f, "SURVIVED: {test} passes"),
+            Verdict::DoesNotApply(why) => write!(f, "does not apply: {why}"),
+            Verdict::DoesNotCompile => f.write_str("does not compile"),
+            Verdict::TimedOut(limit) => write!(f, "timed out, after {} s", limit.as_secs()),
+            Verdict::Signal(signal) => write!(f, "ended by a signal, {signal}"),
+            Verdict::NotItsOwn(what) => write!(f, "not by an assertion of the test: {what}"),
+            Verdict::NoMeasure(why) => write!(f, "no measure: {why}"),
+        }
+    }
+}
+
+/// What a harness that has come to its end says of one test.
+pub fn outcome(ended: &Ended, test: &str) -> Outcome {
+    let told = told(&ended.stdout, test);
+    match (told, ended.timed_out, ended.status.signal()) {
+        (Some(Outcome::Passed), ..) => Outcome::Passed,
+        // What a failed test said comes in the end.
+        (_, Some(limit), _) => Outcome::TimedOut(limit),
+        (_, None, Some(signal)) => Outcome::Signal(signal),
+        (Some(failed), None, None) => failed,
+        (None, None, None) => Outcome::NotRun,
+    }
+}
+
+/// The same, where it ran one test alone and kept nothing of its output to itself.
+pub fn outcome_alone(ended: &Ended) -> Outcome {
+    /// How libtest ends when a test has failed.
+    const FAILED: i32 = 101;
+
+    let said = &ended.stdout;
+    match (ended.timed_out, ended.status.code(), ended.status.signal()) {
+        (Some(limit), ..) => Outcome::TimedOut(limit),
+        _ if said.contains("test result: ok. 1 passed; 0 failed; ") => Outcome::Passed,
+        (None, Some(FAILED), _) => Outcome::Failed(said.clone()),
+        // Loom aborts when it panics again while it cleans up after a panic.
+        (None, _, Some(signal)) if signal == Signal::SIGABRT as i32 => {
+            Outcome::Failed(said.clone())
+        }
+        (None, _, Some(signal)) => Outcome::Signal(signal),
+        _ => Outcome::NotRun,
+    }
+}
+
+/// What the harness printed of a test: the line with its result, and its output below.
+fn told(stdout: &str, test: &str) -> Option<Outcome> {
+    let line = format!("test {test} ... ");
+    let result = stdout.lines().find_map(|l| l.strip_prefix(&line))?;
+    match result {
+        "ok" => Some(Outcome::Passed),
+        "FAILED" => {
+            let heading = format!("---- {test} stdout ----");
+            let kept = stdout
+                .lines()
+                .skip_while(|line| *line != heading)
+                .skip(1)
+                .take_while(|line| !(line.starts_with("---- ") && line.ends_with(" stdout ----")));
+            Some(Outcome::Failed(kept.collect::<Vec<_>>().join("\n")))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a test has noticed a fault. `may_be_killed`: a child process of it, by a signal.
+pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) -> Verdict {
+    let output = match outcome {
+        Outcome::Passed => return Verdict::Survived(format!("{target} {test}")),
+        Outcome::TimedOut(limit) => return Verdict::TimedOut(limit),
+        Outcome::Signal(signal) => return Verdict::Signal(signal),
+        Outcome::NotRun => return Verdict::NoMeasure(format!("{target} {test} is not there")),
+        Outcome::Failed(output) => output,
+    };
+    let panics = panics(&output);
+    // A test that runs its work in a child process tells how that ended, and then what it said.
+    let child = panics.first().and_then(|panic| {
+        let (_, how) = panic.message.split_once(" failed in its child process: ")?;
+        Some(how)
+    });
+    let candidates = match child {
+        Some(how) => match how.strip_prefix("signal: ") {
+            Some(_) if may_be_killed => &panics[..],
+            Some(signal) => {
+                let number = signal.split(' ').next().and_then(|n| n.parse().ok());
+                return Verdict::Signal(number.unwrap_or(0));
+            }
+            None => &panics[1..],
+        },
+        // What comes after the first may be of loom's cleaning up.
+        None if *target == Target::Loom => &panics[..panics.len().min(1)],
+        None => &panics[..],
+    };
+    match candidates.iter().find(|panic| panic.is_of(target)) {
+        Some(own) => Verdict::Noticed(own.to_string()),
+        None => Verdict::NotItsOwn(match panics.first() {
+            Some(panic) => panic.to_string(),
+            None => "it said nothing".to_owned(),
+        }),
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Panic {
+    /// File and line.
+    place: String,
+    /// Its first line.
+    message: String,
+}
+
+impl Panic {
+    /// Whether it is an assertion of this target's tests, and not of what they test.
+    fn is_of(&self, target: &Target) -> bool {
+        match target {
+            Target::Tests(_) => self.place.starts_with("tests/"),
+            Target::Lib => self.place.starts_with("src/"),
+            // A wake-up that is lost shows as a deadlock, of which loom tells. (It also panics
+            // where a model is too large for it, which means nothing.)
+            Target::Loom => {
+                self.place.starts_with("src/")
+                    || self.place.contains("/loom-") && self.message.starts_with("deadlock")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 120;
+        let message: String = self.message.chars().take(MOST).collect();
+        let place = match self.place.split_once("/loom-") {
+            Some((_, place)) => format!("loom-{place}"),
+            None => self.place.clone(),
+        };
+        let more = if message.len() < self.message.len() {
+            "…"
+        } else {
+            ""
+        };
+        write!(f, "{place}: {message}{more}")
+    }
+}
+
+/// The panics in a test's output: `thread 'name' (id) panicked at FILE:LINE:COLUMN:`, and the
+/// message on the next lines.
+fn panics(output: &str) -> Vec<Panic> {
+    let mut lines = output.lines();
+    let mut panics = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some((_, place)) = line.split_once(" panicked at ") else {
+            continue;
+        };
+        // Without the column and the last colon.
+        let Some((place, _column)) = place.trim_end_matches(':').rsplit_once(':') else {
+            continue;
+        };
+        panics.push(Panic {
+            place: place.to_owned(),
+            message: lines.next().unwrap_or_default().to_owned(),
+        });
+    }
+    panics
+}
+
+/// The test program, in what cargo says with `--message-format=json`.
+pub fn test_program(messages: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact")
+        .filter(|message| message["profile"]["test"] == true)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "
+running 3 tests
+test epoll::a ... ok
+test epoll::b ... FAILED
+test epoll::c ... FAILED
+
+failures:
+
+---- epoll::b stdout ----
+
+thread 'epoll::b' (1234) panicked at tests/registering.rs:93:5:
+unexpected: [Event]
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+---- epoll::c stdout ----
+
+thread '<unnamed>' panicked at src/pending.rs:70:9:
+attempt to shift left with overflow
+
+
+failures:
+    epoll::b
+    epoll::c
+
+test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
+";
+
+    fn tests() -> Target {
+        Target::Tests("registering".to_owned())
+    }
+
+    fn verdict(output: &str, target: &Target, may_be_killed: bool) -> Verdict {
+        let outcome = Outcome::Failed(output.to_owned());
+        of(outcome, target, "a test", may_be_killed)
+    }
+
+    #[test]
+    fn each_tests_result_is_found() {
+        assert_eq!(told(OUTPUT, "epoll::a"), Some(Outcome::Passed));
+        assert_eq!(told(OUTPUT, "epoll"), None);
+        assert_eq!(told(OUTPUT, "epoll::d"), None);
+        let Some(Outcome::Failed(b)) = told(OUTPUT, "epoll::b") else {
+            panic!("it failed");
+        };
+        assert!(b.contains("unexpected") && !b.contains("overflow"), "{b}");
+    }
+
+    #[test]
+    fn a_test_notices_by_its_own_assertion() {
+        let of = |test| of(told(OUTPUT, test).unwrap(), &tests(), test, false);
+        let own = "tests/registering.rs:93: unexpected: [Event]".to_owned();
+        assert_eq!(of("epoll::b"), Verdict::Noticed(own));
+        assert!(matches!(of("epoll::c"), Verdict::NotItsOwn(_)));
+        let survived = Verdict::Survived("registering epoll::a".to_owned());
+        assert_eq!(of("epoll::a"), survived);
+        let nothing = Verdict::NotItsOwn("it said nothing".to_owned());
+        assert_eq!(verdict("", &tests(), false), nothing);
+        let unit = "thread 'a' panicked at src/pending.rs:1:2:\nassertion failed";
+        assert!(matches!(
+            verdict(unit, &Target::Lib, false),
+            Verdict::Noticed(_)
+        ));
+    }
+
+    #[test]
+    fn a_child_processs_assertion_counts_and_its_death_does_not() {
+        let parent = |how: &str| {
+            format!(
+                "thread 'a' panicked at tests/util/mod.rs:1:2:\n\
+                 epoll::a failed in its child process: {how}\n"
+            )
+        };
+        let own = "thread 'a' panicked at tests/processes.rs:3:4:\nwaited in vain\n";
+        let foreign = "thread 'a' panicked at src/poll.rs:3:4:\nno\n";
+        let exit = parent("exit status: 101");
+        let noticed = Verdict::Noticed("tests/processes.rs:3: waited in vain".to_owned());
+        assert_eq!(
+            verdict(&[&exit, own].concat(), &tests(), false),
+            noticed,
+            "what the child said"
+        );
+        let foreign = verdict(&[&exit, foreign].concat(), &tests(), false);
+        assert!(matches!(foreign, Verdict::NotItsOwn(_)));
+        let killed = parent("signal: 31 (SIGSYS) (core dumped)");
+        assert_eq!(verdict(&killed, &tests(), false), Verdict::Signal(31));
+        let intended = verdict(&killed, &tests(), true);
+        assert!(matches!(intended, Verdict::Noticed(_)));
+    }
+
+    #[test]
+    fn of_looms_own_panics_a_deadlock_counts() {
+        let loom = |message: &str| {
+            let place = "/registry/loom-0.7.2/src/rt/execution.rs:216:13:";
+            let output = format!("thread 'a' panicked at {place}\n{message}\n");
+            verdict(&output, &Target::Loom, false)
+        };
+        let deadlock = "loom-0.7.2/src/rt/execution.rs:216: deadlock; threads = []".to_owned();
+        assert_eq!(loom("deadlock; threads = []"), Verdict::Noticed(deadlock));
+        let too_large = loom("Model exceeded maximum number of branches.");
+        assert!(matches!(too_large, Verdict::NotItsOwn(_)));
+    }
+
+    #[test]
+    fn looms_abort_after_a_deadlock_is_none() {
+        let run = |script: &str| {
+            let cmd = crate::sh::Cmd::new("sh").arg("-c").arg(script);
+            outcome_alone(&cmd.quiet().unwrap())
+        };
+        let said = Outcome::Failed("a deadlock\n".to_owned());
+        assert_eq!(run("echo a deadlock; kill -ABRT $$"), said);
+        assert_eq!(run("echo a deadlock; exit 101"), said);
+        assert_eq!(run("kill -SEGV $$"), Outcome::Signal(11));
+        assert_eq!(run("exit 1"), Outcome::NotRun);
+        let passed = "echo 'test result: ok. 1 passed; 0 failed; 0 ignored'";
+        assert_eq!(run(passed), Outcome::Passed);
+        let twice = "thread 'a' panicked at /x/loom-0.7.2/src/rt/thread.rs:276:39:\nNone\n\
+                     thread 'a' panicked at /x/loom-0.7.2/src/rt/execution.rs:216:13:\ndeadlock\n";
+        let foreign = verdict(twice, &Target::Loom, false);
+        assert!(matches!(foreign, Verdict::NotItsOwn(_)));
+    }
+
+    #[test]
+    fn a_harness_that_does_not_come_to_its_end_is_told_apart() {
+        let run = |script: &str, limit| {
+            let cmd = crate::sh::Cmd::new("sh").arg("-c").arg(script).limit(limit);
+            outcome(&cmd.quiet().unwrap(), "a")
+        };
+        let (long, short) = (Duration::from_secs(60), Duration::from_millis(200));
+        assert_eq!(run("kill -SEGV $$", long), Outcome::Signal(11));
+        assert_eq!(run("sleep 60", short), Outcome::TimedOut(short));
+        assert_eq!(run("echo 'test b ... ok'", long), Outcome::NotRun);
+        let passed = run("echo 'test a ... ok'; sleep 60", short);
+        assert_eq!(passed, Outcome::Passed);
+        let failed = run("echo 'test a ... FAILED'; sleep 60", short);
+        assert_eq!(failed, Outcome::TimedOut(short));
+    }
+
+    #[test]
+    fn the_test_program_is_found() {
+        let messages = r#"{"reason":"compiler-artifact","profile":{"test":false},"executable":"/no"}
+not JSON
+{"reason":"compiler-artifact","profile":{"test":true},"executable":null}
+{"reason":"compiler-artifact","profile":{"test":true},"executable":"/yes"}
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(test_program(messages), Some(PathBuf::from("/yes")));
+        assert_eq!(test_program(""), None);
+    }
+}
