@@ -176,9 +176,9 @@ fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Re
     let sound = without_faults(&tree, faults)?;
     for (index, fault) in faults.iter().enumerate() {
         if bound.is_some_and(|bound| start.elapsed() > bound) {
-            let minutes = start.elapsed().as_secs() / 60;
             println!(
-                "left out, after {minutes} minutes: {}",
+                "left out, after {} s: {}",
+                start.elapsed().as_secs(),
                 names(&faults[index..])
             );
             break;
