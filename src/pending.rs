@@ -379,6 +379,30 @@ mod loom_tests {
         });
     }
 
+    /// A bit goes from a waker that is dropped on one thread to one that is made on
+    /// another: what the first did comes before what the second does.
+    #[test]
+    fn loom_a_bit_that_changes_hands_starts_clear() {
+        loom::model(|| {
+            let model = Model::new();
+            let first = model.wakes.claim().unwrap();
+            assert!(model.wakes.raise(first));
+            let dropping = {
+                let model = model.clone();
+                thread::spawn(move || {
+                    model.messages[0].store(1, Ordering::Relaxed);
+                    model.wakes.release(first);
+                })
+            };
+            let second = model.wakes.claim().unwrap();
+            if second == first {
+                assert_eq!(model.messages[0].load(Ordering::Relaxed), 1);
+                assert!(model.wakes.raise(second), "its first wake must signal");
+            }
+            dropping.join().unwrap();
+        });
+    }
+
     /// Bits claimed by two threads at once differ.
     #[test]
     fn loom_claims_do_not_collide() {

@@ -51,7 +51,9 @@ on_each_backend![
     waiting_for_what_lasts_takes_no_time,
     dropping_in_a_forked_child_does_not_hang,
     the_timeout_does_not_start_over_when_sources_are_registered,
+    an_interrupted_poll_waits_on,
     dropping_a_source_while_the_poll_waits_closes_it,
+    a_slot_goes_to_one_source,
     tokens_of_deregistered_sources_never_come,
     registering_many_while_the_poll_waits,
     a_slot_of_one_source_is_not_anothers,
@@ -823,15 +825,6 @@ fn waiting_for_what_lasts_takes_no_time(backend: Backend) {
         .unwrap();
     let _ready = bare_pair(&looper, BOTH);
 
-    let processor_time = || {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: the kernel writes one timespec.
-        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    };
     let before = processor_time();
     events_in(&mut looper, Duration::from_millis(400));
     let spent = processor_time() - before;
@@ -1031,6 +1024,68 @@ fn registering_many_while_the_poll_waits(backend: Backend) {
         .collect();
     polling.join().unwrap();
     drop(pipes);
+}
+
+/// Having been interrupted, a poll waits on and does not spin.
+fn an_interrupted_poll_waits_on(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry().try_clone().unwrap();
+    let waker = Waker::new(looper.registry(), Token(0)).unwrap();
+    let (mut one, _other) = UnixStream::pair().unwrap();
+    let long = 10 * util::A_WHILE;
+    let polling = thread::spawn(move || {
+        let before = processor_time();
+        looper.until_readable(Token(0));
+        let spent = processor_time() - before;
+        let most = long / 4 * util::slowness();
+        assert!(spent < most, "{spent:?} of {long:?}");
+    });
+    // Long enough for the poll to wait; it need not.
+    thread::sleep(util::A_WHILE);
+    registry.register(&mut one, T, Interest::READABLE).unwrap();
+    thread::sleep(long);
+    waker.wake().unwrap();
+    polling.join().unwrap();
+}
+
+/// What this thread has had of a processor so far.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one timespec.
+    let got = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(got, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// What became free is handed out once.
+fn a_slot_goes_to_one_source(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let register = |token| {
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        looper
+            .registry()
+            .register(&mut one, Token(token), Interest::READABLE)
+            .unwrap();
+        other.write_all(b"x").unwrap();
+        (one, other)
+    };
+    for token in 0..3 {
+        let (mut one, _other) = register(token);
+        looper.registry().deregister(&mut one).unwrap();
+    }
+    let both = [register(0), register(1), register(2)];
+    for (mut one, _) in both.into_iter().rev() {
+        looper.registry().deregister(&mut one).unwrap();
+    }
+    let _all = [10, 11, 12, 13, 14].map(register);
+    let mut seen = [false; 5];
+    looper.until("each of them", |event| {
+        seen[event.token().0 - 10] = true;
+        seen.iter().all(|&seen| seen)
+    });
 }
 
 /// What one source left behind is not taken for another one's: neither by what it

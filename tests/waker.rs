@@ -23,6 +23,7 @@ on_each_backend![
     the_event_is_readable_and_nothing_else,
     wakes_coalesce,
     every_wake_after_a_poll_is_reported,
+    a_wake_after_one_that_ended_a_wait_is_kept,
     a_wake_before_a_register_is_kept,
     no_wake_is_lost_between_threads,
     many_wakers_each_with_its_token,
@@ -97,6 +98,26 @@ fn every_wake_after_a_poll_is_reported(backend: Backend) {
         waker.wake().unwrap();
         looper.until_readable(WAKE);
         looper.assert_nothing_ready();
+    }
+}
+
+/// A wake-up that ended a wait is over, although it came when the wait had begun.
+fn a_wake_after_one_that_ended_a_wait_is_kept(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let waker = Arc::new(Waker::new(looper.registry(), WAKE).unwrap());
+    for _ in 0..5 {
+        let waking = thread::spawn({
+            let waker = Arc::clone(&waker);
+            move || {
+                // Long enough for the poll to wait; it need not.
+                thread::sleep(util::A_WHILE);
+                waker.wake().unwrap();
+            }
+        });
+        looper.until_readable(WAKE);
+        waking.join().unwrap();
+        waker.wake().unwrap();
+        looper.until_readable(WAKE);
     }
 }
 

@@ -312,8 +312,8 @@ fn filter(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     }
 }
 
-/// A thread that sends signals to the one that made it, until it is dropped; they
-/// do nothing but interrupt.
+/// A thread that sends signals to the one that made it, until it is dropped, or
+/// two seconds have passed; they do nothing but interrupt.
 pub struct Signals {
     done: Arc<AtomicBool>,
     sender: Option<thread::JoinHandle<()>>,
@@ -336,7 +336,9 @@ impl Signals {
         let sender = thread::spawn({
             let done = Arc::clone(&done);
             move || {
-                while !done.load(Ordering::SeqCst) {
+                // Lest a wait that starts over never ends.
+                let end = Instant::now() + Duration::from_secs(2) * slowness();
+                while !done.load(Ordering::SeqCst) && Instant::now() < end {
                     // SAFETY: the thread joins this one before it ends.
                     unsafe { libc::pthread_kill(this, libc::SIGUSR1) };
                     thread::sleep(Duration::from_micros(100));
