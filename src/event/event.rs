@@ -39,7 +39,7 @@ use crate::Token;
 /// one of write closed or error holds. In the other rows an event says only what is
 /// waited for: not writable again, for example, of a stream that was reported
 /// writable and has not been full since. And what is new on a source that was
-/// reported readable, and not read since, is no new event.
+/// reported readable, and not read since, is no new event; its end is one.
 ///
 /// [`Poll::poll`]: crate::Poll::poll
 /// [`WouldBlock`]: std::io::ErrorKind::WouldBlock

@@ -236,9 +236,11 @@ impl Edges {
                 Direction::Again(pause) => pause.pass(now),
                 Direction::Fired => hang_up_ended,
                 Direction::Armed if is_held && is_ready => {
-                    *direction = match self.drained {
-                        Drained::IsTold => Direction::Fired,
-                        Drained::IsNotTold => Direction::Again(Pause::over(now)),
+                    // As when it fires: see there for priority data.
+                    let told = self.drained == Drained::IsTold && bits != DIRECTIONS[PRIORITY];
+                    *direction = match told {
+                        true => Direction::Fired,
+                        false => Direction::Again(Pause::over(now)),
                     };
                     true
                 }
@@ -591,6 +593,18 @@ mod tests {
         assert!(edges.looked(OUT.or(HUP), clock.after(1)).is_none());
         assert!(edges.looked(OUT, clock.after(1)) == Some(OUT));
         assert!(edges.wanted() == Some(READING));
+    }
+
+    #[test]
+    fn priority_data_beside_a_lasting_error_is_looked_at_when_the_error_has_gone() {
+        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
+        edges.directions[PRIORITY] = Direction::Armed;
+        edges.fired(ERR, || clock.0);
+        assert!(edges.looked(ERR.or(PRI), clock.after(1)) == Some(ERR.or(PRI)));
+        edges.looked(PRI, clock.after(1));
+        assert!(edges.is_looked_at(), "no read tells when it has been taken");
+        edges.looked(Readiness::NONE, clock.after(1));
+        assert!(edges.wanted() == Some(READING.or(PRI)));
     }
 
     #[test]
