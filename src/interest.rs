@@ -65,6 +65,36 @@ impl Interest {
     #[cfg_attr(docsrs, doc(cfg(any(target_os = "linux", target_os = "android"))))]
     pub const PRIORITY: Interest = interest(PRIORITY);
 
+    /// Completions of POSIX asynchronous I/O: see
+    /// [`Event::is_aio`](crate::event::Event::is_aio).
+    ///
+    /// Asks nothing of the kernel by itself: the operation names the queue and the
+    /// token in its `sigevent`, as
+    /// [aio(4)](https://man.freebsd.org/cgi/man.cgi?aio) says.
+    #[cfg(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        mio_model = "kqueue"
+    ))]
+    #[cfg_attr(
+        docsrs,
+        doc(cfg(any(
+            target_vendor = "apple",
+            target_os = "freebsd",
+            target_os = "dragonfly"
+        )))
+    )]
+    pub const AIO: Interest = interest(AIO);
+
+    /// Completions of lists of POSIX asynchronous I/O: see
+    /// [`Event::is_lio`](crate::event::Event::is_lio), and [`AIO`](Interest::AIO)
+    /// for how they are asked for, with
+    /// [lio_listio(2)](https://man.freebsd.org/cgi/man.cgi?lio_listio).
+    #[cfg(any(target_os = "freebsd", mio_model = "kqueue"))]
+    #[cfg_attr(docsrs, doc(cfg(target_os = "freebsd")))]
+    pub const LIO: Interest = interest(LIO);
+
     /// Both interests together; `|` for use in constants.
     ///
     /// ```

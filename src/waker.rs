@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::pending::{Bit, PendingWakes};
-use crate::sys::{Owner, Registration, WakeFd};
-use crate::{Interest, Registry, Token};
+use crate::sys::Wake;
+use crate::{Registry, Token};
 
 /// Wakes a thread that waits in [`Poll::poll`](crate::Poll::poll), from any
 /// thread.
@@ -85,9 +85,7 @@ pub struct Waker {
     wakes: Arc<PendingWakes>,
     /// This waker's bit in `wakes`, where there was one left.
     bit: Option<Bit>,
-    /// Of `fd`, and so dropped before it.
-    _registration: Registration,
-    fd: WakeFd,
+    wake: Wake,
 }
 
 impl Waker {
@@ -101,17 +99,10 @@ impl Waker {
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     pub fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
         let queue = registry.queue();
-        let fd = WakeFd::new()?;
-        let mut registration = Registration::none();
-        registration.register(queue, fd.raw_fd(), token, Interest::READABLE, Owner::Waker)?;
+        let wake = Wake::new(queue, token)?;
         let wakes = Arc::clone(queue.wakes());
         let bit = wakes.claim();
-        Ok(Waker {
-            wakes,
-            bit,
-            _registration: registration,
-            fd,
-        })
+        Ok(Waker { wakes, bit, wake })
     }
 
     /// Makes the poll that waits now, or else the next one, report an event
@@ -141,7 +132,7 @@ impl Waker {
     #[cold]
     #[inline(never)]
     fn signal(&self) -> io::Result<()> {
-        match self.fd.signal() {
+        match self.wake.send() {
             Ok(()) => Ok(()),
             Err(error) => self.signal_failed(error),
         }
@@ -183,17 +174,21 @@ mod tests {
         }
     }
 
-    #[cfg(all(target_os = "linux", not(mio_unsupported_force_waker_pipe)))]
+    #[cfg(unix)]
     #[test]
     fn a_wake_that_failed_is_tried_again() {
         use std::os::fd::AsRawFd;
 
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), Token(0)).unwrap();
-        // In place of the eventfd, something that cannot be written to.
+        let written_to = match &waker.wake {
+            Wake::Descriptor { fd, .. } => fd.written_to(),
+            Wake::UserEvent { .. } => poll.as_raw_fd(),
+        };
+        // In place of that, something that cannot be written to.
         let read_only = std::fs::File::open("/dev/null").unwrap();
-        // SAFETY: takes numbers; the waker's descriptor is replaced at once.
-        let replaced = unsafe { libc::dup2(read_only.as_raw_fd(), waker.fd.raw_fd()) };
+        // SAFETY: takes numbers; the descriptor is replaced at once.
+        let replaced = unsafe { libc::dup2(read_only.as_raw_fd(), written_to) };
         assert_ne!(replaced, -1);
         for _ in 0..3 {
             let error = waker.wake().unwrap_err();

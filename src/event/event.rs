@@ -44,7 +44,7 @@ use crate::Token;
 /// [`Poll::poll`]: crate::Poll::poll
 /// [`WouldBlock`]: std::io::ErrorKind::WouldBlock
 #[derive(Clone)]
-#[cfg_attr(target_arch = "x86_64", repr(C, packed))]
+#[cfg_attr(target_arch = "x86_64", repr(C, packed(4)))]
 #[cfg_attr(not(target_arch = "x86_64"), repr(C))]
 // The layout is `epoll_event`'s, which the kernel packs on x86-64 only, so that
 // epoll writes straight into an array of these; `sys/epoll.rs` checks it.
@@ -62,6 +62,7 @@ impl Event {
     }
 
     /// Whether this is what the event consists of; for checking the layout.
+    #[allow(dead_code)] // where no kernel has this layout
     pub(crate) const fn has_parts(&self, readiness: Readiness, token: u64) -> bool {
         self.readiness.0 == readiness.0 && self.token == token
     }
@@ -112,7 +113,7 @@ impl Event {
     /// connected is closed in both directions.
     pub fn is_write_closed(&self) -> bool {
         let bits = self.bits();
-        bits.intersects(Readiness::HUP)
+        bits.intersects(Readiness::HUP.or(Readiness::WRHUP))
             || bits.contains(Readiness::OUT.or(Readiness::ERR))
             || bits == Readiness::ERR
     }
@@ -167,12 +168,13 @@ mod tests {
     const RDHUP: u32 = Readiness::RDHUP.0;
     const AIO: u32 = Readiness::AIO.0;
     const LIO: u32 = Readiness::LIO.0;
+    const WRHUP: u32 = Readiness::WRHUP.0;
 
     /// Every combination of bits against the definition of each method,
     /// written out independently of how the methods test them.
     #[test]
     fn methods_say_what_the_bits_mean() {
-        let bits = [IN, PRI, OUT, ERR, HUP, RDHUP, AIO, LIO];
+        let bits = [IN, PRI, OUT, ERR, HUP, RDHUP, AIO, LIO, WRHUP];
         for choice in 0..1u32 << bits.len() {
             let word = (0..bits.len())
                 .filter(|i| choice >> i & 1 == 1)
@@ -191,7 +193,7 @@ mod tests {
             );
             assert_eq!(
                 event.is_write_closed(),
-                has(HUP) || (has(OUT) && has(ERR)) || word == ERR,
+                has(HUP) || has(WRHUP) || (has(OUT) && has(ERR)) || word == ERR,
                 "{all}"
             );
             assert_eq!(event.is_priority(), has(PRI), "{all}");

@@ -4,8 +4,7 @@
 ///
 /// The values are epoll's own, so that an epoll event needs no conversion;
 /// the other backends translate into them once, when they take events over
-/// from their kernel. AIO and LIO, which epoll does not have, use two bits
-/// that it leaves free.
+/// from their kernel. What epoll does not have uses bits that it leaves free.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Readiness(pub(crate) u32);
@@ -20,6 +19,9 @@ impl Readiness {
     pub(crate) const RDHUP: Readiness = Readiness(0x2000);
     pub(crate) const AIO: Readiness = Readiness(0x1_0000);
     pub(crate) const LIO: Readiness = Readiness(0x2_0000);
+    /// Nothing can be written any more, and nothing is said of reading: what kqueue
+    /// knows, where epoll says that both have ended.
+    pub(crate) const WRHUP: Readiness = Readiness(0x4_0000);
 
     pub(crate) const fn or(self, other: Readiness) -> Readiness {
         Readiness(self.0 | other.0)

@@ -25,7 +25,7 @@ mod wake;
 
 pub(crate) use registration::Registration;
 #[cfg(unix)]
-pub(crate) use wake::WakeFd;
+pub(crate) use wake::Wake;
 
 // ---------------------------------------------------------------- THE CONTRACT
 
@@ -100,6 +100,20 @@ pub(crate) trait Selector: Sized {
     /// key.
     fn forget(&self, key: Key);
 
+    /// An event that is not a descriptor's, for waking, where the queue has such.
+    /// Reported once for any number of times that it was triggered, as readable.
+    fn open_user_event(&self, _token: Token) -> io::Result<Option<UserEvent>> {
+        Ok(None)
+    }
+
+    /// Never called where there are none.
+    fn trigger(&self, _event: UserEvent) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Ends it; one that was triggered and not reported is not any more.
+    fn close_user_event(&self, _event: UserEvent) {}
+
     /// The queue's own descriptor, for nesting it in another one.
     #[cfg(unix)]
     fn as_fd(&self) -> BorrowedFd<'_>;
@@ -107,40 +121,315 @@ pub(crate) trait Selector: Sized {
 
 // ------------------------------------------------------------------- THE TABLE
 //
-// One row an operating system: its backends, the default one first. A backend that
-// a system lacks is `none::Absent`, a type without values, so that what matches on
-// it costs nothing.
+// The only place that names operating systems, but for public items that some of
+// them lack. First the systems and their backends, then the calls that they lack.
+//
+// A backend that a system lacks is `none::Absent`, a type without values, so that
+// what matches on it costs nothing. With `mio_model` Linux takes the part of
+// another system, whose queue a library of the tests has; the rest is Linux's own.
 
-/// Linux: epoll, and poll(2).
-#[cfg(all(feature = "os-poll", target_os = "linux"))]
+/// Linux and Android.
+#[cfg(all(
+    feature = "os-poll",
+    any(target_os = "linux", target_os = "android"),
+    not(any(mio_model = "kqueue", mio_model = "event-ports"))
+))]
 mod system {
     pub(crate) use super::epoll::Epoll;
+    pub(crate) use super::none::{Absent as EventPorts, Absent as Kqueue};
     pub(crate) use super::poll::Poll;
     use crate::Backend;
 
-    #[cfg(not(mio_unsupported_force_poll_poll))]
-    pub(crate) const BACKENDS: &[Backend] = &[Backend::Epoll, Backend::Poll];
-    #[cfg(mio_unsupported_force_poll_poll)]
-    pub(crate) const BACKENDS: &[Backend] = &[Backend::Poll, Backend::Epoll];
+    pub(super) type KernelEvent = ();
+
+    pub(super) const BEST_FIRST: [Backend; 2] = [Backend::Epoll, Backend::Poll];
+}
+
+/// Apple's systems and the BSDs.
+#[cfg(all(
+    feature = "os-poll",
+    any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+        mio_model = "kqueue"
+    )
+))]
+mod system {
+    pub(crate) use super::kqueue::Kqueue;
+    pub(crate) use super::none::{Absent as Epoll, Absent as EventPorts};
+    pub(crate) use super::poll::Poll;
+    use crate::Backend;
+
+    pub(super) type KernelEvent = super::kqueue::KernelEvent;
+
+    pub(super) const BEST_FIRST: [Backend; 2] = [Backend::Kqueue, Backend::Poll];
+}
+
+/// illumos.
+#[cfg(all(feature = "os-poll", target_os = "illumos"))]
+mod system {
+    pub(crate) use super::epoll::Epoll;
+    pub(crate) use super::event_ports::EventPorts;
+    pub(crate) use super::none::Absent as Kqueue;
+    pub(crate) use super::poll::Poll;
+    use crate::Backend;
+
+    pub(super) type KernelEvent = super::event_ports::KernelEvent;
+
+    pub(super) const BEST_FIRST: [Backend; 3] =
+        [Backend::Epoll, Backend::EventPorts, Backend::Poll];
+}
+
+/// Solaris.
+#[cfg(all(
+    feature = "os-poll",
+    any(target_os = "solaris", mio_model = "event-ports")
+))]
+mod system {
+    pub(crate) use super::event_ports::EventPorts;
+    pub(crate) use super::none::{Absent as Epoll, Absent as Kqueue};
+    pub(crate) use super::poll::Poll;
+    use crate::Backend;
+
+    pub(super) type KernelEvent = super::event_ports::KernelEvent;
+
+    pub(super) const BEST_FIRST: [Backend; 2] = [Backend::EventPorts, Backend::Poll];
+}
+
+/// Every other Unix.
+#[cfg(all(
+    feature = "os-poll",
+    unix,
+    not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+        target_os = "illumos",
+        target_os = "solaris"
+    ))
+))]
+mod system {
+    pub(crate) use super::none::{Absent as Epoll, Absent as EventPorts, Absent as Kqueue};
+    pub(crate) use super::poll::Poll;
+    use crate::Backend;
+
+    pub(super) type KernelEvent = ();
+
+    pub(super) const BEST_FIRST: [Backend; 1] = [Backend::Poll];
 }
 
 /// Without `os-poll` no system has anything.
 #[cfg(not(feature = "os-poll"))]
 mod system {
-    pub(crate) use super::none::{Absent as Epoll, Absent as Poll};
+    pub(crate) use super::none::{
+        Absent as Epoll, Absent as EventPorts, Absent as Kqueue, Absent as Poll,
+    };
 
-    pub(crate) const BACKENDS: &[crate::Backend] = &[];
+    pub(super) type KernelEvent = ();
+    pub(super) const BEST_FIRST: [crate::Backend; 0] = [];
 }
 
-#[cfg(all(feature = "os-poll", target_os = "linux"))]
+#[cfg(not(unix))]
+compile_error!("this version of mio has backends for Unix only");
+
+#[cfg(all(
+    feature = "os-poll",
+    any(target_os = "linux", target_os = "android", target_os = "illumos"),
+    not(any(mio_model = "kqueue", mio_model = "event-ports"))
+))]
 mod epoll;
-#[cfg(all(feature = "os-poll", target_os = "linux"))]
+#[cfg(all(
+    feature = "os-poll",
+    any(
+        target_os = "illumos",
+        target_os = "solaris",
+        mio_model = "event-ports"
+    )
+))]
+mod event_ports;
+#[cfg(all(
+    feature = "os-poll",
+    any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+        mio_model = "kqueue"
+    )
+))]
+mod kqueue;
+#[cfg(all(feature = "os-poll", unix))]
 mod poll;
-#[cfg(all(feature = "os-poll", target_os = "linux"))]
+#[cfg(all(feature = "os-poll", unix))]
 mod rearm;
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("this version of mio has a backend for Linux only");
+/// The names of kqueue: the C library's, or those of a library of the tests.
+#[cfg(all(
+    feature = "os-poll",
+    any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly"
+    )
+))]
+mod kqueue_names {
+    pub(super) use libc::{
+        kevent, kqueue, EVFILT_AIO, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ADD, EV_CLEAR,
+        EV_DELETE, EV_EOF, EV_ERROR, EV_ONESHOT, EV_RECEIPT, NOTE_TRIGGER,
+    };
+
+    /// The same filter as for AIO where there is none for LIO.
+    #[cfg(not(target_os = "freebsd"))]
+    pub(super) use libc::EVFILT_AIO as EVFILT_LIO;
+    #[cfg(target_os = "freebsd")]
+    pub(super) use libc::EVFILT_LIO;
+
+    /// To what the kernel cuts timeouts off.
+    pub(super) const NANOS_OF_TIMEOUT: u32 = if cfg!(target_vendor = "apple") {
+        1_000
+    } else {
+        1
+    };
+}
+#[cfg(all(feature = "os-poll", mio_model = "kqueue"))]
+#[path = "calls/kqueue_model.rs"]
+mod kqueue_names;
+
+/// Calls that not every Unix has. Of each pair of files, one has the call, and the
+/// other does what can be done without.
+#[cfg(unix)]
+mod calls {
+    /// Sockets that are non-blocking from the start. (On x86 Android's sandbox ends
+    /// a process that calls `accept4`.)
+    #[cfg(all(
+        feature = "net",
+        not(any(
+            target_vendor = "apple",
+            all(target_os = "android", target_arch = "x86")
+        ))
+    ))]
+    #[path = "accept4.rs"]
+    pub(crate) mod accept;
+    #[cfg(all(
+        feature = "net",
+        any(
+            target_vendor = "apple",
+            all(target_os = "android", target_arch = "x86")
+        )
+    ))]
+    #[path = "accept.rs"]
+    pub(crate) mod accept;
+
+    /// Unix addresses that are names instead of paths.
+    #[cfg(all(feature = "net", any(target_os = "linux", target_os = "android")))]
+    #[path = "abstract_names.rs"]
+    pub(crate) mod abstract_names;
+    #[cfg(all(feature = "net", not(any(target_os = "linux", target_os = "android"))))]
+    #[path = "no_abstract_names.rs"]
+    pub(crate) mod abstract_names;
+
+    /// What epoll waits with. (Android's sandbox knows the C library's calls only.)
+    #[cfg(all(
+        feature = "os-poll",
+        target_os = "linux",
+        not(any(mio_model = "kqueue", mio_model = "event-ports"))
+    ))]
+    #[path = "epoll_pwait2.rs"]
+    pub(super) mod epoll_wait;
+    #[cfg(all(feature = "os-poll", any(target_os = "android", target_os = "illumos")))]
+    #[path = "epoll_wait.rs"]
+    pub(super) mod epoll_wait;
+
+    /// eventfd(2). FreeBSD and NetBSD have it in their newest releases only.
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "illumos"))]
+    #[path = "eventfd.rs"]
+    pub(super) mod eventfd;
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "illumos")))]
+    #[path = "no_eventfd.rs"]
+    pub(super) mod eventfd;
+
+    /// Pipes that are non-blocking from the start.
+    #[cfg(not(any(target_vendor = "apple", target_os = "haiku")))]
+    #[path = "pipe2.rs"]
+    pub(super) mod pipe;
+    #[cfg(any(target_vendor = "apple", target_os = "haiku"))]
+    #[path = "pipe.rs"]
+    pub(super) mod pipe;
+
+    /// poll(2) for less than a millisecond.
+    #[cfg(all(
+        feature = "os-poll",
+        any(
+            target_os = "linux",
+            target_os = "android",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly"
+        )
+    ))]
+    #[path = "ppoll.rs"]
+    pub(super) mod poll;
+    #[cfg(all(
+        feature = "os-poll",
+        not(any(
+            target_os = "linux",
+            target_os = "android",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly"
+        ))
+    ))]
+    #[path = "poll.rs"]
+    pub(super) mod poll;
+
+    /// Writing without a cancellation point, which the C library's call is.
+    #[cfg(target_os = "linux")]
+    #[path = "sys_write.rs"]
+    pub(super) mod write;
+    #[cfg(not(target_os = "linux"))]
+    #[path = "write.rs"]
+    pub(super) mod write;
+}
+
+/// What tells that a peer has shut down its writing half; 0 where poll(2) and event
+/// ports do not tell.
+#[cfg(all(
+    feature = "os-poll",
+    any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "illumos"
+    )
+))]
+const POLLRDHUP: libc::c_short = libc::POLLRDHUP;
+#[cfg(all(
+    feature = "os-poll",
+    unix,
+    not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "illumos"
+    ))
+))]
+const POLLRDHUP: libc::c_short = 0;
+
+/// Whether epoll makes an edge of a write to an eventfd or pipe that was readable
+/// already.
+const EVERY_WRITE_IS_AN_EDGE: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 // ------------------------------------------------------- what stands on a row
 
@@ -148,7 +437,21 @@ compile_error!("this version of mio has a backend for Linux only");
 #[cfg(unix)]
 pub(crate) type RawSource = RawFd;
 
-pub(crate) use system::BACKENDS;
+/// The backends of this system, the default one first.
+pub(crate) const BACKENDS: &[Backend] = &default_first(system::BEST_FIRST);
+
+const fn default_first<const N: usize>(best_first: [Backend; N]) -> [Backend; N] {
+    let mut order = best_first;
+    if cfg!(mio_unsupported_force_poll_poll) && N > 0 {
+        order[0] = Backend::Poll;
+        let mut index = 1;
+        while index < N {
+            order[index] = best_first[index - 1];
+            index += 1;
+        }
+    }
+    order
+}
 
 /// Who does the I/O on what is registered.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -198,18 +501,30 @@ impl Key {
     }
 }
 
+/// An event of a queue's own: see `Selector::open_user_event`.
+#[derive(Copy, Clone, Debug)]
+#[allow(dead_code)] // where no backend has such
+pub(crate) struct UserEvent {
+    ident: usize,
+    token: Token,
+}
+
 /// Events as the kernel and the program see them, allocated once.
 ///
-/// Every backend of this system writes `Event`s directly; one whose kernel has
-/// another format keeps room for that here too.
+/// A kernel whose format is `Event`'s writes them directly; for another there is
+/// room beside. `()`, where no backend of the system needs that, takes none.
 pub(crate) struct EventBuffer {
     events: Vec<Event>,
+    /// Always empty: room only.
+    #[allow(dead_code)] // where no backend needs it
+    kernel: Vec<system::KernelEvent>,
 }
 
 impl EventBuffer {
     pub(crate) fn with_capacity(capacity: usize) -> EventBuffer {
         EventBuffer {
             events: Vec::with_capacity(capacity),
+            kernel: Vec::with_capacity(capacity),
         }
     }
 
@@ -247,6 +562,8 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 enum AnySelector {
     Epoll(system::Epoll),
+    Kqueue(system::Kqueue),
+    EventPorts(system::EventPorts),
     Poll(system::Poll),
 }
 
@@ -255,6 +572,8 @@ macro_rules! dispatch {
     ($queue:expr, $method:ident($($argument:expr),*)) => {
         match &$queue.backend {
             AnySelector::Epoll(selector) => selector.$method($($argument),*),
+            AnySelector::Kqueue(selector) => selector.$method($($argument),*),
+            AnySelector::EventPorts(selector) => selector.$method($($argument),*),
             AnySelector::Poll(selector) => selector.$method($($argument),*),
         }
     };
@@ -262,10 +581,15 @@ macro_rules! dispatch {
 
 impl Queue {
     pub(crate) fn open(backend: Backend) -> io::Result<Queue> {
+        if !BACKENDS.contains(&backend) {
+            return Err(unsupported(backend));
+        }
         let opened = match backend {
             Backend::Epoll => AnySelector::Epoll(Selector::open()?),
+            Backend::Kqueue => AnySelector::Kqueue(Selector::open()?),
+            Backend::EventPorts => AnySelector::EventPorts(Selector::open()?),
             Backend::Poll => AnySelector::Poll(Selector::open()?),
-            absent => return Err(unsupported(absent)),
+            Backend::Afd => return Err(io::ErrorKind::Unsupported.into()),
         };
         Ok(Queue {
             backend: opened,
@@ -276,6 +600,8 @@ impl Queue {
     pub(crate) fn backend(&self) -> Backend {
         match &self.backend {
             AnySelector::Epoll(_) => Backend::Epoll,
+            AnySelector::Kqueue(_) => Backend::Kqueue,
+            AnySelector::EventPorts(_) => Backend::EventPorts,
             AnySelector::Poll(_) => Backend::Poll,
         }
     }
@@ -314,6 +640,18 @@ impl Queue {
 
     pub(crate) fn deregister(&self, source: RawSource, key: Key) -> io::Result<()> {
         dispatch!(self, deregister(source, key))
+    }
+
+    fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
+        dispatch!(self, open_user_event(token))
+    }
+
+    fn trigger(&self, event: UserEvent) -> io::Result<()> {
+        dispatch!(self, trigger(event))
+    }
+
+    fn close_user_event(&self, event: UserEvent) {
+        dispatch!(self, close_user_event(event))
     }
 
     fn after_io(&self, key: Key, outcome: Outcome) {
@@ -359,6 +697,7 @@ const NANOS_PER_MILLI: u32 = 1_000_000;
 /// The timeout in milliseconds where it is a whole number of them, and one that a
 /// call with such a timeout can take (24 days).
 #[inline]
+#[allow(dead_code)] // where no call is more precise
 fn whole_millis(timeout: Duration) -> Option<i32> {
     const MAX_SECONDS: u64 = i32::MAX as u64 / 1000 - 1;
 
@@ -367,5 +706,49 @@ fn whole_millis(timeout: Duration) -> Option<i32> {
         Some(timeout.as_secs() as i32 * 1000 + (nanos / NANOS_PER_MILLI) as i32)
     } else {
         None
+    }
+}
+
+/// The timeout in milliseconds, never less than it is but for the longest that a
+/// call can take.
+#[cold]
+#[allow(dead_code)] // where every backend can do better
+fn millis_rounded_up(timeout: Duration) -> i32 {
+    let per_milli = u128::from(NANOS_PER_MILLI);
+    let millis = (timeout.as_nanos() + per_milli - 1) / per_milli;
+    i32::try_from(millis).unwrap_or(i32::MAX)
+}
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+    const NANO: Duration = Duration::from_nanos(1);
+
+    #[test]
+    fn whole_milliseconds_are_told_apart() {
+        assert_eq!(whole_millis(Duration::ZERO), Some(0));
+        assert_eq!(whole_millis(MILLI), Some(1));
+        assert_eq!(whole_millis(Duration::from_millis(61_234)), Some(61_234));
+        assert_eq!(whole_millis(NANO), None);
+        assert_eq!(whole_millis(MILLI + NANO), None);
+        assert_eq!(whole_millis(MILLI - NANO), None);
+        let longest = Duration::from_secs(i32::MAX as u64 / 1000 - 1);
+        assert_eq!(whole_millis(longest), Some(2_147_482_000));
+        assert_eq!(whole_millis(longest + Duration::from_secs(1)), None);
+        assert_eq!(whole_millis(Duration::MAX), None);
+    }
+
+    #[test]
+    fn milliseconds_are_rounded_up_never_down() {
+        assert_eq!(millis_rounded_up(Duration::ZERO), 0);
+        assert_eq!(millis_rounded_up(NANO), 1);
+        assert_eq!(millis_rounded_up(MILLI - NANO), 1);
+        assert_eq!(millis_rounded_up(MILLI), 1);
+        assert_eq!(millis_rounded_up(MILLI + NANO), 2);
+        assert_eq!(millis_rounded_up(Duration::MAX), i32::MAX);
+        let month = Duration::from_secs(30 * 24 * 60 * 60);
+        assert_eq!(millis_rounded_up(month), i32::MAX);
     }
 }

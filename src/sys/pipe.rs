@@ -1,33 +1,28 @@
-//! Pipes: [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html), whose
-//! second system call, [ioctl(2)] with `FIONBIO`, std keeps to itself.
-//!
-//! [ioctl(2)]: https://man7.org/linux/man-pages/man2/ioctl.2.html
+//! Pipes, as files.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
 
-use libc::c_int;
-
-use super::cvt;
-
-/// The receiving and the sending end of a new pipe, both non-blocking and
-/// closed on exec, by one call.
+/// The receiving and the sending end of a new pipe, both non-blocking and closed
+/// on exec.
 pub(crate) fn pipe() -> io::Result<(File, File)> {
-    let mut ends: [c_int; 2] = [-1; 2];
-    // SAFETY: the kernel writes two descriptors.
-    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-    // SAFETY: both are new, open and nobody else's.
-    let [receiver, sender] = ends.map(|end| File::from(unsafe { OwnedFd::from_raw_fd(end) }));
-    Ok((receiver, sender))
+    let [receiver, sender] = super::calls::pipe::pipe()?;
+    Ok((receiver.into(), sender.into()))
 }
 
+/// By fcntl(2): not every system can do it by one ioctl(2), as with a socket.
 #[cfg(feature = "os-ext")]
 pub(crate) fn set_nonblocking(end: &File, nonblocking: bool) -> io::Result<()> {
     use std::os::fd::AsRawFd;
 
-    let mut nonblocking = c_int::from(nonblocking);
-    // SAFETY: the kernel reads one int.
-    cvt(unsafe { libc::ioctl(end.as_raw_fd(), libc::FIONBIO, &mut nonblocking) })?;
+    let fd = end.as_raw_fd();
+    // SAFETY: takes and returns numbers.
+    let flags = super::cvt(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
+    let flags = match nonblocking {
+        true => flags | libc::O_NONBLOCK,
+        false => flags & !libc::O_NONBLOCK,
+    };
+    // SAFETY: as above.
+    super::cvt(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) })?;
     Ok(())
 }

@@ -28,9 +28,10 @@ use std::time::{Duration, Instant};
 
 use libc::{c_short, pollfd};
 
+use super::calls::poll::poll;
 use super::rearm::{Change, Drained, Edges, Waiting};
 use super::wake::{self, WakeFd};
-use super::{cvt, EventBuffer, Key, Outcome, Owner, Selector};
+use super::{EventBuffer, Key, Outcome, Owner, Selector, POLLRDHUP};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -311,7 +312,7 @@ impl Poll {
         table.waiting.begin();
         drop(table);
 
-        let answered = ask(&mut asked, timeout);
+        let answered = poll(&mut asked, timeout);
 
         let mut table = self.lock();
         table.waiting.end();
@@ -465,7 +466,7 @@ impl Table {
         if self.looks.is_empty() {
             return Ok(None);
         }
-        ask(&mut self.looks, Some(Duration::ZERO))?;
+        poll(&mut self.looks, Some(Duration::ZERO))?;
 
         let now = Instant::now();
         let count = self.looks.len();
@@ -536,7 +537,7 @@ impl Table {
                 events: to_kernel(entry.edges.interest().or(Readiness::RDHUP)),
                 revents: 0,
             }];
-            if ask(&mut whole, Some(Duration::ZERO)).is_ok() {
+            if poll(&mut whole, Some(Duration::ZERO)).is_ok() {
                 ready = ready.or(from_kernel(whole[0].revents));
             }
         }
@@ -557,48 +558,32 @@ impl Table {
     }
 }
 
-/// How many descriptors have an answer, after as long as `timeout` says.
-///
-/// Whole milliseconds are left to `poll`, which costs less than
-/// [ppoll(2)](https://man7.org/linux/man-pages/man2/ppoll.2.html).
-fn ask(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    let count = asked.len() as libc::nfds_t;
-    let millis = match timeout {
-        None => Some(-1),
-        Some(timeout) => super::whole_millis(timeout),
-    };
-    let answers = if let Some(millis) = millis {
-        // SAFETY: the kernel reads and writes `count` elements, as many as there
-        // are.
-        unsafe { libc::poll(asked.as_mut_ptr(), count, millis) }
-    } else {
-        let timeout = timeout.unwrap_or(Duration::MAX);
-        let limit = libc::timespec {
-            // What lies beyond the kernel's clock is the end of it.
-            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-            tv_nsec: timeout.subsec_nanos() as _, // less than 10^9
-        };
-        // SAFETY: the kernel reads and writes `count` elements, as many as there
-        // are, reads the limit, and no mask, since it is null.
-        unsafe { libc::ppoll(asked.as_mut_ptr(), count, &limit, std::ptr::null()) }
-    };
-    Ok(cvt(answers)? as usize)
+/// The bits of poll(2) are epoll's on most systems, and then nothing is left of
+/// translating them. A kernel that does not tell of the end has none for it.
+const BITS: [(Readiness, c_short); 6] = [
+    (Readiness::IN, libc::POLLIN),
+    (Readiness::PRI, libc::POLLPRI),
+    (Readiness::OUT, libc::POLLOUT),
+    (Readiness::ERR, libc::POLLERR),
+    (Readiness::HUP, libc::POLLHUP),
+    (Readiness::RDHUP, POLLRDHUP),
+];
+
+#[inline]
+pub(super) fn to_kernel(bits: Readiness) -> c_short {
+    BITS.iter()
+        .fold(0, |kernel, &(ours, theirs)| match bits.intersects(ours) {
+            true => kernel | theirs,
+            false => kernel,
+        })
 }
 
-fn to_kernel(bits: Readiness) -> c_short {
-    bits.0 as c_short
+#[inline]
+pub(super) fn from_kernel(bits: c_short) -> Readiness {
+    BITS.iter().fold(Readiness::NONE, |ready, &(ours, theirs)| {
+        match bits & theirs {
+            0 => ready,
+            _ => ready.or(ours),
+        }
+    })
 }
-
-fn from_kernel(bits: c_short) -> Readiness {
-    Readiness(u32::from(bits as u16))
-}
-
-// The bits have the same values, so that nothing is to be translated.
-const _: () = {
-    assert!(Readiness::IN.0 == libc::POLLIN as u32);
-    assert!(Readiness::PRI.0 == libc::POLLPRI as u32);
-    assert!(Readiness::OUT.0 == libc::POLLOUT as u32);
-    assert!(Readiness::ERR.0 == libc::POLLERR as u32);
-    assert!(Readiness::HUP.0 == libc::POLLHUP as u32);
-    assert!(Readiness::RDHUP.0 == libc::POLLRDHUP as u32);
-};

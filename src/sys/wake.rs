@@ -1,15 +1,73 @@
-//! What a thread that waits on descriptors is woken through: an eventfd, or a pipe
-//! where there is none.
+//! What a thread that waits is woken through: an event of the queue's own, where it
+//! has such; or else a descriptor, an eventfd, or a pipe where there is none.
 //!
 //! [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) is cheaper
-//! and takes one descriptor instead of two. Some sandboxes refuse it.
+//! than a pipe, and takes one descriptor instead of two. Some sandboxes refuse it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Arc, Weak};
 
-use libc::{c_int, c_long};
+use super::calls::write::write_word;
+use super::{cvt, Owner, Queue, Registration, UserEvent, EVERY_WRITE_IS_AN_EDGE};
+use crate::{Interest, Token};
 
-use super::cvt;
+/// What one waker wakes with.
+#[derive(Debug)]
+pub(crate) enum Wake {
+    Descriptor {
+        /// Of `fd`, and so dropped before it.
+        _registration: Registration,
+        fd: WakeFd,
+    },
+    /// Of a queue, which may be gone before its wakers.
+    UserEvent {
+        queue: Weak<Queue>,
+        event: UserEvent,
+    },
+}
+
+impl Wake {
+    pub(crate) fn new(queue: &Arc<Queue>, token: Token) -> io::Result<Wake> {
+        if !cfg!(mio_unsupported_force_waker_pipe) {
+            if let Some(event) = queue.open_user_event(token)? {
+                return Ok(Wake::UserEvent {
+                    queue: Arc::downgrade(queue),
+                    event,
+                });
+            }
+        }
+        let fd = WakeFd::new()?;
+        let mut registration = Registration::none();
+        registration.register(queue, fd.raw_fd(), token, Interest::READABLE, Owner::Waker)?;
+        Ok(Wake::Descriptor {
+            _registration: registration,
+            fd,
+        })
+    }
+
+    /// Makes the queue report the event.
+    #[inline]
+    pub(crate) fn send(&self) -> io::Result<()> {
+        match self {
+            Wake::Descriptor { fd, .. } => fd.signal(),
+            Wake::UserEvent { queue, event } => match queue.upgrade() {
+                Some(queue) => queue.trigger(*event),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        if let Wake::UserEvent { queue, event } = self {
+            if let Some(queue) = queue.upgrade() {
+                queue.close_user_event(*event);
+            }
+        }
+    }
+}
 
 /// A descriptor that becomes readable when it is signalled.
 #[derive(Debug)]
@@ -36,11 +94,8 @@ impl WakeFd {
     }
 
     fn eventfd() -> io::Result<WakeFd> {
-        // SAFETY: takes numbers; returns a descriptor or -1.
-        let counter = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         Ok(WakeFd {
-            // SAFETY: the descriptor is new, open and nobody else's.
-            watched: unsafe { OwnedFd::from_raw_fd(counter) },
+            watched: super::calls::eventfd::eventfd()?,
             sender: None,
         })
     }
@@ -63,7 +118,10 @@ impl WakeFd {
         if self.sender.is_some() {
             return self.signal_pipe();
         }
-        match write_one(self.raw_fd()) {
+        if !EVERY_WRITE_IS_AN_EDGE {
+            self.drain()?;
+        }
+        match write_word(self.raw_fd(), &ONE) {
             Ok(()) => Ok(()),
             Err(error) => self.signal_full(error),
         }
@@ -75,7 +133,7 @@ impl WakeFd {
     fn signal_full(&self, mut error: io::Error) -> io::Result<()> {
         while error.kind() == io::ErrorKind::WouldBlock {
             self.drain()?;
-            match write_one(self.raw_fd()) {
+            match write_word(self.raw_fd(), &ONE) {
                 Ok(()) => return Ok(()),
                 // Another thread filled it again.
                 Err(again) => error = again,
@@ -93,12 +151,17 @@ impl WakeFd {
         };
         loop {
             self.drain()?;
-            match write_one(sender.as_raw_fd()) {
+            match write_word(sender.as_raw_fd(), &ONE) {
                 // Other threads filled it since.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 outcome => return outcome,
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn written_to(&self) -> RawFd {
+        self.sender.as_ref().unwrap_or(&self.watched).as_raw_fd()
     }
 
     /// Makes the descriptor unreadable.
@@ -122,21 +185,12 @@ fn is_refusal(error: &io::Error) -> bool {
     )
 }
 
-// `syscall`, because glibc's `write` is a cancellation point: see `epoll.rs`.
-#[inline]
-fn write_one(fd: RawFd) -> io::Result<()> {
-    let size = std::mem::size_of::<u64>() as c_long;
-    // SAFETY: the kernel reads the 8 bytes of `ONE`. It takes all or none.
-    cvt(unsafe { libc::syscall(libc::SYS_write, c_long::from(fd), &ONE, size) })?;
-    Ok(())
-}
-
 /// Reads an eventfd or a pipe until it is empty.
 pub(super) fn drain(fd: RawFd) -> io::Result<()> {
     let mut buffer = [0u8; 128];
     loop {
         // SAFETY: the kernel writes at most as many bytes as the buffer has.
-        match cvt(unsafe { libc::read(fd as c_int, buffer.as_mut_ptr().cast(), buffer.len()) }) {
+        match cvt(unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) }) {
             Ok(length) if length as usize == buffer.len() => {}
             Ok(_) => return Ok(()),
             // It was empty, or another thread was faster.
@@ -183,7 +237,7 @@ mod tests {
         // SAFETY: the kernel reads the 8 bytes of `full`.
         let written = unsafe { libc::write(wake.raw_fd(), (&full as *const u64).cast(), 8) };
         assert_eq!(written, 8);
-        let error = write_one(wake.raw_fd()).unwrap_err();
+        let error = write_word(wake.raw_fd(), &ONE).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         wake.signal().unwrap();
         wake.signal().unwrap();
@@ -194,7 +248,7 @@ mod tests {
     fn a_full_pipe_takes_signals() {
         let wake = WakeFd::pipe().unwrap();
         let sender = wake.sender.as_ref().unwrap().as_raw_fd();
-        while write_one(sender).is_ok() {}
+        while write_word(sender, &ONE).is_ok() {}
         wake.signal().unwrap();
         assert!(is_readable(&wake));
         wake.drain().unwrap();

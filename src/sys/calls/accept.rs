@@ -1,0 +1,29 @@
+//! Sockets whose flags are given after they were made. socket2 closes them on exec,
+//! and keeps them from raising SIGPIPE where that is a socket's to say.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+pub(crate) fn socket(domain: Domain, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(domain, kind, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+pub(crate) fn pair(kind: Type) -> io::Result<(Socket, Socket)> {
+    let (one, other) = Socket::pair(Domain::UNIX, kind, None)?;
+    one.set_nonblocking(true)?;
+    other.set_nonblocking(true)?;
+    Ok((one, other))
+}
+
+/// [accept(2)](https://man.freebsd.org/cgi/man.cgi?accept)
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+    // socket2's `accept` would be `accept4` where the C library has it.
+    let (accepted, address) = SockRef::from(&listener).accept_raw()?;
+    accepted.set_cloexec(true)?;
+    accepted.set_nonblocking(true)?;
+    Ok((accepted.into(), address))
+}

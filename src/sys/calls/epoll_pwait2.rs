@@ -1,0 +1,127 @@
+//! Waiting on epoll to the nanosecond:
+//! [epoll_wait(2)](https://man7.org/linux/man-pages/man2/epoll_wait.2.html).
+//!
+//! Past the C library, whose functions are cancellation points: two atomic
+//! operations in a process with threads, which buy nothing, since Rust's cannot be
+//! cancelled. And the C library need not have `epoll_pwait2`.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use libc::{c_int, c_long};
+
+use crate::event::Event;
+use crate::sys::{cvt, millis_rounded_up, whole_millis};
+
+/// How many events the kernel has written into `room`, after as long as `timeout`
+/// says.
+///
+/// Whole milliseconds are left to `epoll_pwait`, which costs less than
+/// `epoll_pwait2`.
+#[inline]
+pub(crate) fn wait(
+    epoll: BorrowedFd<'_>,
+    room: &mut [MaybeUninit<Event>],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let Some(timeout) = timeout else {
+        return wait_millis(epoll, room, -1);
+    };
+    match whole_millis(timeout) {
+        Some(millis) => wait_millis(epoll, room, millis),
+        None => wait_nanos(epoll, room, timeout),
+    }
+}
+
+/// `epoll_pwait` without a signal mask, since not every architecture has
+/// `epoll_wait`; -1 waits for ever.
+#[inline]
+fn wait_millis(
+    epoll: BorrowedFd<'_>,
+    room: &mut [MaybeUninit<Event>],
+    millis: c_int,
+) -> io::Result<usize> {
+    let epoll = c_long::from(epoll.as_raw_fd());
+    // `Events::with_capacity` keeps it far below where it would not fit.
+    let most = room.len() as c_long;
+    let events = room.as_mut_ptr();
+    let millis = c_long::from(millis);
+    let (no_mask, mask_size) = (ptr::null::<libc::sigset_t>(), c_long::from(0));
+    let call = libc::SYS_epoll_pwait;
+    // SAFETY: the kernel writes at most `most` events, as many as there is room
+    // for, and reads no mask, since it is null.
+    let ready =
+        cvt(unsafe { libc::syscall(call, epoll, events, most, millis, no_mask, mask_size) })?;
+    Ok(ready as usize)
+}
+
+/// `epoll_pwait2`, where the kernel has it and lets this process call it; otherwise
+/// `epoll_pwait` with the timeout rounded up.
+#[cold]
+fn wait_nanos(
+    epoll: BorrowedFd<'_>,
+    room: &mut [MaybeUninit<Event>],
+    timeout: Duration,
+) -> io::Result<usize> {
+    /// Set once the call was refused, and then never tried again: by the
+    /// whole process, even where only one thread's filter refused it.
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+
+    // Relaxed, as the store: a thread that sees it late finds out itself.
+    if !REFUSED.load(Ordering::Relaxed) {
+        let queue = c_long::from(epoll.as_raw_fd());
+        let most = room.len() as c_long;
+        let events = room.as_mut_ptr();
+        let limit = KernelTimespec::at_most(timeout);
+        let (no_mask, mask_size) = (ptr::null::<libc::sigset_t>(), c_long::from(0));
+        let call = libc::SYS_epoll_pwait2;
+        // SAFETY: the kernel writes at most `most` events, as many as there is
+        // room for, reads a timespec in its own layout and no mask, since it is
+        // null.
+        let ready =
+            cvt(unsafe { libc::syscall(call, queue, events, most, &limit, no_mask, mask_size) });
+        match ready {
+            Ok(ready) => return Ok(ready as usize),
+            // Before Linux 5.11 it does not exist; some sandboxes refuse what they
+            // do not know with EPERM, which the call itself never returns.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                REFUSED.store(true, Ordering::Relaxed);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    wait_millis(epoll, room, millis_rounded_up(timeout))
+}
+
+/// What the kernel takes for a timespec, on 32-bit machines too, where
+/// `libc::timespec` can be half the size.
+#[repr(C)]
+struct KernelTimespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl KernelTimespec {
+    fn at_most(timeout: Duration) -> KernelTimespec {
+        KernelTimespec {
+            // The kernel takes what lies beyond its clock for no limit at all.
+            seconds: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            nanoseconds: i64::from(timeout.subsec_nanos()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_beyond_the_kernels_are_clamped() {
+        let limit = KernelTimespec::at_most(Duration::MAX);
+        assert_eq!((limit.seconds, limit.nanoseconds), (i64::MAX, 999_999_999));
+    }
+}

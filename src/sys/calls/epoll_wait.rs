@@ -1,0 +1,27 @@
+//! [epoll_wait(3C)](https://illumos.org/man/3C/epoll_wait), as the C library has
+//! it: a process that calls the kernel past it may be ended for that.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::sys::{cvt, millis_rounded_up};
+
+/// How many events the kernel has written into `room`, after as long as `timeout`
+/// says, rounded up to milliseconds.
+pub(crate) fn wait(
+    epoll: BorrowedFd<'_>,
+    room: &mut [MaybeUninit<Event>],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let millis = timeout.map_or(-1, millis_rounded_up);
+    // `Events::with_capacity` keeps it far below where it would not fit.
+    let most = room.len() as libc::c_int;
+    let events = room.as_mut_ptr();
+    // SAFETY: the kernel writes at most `most` events, as many as there is room
+    // for, and `Event` has their layout.
+    let ready = cvt(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.cast(), most, millis) })?;
+    Ok(ready as usize)
+}

@@ -1,0 +1,15 @@
+//! A descriptor that counts what is written to it:
+//! [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html).
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use crate::sys::cvt;
+
+/// One that is non-blocking and closed on exec.
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers; returns a descriptor or -1.
+    let counter = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    // SAFETY: the descriptor is new, open and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(counter) })
+}

@@ -1,0 +1,35 @@
+//! [poll(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/poll.html),
+//! and for less than a millisecond
+//! [ppoll(2)](https://man7.org/linux/man-pages/man2/ppoll.2.html), which costs more.
+
+use std::io;
+use std::time::Duration;
+
+use libc::pollfd;
+
+use crate::sys::{cvt, whole_millis};
+
+/// How many descriptors have an answer, after as long as `timeout` says.
+pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let count = asked.len() as libc::nfds_t;
+    let millis = match timeout {
+        None => Some(-1),
+        Some(timeout) => whole_millis(timeout),
+    };
+    let answers = if let Some(millis) = millis {
+        // SAFETY: the kernel reads and writes `count` elements, as many as there
+        // are.
+        unsafe { libc::poll(asked.as_mut_ptr(), count, millis) }
+    } else {
+        let timeout = timeout.unwrap_or(Duration::MAX);
+        let limit = libc::timespec {
+            // What lies beyond the kernel's clock is the end of it.
+            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_nsec: timeout.subsec_nanos() as _, // less than 10^9
+        };
+        // SAFETY: the kernel reads and writes `count` elements, as many as there
+        // are, reads the limit, and no mask, since it is null.
+        unsafe { libc::ppoll(asked.as_mut_ptr(), count, &limit, std::ptr::null()) }
+    };
+    Ok(cvt(answers)? as usize)
+}

@@ -1,0 +1,15 @@
+//! [write(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/write.html)
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::sys::cvt;
+
+/// Writes all 8 bytes, or none.
+pub(crate) fn write_word(fd: RawFd, word: &'static u64) -> io::Result<()> {
+    let bytes: *const u64 = word;
+    // SAFETY: the kernel reads the 8 bytes of `word`. It takes all or none: it is
+    // less than a pipe takes at once.
+    cvt(unsafe { libc::write(fd, bytes.cast(), 8) })?;
+    Ok(())
+}

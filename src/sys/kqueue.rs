@@ -1,0 +1,430 @@
+//! kqueue, the event queue of the BSDs and of Apple's systems:
+//! [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue).
+//!
+//! A descriptor has a *filter* for each direction, registered and reported on its
+//! own. How it keeps the contract:
+//!
+//! - **Edges** are the kernel's (`EV_CLEAR`), for every filter. Adding a filter that
+//!   is there replaces its token, and reports it again where it is ready.
+//! - **Who is registered** the kernel knows: `register` and `reregister` are the
+//!   same, and replace; `deregister` of what is absent is `NotFound`. A dead
+//!   descriptor is EBADF.
+//! - **Changes** are made by one call for all filters, with a receipt for each, so
+//!   that none of the events that wait is taken by it.
+//! - **Deregistering** takes an event that waits in the kernel's queue along, and
+//!   this file keeps none of its own.
+//! - **Fairness**: the kernel's queue is first in, first out.
+//! - **Memory**: the kernel writes into a buffer beside the program's `Events`.
+//! - **Forks** do not inherit a kqueue, but its number: the child leaves it alone.
+
+use std::io;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::kqueue_names::{self as names, kevent};
+use super::{cvt, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use crate::event::readiness::Readiness;
+use crate::event::Event;
+use crate::{Interest, Token};
+
+#[derive(Debug)]
+pub(crate) struct Kqueue {
+    /// Not to be closed in another process than the one that opened it.
+    kqueue: ManuallyDrop<OwnedFd>,
+    process: u32,
+    /// How many user events were made for wakers.
+    wakers: AtomicUsize,
+    /// Whether there ever was a pipe without receivers: see `NO_RECEIVER`.
+    had_no_receiver: AtomicBool,
+}
+
+/// What the kernel writes.
+#[repr(transparent)]
+pub(crate) struct KernelEvent(kevent);
+
+// SAFETY: the pointer in it is a word, the token, and is not followed.
+unsafe impl Send for KernelEvent {}
+// SAFETY: as above.
+unsafe impl Sync for KernelEvent {}
+
+/// User events have a space of identities of their own, of which this half, where
+/// neither a number nor an address is likely, is ours: wakers count up from here.
+const OURS: usize = 1 << (usize::BITS - 1);
+
+/// With this bit and its descriptor, the user event in the place of a filter that
+/// the kernel refuses: for writing to a pipe that has no receiver any more.
+const NO_RECEIVER: usize = OURS | 1 << (usize::BITS - 2);
+
+/// The most seconds that every kernel takes; what is longer ends early.
+const MAX_SECONDS: u64 = 100_000_000;
+
+impl Selector for Kqueue {
+    fn open() -> io::Result<Kqueue> {
+        // SAFETY: takes nothing; returns a descriptor or -1.
+        let kqueue = cvt(unsafe { names::kqueue() })?;
+        // SAFETY: the descriptor is new, open and nobody else's.
+        let kqueue = unsafe { OwnedFd::from_raw_fd(kqueue) };
+        // No fork comes in between, since it would not inherit the descriptor.
+        // SAFETY: takes numbers.
+        cvt(unsafe { libc::fcntl(kqueue.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        Ok(Kqueue {
+            kqueue: ManuallyDrop::new(kqueue),
+            process: std::process::id(),
+            wakers: AtomicUsize::new(0),
+            had_no_receiver: AtomicBool::new(false),
+        })
+    }
+
+    fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
+        events.clear();
+        let capacity = events.capacity();
+        if capacity == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let limit = timeout.map(timespec);
+        let limit = limit
+            .as_ref()
+            .map_or(ptr::null(), |limit| limit as *const _);
+        let room = &mut events.kernel.spare_capacity_mut()[..capacity];
+        let (kqueue, most) = (self.kqueue.as_raw_fd(), room.len());
+        let first = room.as_mut_ptr().cast();
+        // SAFETY: the kernel writes at most `most` events, as many as there is room
+        // for, and reads the limit, if there is one.
+        let ready = unsafe { names::kevent(kqueue, ptr::null(), 0, first, most as _, limit) };
+        for index in 0..cvt(ready)? as usize {
+            // SAFETY: the kernel has written so many.
+            let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_ref() };
+            let event = Event::new(Token(event.0.udata as usize), readiness(&event.0));
+            events.push(event);
+        }
+        Ok(())
+    }
+
+    fn register(
+        &self,
+        fd: RawFd,
+        token: Token,
+        interest: Interest,
+        _owner: Owner,
+    ) -> io::Result<Key> {
+        self.watch(fd, token, interest)?;
+        Ok(Key::NONE)
+    }
+
+    fn reregister(&self, fd: RawFd, _: Key, token: Token, interest: Interest) -> io::Result<()> {
+        self.watch(fd, token, interest)
+    }
+
+    fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {
+        let ident = fd as usize;
+        let filters = [
+            Change::delete(Filter::Read, ident),
+            Change::delete(Filter::Write, ident),
+            Change::delete(Filter::User, NO_RECEIVER | ident),
+        ];
+        let filters = match self.may_have_no_receiver() {
+            true => &filters[..],
+            false => &filters[..2],
+        };
+        let mut was_watched = false;
+        for receipt in &self.apply(filters)?[..filters.len()] {
+            match *receipt {
+                0 => was_watched = true,
+                libc::ENOENT => {}
+                error => return Err(io::Error::from_raw_os_error(error)),
+            }
+        }
+        match was_watched {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// The kernel sees for itself.
+    fn after_io(&self, _: Key, _: Outcome) {}
+
+    /// Closing the descriptor does it.
+    fn forget(&self, _: Key) {}
+
+    /// `None` where the kernel has no such filter.
+    fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
+        // Relaxed: nothing but the number is shared.
+        let ident = OURS | self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_RECEIVER - OURS);
+        let event = UserEvent { ident, token };
+        // Some kernels cannot add and trigger in one.
+        match self.apply(&[Change::add(Filter::User, ident, token)])?[0] {
+            0 => Ok(Some(event)),
+            libc::EINVAL => Ok(None),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+
+    fn trigger(&self, event: UserEvent) -> io::Result<()> {
+        match self.apply(&[Change::trigger(event.ident, event.token)])?[0] {
+            0 => Ok(()),
+            error => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+
+    fn close_user_event(&self, event: UserEvent) {
+        if self.is_inherited() {
+            return;
+        }
+        // It can only fail where somebody else has deleted it.
+        let _ = self.apply(&[Change::delete(Filter::User, event.ident)]);
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kqueue.as_fd()
+    }
+}
+
+impl Kqueue {
+    /// Adds the filters that are asked for, and deletes the others.
+    fn watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+        let ident = fd as usize;
+        let wanted = [
+            (Filter::Read, interest.is_readable()),
+            (Filter::Write, interest.is_writable()),
+        ];
+        let changes = wanted.map(|(filter, is_wanted)| match is_wanted {
+            true => Change::add(filter, ident, token),
+            false => Change::delete(filter, ident),
+        });
+        let receipts = self.apply(&changes)?;
+        let mut failed = None;
+        for ((filter, is_wanted), &receipt) in wanted.iter().zip(&receipts) {
+            match receipt {
+                0 => {}
+                libc::ENOENT if !*is_wanted => {}
+                libc::EPIPE | libc::EBADF if *is_wanted && filter.is_write() && is_open(fd) => {
+                    return self.report_no_receiver(ident, token);
+                }
+                error => failed = failed.or(Some(error)),
+            }
+        }
+        if let Some(error) = failed {
+            let _ = self.deregister(fd, Key::NONE);
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        if self.may_have_no_receiver() {
+            let before = Change::delete(Filter::User, NO_RECEIVER | ident);
+            self.apply(&[before])?;
+        }
+        Ok(())
+    }
+
+    /// Kernels refuse to watch a pipe without receivers for writing (EPIPE, or
+    /// EBADF on NetBSD) instead of reporting it.
+    fn report_no_receiver(&self, ident: usize, token: Token) -> io::Result<()> {
+        // Relaxed: who deregisters the descriptor does it after having registered
+        // it, by which it is seen.
+        self.had_no_receiver.store(true, Ordering::Relaxed);
+        let ident = NO_RECEIVER | ident;
+        let added = Change {
+            flags: ADD_ONCE,
+            ..Change::add(Filter::User, ident, token)
+        };
+        let receipts = self.apply(&[added, Change::trigger(ident, token)])?;
+        match receipts.iter().find(|&&receipt| receipt != 0) {
+            None => Ok(()),
+            // Without user events it cannot be reported.
+            Some(_) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn may_have_no_receiver(&self) -> bool {
+        self.had_no_receiver.load(Ordering::Relaxed)
+    }
+
+    /// Makes all changes, at most three, and returns the error number of each.
+    fn apply(&self, changes: &[Change]) -> io::Result<[i32; 3]> {
+        let mut made = [MaybeUninit::<kevent>::uninit(); 3];
+        let mut receipts = [MaybeUninit::<kevent>::uninit(); 3];
+        for (made, change) in made.iter_mut().zip(changes) {
+            made.write(change.to_kernel());
+        }
+        let no_wait = timespec(Duration::ZERO);
+        // SAFETY: the kernel reads as many changes as were written above, and writes
+        // no more receipts than there are changes, for which there is room.
+        let received = cvt(unsafe {
+            names::kevent(
+                self.kqueue.as_raw_fd(),
+                made.as_ptr().cast(),
+                changes.len() as _,
+                receipts.as_mut_ptr().cast(),
+                changes.len() as _,
+                &no_wait,
+            )
+        })?;
+        let mut errors = [0; 3];
+        for (error, receipt) in errors.iter_mut().zip(&receipts[..received as usize]) {
+            // SAFETY: the kernel has written so many.
+            let receipt = unsafe { receipt.assume_init_ref() };
+            *error = receipt.data as i32;
+        }
+        Ok(errors)
+    }
+
+    fn is_inherited(&self) -> bool {
+        self.process != std::process::id()
+    }
+}
+
+impl Drop for Kqueue {
+    fn drop(&mut self) {
+        // In a forked child the number may be another descriptor's.
+        if !self.is_inherited() {
+            // SAFETY: it is not used after this.
+            unsafe { ManuallyDrop::drop(&mut self.kqueue) };
+        }
+    }
+}
+
+#[derive(Copy, Clone, Debug)]
+enum Filter {
+    Read,
+    Write,
+    User,
+}
+
+impl Filter {
+    fn is_write(self) -> bool {
+        matches!(self, Filter::Write)
+    }
+}
+
+/// A change of what is watched, for which there will be a receipt.
+#[derive(Copy, Clone, Debug)]
+struct Change {
+    filter: Filter,
+    ident: usize,
+    token: Token,
+    flags: u32,
+    fflags: u32,
+}
+
+// The constants have different widths on different systems.
+#[allow(clippy::unnecessary_cast)]
+const ADD: u32 = (names::EV_ADD | names::EV_CLEAR | names::EV_RECEIPT) as u32;
+#[allow(clippy::unnecessary_cast)]
+const ADD_ONCE: u32 = (names::EV_ADD | names::EV_ONESHOT | names::EV_RECEIPT) as u32;
+#[allow(clippy::unnecessary_cast)]
+const DELETE: u32 = (names::EV_DELETE | names::EV_RECEIPT) as u32;
+#[allow(clippy::unnecessary_cast)]
+const TRIGGER: u32 = names::EV_RECEIPT as u32;
+
+impl Change {
+    /// Also where it is there: it then has a new token, and is evaluated anew.
+    fn add(filter: Filter, ident: usize, token: Token) -> Change {
+        Change {
+            filter,
+            ident,
+            token,
+            flags: ADD,
+            fflags: 0,
+        }
+    }
+
+    fn delete(filter: Filter, ident: usize) -> Change {
+        Change {
+            filter,
+            ident,
+            token: Token(0),
+            flags: DELETE,
+            fflags: 0,
+        }
+    }
+
+    /// Of a user event that is there. To add it once more would do for some
+    /// kernels, and make others report it for ever.
+    fn trigger(ident: usize, token: Token) -> Change {
+        Change {
+            filter: Filter::User,
+            ident,
+            token,
+            flags: TRIGGER,
+            fflags: names::NOTE_TRIGGER,
+        }
+    }
+
+    fn to_kernel(self) -> kevent {
+        // SAFETY: all zeros are a valid `kevent`, which has more fields on some
+        // systems than these.
+        let mut event: kevent = unsafe { std::mem::zeroed() };
+        event.ident = self.ident;
+        event.filter = match self.filter {
+            Filter::Read => names::EVFILT_READ,
+            Filter::Write => names::EVFILT_WRITE,
+            Filter::User => names::EVFILT_USER,
+        };
+        event.flags = self.flags as _;
+        event.fflags = self.fflags;
+        event.udata = self.token.0 as *mut libc::c_void;
+        event
+    }
+}
+
+/// What an event of a filter says.
+///
+/// A filter tells of its own direction only. `EV_EOF` is the end of that direction,
+/// with the socket's error, if it has one, in `fflags`; that the writing half was
+/// shut down here, it does not tell from the peer's being gone.
+fn readiness(event: &kevent) -> Readiness {
+    let (filter, ident) = (event.filter, event.ident);
+    let is_at_end = event.flags & names::EV_EOF != 0;
+    let ready = if filter == names::EVFILT_READ {
+        match is_at_end {
+            true => Readiness::IN.or(Readiness::RDHUP),
+            false => Readiness::IN,
+        }
+    } else if filter == names::EVFILT_WRITE {
+        match is_at_end {
+            true => Readiness::OUT.or(Readiness::WRHUP),
+            false => Readiness::OUT,
+        }
+    } else if filter == names::EVFILT_USER {
+        match ident & NO_RECEIVER == NO_RECEIVER {
+            true => Readiness::OUT.or(Readiness::ERR),
+            false => Readiness::IN,
+        }
+    } else {
+        match filter {
+            names::EVFILT_AIO => Readiness::AIO,
+            // Unreachable where it is the same one as above.
+            #[allow(unreachable_patterns)]
+            names::EVFILT_LIO => Readiness::LIO,
+            // Somebody else's.
+            _ => Readiness::NONE,
+        }
+    };
+    let has_error = is_at_end && event.fflags != 0 || event.flags & names::EV_ERROR != 0;
+    match has_error {
+        true => ready.or(Readiness::ERR),
+        false => ready,
+    }
+}
+
+/// Whether the number is a descriptor's at all.
+#[cold]
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: takes numbers.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// Rounded up to what the kernel can, and clamped to what it takes.
+fn timespec(timeout: Duration) -> libc::timespec {
+    let rest = timeout.subsec_nanos() % names::NANOS_OF_TIMEOUT;
+    let up = (names::NANOS_OF_TIMEOUT - rest) % names::NANOS_OF_TIMEOUT;
+    let timeout = timeout
+        .saturating_add(Duration::from_nanos(up.into()))
+        .min(Duration::from_secs(MAX_SECONDS));
+    // SAFETY: all zeros are a valid `timespec`, which has padding on some systems.
+    let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
+    limit.tv_sec = timeout.as_secs() as _;
+    limit.tv_nsec = timeout.subsec_nanos() as _;
+    limit
+}
