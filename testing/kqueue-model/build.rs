@@ -1,0 +1,35 @@
+//! Where `MIO_KQUEUE_LIBRARY` names a shared library, the crate exports nothing and links that.
+
+use std::env;
+use std::path::Path;
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(kqueue_library)");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=MIO_KQUEUE_LIBRARY");
+    let Some(library) = env::var_os("MIO_KQUEUE_LIBRARY") else {
+        return;
+    };
+    let library = Path::new(&library);
+    assert!(
+        library.is_file(),
+        "MIO_KQUEUE_LIBRARY: {} is not a file",
+        library.display()
+    );
+    let (Some(folder), Some(name)) = (library.parent(), library.file_name()) else {
+        panic!("MIO_KQUEUE_LIBRARY: the path of a shared library is needed");
+    };
+    println!("cargo::rustc-cfg=kqueue_library");
+    println!("cargo::rustc-link-search=native={}", folder.display());
+    // Verbatim, since what Debian installs without the headers is `libkqueue.so.0`.
+    println!(
+        "cargo::rustc-link-lib=dylib:+verbatim={}",
+        name.to_string_lossy()
+    );
+    // This reaches the tests of this crate only; those of crates that depend on it need
+    // LD_LIBRARY_PATH, unless the loader looks into the folder anyway.
+    println!(
+        "cargo::rustc-link-arg-tests=-Wl,-rpath,{}",
+        folder.display()
+    );
+}

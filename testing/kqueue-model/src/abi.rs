@@ -1,0 +1,81 @@
+//! The interface: `struct kevent` and the numbers, as FreeBSD has them.
+
+use std::ffi::c_void;
+use std::ptr;
+
+/// `struct kevent` as macOS and libkqueue have it, and FreeBSD had it before version 12.
+#[repr(C)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Kevent {
+    /// What the filter watches: the number of a descriptor, for most of them.
+    pub ident: usize,
+    /// `EVFILT_...`.
+    pub filter: i16,
+    /// `EV_...`.
+    pub flags: u16,
+    /// Flags whose meaning depends on the filter: `NOTE_...`, or the error of a socket.
+    pub fflags: u32,
+    /// A value whose meaning depends on the filter; the error, where `flags` has `EV_ERROR`.
+    pub data: isize,
+    /// The program's own, handed through.
+    pub udata: *mut c_void,
+}
+
+impl Kevent {
+    /// An entry without anything in it, to be filled in by `kevent`.
+    pub const EMPTY: Kevent = Kevent {
+        ident: 0,
+        filter: 0,
+        flags: 0,
+        fflags: 0,
+        data: 0,
+        udata: ptr::null_mut(),
+    };
+}
+
+/// A descriptor is readable.
+pub const EVFILT_READ: i16 = -1;
+/// A descriptor is writable.
+pub const EVFILT_WRITE: i16 = -2;
+/// An asynchronous operation (`aio_read` and the like) is complete.
+pub const EVFILT_AIO: i16 = -3;
+/// A list of asynchronous operations (`lio_listio`) is complete.
+pub const EVFILT_LIO: i16 = -10;
+/// The program itself says so.
+pub const EVFILT_USER: i16 = -11;
+
+/// Adds a knote, or changes the one that is there.
+pub const EV_ADD: u16 = 0x0001;
+/// Removes a knote.
+pub const EV_DELETE: u16 = 0x0002;
+/// Ends what `EV_DISABLE` began.
+pub const EV_ENABLE: u16 = 0x0004;
+/// The knote stays, but reports nothing.
+pub const EV_DISABLE: u16 = 0x0008;
+/// The knote is removed when it has been reported.
+pub const EV_ONESHOT: u16 = 0x0010;
+/// The state is reset when it has been reported: edges, in place of levels.
+pub const EV_CLEAR: u16 = 0x0020;
+/// The outcome of the change is reported, also where it is a success.
+pub const EV_RECEIPT: u16 = 0x0040;
+/// The knote is disabled when it has been reported.
+pub const EV_DISPATCH: u16 = 0x0080;
+/// In an entry that tells of a change: `data` is its error, or 0.
+pub const EV_ERROR: u16 = 0x4000;
+/// In an event: the end of the file, or of the connection.
+pub const EV_EOF: u16 = 0x8000;
+
+/// Makes an `EVFILT_USER` knote hold.
+pub const NOTE_TRIGGER: u32 = 0x0100_0000;
+/// What happens to the saved flags of an `EVFILT_USER` knote: nothing.
+pub const NOTE_FFNOP: u32 = 0x0000_0000;
+/// They are and-ed with the new ones.
+pub const NOTE_FFAND: u32 = 0x4000_0000;
+/// They are or-ed with the new ones.
+pub const NOTE_FFOR: u32 = 0x8000_0000;
+/// They are replaced by the new ones.
+pub const NOTE_FFCOPY: u32 = 0xc000_0000;
+/// The bits that say which of the four it is.
+pub const NOTE_FFCTRLMASK: u32 = 0xc000_0000;
+/// The bits that are the program's own.
+pub const NOTE_FFLAGSMASK: u32 = 0x00ff_ffff;

@@ -1,0 +1,155 @@
+//! The C functions.
+
+use std::ffi::{c_int, c_void};
+
+use crate::abi::Kevent;
+use crate::model;
+use crate::os::{self, Result};
+use crate::queue::Events;
+use crate::wait;
+
+/// A new kqueue. Like FreeBSD's, it is not close-on-exec.
+///
+/// # Safety
+///
+/// None is needed; it is a C function.
+#[no_mangle]
+pub unsafe extern "C" fn kqueue() -> c_int {
+    answer(model::lock().open())
+}
+
+/// Makes changes, then waits for events: kqueue(2).
+///
+/// # Safety
+///
+/// `nchanges` entries can be read from `changelist` and `nevents` written to `eventlist`, which
+/// may be the same; `timeout` is null or a `timespec`.
+#[no_mangle]
+pub unsafe extern "C" fn kevent(
+    kq: c_int,
+    changelist: *const Kevent,
+    nchanges: c_int,
+    eventlist: *mut Kevent,
+    nevents: c_int,
+    timeout: *const libc::timespec,
+) -> c_int {
+    let (Ok(nchanges), Ok(nevents)) = (usize::try_from(nchanges), usize::try_from(nevents)) else {
+        return answer(Err(libc::EINVAL));
+    };
+    // SAFETY: the caller says that there are so many. Each is read before anything is written to
+    // the place of the same number in `eventlist`.
+    let changes = (0..nchanges).map(|i| unsafe { changelist.add(i).read() });
+    // SAFETY: the caller says so.
+    let events = unsafe { Events::new(eventlist, nevents) };
+    // SAFETY: likewise.
+    let timeout = unsafe { timeout.as_ref() };
+    answer(wait::kevent(kq, changes, events, timeout).map(|len| len as c_int))
+}
+
+/// The model's own: an asynchronous operation, whose `sigevent` named the kqueue, is complete.
+///
+/// Queues the one-shot event that a BSD's kernel would queue, with `filter` `EVFILT_AIO` or
+/// `EVFILT_LIO` and `EV_ONESHOT` added to `flags`. Answers 0, or -1 with EBADF, or with EINVAL for
+/// another filter.
+///
+/// # Safety
+///
+/// None is needed; it is a C function.
+#[no_mangle]
+pub unsafe extern "C" fn kqueue_model_complete(
+    kq: c_int,
+    ident: usize,
+    filter: i16,
+    flags: u16,
+    data: isize,
+    udata: *mut c_void,
+) -> c_int {
+    use crate::abi::{EVFILT_AIO, EVFILT_LIO};
+
+    if filter != EVFILT_AIO && filter != EVFILT_LIO {
+        return answer(Err(libc::EINVAL));
+    }
+    let event = Kevent {
+        ident,
+        filter,
+        flags,
+        fflags: 0,
+        data,
+        udata,
+    };
+    let mut model = model::lock();
+    let completed = model
+        .find(kq)
+        .map(|index| model.with(index, |queue, _| queue.complete(event)));
+    answer(completed.map(|()| 0))
+}
+
+/// close(2), in the place of the C library's: the knotes of the number go with it.
+///
+/// # Safety
+///
+/// As for close(2): the number is the caller's.
+#[no_mangle]
+pub unsafe extern "C" fn close(fd: c_int) -> c_int {
+    let Some(mut model) = model::lock_if_used() else {
+        return os::close(fd);
+    };
+    if !model.closing(fd) {
+        // It may take long (SO_LINGER).
+        drop(model);
+        return os::close(fd);
+    }
+    let result = os::close(fd);
+    let errno = os::errno();
+    model.closed(fd);
+    drop(model);
+    os::set_errno(errno);
+    result
+}
+
+/// dup2(2), in the place of the C library's: it closes the number `new`.
+///
+/// # Safety
+///
+/// As for dup2(2): the number `new` is the caller's.
+#[no_mangle]
+pub unsafe extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
+    if old == new {
+        return if os::is_open(old) { new } else { -1 };
+    }
+    replace(old, new, 0)
+}
+
+/// dup3(2), in the place of the C library's: it closes the number `new`.
+///
+/// # Safety
+///
+/// As for dup3(2): the number `new` is the caller's.
+#[no_mangle]
+pub unsafe extern "C" fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int {
+    replace(old, new, flags)
+}
+
+fn replace(old: c_int, new: c_int, flags: c_int) -> c_int {
+    let model = model::lock_if_used().filter(|_| old != new && os::is_open(old));
+    let Some(mut model) = model else {
+        return os::dup3(old, new, flags);
+    };
+    let was_queue = model.closing(new);
+    let result = os::dup3(old, new, flags);
+    let errno = os::errno();
+    if was_queue {
+        model.closed(new);
+    }
+    drop(model);
+    os::set_errno(errno);
+    result
+}
+
+/// A C function's way of saying it.
+fn answer(result: Result<c_int>) -> c_int {
+    result.unwrap_or_else(|errno| {
+        os::set_errno(errno);
+        -1
+    })
+}

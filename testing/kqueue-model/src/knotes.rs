@@ -1,0 +1,227 @@
+//! The knotes of a kqueue, and the FIFO of those that are active.
+//!
+//! All of them are in one vector, and the FIFO is linked through it, so that nothing is allocated
+//! but when there are more knotes than there have ever been.
+
+use std::ffi::c_void;
+
+use crate::abi::{Kevent, EVFILT_READ, EVFILT_WRITE};
+use crate::descriptor::{Kind, Look};
+
+/// What is registered under an `(ident, filter)`.
+#[derive(Debug)]
+pub(crate) struct Knote {
+    pub(crate) ident: usize,
+    pub(crate) filter: i16,
+    /// Those that it was added with.
+    pub(crate) flags: u16,
+    /// What the program last said, for filters that hand it on.
+    pub(crate) fflags: u32,
+    pub(crate) data: isize,
+    pub(crate) udata: UserData,
+    pub(crate) disabled: bool,
+    pub(crate) watched: Watched,
+}
+
+/// What the condition of a knote depends on.
+#[derive(Debug)]
+pub(crate) enum Watched {
+    /// Said by the program, or complete: holds while true.
+    Triggered(bool),
+    /// A descriptor, with what was seen there when it was registered or last woke anybody.
+    Descriptor(Kind, Look),
+}
+
+/// The program's pointer.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct UserData(pub(crate) *mut c_void);
+
+// SAFETY: it is handed back as it came, whatever thread asks; nothing is done with what it
+// points at.
+unsafe impl Send for UserData {}
+
+/// Where a knote is. Used again for another one when it has been removed.
+pub(crate) type Slot = u32;
+
+const NONE: Slot = Slot::MAX;
+
+#[derive(Debug, Default)]
+pub(crate) struct Knotes {
+    places: Vec<Place>,
+    /// The first free place; `next` links them.
+    free: Option<Slot>,
+    /// By number: the knotes for reading and writing.
+    descriptors: Vec<[Slot; 2]>,
+    /// The knotes of all other filters: a few.
+    others: Vec<Slot>,
+    head: Option<Slot>,
+    tail: Option<Slot>,
+    queued: usize,
+}
+
+#[derive(Debug)]
+struct Place {
+    knote: Option<Knote>,
+    /// How many knotes have been here: an event of epoll for one of them is not the next one's.
+    generation: u32,
+    is_queued: bool,
+    previous: Option<Slot>,
+    next: Option<Slot>,
+}
+
+impl Knotes {
+    pub(crate) fn find(&self, ident: usize, filter: i16) -> Option<Slot> {
+        match side(filter) {
+            Some(side) => self
+                .descriptors
+                .get(ident)
+                .map(|slots| slots[side])
+                .filter(|slot| *slot != NONE),
+            None => self.others.iter().copied().find(|slot| {
+                let knote = self.get(*slot);
+                knote.ident == ident && knote.filter == filter
+            }),
+        }
+    }
+
+    /// The name of a knote that no other one ever has.
+    pub(crate) fn cookie(&self, slot: Slot) -> u64 {
+        u64::from(self.places[slot as usize].generation) << 32 | u64::from(slot)
+    }
+
+    /// The knote of that name, unless it was removed.
+    pub(crate) fn named(&self, cookie: u64) -> Option<Slot> {
+        let slot = cookie as Slot;
+        let place = self.places.get(slot as usize)?;
+        (place.knote.is_some() && self.cookie(slot) == cookie).then_some(slot)
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> &Knote {
+        self.places[slot as usize].knote.as_ref().expect("removed")
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> &mut Knote {
+        self.places[slot as usize].knote.as_mut().expect("removed")
+    }
+
+    /// The first knote for writing in the slots from `start` on.
+    pub(crate) fn writer_from(&self, start: Slot) -> Option<Slot> {
+        let writer = |place: &Place| matches!(&place.knote, Some(k) if k.filter == EVFILT_WRITE);
+        let places = self.places.get(start as usize..)?;
+        let offset = places.iter().position(writer)?;
+        Some(start + offset as Slot)
+    }
+
+    /// The same `(ident, filter)` may be there already for filters that do not go by it.
+    pub(crate) fn insert(&mut self, change: &Kevent, watched: Watched) -> Slot {
+        let knote = Knote {
+            ident: change.ident,
+            filter: change.filter,
+            flags: change.flags,
+            fflags: change.fflags,
+            data: change.data,
+            udata: UserData(change.udata),
+            disabled: false,
+            watched,
+        };
+        let slot = match self.free {
+            Some(slot) => {
+                let place = &mut self.places[slot as usize];
+                self.free = place.next.take();
+                place.knote = Some(knote);
+                slot
+            }
+            None => {
+                self.places.push(Place {
+                    knote: Some(knote),
+                    generation: 0,
+                    is_queued: false,
+                    previous: None,
+                    next: None,
+                });
+                (self.places.len() - 1) as Slot
+            }
+        };
+        match side(change.filter) {
+            Some(side) => {
+                if self.descriptors.len() <= change.ident {
+                    self.descriptors.resize(change.ident + 1, [NONE; 2]);
+                }
+                self.descriptors[change.ident][side] = slot;
+            }
+            None => self.others.push(slot),
+        }
+        slot
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        self.dequeue(slot);
+        let place = &mut self.places[slot as usize];
+        let knote = place.knote.take().expect("removed twice");
+        place.generation = place.generation.wrapping_add(1);
+        place.next = self.free.replace(slot);
+        match side(knote.filter) {
+            Some(side) => self.descriptors[knote.ident][side] = NONE,
+            None => self.others.retain(|other| *other != slot),
+        }
+    }
+
+    /// How many are in the FIFO.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// To the tail of the FIFO, unless it is in there: false then.
+    pub(crate) fn enqueue(&mut self, slot: Slot) -> bool {
+        let tail = self.tail;
+        let place = &mut self.places[slot as usize];
+        if place.is_queued {
+            return false;
+        }
+        place.is_queued = true;
+        place.previous = tail;
+        place.next = None;
+        match tail {
+            Some(tail) => self.places[tail as usize].next = Some(slot),
+            None => self.head = Some(slot),
+        }
+        self.tail = Some(slot);
+        self.queued += 1;
+        true
+    }
+
+    /// Out of the FIFO, wherever it is.
+    pub(crate) fn dequeue(&mut self, slot: Slot) {
+        let place = &mut self.places[slot as usize];
+        if !place.is_queued {
+            return;
+        }
+        place.is_queued = false;
+        let (previous, next) = (place.previous.take(), place.next.take());
+        match previous {
+            Some(previous) => self.places[previous as usize].next = next,
+            None => self.head = next,
+        }
+        match next {
+            Some(next) => self.places[next as usize].previous = previous,
+            None => self.tail = previous,
+        }
+        self.queued -= 1;
+    }
+
+    /// The head of the FIFO, taken from there.
+    pub(crate) fn pop(&mut self) -> Option<Slot> {
+        let slot = self.head?;
+        self.dequeue(slot);
+        Some(slot)
+    }
+}
+
+/// Which of a descriptor's two knotes a filter is for.
+fn side(filter: i16) -> Option<usize> {
+    match filter {
+        EVFILT_READ => Some(0),
+        EVFILT_WRITE => Some(1),
+        _ => None,
+    }
+}

@@ -1,0 +1,464 @@
+//! One kqueue: its epoll instances, its knotes, and what `kevent` does to them.
+//!
+//! The descriptor that the program has is a level-triggered epoll instance, so that it can be
+//! watched itself. In it are two edge-triggered ones, for reading and for writing, because epoll
+//! reports both together for what is in the same instance, and a flag that is up while an active
+//! knote is in the FIFO.
+//!
+//! An edge is only a hint: whoever is in `kevent` takes the edges, looks at the descriptors, and
+//! puts the knotes whose condition holds into the FIFO. When a knote is about to be reported, its
+//! condition is looked at again.
+
+use std::env;
+use std::ffi::c_int;
+
+use crate::abi::{
+    Kevent, EVFILT_AIO, EVFILT_LIO, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ADD, EV_CLEAR,
+    EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ERROR, EV_ONESHOT, EV_RECEIPT,
+    NOTE_FFAND, NOTE_FFCOPY, NOTE_FFCTRLMASK, NOTE_FFLAGSMASK, NOTE_FFOR, NOTE_TRIGGER,
+};
+use crate::descriptor::{Kind, Look};
+use crate::knotes::{Knotes, Slot, UserData, Watched};
+use crate::model::Model;
+use crate::os::{self, Errno, Fd, Flag, Result};
+
+/// The list that `kevent` fills: the program's memory, which may be the changes' as well.
+pub(crate) struct Events {
+    list: *mut Kevent,
+    room: usize,
+    len: usize,
+}
+
+impl Events {
+    /// # Safety
+    ///
+    /// `room` entries can be written to `list` for as long as this lives.
+    pub(crate) unsafe fn new(list: *mut Kevent, room: usize) -> Events {
+        Events { list, room, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == self.room
+    }
+
+    fn push(&mut self, event: Kevent) {
+        assert!(!self.is_full());
+        // SAFETY: it is one of the `room` entries; whoever made this answers for them.
+        unsafe { self.list.add(self.len).write(event) };
+        self.len += 1;
+    }
+}
+
+/// What the environment said when the kqueue was made. The crate's documentation has the names.
+#[derive(Debug)]
+struct Switches {
+    noisy: bool,
+    nobody_reads: Errno,
+    without_user: bool,
+    fflags: u32,
+}
+
+impl Switches {
+    fn from_environment() -> Switches {
+        let value = |name: &str| env::var(name).unwrap_or_default();
+        Switches {
+            noisy: value("KQUEUE_MODEL_NOISY") == "1",
+            nobody_reads: match value("KQUEUE_MODEL_NOBODY_READS").as_str() {
+                "EBADF" => libc::EBADF,
+                _ => libc::EPIPE,
+            },
+            without_user: value("KQUEUE_MODEL_WITHOUT_USER") == "1",
+            fflags: value("KQUEUE_MODEL_FFLAGS")
+                .parse()
+                .unwrap_or(libc::ECONNRESET as u32),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// The descriptors that are known to refer to it. When there is none, it is closed.
+    pub(crate) numbers: Vec<c_int>,
+    /// How many threads wait on it.
+    pub(crate) waiters: usize,
+    readers: Fd,
+    writers: Fd,
+    flag: Flag,
+    knotes: Knotes,
+    /// How often a knote was activated.
+    activations: u64,
+    switches: Switches,
+}
+
+impl Queue {
+    /// A new one, and the descriptor of it that is the program's.
+    pub(crate) fn open() -> Result<Queue> {
+        let readers = os::epoll_create()?;
+        let writers = os::epoll_create()?;
+        let flag = Flag::new()?;
+        let outer = os::epoll_create_inheritable()?;
+        os::watch_epoll(&outer, &readers)?;
+        os::watch_epoll(&outer, &writers)?;
+        flag.watch_by(&outer)?;
+        Ok(Queue {
+            numbers: vec![outer.into_number()],
+            waiters: 0,
+            readers,
+            writers,
+            flag,
+            knotes: Knotes::default(),
+            activations: 0,
+            switches: Switches::from_environment(),
+        })
+    }
+
+    /// Whether the descriptor refers to this kqueue: true, or why not.
+    pub(crate) fn is_at(&self, number: c_int) -> Result<()> {
+        self.flag.is_watched_by(number)
+    }
+
+    /// Makes who waits return. Until nobody waits any more, it stays so.
+    pub(crate) fn wake_waiters(&mut self) {
+        self.flag.set(true);
+    }
+
+    // ------------------------------------------------------------------ changes
+
+    /// Makes a change, and writes down what came of it where that is asked for. True when the
+    /// list of events is too short for that: the call is over then.
+    pub(crate) fn change(
+        &mut self,
+        mut change: Kevent,
+        events: &mut Events,
+        others: &mut Model,
+    ) -> Result<bool> {
+        let changed = self.register(&change, others);
+        self.update_flag();
+        if changed.is_ok() && change.flags & EV_RECEIPT == 0 {
+            return Ok(false);
+        }
+        if events.is_full() {
+            return changed.map(|()| true);
+        }
+        change.flags = EV_ERROR;
+        change.data = changed.err().unwrap_or(0) as isize;
+        events.push(change);
+        Ok(false)
+    }
+
+    fn register(&mut self, change: &Kevent, others: &mut Model) -> Result<()> {
+        let of_descriptor = match change.filter {
+            EVFILT_READ | EVFILT_WRITE => true,
+            EVFILT_USER if !self.switches.without_user => false,
+            EVFILT_AIO | EVFILT_LIO => false,
+            _ => return Err(libc::EINVAL),
+        };
+        let slot = self.knotes.find(change.ident, change.filter);
+        let fd = c_int::try_from(change.ident).unwrap_or(-1);
+        if of_descriptor && !os::is_open(fd) {
+            if let Some(slot) = slot {
+                self.knotes.remove(slot);
+            }
+            return Err(libc::EBADF);
+        }
+        let slot = match slot {
+            Some(slot) if change.flags & EV_DELETE != 0 => {
+                self.remove(slot);
+                return Ok(());
+            }
+            Some(slot) => {
+                self.update(slot, change);
+                slot
+            }
+            None if change.flags & EV_ADD == 0 => return Err(libc::ENOENT),
+            None if of_descriptor => self.add_descriptor(fd, change, others)?,
+            None if change.filter == EVFILT_USER => {
+                let triggered = Watched::Triggered(change.fflags & NOTE_TRIGGER != 0);
+                let slot = self.knotes.insert(change, triggered);
+                self.knotes.get_mut(slot).fflags &= NOTE_FFLAGSMASK;
+                slot
+            }
+            // The kernel adds these on its own, for a `sigevent`.
+            None => return Err(libc::EPERM),
+        };
+        if change.flags & EV_DISABLE != 0 {
+            self.knotes.get_mut(slot).disabled = true;
+            self.knotes.dequeue(slot);
+        } else if change.flags & EV_ENABLE != 0 {
+            self.knotes.get_mut(slot).disabled = false;
+        }
+        // Also what has been reported before is reported again: `reregister` lives by that.
+        if let Ok(now) = self.look(slot, others) {
+            self.remember(slot, now);
+            if now.holds {
+                self.activate(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// The knote of a descriptor, its condition not looked at yet.
+    fn add_descriptor(&mut self, fd: c_int, change: &Kevent, others: &mut Model) -> Result<Slot> {
+        let writing = change.filter == EVFILT_WRITE;
+        let mut kind = Kind::of(fd)?;
+        if kind == Kind::Other && others.find(fd).is_ok() {
+            if writing {
+                return Err(libc::EPERM);
+            }
+            kind = Kind::Queue;
+        }
+        if writing
+            && matches!(kind, Kind::Pipe { writes: true, .. })
+            && Look::at(fd, kind, change.filter)?.nobody_reads()
+        {
+            return Err(self.switches.nobody_reads);
+        }
+        let watched = Watched::Descriptor(kind, Look::default());
+        let slot = self.knotes.insert(change, watched);
+        let (epoll, bits) = if writing {
+            (&self.writers, libc::EPOLLOUT)
+        } else {
+            (&self.readers, libc::EPOLLIN | libc::EPOLLRDHUP)
+        };
+        let cookie = self.knotes.cookie(slot);
+        match os::epoll_add(epoll, fd, bits | libc::EPOLLET, cookie) {
+            Ok(()) => {}
+            Err(libc::EPERM) => {
+                let watched = Watched::Descriptor(Kind::File, Look::default());
+                self.knotes.get_mut(slot).watched = watched;
+            }
+            Err(errno) => {
+                self.knotes.remove(slot);
+                return Err(errno);
+            }
+        }
+        Ok(slot)
+    }
+
+    /// What EV_ADD changes in a knote that is there: not its flags.
+    fn update(&mut self, slot: Slot, change: &Kevent) {
+        let knote = self.knotes.get_mut(slot);
+        knote.udata = UserData(change.udata);
+        knote.data = change.data;
+        let Watched::Triggered(triggered) = &mut knote.watched else {
+            return;
+        };
+        *triggered |= change.fflags & NOTE_TRIGGER != 0;
+        let own = change.fflags & NOTE_FFLAGSMASK;
+        match change.fflags & NOTE_FFCTRLMASK {
+            NOTE_FFAND => knote.fflags &= own,
+            NOTE_FFOR => knote.fflags |= own,
+            NOTE_FFCOPY => knote.fflags = own,
+            _ => {}
+        }
+        // A trap that FreeBSD has: this takes the trigger of the same change back.
+        if change.flags & EV_CLEAR != 0 {
+            *triggered = false;
+            self.knotes.dequeue(slot);
+        }
+    }
+
+    /// Adds the one-shot knote of an asynchronous operation that is complete.
+    pub(crate) fn complete(&mut self, mut event: Kevent) {
+        event.flags |= EV_ONESHOT;
+        let slot = self.knotes.insert(&event, Watched::Triggered(true));
+        self.activate(slot);
+        self.update_flag();
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        let knote = self.knotes.get(slot);
+        if let Watched::Descriptor(..) = knote.watched {
+            let epoll = match knote.filter {
+                EVFILT_WRITE => &self.writers,
+                _ => &self.readers,
+            };
+            // Fails where epoll does not watch it, or it was closed behind the model's back.
+            let _ = os::epoll_delete(epoll, knote.ident as c_int);
+        }
+        self.knotes.remove(slot);
+    }
+
+    /// Removes the knotes of a descriptor that is about to be closed.
+    pub(crate) fn forget(&mut self, number: c_int) {
+        for filter in [EVFILT_READ, EVFILT_WRITE] {
+            if let Some(slot) = self.knotes.find(number as usize, filter) {
+                self.remove(slot);
+            }
+        }
+        self.update_flag();
+    }
+
+    // ------------------------------------------------------------------- events
+
+    /// Reports what is active, as far as there is room.
+    pub(crate) fn retrieve(&mut self, events: &mut Events, others: &mut Model) {
+        self.take_edges(others);
+        for _ in 0..self.knotes.queued() {
+            if events.is_full() {
+                break;
+            }
+            let Some(slot) = self.knotes.pop() else {
+                break;
+            };
+            match self.look(slot, others) {
+                Ok(now) if now.holds => events.push(self.report(slot, now)),
+                Ok(_) => {}
+                Err(_) => self.knotes.remove(slot),
+            }
+        }
+        self.update_flag();
+    }
+
+    /// How many knotes are active, and how often one was activated.
+    pub(crate) fn pending(&mut self, others: &mut Model) -> (usize, u64) {
+        self.take_edges(others);
+        self.update_flag();
+        (self.knotes.queued(), self.activations)
+    }
+
+    fn take_edges(&mut self, others: &mut Model) {
+        let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        for writing in [false, true] {
+            loop {
+                let epoll = if writing {
+                    &self.writers
+                } else {
+                    &self.readers
+                };
+                let taken = os::epoll_take(epoll, &mut room);
+                for edge in taken {
+                    if let Some(slot) = self.knotes.named(edge.u64) {
+                        self.edge(slot, others);
+                    }
+                }
+                if taken.len() < room.len() {
+                    break;
+                }
+            }
+        }
+        if self.switches.noisy {
+            self.make_noise(others);
+        }
+    }
+
+    /// Something happened to the descriptor of a knote.
+    fn edge(&mut self, slot: Slot, others: &mut Model) {
+        let knote = self.knotes.get(slot);
+        let Watched::Descriptor(kind, earlier) = knote.watched else {
+            return;
+        };
+        let writing = knote.filter == EVFILT_WRITE;
+        let Ok(now) = self.look(slot, others) else {
+            return self.knotes.remove(slot);
+        };
+        self.remember(slot, now);
+        let told_before = match kind {
+            Kind::Queue => now.count == earlier.count,
+            Kind::Stream(_) => writing && !self.switches.noisy && now.only_the_other_end(&earlier),
+            _ => false,
+        };
+        if now.holds && !told_before {
+            self.activate(slot);
+        }
+    }
+
+    /// Reports for writing what some BSD might: whatever changed, as long as there is room.
+    fn make_noise(&mut self, others: &mut Model) {
+        let mut next = 0;
+        while let Some(slot) = self.knotes.writer_from(next) {
+            next = slot + 1;
+            let Watched::Descriptor(_, earlier) = self.knotes.get(slot).watched else {
+                continue;
+            };
+            match self.look(slot, others) {
+                Ok(now) if now != earlier => {
+                    self.remember(slot, now);
+                    if now.holds {
+                        self.activate(slot);
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => self.knotes.remove(slot),
+            }
+        }
+    }
+
+    /// Whether the condition of a knote holds. Fails where its descriptor is closed.
+    fn look(&self, slot: Slot, others: &mut Model) -> Result<Look> {
+        let knote = self.knotes.get(slot);
+        match knote.watched {
+            Watched::Triggered(holds) => Ok(Look {
+                holds,
+                data: knote.data,
+                ..Look::default()
+            }),
+            Watched::Descriptor(Kind::Queue, _) => {
+                let (pending, activations) = others.pending(knote.ident as c_int)?;
+                Ok(Look {
+                    holds: pending > 0,
+                    data: pending as isize,
+                    count: activations,
+                    ..Look::default()
+                })
+            }
+            Watched::Descriptor(kind, _) => Look::at(knote.ident as c_int, kind, knote.filter),
+        }
+    }
+
+    fn remember(&mut self, slot: Slot, now: Look) {
+        if let Watched::Descriptor(_, look) = &mut self.knotes.get_mut(slot).watched {
+            *look = now;
+        }
+    }
+
+    fn activate(&mut self, slot: Slot) {
+        if !self.knotes.get(slot).disabled && self.knotes.enqueue(slot) {
+            self.activations += 1;
+        }
+    }
+
+    /// The event of a knote that was taken from the FIFO, and what becomes of the knote.
+    fn report(&mut self, slot: Slot, now: Look) -> Kevent {
+        let stand_in = self.switches.fflags;
+        let knote = self.knotes.get_mut(slot);
+        let of_descriptor = matches!(knote.watched, Watched::Descriptor(..));
+        let event = Kevent {
+            ident: knote.ident,
+            filter: knote.filter,
+            flags: knote.flags | if now.eof { EV_EOF } else { 0 },
+            fflags: match of_descriptor {
+                true if now.failed => stand_in,
+                true => 0,
+                false => knote.fflags,
+            },
+            data: now.data,
+            udata: knote.udata.0,
+        };
+        if knote.flags & EV_ONESHOT != 0 {
+            self.remove(slot);
+            return event;
+        }
+        if knote.flags & EV_DISPATCH != 0 {
+            knote.disabled = true;
+        }
+        if knote.flags & EV_CLEAR != 0 {
+            if let Watched::Triggered(triggered) = &mut knote.watched {
+                *triggered = false;
+            }
+        } else if !knote.disabled {
+            self.knotes.enqueue(slot);
+        }
+        event
+    }
+
+    /// The kqueue is readable while something is in the FIFO. A closed one always is.
+    fn update_flag(&mut self) {
+        let closed = self.numbers.is_empty();
+        self.flag.set(closed || self.knotes.queued() > 0);
+    }
+}
