@@ -8,6 +8,12 @@
 //! back-pressure: while there is no room to send, nothing is received. What
 //! comes meanwhile waits in the kernel, which drops what is too much, as UDP may.
 
+// For tests on a model of another system's kernel.
+#[cfg(mio_model = "kqueue")]
+extern crate kqueue_model as _;
+#[cfg(mio_model = "event-ports")]
+extern crate event_ports_model as _;
+
 use std::env;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;

@@ -68,6 +68,12 @@
 // much of what serves one is never called.
 #![cfg_attr(not(feature = "os-poll"), allow(dead_code))]
 
+// The kernel of the tests.
+#[cfg(all(test, mio_model = "event-ports"))]
+extern crate event_ports_model as _;
+#[cfg(all(test, mio_model = "kqueue"))]
+extern crate kqueue_model as _;
+
 mod backend;
 pub mod event;
 pub mod features;

@@ -97,10 +97,7 @@ fn polling_allocates_nothing(backend: Backend) {
     without_allocating("a poll", || {
         other.write_all(b"x").unwrap();
         poll.poll(&mut events, None).unwrap();
-        assert_eq!(events.iter().count(), 1);
-        for event in &events {
-            assert!(event.is_readable());
-        }
+        assert!(events.iter().any(|event| event.is_readable()));
         let mut buffer = [0; 8];
         assert_eq!(socket.read(&mut buffer).unwrap(), 1);
         would_block(socket.read(&mut buffer));

@@ -6,6 +6,12 @@
     feature = "log"
 ))]
 
+// The kernel of the tests.
+#[cfg(mio_model = "kqueue")]
+extern crate kqueue_model as _;
+#[cfg(mio_model = "event-ports")]
+extern crate event_ports_model as _;
+
 use std::sync::Mutex;
 
 use mio::net::UdpSocket;

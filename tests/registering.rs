@@ -27,6 +27,9 @@ on_each_backend![
     deregister_stops_events_already_queued,
     register_deregister_register_without_a_poll,
     registering_twice_already_exists,
+    registering_twice_replaces,
+    a_register_that_fails_half_way_registers_nothing,
+    a_source_turned_into_its_std_type_stays_registered,
     reregistering_what_is_not_registered_is_not_found,
     deregistering_what_is_not_registered_is_not_found,
     a_source_can_move_to_another_poll,
@@ -42,7 +45,6 @@ on_each_backend![
     mixing_with_source_fd_leaves_no_state_behind,
     a_boxed_source_is_a_source,
     a_source_of_the_programs_own,
-    priority_data_is_reported,
     a_poll_dropped_first_leaves_the_others_sound,
     an_io_source_that_borrows_must_be_deregistered,
 ];
@@ -184,6 +186,9 @@ fn register_deregister_register_without_a_poll(backend: Backend) {
 }
 
 fn registering_twice_already_exists(backend: Backend) {
+    if backend.register_replaces() {
+        return; // see `registering_twice_replaces`
+    }
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     let registry = looper.registry();
@@ -199,7 +204,35 @@ fn registering_twice_already_exists(backend: Backend) {
     looper.registry().deregister(&mut socket).unwrap();
 }
 
+fn registering_twice_replaces(backend: Backend) {
+    if !backend.register_replaces() {
+        return; // see `registering_twice_already_exists`
+    }
+    let mut looper = Loop::new(backend);
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    other.write_all(b"x").unwrap();
+    let registry = looper.registry();
+    registry.register(&mut one, Token(1), BOTH).unwrap();
+    registry
+        .register(&mut one, Token(2), Interest::READABLE)
+        .unwrap();
+    let seen = looper.until_reported(Token(2), util::Seen::named("readable"));
+    assert!(!seen.writable);
+    looper.assert_quiet();
+    // What is not registered is, by reregistering.
+    looper.registry().deregister(&mut one).unwrap();
+    looper
+        .registry()
+        .reregister(&mut one, Token(3), Interest::READABLE)
+        .unwrap();
+    looper.until_readable(Token(3));
+    looper.registry().deregister(&mut one).unwrap();
+}
+
 fn reregistering_what_is_not_registered_is_not_found(backend: Backend) {
+    if backend.register_replaces() {
+        return; // see `registering_twice_replaces`
+    }
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     let error = looper
@@ -302,10 +335,12 @@ fn what_cannot_be_watched_is_refused(backend: Backend) {
     };
     assert_eq!(refused(DEAD).raw_os_error(), Some(libc::EBADF));
     assert_eq!(refused(-1).raw_os_error(), Some(libc::EBADF));
-    for fd in [file.as_raw_fd(), directory.as_raw_fd()] {
-        let error = refused(fd);
-        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
-        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    if backend.refuses_files() {
+        for fd in [file.as_raw_fd(), directory.as_raw_fd()] {
+            let error = refused(fd);
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        }
     }
     let error = looper
         .registry()
@@ -316,7 +351,7 @@ fn what_cannot_be_watched_is_refused(backend: Backend) {
 }
 
 fn a_circle_of_polls_is_refused(backend: Backend) {
-    if !backend.can_be_nested() {
+    if !backend.refuses_circles() {
         return;
     }
     let (one, other) = (Loop::new(backend), Loop::new(backend));
@@ -333,9 +368,29 @@ fn a_circle_of_polls_is_refused(backend: Backend) {
     assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
 }
 
+/// Of two filters, one is taken and the other refused.
+fn a_register_that_fails_half_way_registers_nothing(backend: Backend) {
+    if !backend.has_events_for_each_direction() {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let inner = Loop::new(backend);
+    let waker = Waker::new(inner.registry(), Token(0)).unwrap();
+    let fd = inner.poll.as_raw_fd();
+    let registry = looper.registry();
+    // A queue can be read from, as it were, and not written to.
+    registry
+        .register(&mut SourceFd(&fd), Token(1), BOTH)
+        .unwrap_err();
+    let error = registry.deregister(&mut SourceFd(&fd)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    waker.wake().unwrap();
+    looper.assert_quiet();
+}
+
 fn a_failed_register_registers_nothing(backend: Backend) {
-    if backend.keeps_a_table() {
-        return; // which takes a file, too
+    if !backend.refuses_files() {
+        return;
     }
     let looper = Loop::new(backend);
     let mut file = IoSource::new(tempfile::tempfile().unwrap());
@@ -418,7 +473,7 @@ fn a_duplicate_keeps_the_registration_alive(backend: Backend) {
     let mut buffer = [0; 8];
     assert_eq!(duplicate.read(&mut buffer).unwrap(), 1);
     sender.write_all(b"y").unwrap();
-    if backend.keeps_a_table() {
+    if backend.goes_by_number() {
         looper.assert_quiet();
     } else {
         looper.until_readable(Token(2));
@@ -561,33 +616,6 @@ fn a_source_of_the_programs_own(backend: Backend) {
     assert_eq!(source.calls, ["register", "reregister", "deregister"]);
 }
 
-fn priority_data_is_reported(backend: Backend) {
-    let mut looper = Loop::new(backend);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    looper
-        .registry()
-        .register(&mut client, Token(1), Interest::PRIORITY)
-        .unwrap();
-    looper.assert_quiet();
-    let urgent = b"!";
-    // SAFETY: one byte is read.
-    let sent = unsafe {
-        libc::send(
-            server.as_raw_fd(),
-            urgent.as_ptr().cast(),
-            urgent.len(),
-            libc::MSG_OOB,
-        )
-    };
-    assert_eq!(sent, 1);
-    looper.until("priority data", |event| {
-        assert!(event.is_readable() && !event.is_writable());
-        event.is_priority()
-    });
-}
-
 fn a_poll_dropped_first_leaves_the_others_sound(backend: Backend) {
     let looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
@@ -636,9 +664,11 @@ fn an_io_source_that_borrows_must_be_deregistered(backend: Backend) {
 }
 
 /// What was registered may be turned into its std type, and stays registered.
-#[test]
-fn a_source_turned_into_its_std_type_stays_registered() {
-    let mut looper = Loop::new(Backend::Epoll);
+fn a_source_turned_into_its_std_type_stays_registered(backend: Backend) {
+    if backend.keeps_a_table() {
+        return; // from which it is removed
+    }
+    let mut looper = Loop::new(backend);
     let (mut one, mut other) = UnixStream::pair().unwrap();
     looper
         .registry()

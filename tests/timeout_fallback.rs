@@ -4,7 +4,8 @@
     feature = "os-poll",
     feature = "os-ext",
     feature = "net",
-    target_os = "linux"
+    target_os = "linux",
+    not(any(mio_model = "kqueue", mio_model = "event-ports"))
 ))]
 
 mod util;

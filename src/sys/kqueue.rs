@@ -388,7 +388,7 @@ fn readiness(event: &kevent) -> Readiness {
         }
     } else if filter == names::EVFILT_USER {
         match ident & NO_RECEIVER == NO_RECEIVER {
-            true => Readiness::OUT.or(Readiness::ERR),
+            true => Readiness::OUT.or(Readiness::WRHUP),
             false => Readiness::IN,
         }
     } else {

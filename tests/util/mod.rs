@@ -9,6 +9,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+// The kernel of the tests.
+#[cfg(mio_model = "kqueue")]
+extern crate kqueue_model as _;
+#[cfg(mio_model = "event-ports")]
+extern crate event_ports_model as _;
+
 use mio::event::Event;
 use mio::{Backend, Events, Poll, Registry, Token};
 
@@ -16,15 +22,54 @@ use mio::{Backend, Events, Poll, Registry, Token};
 /// function takes the backend; one that is not listed is a warning of dead code.
 ///
 /// `every_backend_is_tested`, in `tests/backends.rs`, holds the list here against
-/// what the crate says is available.
+/// what the crate says is available. Here, and nowhere else in the tests, it is said
+/// which system has which.
 #[macro_export]
 macro_rules! on_each_backend {
     ($($test:ident),+ $(,)?) => {
+        #[cfg(any(
+            all(
+                any(target_os = "linux", target_os = "android"),
+                not(any(mio_model = "kqueue", mio_model = "event-ports"))
+            ),
+            target_os = "illumos"
+        ))]
         mod epoll {
             $(
                 #[test]
                 fn $test() {
                     super::$test(mio::Backend::Epoll)
+                }
+            )+
+        }
+
+        #[cfg(any(
+            target_vendor = "apple",
+            target_os = "freebsd",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly",
+            mio_model = "kqueue"
+        ))]
+        mod kqueue {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(mio::Backend::Kqueue)
+                }
+            )+
+        }
+
+        #[cfg(any(
+            target_os = "illumos",
+            target_os = "solaris",
+            mio_model = "event-ports"
+        ))]
+        mod event_ports {
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(mio::Backend::EventPorts)
                 }
             )+
         }
@@ -40,41 +85,99 @@ macro_rules! on_each_backend {
     };
 }
 
-/// The backends that `on_each_backend` makes tests for.
-pub const TESTED: &[Backend] = if cfg!(mio_unsupported_force_poll_poll) {
-    &[Backend::Poll, Backend::Epoll]
-} else {
-    &[Backend::Epoll, Backend::Poll]
-};
+/// The module that `on_each_backend` makes for a backend.
+pub fn module(backend: Backend) -> String {
+    backend.to_string().replace('-', "_")
+}
 
 /// Where backends really differ, by name.
 pub trait Differences {
-    /// Registrations are kept in a table of our own, not by the kernel: nothing is
-    /// asked of it to register, and dropping a source ends its registration even
-    /// when a copy of the descriptor is open.
+    /// Registrations are kept in a table of our own, not by the kernel: dropping a
+    /// source ends its registration, and so does turning it into something else.
     fn keeps_a_table(self) -> bool;
 
     /// An event says all that the source is ready for, and not only what is
     /// waited for.
     fn reports_all_readiness(self) -> bool;
 
+    /// Reading and writing have an event each, which says nothing of the other.
+    fn has_events_for_each_direction(self) -> bool;
+
+    /// Registering what is registered replaces; and so does reregistering, which
+    /// need not find anything.
+    fn register_replaces(self) -> bool;
+
+    /// A registration belongs to the number of a descriptor, and not to what it
+    /// shares with its duplicates.
+    fn goes_by_number(self) -> bool;
+
+    /// Files and directories, which are always ready, are not taken.
+    fn refuses_files(self) -> bool;
+
+    /// A stream that was never connected counts as hung up.
+    fn reports_unconnected(self) -> bool;
+
+    /// That nobody received a datagram is an error; elsewhere something to read.
+    fn reports_refused_datagrams(self) -> bool;
+
     /// The poll's descriptor can be watched by another event loop.
     fn can_be_nested(self) -> bool;
+
+    /// Polls that watch each other are refused.
+    fn refuses_circles(self) -> bool;
+
+    /// A waker has a descriptor, and not an event of the queue's own.
+    fn wakes_by_descriptor(self) -> bool;
 }
 
 impl Differences for Backend {
     fn keeps_a_table(self) -> bool {
-        self == Backend::Poll
+        matches!(self, Backend::Poll | Backend::EventPorts)
     }
 
     fn reports_all_readiness(self) -> bool {
         self == Backend::Epoll
     }
 
-    fn can_be_nested(self) -> bool {
+    fn has_events_for_each_direction(self) -> bool {
+        self == Backend::Kqueue
+    }
+
+    fn register_replaces(self) -> bool {
+        self == Backend::Kqueue
+    }
+
+    fn goes_by_number(self) -> bool {
+        self != Backend::Epoll
+    }
+
+    fn refuses_files(self) -> bool {
         self == Backend::Epoll
     }
+
+    fn reports_unconnected(self) -> bool {
+        self != Backend::Kqueue
+    }
+
+    fn reports_refused_datagrams(self) -> bool {
+        self != Backend::Kqueue
+    }
+
+    fn can_be_nested(self) -> bool {
+        self != Backend::Poll
+    }
+
+    fn refuses_circles(self) -> bool {
+        self == Backend::Epoll
+    }
+
+    fn wakes_by_descriptor(self) -> bool {
+        matches!(self, Backend::Epoll | Backend::Poll)
+    }
 }
+
+/// Whether a model takes the place of the kernel, so that its own means count too.
+pub const ON_A_MODEL: bool = cfg!(any(mio_model = "kqueue", mio_model = "event-ports"));
 
 /// How much slower than usual everything may be: the tests run under
 /// instrumentation as well, which sets `MIO_TEST_SLOW`.
@@ -251,7 +354,7 @@ pub fn in_child(backend: Backend, test: &str) -> bool {
     if std::env::var_os(MARK).is_some() {
         return true;
     }
-    let name = format!("{backend}::{test}");
+    let name = format!("{}::{test}", module(backend));
     let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args([&name, "--exact", "--nocapture", "--test-threads=1"])
         .env(MARK, "1")
