@@ -1,0 +1,228 @@
+//! A model of event ports, as Solaris and illumos have them, on Linux.
+//!
+//! It exports the C functions of `<port.h>`, so that code written for event ports
+//! can be linked with it and run in tests. `semantics.md`, beside this crate's
+//! manifest, says what they answer, and where that is known from.
+//!
+//! **What it can show:** that a program keeps to the interface as the manual pages
+//! and the illumos kernel's published source describe it, with the threads,
+//! signals and descriptors of a real process, and that it does not rely on what is
+//! left open there (see the variables below). **What it can't:** anything about a
+//! real kernel. It was modelled from manual pages and never compared with one; nor
+//! is its speed worth measuring.
+//!
+//! Numbers (`errno`, the POLL bits) are Linux's; `portev_source` and the layout of
+//! `port_event` are illumos' for 64 bits.
+//!
+//! # Linking
+//!
+//! A test says `extern crate event_ports_model as _;`. The model also defines
+//! `close`, since closing a descriptor ends its association, also if a duplicate
+//! stays open; while the process has no port, that is the system call and one load.
+//! Closing by `dup2`, `close_range`, `fclose` or exec passes it by.
+//!
+//! # Variables
+//!
+//! `port_create` reads them from the environment, for the port that it makes:
+//!
+//! | variable | values, the usual one first |
+//! |---|---|
+//! | `EVENT_PORTS_MODEL_ORDER` | `fifo`; `lifo`; `random`: in which order events are retrieved |
+//! | `EVENT_PORTS_MODEL_BITS` | `all`; `one`: what fires after it was associated has one bit only |
+//! | `EVENT_PORTS_MODEL_RDHUP` | `1`; `0`: POLLRDHUP is ignored, as on Solaris |
+//! | `EVENT_PORTS_MODEL_ZERO_TIMEOUT` | `ok`; `etime`: what looking without waiting answers when there is too little |
+//! | `EVENT_PORTS_MODEL_MAX_EVENTS` | `65536`: `process.max-port-events` |
+
+use std::ffi::{c_int, c_uint, c_ushort, c_void};
+use std::mem::MaybeUninit;
+
+mod lock;
+mod options;
+mod port;
+mod ports;
+mod sys;
+
+/// `port_event_t` of `<port.h>`.
+#[repr(C)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[allow(non_camel_case_types)] // The C library's name.
+pub struct port_event {
+    /// What happened: poll(2)'s bits, or what was sent.
+    pub portev_events: c_int,
+    /// `PORT_SOURCE_FD` or `PORT_SOURCE_USER`.
+    pub portev_source: c_ushort,
+    /// Padding.
+    pub portev_pad: c_ushort,
+    /// The descriptor.
+    pub portev_object: usize,
+    /// The word that was given when associating or sending.
+    pub portev_user: *mut c_void,
+}
+
+// SAFETY: the pointer is a word to the model, which never follows it.
+unsafe impl Send for port_event {}
+
+/// Events of `port_send`.
+pub const PORT_SOURCE_USER: c_ushort = 3;
+/// Events of file descriptors.
+pub const PORT_SOURCE_FD: c_ushort = 4;
+
+/// Makes a port, and returns its descriptor, which is not closed on exec.
+#[no_mangle]
+pub extern "C" fn port_create() -> c_int {
+    ports::answer(ports::create())
+}
+
+/// Associates a descriptor with a port until its next event is retrieved.
+#[no_mangle]
+pub extern "C" fn port_associate(
+    port: c_int,
+    source: c_int,
+    object: usize,
+    events: c_int,
+    user: *mut c_void,
+) -> c_int {
+    let user = user as usize;
+    ports::answer(ports::with(port, |port| {
+        is_descriptor(source)?;
+        port.associate(object, events, user).map(|()| 0)
+    }))
+}
+
+/// Ends the association of a descriptor.
+#[no_mangle]
+pub extern "C" fn port_dissociate(port: c_int, source: c_int, object: usize) -> c_int {
+    ports::answer(ports::with(port, |port| {
+        is_descriptor(source)?;
+        port.dissociate(object).map(|()| 0)
+    }))
+}
+
+/// Sends an event of the program's own to a port.
+#[no_mangle]
+pub extern "C" fn port_send(port: c_int, events: c_int, user: *mut c_void) -> c_int {
+    let event = port_event {
+        portev_events: events,
+        portev_source: PORT_SOURCE_USER,
+        portev_pad: 0,
+        portev_object: 0,
+        portev_user: user,
+    };
+    ports::answer(ports::with(port, |port| port.send(event).map(|()| 0)))
+}
+
+/// Sends an event to several ports, and returns to how many.
+///
+/// # Safety
+///
+/// `ports` and `errors` are valid for `count` numbers.
+#[no_mangle]
+pub unsafe extern "C" fn port_sendn(
+    ports: *const c_int,
+    errors: *mut c_int,
+    count: c_uint,
+    events: c_int,
+    user: *mut c_void,
+) -> c_int {
+    if count == 0 {
+        return ports::answer(Err(libc::EINVAL));
+    }
+    let mut sent = 0;
+    for index in 0..count as usize {
+        // SAFETY: the caller has `count` numbers there.
+        let port = unsafe { *ports.add(index) };
+        let error = if port_send(port, events, user) == 0 {
+            sent += 1;
+            0
+        } else {
+            sys::errno()
+        };
+        // SAFETY: the caller has room for `count` numbers there.
+        unsafe { *errors.add(index) = error };
+    }
+    sent
+}
+
+/// Retrieves one event.
+///
+/// # Safety
+///
+/// `event` is valid for one event, or null; `timeout` is null or valid.
+#[no_mangle]
+pub unsafe extern "C" fn port_get(
+    port: c_int,
+    event: *mut port_event,
+    timeout: *const libc::timespec,
+) -> c_int {
+    if event.is_null() {
+        return ports::answer(ports::with(port, |_| Err(libc::EFAULT)));
+    }
+    // SAFETY: the caller has room for one event there.
+    let list = unsafe { std::slice::from_raw_parts_mut(event.cast::<MaybeUninit<_>>(), 1) };
+    // SAFETY: the caller says so.
+    let timeout = unsafe { timeout.as_ref() };
+    ports::answer(match ports::get(port, list, 1, timeout.copied()) {
+        Ok((_, true)) => Err(libc::ETIME),
+        Ok((_, false)) => Ok(0),
+        Err(error) => Err(error),
+    })
+}
+
+/// Retrieves several events.
+///
+/// # Safety
+///
+/// `list` is valid for `max` events, or null; `nget` and `timeout` are null or valid.
+#[no_mangle]
+pub unsafe extern "C" fn port_getn(
+    port: c_int,
+    list: *mut port_event,
+    max: c_uint,
+    nget: *mut c_uint,
+    timeout: *const libc::timespec,
+) -> c_int {
+    // SAFETY: the caller says so.
+    let Some(nget) = (unsafe { nget.as_mut() }) else {
+        return ports::answer(Err(libc::EINVAL));
+    };
+    if *nget > max && max > 0 {
+        return ports::answer(ports::with(port, |_| Err(libc::EINVAL)));
+    }
+    if list.is_null() && max > 0 {
+        return ports::answer(ports::with(port, |_| Err(libc::EFAULT)));
+    }
+    let list: &mut [MaybeUninit<port_event>] = if max == 0 {
+        &mut []
+    } else {
+        // SAFETY: the caller has room for `max` events there.
+        unsafe { std::slice::from_raw_parts_mut(list.cast(), max as usize) }
+    };
+    // SAFETY: the caller says so.
+    let timeout = unsafe { timeout.as_ref() };
+    // Where it fails with anything but ETIME, `nget` stays what it was.
+    ports::answer(
+        ports::get(port, list, *nget as usize, timeout.copied()).and_then(|(count, late)| {
+            *nget = count as c_uint;
+            if late {
+                Err(libc::ETIME)
+            } else {
+                Ok(0)
+            }
+        }),
+    )
+}
+
+/// Closes a descriptor, and ends its associations.
+#[no_mangle]
+pub extern "C" fn close(fd: c_int) -> c_int {
+    ports::closing(fd);
+    sys::close(fd)
+}
+
+fn is_descriptor(source: c_int) -> sys::Result<()> {
+    if source == c_int::from(PORT_SOURCE_FD) {
+        Ok(())
+    } else {
+        Err(libc::EINVAL)
+    }
+}

@@ -1,0 +1,62 @@
+//! Where the real ports may be nastier than the model usually is: switches, read
+//! from the environment by `port_create`.
+
+use std::env;
+
+/// What a port does where systems differ or the manual leaves it open.
+pub struct Options {
+    pub order: Order,
+    /// POLLRDHUP exists, as on illumos; Solaris knows nothing of it.
+    pub rdhup: bool,
+    /// An event of a descriptor that was not ready when it was associated has one
+    /// bit only, as when a driver announces one thing after the other.
+    pub one_bit: bool,
+    /// A call with a timeout of zero that finds too few events fails with ETIME, as
+    /// the manual says, rather than succeeds with fewer, as the kernel's source does.
+    pub zero_is_etime: bool,
+    /// `process.max-port-events`: of associations and sent events together.
+    pub max_events: usize,
+}
+
+/// In which order events are retrieved.
+pub enum Order {
+    /// As they came.
+    Fifo,
+    /// The last one first.
+    Lifo,
+    /// None; the state of the generator.
+    Random(u64),
+}
+
+impl Options {
+    pub fn from_environment() -> Options {
+        Options {
+            order: match choice("ORDER", &["fifo", "lifo", "random"]) {
+                0 => Order::Fifo,
+                1 => Order::Lifo,
+                _ => Order::Random(0x9e37_79b9_7f4a_7c15),
+            },
+            rdhup: choice("RDHUP", &["1", "0"]) == 0,
+            one_bit: choice("BITS", &["all", "one"]) == 1,
+            zero_is_etime: choice("ZERO_TIMEOUT", &["ok", "etime"]) == 1,
+            max_events: match env::var("EVENT_PORTS_MODEL_MAX_EVENTS") {
+                Ok(number) => number
+                    .parse()
+                    .expect("EVENT_PORTS_MODEL_MAX_EVENTS is a number"),
+                Err(_) => 0x10000,
+            },
+        }
+    }
+}
+
+/// Which of the values the variable has; the first one where it isn't set.
+fn choice(name: &str, values: &[&str]) -> usize {
+    let name = format!("EVENT_PORTS_MODEL_{name}");
+    match env::var(&name) {
+        Err(_) => 0,
+        Ok(value) => values
+            .iter()
+            .position(|&one| one == value)
+            .unwrap_or_else(|| panic!("{name} is one of {values:?}")),
+    }
+}

@@ -1,0 +1,211 @@
+//! The ports of the process.
+
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::lock::{Guard, ProcessLock};
+use crate::port::Port;
+use crate::port_event;
+use crate::sys::{self, RawFd, Result};
+
+static PORTS: ProcessLock<Ports> = ProcessLock::new(Ports::NONE, || Ports::NONE);
+
+/// The process that has ports, or 0: what `close` looks at before anything else.
+static OWNER: AtomicI32 = AtomicI32::new(0);
+
+/// How often a thread that waits for several events, and has some, looks whether
+/// other threads have brought more.
+const LOOK: Duration = Duration::from_millis(1);
+
+pub struct Ports {
+    ports: Vec<Port>,
+    next_id: u64,
+}
+
+impl Ports {
+    const NONE: Ports = Ports {
+        ports: Vec::new(),
+        next_id: 0,
+    };
+
+    fn by_id(&mut self, id: u64) -> &mut Port {
+        let port = self.ports.iter_mut().find(|port| port.id == id);
+        port.expect("a port lives while a thread waits on it")
+    }
+
+    /// The port of a descriptor, which may be a duplicate.
+    fn by_descriptor(&mut self, fd: RawFd) -> Result<&mut Port> {
+        let mut open = self.ports.iter().enumerate().filter(|(_, p)| !p.closed);
+        let found = open
+            .clone()
+            .find(|(_, port)| port.descriptor == fd)
+            .or_else(|| open.find(|(_, port)| port.is(fd)))
+            .map(|(index, _)| index);
+        match found {
+            Some(index) => Ok(&mut self.ports[index]),
+            None if sys::is_open(fd) => Err(libc::EBADFD),
+            None => Err(libc::EBADF),
+        }
+    }
+
+    /// Frees a port if it is closed and nobody waits on it any more.
+    fn free_if_unused(&mut self, id: u64) {
+        let unused = |port: &Port| port.id == id && port.closed && port.waiting == 0;
+        if let Some(index) = self.ports.iter().position(unused) {
+            self.ports.swap_remove(index).free();
+        }
+        if self.ports.is_empty() {
+            OWNER.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+pub fn create() -> Result<RawFd> {
+    let mut ports = PORTS.lock();
+    let port = Port::open(ports.next_id)?;
+    let descriptor = port.descriptor;
+    ports.next_id += 1;
+    ports.ports.push(port);
+    OWNER.store(sys::process(), Ordering::Relaxed);
+    Ok(descriptor)
+}
+
+/// Calls a method of the port with this descriptor.
+pub fn with<T>(fd: RawFd, f: impl FnOnce(&mut Port) -> Result<T>) -> Result<T> {
+    f(PORTS.lock().by_descriptor(fd)?)
+}
+
+/// To be called before a descriptor is closed.
+pub fn closing(fd: RawFd) {
+    let owner = OWNER.load(Ordering::Relaxed);
+    // A forked child has nothing of its parent's to end; an entry of the epoll
+    // instance, which they share, would be its parent's.
+    if owner == 0 || owner != sys::process() || fd < 0 {
+        return;
+    }
+    let mut ports = PORTS.lock();
+    let mut closed = None;
+    for port in &mut ports.ports {
+        port.forget(fd as usize);
+        if port.descriptor == fd && !port.closed {
+            let own = port.epoll;
+            let mut other = None;
+            sys::any_descriptor(|number| {
+                let found = number != fd && number != own && port.is(number);
+                other = found.then_some(number);
+                found
+            });
+            match other {
+                // As in the kernel, the process's associations end all the same.
+                Some(other) => {
+                    port.forget_all();
+                    port.descriptor = other;
+                }
+                None => {
+                    port.closed = true;
+                    port.wake();
+                    closed = Some(port.id);
+                }
+            }
+        }
+    }
+    if let Some(id) = closed {
+        ports.free_if_unused(id);
+    }
+}
+
+/// Retrieves events: `list.len()` at most, `wanted` before the time is up.
+///
+/// Returns how many there are, and whether the time was up.
+pub fn get(
+    fd: RawFd,
+    list: &mut [MaybeUninit<port_event>],
+    wanted: usize,
+    timeout: Option<libc::timespec>,
+) -> Result<(usize, bool)> {
+    let mut ports = PORTS.lock();
+    let port = ports.by_descriptor(fd)?;
+    let available = port.available();
+    if list.is_empty() {
+        return Ok((available, false));
+    }
+    if wanted == 0 {
+        return Ok((0, false));
+    }
+    if available >= wanted {
+        return Ok((port.take(list), false));
+    }
+    // The timeout is looked at only now, as in the kernel.
+    let timeout = timeout.map(duration).transpose()?;
+    if timeout == Some(Duration::ZERO) {
+        let late = port.options.zero_is_etime;
+        return Ok((port.take(list), late));
+    }
+    // What the clock can't say is for ever.
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+
+    let id = port.id;
+    port.waiting += 1;
+    let (mut ports, outcome) = wait(ports, id, wanted, deadline);
+    let port = ports.by_id(id);
+    port.waiting -= 1;
+    let result = outcome.map(|late| (port.take(list), late));
+    ports.free_if_unused(id);
+    result
+}
+
+/// Waits until a port has as many events as are wanted (false), or the time is up
+/// (true).
+fn wait(
+    mut ports: Guard<'static, Ports>,
+    id: u64,
+    wanted: usize,
+    deadline: Option<Instant>,
+) -> (Guard<'static, Ports>, Result<bool>) {
+    loop {
+        let port = ports.by_id(id);
+        if port.closed {
+            return (ports, Err(libc::EBADFD));
+        }
+        let available = port.available();
+        if available >= wanted {
+            return (ports, Ok(false));
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return (ports, Ok(true));
+        }
+        let epoll = port.epoll;
+        drop(ports);
+        // The port is readable from its first event on: who wants more has to look.
+        let waited = if available == 0 {
+            sys::wait(Some(epoll), left)
+        } else {
+            sys::wait(None, Some(left.map_or(LOOK, |left| left.min(LOOK))))
+        };
+        ports = PORTS.lock();
+        if let Err(error) = waited {
+            // As in the kernel, also if events have come.
+            return (ports, Err(error));
+        }
+    }
+}
+
+fn duration(timeout: libc::timespec) -> Result<Duration> {
+    let nanos = u32::try_from(timeout.tv_nsec).map_err(|_| libc::EINVAL)?;
+    let seconds = u64::try_from(timeout.tv_sec).map_err(|_| libc::EINVAL)?;
+    if nanos >= 1_000_000_000 {
+        return Err(libc::EINVAL);
+    }
+    Ok(Duration::new(seconds, nanos))
+}
+
+/// Turns a result into what a C function returns.
+pub fn answer(result: Result<c_int>) -> c_int {
+    result.unwrap_or_else(|error| {
+        sys::set_errno(error);
+        -1
+    })
+}
