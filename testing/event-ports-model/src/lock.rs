@@ -48,8 +48,16 @@ impl<T> ProcessLock<T> {
             match taken {
                 Ok(_) => break,
                 Err(holder) if holder == process => std::thread::yield_now(),
-                // A thread of the parent, as it was when it forked.
-                Err(_) => self.holder.store(0, Ordering::Relaxed),
+                // A thread of the parent, as it was when it forked. Another thread may
+                // find out at the same time.
+                Err(parent) => {
+                    let _ = self.holder.compare_exchange(
+                        parent,
+                        0,
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    );
+                }
             }
         }
         // SAFETY: the lock is held, and the guard is not made yet.
