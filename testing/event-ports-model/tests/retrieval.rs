@@ -252,10 +252,8 @@ fn sendn_says_which_ports_have_got_it() {
     assert_eq!(one.users(), [7, 7, 7]);
     assert_eq!(other.now()[0].portev_events, 5);
     // SAFETY: of no element nothing is read.
-    assert_eq!(
-        unsafe { model::port_sendn(null(), null_mut(), 0, 0, null_mut()) },
-        -1
-    );
+    let none = unsafe { model::port_sendn(null(), null_mut(), 0, 0, null_mut()) };
+    assert_eq!(none, -1);
     assert_eq!(errno(), libc::EINVAL);
 }
 
