@@ -31,6 +31,10 @@ impl Readiness {
         Readiness(self.0 & other.0)
     }
 
+    pub(crate) const fn without(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & !other.0)
+    }
+
     pub(crate) const fn intersects(self, other: Readiness) -> bool {
         self.0 & other.0 != 0
     }

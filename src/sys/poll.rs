@@ -190,7 +190,6 @@ impl Selector for Poll {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         }
         let mut table = self.lock();
-        let edges = Edges::new(interest, owner.drained());
         let slot = match table.find(fd) {
             // Its number may have been closed and handed out again.
             Some(slot) if table.entries[slot].may_be_replaced() => slot,
@@ -200,7 +199,7 @@ impl Selector for Poll {
         let entry = &mut table.entries[slot];
         entry.token = token;
         entry.owner = owner;
-        entry.edges = edges;
+        entry.edges.begin(interest, owner.drained());
         entry.is_dead = false;
         entry.generation = (entry.generation + 1) % Key::GENERATIONS;
         let key = Key::new(slot as u32, entry.generation);
@@ -213,7 +212,7 @@ impl Selector for Poll {
         let slot = table.slot(fd, key)?;
         let entry = &mut table.entries[slot];
         entry.token = token;
-        entry.edges = Edges::new(interest, entry.owner.drained());
+        entry.edges.begin(interest, entry.owner.drained());
         entry.is_dead = false;
         self.changed(table, slot);
         Ok(())
@@ -373,7 +372,7 @@ impl Table {
                 token: Token(0),
                 owner: Owner::Nobody,
                 generation: 0,
-                edges: Edges::new(Interest::READABLE, Drained::IsTold),
+                edges: Edges::new(),
                 is_dead: false,
                 is_looked_at: false,
                 is_changed: false,
@@ -488,7 +487,10 @@ impl Table {
                 events.push(Event::new(entry.token, report));
                 self.next_looked = index + 1;
             }
-            next_look = next_look.into_iter().chain(entry.edges.next_look()).min();
+            next_look = next_look
+                .into_iter()
+                .chain(entry.edges.next_look(now))
+                .min();
             if entry.edges.wanted() != before {
                 self.update(slot);
             }
@@ -541,7 +543,7 @@ impl Table {
                 ready = ready.or(from_kernel(whole[0].revents));
             }
         }
-        let report = entry.edges.fired(ready, Instant::now);
+        let report = entry.edges.fired(ready);
         let event = Event::new(entry.token, report);
         self.update(slot);
         (report != Readiness::NONE).then_some(event)
