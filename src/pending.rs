@@ -22,7 +22,7 @@
 //! although they were told that all is well. Nobody signals for them, since a
 //! kernel that refused one signal would refuse the next.
 //!
-//! Knows no operating system: who raises a bit sends the signal.
+//! Knows no operating system: how to signal is told by who wakes.
 
 #[cfg(all(test, mio_loom))]
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -86,10 +86,35 @@ impl PendingWakes {
         self.claimed.fetch_and(!bit.mask(), Ordering::Release);
     }
 
-    /// Sets a waker's bit; whether it was clear, so that the caller has to
-    /// signal, and to `lower` the bit if that fails.
+    /// Wakes the poll: `signal` sends the waker's signal, and is called unless a
+    /// wake-up of the same waker is pending. Where it fails nothing is left pending,
+    /// or no wake would ever signal again.
     #[inline]
-    pub(crate) fn raise(&self, bit: Bit) -> bool {
+    pub(crate) fn wake<E>(
+        &self,
+        bit: Option<Bit>,
+        signal: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        match bit {
+            Some(bit) if !self.raise(bit) => Ok(()),
+            _ => self.signal(bit, signal),
+        }
+    }
+
+    // Out of the way of a wake that has nothing to do.
+    #[cold]
+    #[inline(never)]
+    fn signal<E>(&self, bit: Option<Bit>, signal: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let signalled = signal();
+        if let (Some(bit), Err(_)) = (bit, &signalled) {
+            self.lower(bit);
+        }
+        signalled
+    }
+
+    /// Sets a waker's bit; whether it was clear, so that a signal has to be sent.
+    #[inline]
+    fn raise(&self, bit: Bit) -> bool {
         // A read-modify-write even where the bit turns out to be set: it puts
         // this wake before the poll that clears the bit. Release: that poll
         // sees what the caller did before. Acquire: a signal sent because a
@@ -98,8 +123,8 @@ impl PendingWakes {
         self.pending.fetch_or(bit.mask(), Ordering::AcqRel) & bit.mask() == 0
     }
 
-    /// Takes a bit back whose signal failed, or no wake would ever signal again.
-    pub(crate) fn lower(&self, bit: Bit) {
+    /// Takes a bit back whose signal failed.
+    fn lower(&self, bit: Bit) {
         // Relaxed: nothing but the bit is told. What others told by setting it
         // meanwhile is handed on, since this is a read-modify-write.
         self.pending.fetch_and(!bit.mask(), Ordering::Relaxed);
@@ -127,26 +152,51 @@ impl PendingWakes {
 mod tests {
     use super::*;
 
+    /// Wakes; whether that signalled.
+    fn signals(wakes: &PendingWakes, bit: Bit) -> bool {
+        let mut signalled = false;
+        let woken: Result<(), ()> = wakes.wake(Some(bit), || {
+            signalled = true;
+            Ok(())
+        });
+        assert_eq!(woken, Ok(()));
+        signalled
+    }
+
     #[test]
     fn only_the_first_of_several_wakes_has_to_signal() {
         let wakes = PendingWakes::new();
         let bit = wakes.claim().unwrap();
-        assert!(wakes.raise(bit));
-        assert!(!wakes.raise(bit));
-        assert!(!wakes.raise(bit));
+        assert!(signals(&wakes, bit));
+        assert!(!signals(&wakes, bit));
+        assert!(!signals(&wakes, bit));
         assert_eq!(wakes.take(), bit.mask());
         assert_eq!(wakes.take(), 0);
-        assert!(wakes.raise(bit));
+        assert!(signals(&wakes, bit));
+    }
+
+    #[test]
+    fn a_waker_without_a_bit_signals_each_time() {
+        let wakes = PendingWakes::new();
+        let mut signals = 0;
+        for _ in 0..3 {
+            let woken: Result<(), ()> = wakes.wake(None, || {
+                signals += 1;
+                Ok(())
+            });
+            assert_eq!(woken, Ok(()));
+        }
+        assert_eq!((signals, wakes.take()), (3, 0));
+        assert_eq!(wakes.wake(None, || Err("refused")), Err("refused"));
     }
 
     #[test]
     fn a_failed_signal_leaves_nothing_pending_but_the_others() {
         let wakes = PendingWakes::new();
         let (bit, other) = (wakes.claim().unwrap(), wakes.claim().unwrap());
-        assert!(wakes.raise(other));
-        assert!(wakes.raise(bit));
-        wakes.lower(bit);
-        assert!(wakes.raise(bit), "the wake after a failed one must signal");
+        assert!(signals(&wakes, other));
+        assert_eq!(wakes.wake(Some(bit), || Err("refused")), Err("refused"));
+        assert!(signals(&wakes, bit), "the wake after a failed one");
         assert_eq!(wakes.take(), bit.mask() | other.mask());
     }
 
@@ -173,10 +223,10 @@ mod tests {
     fn a_released_bit_is_no_longer_pending() {
         let wakes = PendingWakes::new();
         let bit = wakes.claim().unwrap();
-        assert!(wakes.raise(bit));
+        assert!(signals(&wakes, bit));
         wakes.release(bit);
         assert_eq!(wakes.claim(), Some(bit));
-        assert!(wakes.raise(bit), "the next owner's first wake must signal");
+        assert!(signals(&wakes, bit), "the next owner's first wake");
     }
 }
 
@@ -212,12 +262,25 @@ mod loom_tests {
             self.signalled.notify_one();
         }
 
-        /// What `Waker::wake` does when its signal does not fail.
+        /// Wakes with a signal that arrives.
         fn send(&self, bit: Bit, message: usize) {
             self.messages[message].store(1, Ordering::Relaxed);
-            if self.wakes.raise(bit) {
+            let woken: Result<(), ()> = self.wakes.wake(Some(bit), || {
                 self.signal();
-            }
+                Ok(())
+            });
+            woken.unwrap();
+        }
+
+        /// Wakes; whether that signalled. The signal arrives nowhere.
+        fn send_in_vain(&self, bit: Bit) -> bool {
+            let mut signalled = false;
+            let woken: Result<(), ()> = self.wakes.wake(Some(bit), || {
+                signalled = true;
+                Ok(())
+            });
+            woken.unwrap();
+            signalled
         }
 
         /// A blocking poll: returns once there was an edge.
@@ -307,8 +370,7 @@ mod loom_tests {
             let sender = {
                 let model = model.clone();
                 thread::spawn(move || {
-                    assert!(model.wakes.raise(bit));
-                    model.wakes.lower(bit);
+                    assert!(model.wakes.wake(Some(bit), || Err(())).is_err());
                     model.send(bit, 0);
                 })
             };
@@ -329,17 +391,21 @@ mod loom_tests {
         loom::model(|| {
             let model = Model::new();
             let bit = model.wakes.claim().unwrap();
-            assert!(model.wakes.raise(bit));
-            assert_eq!(model.wakes.take(), bit.mask());
             let failing = {
                 let model = model.clone();
-                thread::spawn(move || model.wakes.lower(bit))
-            };
-            let sender = {
-                let model = model.clone();
                 thread::spawn(move || {
-                    model.send(bit, 0);
-                    model.send(bit, 1);
+                    let mut sender = None;
+                    let woken = model.wakes.wake(Some(bit), || {
+                        assert_eq!(model.wakes.take(), bit.mask());
+                        let model = model.clone();
+                        sender = Some(thread::spawn(move || {
+                            model.send(bit, 0);
+                            model.send(bit, 1);
+                        }));
+                        Err(())
+                    });
+                    assert!(woken.is_err());
+                    sender.unwrap()
                 })
             };
             let mut received = 0;
@@ -347,8 +413,7 @@ mod loom_tests {
                 model.poll();
                 received = model.received();
             }
-            failing.join().unwrap();
-            sender.join().unwrap();
+            failing.join().unwrap().join().unwrap();
         });
     }
 
@@ -363,7 +428,7 @@ mod loom_tests {
                 let model = model.clone();
                 thread::spawn(move || {
                     // Its signal goes to a descriptor that dies with it.
-                    assert!(model.wakes.raise(first));
+                    assert!(model.send_in_vain(first));
                     model.wakes.release(first);
                     let second = model.wakes.claim().unwrap();
                     assert_eq!(second, first);
@@ -386,7 +451,7 @@ mod loom_tests {
         loom::model(|| {
             let model = Model::new();
             let first = model.wakes.claim().unwrap();
-            assert!(model.wakes.raise(first));
+            assert!(model.send_in_vain(first));
             let dropping = {
                 let model = model.clone();
                 thread::spawn(move || {
@@ -397,7 +462,7 @@ mod loom_tests {
             let second = model.wakes.claim().unwrap();
             if second == first {
                 assert_eq!(model.messages[0].load(Ordering::Relaxed), 1);
-                assert!(model.wakes.raise(second), "its first wake must signal");
+                assert!(model.send_in_vain(second), "its first wake must signal");
             }
             dropping.join().unwrap();
         });

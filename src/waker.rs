@@ -122,29 +122,7 @@ impl Waker {
     /// otherwise a system call. Neither allocates nor blocks.
     #[inline]
     pub fn wake(&self) -> io::Result<()> {
-        match self.bit {
-            Some(bit) if !self.wakes.raise(bit) => Ok(()),
-            _ => self.signal(),
-        }
-    }
-
-    // Out of the way of a wake that has nothing to do.
-    #[cold]
-    #[inline(never)]
-    fn signal(&self) -> io::Result<()> {
-        match self.wake.send() {
-            Ok(()) => Ok(()),
-            Err(error) => self.signal_failed(error),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn signal_failed(&self, error: io::Error) -> io::Result<()> {
-        if let Some(bit) = self.bit {
-            self.wakes.lower(bit);
-        }
-        Err(error)
+        self.wakes.wake(self.bit, || self.wake.send())
     }
 }
 
