@@ -6,6 +6,7 @@ mod util;
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -185,25 +186,36 @@ fn tokens_come_back_bit_for_bit(backend: Backend) {
 }
 
 fn registering_while_another_thread_polls_takes_effect(backend: Backend) {
-    let mut looper = Loop::new(backend);
+    let looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
     let (mut sender, mut receiver) = pipe::new().unwrap();
     sender.write_all(b"x").unwrap();
-    let poller = thread::spawn(move || {
-        looper.until_readable(Token(9));
-        looper
+    let mut looper = while_it_waits(looper, Token(9), || {
+        registry
+            .register(&mut receiver, Token(9), Interest::READABLE)
+            .unwrap()
     });
-    registry
-        .register(&mut receiver, Token(9), Interest::READABLE)
-        .unwrap();
-    let mut looper = poller.join().unwrap();
 
     // And so does reregistering, with another token.
-    let poller = thread::spawn(move || looper.until_readable(Token(10)));
-    registry
-        .reregister(&mut receiver, Token(10), Interest::READABLE)
-        .unwrap();
-    poller.join().unwrap();
+    looper.assert_nothing_ready();
+    while_it_waits(looper, Token(10), || {
+        registry
+            .reregister(&mut receiver, Token(10), Interest::READABLE)
+            .unwrap()
+    });
+}
+/// Makes a change while another thread waits in a poll, which then reports the
+/// token readable.
+fn while_it_waits(mut looper: Loop, token: Token, change: impl FnOnce()) -> Loop {
+    let (about_to_wait, waits) = mpsc::channel();
+    let poller = thread::spawn(move || {
+        about_to_wait.send(util::this_thread()).unwrap();
+        looper.until_readable(token);
+        looper
+    });
+    util::until_asleep(waits.recv().unwrap());
+    change();
+    poller.join().unwrap()
 }
 
 /// Tokens are checked against the set of those that are registered, as if they

@@ -340,6 +340,30 @@ impl Seen {
     }
 }
 
+/// This thread, as `until_asleep` knows it.
+#[cfg(target_os = "linux")]
+pub fn this_thread() -> libc::c_long {
+    // SAFETY: takes nothing; returns a number.
+    unsafe { libc::syscall(libc::SYS_gettid) }
+}
+
+/// Waits until a thread of this process sleeps, by then in the kernel.
+#[cfg(target_os = "linux")]
+#[track_caller]
+pub fn until_asleep(thread: libc::c_long) {
+    let deadline = Instant::now() + patience();
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+        // Behind the name, which may hold anything.
+        let (_, state) = status.rsplit_once(") ").expect("it has a name");
+        if state.starts_with('S') {
+            return;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for it to sleep");
+        thread::yield_now();
+    }
+}
+
 /// An address of loopback with a port that the system chooses.
 pub fn any_port() -> std::net::SocketAddr {
     "127.0.0.1:0".parse().unwrap()
