@@ -189,9 +189,16 @@ pub fn slowness() -> u32 {
 }
 
 /// How long to wait for what must come: a test that fails may take so long, one
-/// that passes never does.
+/// that passes never does. Ten seconds, or as many as `MIO_TEST_PATIENCE` says,
+/// where tests are run of which it is known that they fail.
 pub fn patience() -> Duration {
-    Duration::from_secs(10) * slowness()
+    let seconds = match std::env::var("MIO_TEST_PATIENCE") {
+        Ok(seconds) => seconds
+            .parse()
+            .expect("MIO_TEST_PATIENCE is a whole number"),
+        Err(_) => 10,
+    };
+    Duration::from_secs(seconds) * slowness()
 }
 
 /// How long to watch that nothing comes.

@@ -22,14 +22,17 @@ use anyhow::{anyhow, bail, Context, Result};
 use clap::Args as ClapArgs;
 
 use crate::report::Report;
-use crate::sh::{Cmd, Ended};
+use crate::sh::Cmd;
 use crate::{root, target};
 use header::{Header, Target};
 use verdict::{Outcome, Verdict};
 
-/// For one run of the tests that one fault names. What they wait for themselves ends after ten
-/// seconds.
+/// For one run of the tests that one fault names.
 const TEST_LIMIT: Duration = Duration::from_secs(60);
+
+/// After so many seconds a test gives up waiting for what a fault keeps from coming. Not where there
+/// is no fault: nothing is gained there, and a busy machine could be taken for one.
+const PATIENCE: &str = "3";
 
 /// After this `ci` begins no further fault, and names those that it leaves out.
 const CI_BOUND: Duration = Duration::from_secs(5 * 60);
@@ -211,7 +214,7 @@ fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<Sound> {
             bail!("{target} does not compile, without any fault");
         };
         let limit = TEST_LIMIT * tests.len() as u32;
-        let ended = tree.run(&program, &tests, limit)?;
+        let ended = tree.harness(&program, &tests).limit(limit).quiet()?;
         println!("without faults: {target}, {} tests", tests.len());
         for test in tests {
             let outcome = verdict::outcome(&ended, &test);
@@ -368,7 +371,11 @@ impl Tree {
         tests: BTreeSet<String>,
     ) -> Result<Vec<(String, Outcome)>> {
         if *target != Target::Loom {
-            let ended = self.run(program, &tests, TEST_LIMIT)?;
+            let ended = self
+                .harness(program, &tests)
+                .env("MIO_TEST_PATIENCE", PATIENCE)
+                .limit(TEST_LIMIT)
+                .quiet()?;
             let outcome = |test: String| (test.clone(), verdict::outcome(&ended, &test));
             return Ok(tests.into_iter().map(outcome).collect());
         }
@@ -386,7 +393,7 @@ impl Tree {
         Ok(outcomes)
     }
 
-    fn run(&self, program: &Path, tests: &BTreeSet<String>, limit: Duration) -> Result<Ended> {
+    fn harness(&self, program: &Path, tests: &BTreeSet<String>) -> Cmd {
         Cmd::new(program)
             .args(tests)
             .arg("--exact")
@@ -394,8 +401,6 @@ impl Tree {
             // Else what a failing test says is not told apart.
             .env("RUST_TEST_NOCAPTURE", "0")
             .env("RUST_BACKTRACE", "0")
-            .limit(limit)
-            .quiet()
     }
 }
 
