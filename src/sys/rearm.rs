@@ -85,6 +85,7 @@ pub(super) struct Edges {
     pauses: [Pause; 4],
 }
 
+/// Whose pause is the last one: that of what is held.
 const HELD: usize = 3;
 
 #[derive(Copy, Clone, Debug)]
@@ -160,7 +161,7 @@ impl Edges {
         !self.end_is_told && self.fired_ones().intersects(Readiness::IN)
     }
 
-    /// The directions in the state `Fired`.
+    /// The directions in the state `Fired`; priority data never is.
     fn fired_ones(&self) -> Readiness {
         self.interest.without(self.armed).without(self.again)
     }
