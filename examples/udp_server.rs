@@ -9,10 +9,10 @@
 //! comes meanwhile waits in the kernel, which drops what is too much, as UDP may.
 
 // For tests on a model of another system's kernel.
-#[cfg(mio_model = "kqueue")]
-extern crate kqueue_model as _;
 #[cfg(mio_model = "event-ports")]
 extern crate event_ports_model as _;
+#[cfg(mio_model = "kqueue")]
+extern crate kqueue_model as _;
 
 use std::env;
 use std::io::{self, ErrorKind};

@@ -2,10 +2,10 @@
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", unix))]
 
 // The kernel of the tests.
-#[cfg(mio_model = "kqueue")]
-extern crate kqueue_model as _;
 #[cfg(mio_model = "event-ports")]
 extern crate event_ports_model as _;
+#[cfg(mio_model = "kqueue")]
+extern crate kqueue_model as _;
 
 use std::collections::{BTreeSet, HashSet};
 use std::mem::size_of;

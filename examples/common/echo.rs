@@ -2,10 +2,10 @@
 //! `tcp_server`, `unix_server` and `c10k` have in common.
 
 // For tests on a model of another system's kernel.
-#[cfg(mio_model = "kqueue")]
-extern crate kqueue_model as _;
 #[cfg(mio_model = "event-ports")]
 extern crate event_ports_model as _;
+#[cfg(mio_model = "kqueue")]
+extern crate kqueue_model as _;
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};

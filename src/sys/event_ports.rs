@@ -1,4 +1,290 @@
-//! Event ports: to come in the next change.
+//! Event ports, the event queue of Solaris and illumos:
+//! [port_create(3C)](https://illumos.org/man/3C/port_create).
+//!
+//! A descriptor is *associated* with the port until its next event is retrieved.
+//! How it keeps the contract:
+//!
+//! - **Edges** are made of that by [`Edges`](super::rearm::Edges): a descriptor is
+//!   associated again, for what it has not been reported ready for, when its event
+//!   has been retrieved, and when its I/O would block.
+//! - **Who is registered** stands in a table here, and the kernel is asked for what
+//!   it takes; files are always ready.
+//! - **Deregistering** dissociates, which takes an event that waits in the port
+//!   along. What a thread has been given at the same time is told by the table.
+//! - **Threads**: the port is changed while a thread waits on it, and hears of that
+//!   at once. What it says of a descriptor that was changed meanwhile may be of
+//!   before: it is asked again.
+//! - **Fairness**: the port is a queue, and what was retrieved is associated anew
+//!   behind the others.
+//! - **Memory**: the table, which grows with the registrations, and a buffer beside
+//!   the program's `Events`.
 
-pub(crate) type KernelEvent = ();
-pub(crate) use super::none::Absent as EventPorts;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use libc::{c_int, c_short, c_void};
+
+use super::port_names::{self as names, port_event};
+use super::table::{answered, ask_anew, from_poll, Rearming, Registrations, State, Whose};
+use super::{cvt, timespec, EventBuffer, UserEvent};
+use crate::event::readiness::Readiness;
+use crate::event::Event;
+use crate::Token;
+
+#[derive(Debug)]
+pub(crate) struct EventPorts {
+    port: OwnedFd,
+    registrations: Registrations<UserEvents>,
+}
+
+/// What the kernel writes.
+#[repr(transparent)]
+pub(crate) struct KernelEvent(port_event);
+
+// SAFETY: the pointer in it is a word, the token, and is not followed.
+unsafe impl Send for KernelEvent {}
+// SAFETY: as above.
+unsafe impl Sync for KernelEvent {}
+
+/// The wakers' events. One that was sent cannot be taken back, so it is told by its
+/// number whether its waker is still there.
+#[derive(Debug, Default)]
+pub(crate) struct UserEvents {
+    all: Vec<Sendable>,
+}
+
+#[derive(Debug, Default)]
+struct Sendable {
+    /// Counts those that had the place one after the other.
+    generation: u16,
+    is_open: bool,
+    /// It is in the port: one is enough.
+    is_sent: bool,
+}
+
+/// User events carry a number, to which other programs give small ones, if any. Ours
+/// have this bit, and below it a generation and a place in `UserEvents`.
+const OURS: c_int = 1 << 30;
+const PLACE_BITS: u32 = 16;
+const GENERATIONS: u16 = 1 << 14;
+
+/// Ends a wait. Its place is beyond the last one.
+const INTERRUPT: c_int = OURS | MOST as c_int;
+const MOST: usize = (1 << PLACE_BITS) - 1;
+
+impl Rearming for EventPorts {
+    type Asked = UserEvents;
+
+    const TAKES_CHANGES: bool = true;
+
+    fn open() -> io::Result<EventPorts> {
+        // SAFETY: takes nothing; returns a descriptor or -1.
+        let port = cvt(unsafe { names::port_create() })?;
+        // SAFETY: the descriptor is new, open and nobody else's.
+        let port = unsafe { OwnedFd::from_raw_fd(port) };
+        // SAFETY: takes numbers.
+        cvt(unsafe { libc::fcntl(port.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        Ok(EventPorts {
+            port,
+            registrations: Registrations::new(UserEvents::default()),
+        })
+    }
+
+    fn registrations(&self) -> &Registrations<UserEvents> {
+        &self.registrations
+    }
+
+    fn ask(&self, state: &mut State<UserEvents>, slot: usize) -> io::Result<()> {
+        match state.table.entry(slot).wanted() {
+            Some((fd, token, events)) => self.associate(fd, token, events),
+            // Its event has been retrieved, or its descriptor closed.
+            None => Ok(()),
+        }
+    }
+
+    fn forget(&self, fd: RawFd) {
+        let source = names::PORT_SOURCE_FD as c_int;
+        // It need not be associated, nor open any more.
+        // SAFETY: takes numbers.
+        unsafe { names::port_dissociate(self.port.as_raw_fd(), source, fd as usize) };
+    }
+
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<UserEvents>>,
+        timeout: Option<Duration>,
+        events: &mut EventBuffer,
+    ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<bool>) {
+        state.waiting.begin();
+        drop(state);
+
+        let retrieved = self.retrieve(events, timeout);
+
+        let mut state = self.registrations.lock();
+        state.waiting.end();
+        if let Ok(retrieved) = retrieved {
+            for index in 0..retrieved {
+                // SAFETY: the kernel has written so many.
+                let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() };
+                if let Some(event) = self.event(&mut state, &event.0) {
+                    events.push(event);
+                }
+            }
+        }
+        while state.table.take_changed().is_some() {}
+        (state, retrieved.map(|retrieved| retrieved > 0))
+    }
+
+    fn interrupt(&self) {
+        // If it fails nothing more can be done.
+        let _ = self.send(INTERRUPT, Token(0));
+    }
+
+    fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
+        let mut state = self.registrations.lock();
+        match state.asked.open() {
+            Some(number) => Ok(Some(UserEvent {
+                ident: number as usize,
+                token,
+            })),
+            None => Err(io::ErrorKind::OutOfMemory.into()),
+        }
+    }
+
+    fn trigger(&self, event: UserEvent) -> io::Result<()> {
+        let number = event.ident as c_int;
+        let mut state = self.registrations.lock();
+        let sendable = state.asked.find(number);
+        if let Some(sendable) = sendable.filter(|sendable| !sendable.is_sent) {
+            self.send(number, event.token)?;
+            sendable.is_sent = true;
+        }
+        Ok(())
+    }
+
+    fn close_user_event(&self, event: UserEvent) {
+        let mut state = self.registrations.lock();
+        if let Some(sendable) = state.asked.find(event.ident as c_int) {
+            sendable.is_open = false;
+        }
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.port.as_fd()
+    }
+}
+
+impl EventPorts {
+    fn associate(&self, fd: RawFd, token: Token, events: c_short) -> io::Result<()> {
+        let (source, object) = (names::PORT_SOURCE_FD as c_int, fd as usize);
+        let user = token.0 as *mut c_void;
+        let port = self.port.as_raw_fd();
+        // SAFETY: takes numbers; the pointer is a word that is handed back.
+        let done = unsafe { names::port_associate(port, source, object, events.into(), user) };
+        match cvt(done) {
+            Ok(_) => Ok(()),
+            // The other calls' word for it.
+            Err(error) if error.raw_os_error() == Some(libc::EBADFD) => {
+                Err(io::Error::from_raw_os_error(libc::EBADF))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn send(&self, number: c_int, token: Token) -> io::Result<()> {
+        let user = token.0 as *mut c_void;
+        // SAFETY: takes numbers; the pointer is a word that is handed back.
+        cvt(unsafe { names::port_send(self.port.as_raw_fd(), number, user) })?;
+        Ok(())
+    }
+
+    /// Waits until there is an event, and moves as many as fit into the buffer;
+    /// returns how many those are.
+    fn retrieve(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<usize> {
+        let most = events.capacity() - events.events().len();
+        let room = &mut events.kernel.spare_capacity_mut()[..most];
+        let mut limit = timeout.map(timespec);
+        let limit = limit
+            .as_mut()
+            .map_or(ptr::null_mut(), |limit| limit as *mut _);
+        let mut count = 1;
+        // SAFETY: the kernel writes at most as many events as there is room for, and
+        // how many; it reads the limit, if there is one.
+        let retrieved = cvt(unsafe {
+            names::port_getn(
+                self.port.as_raw_fd(),
+                room.as_mut_ptr().cast(),
+                most as _,
+                &mut count,
+                limit,
+            )
+        });
+        match retrieved {
+            Ok(_) => Ok(count as usize),
+            // Not even the one that was asked for, whatever `count` says.
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the kernel says, as an event, if it is one.
+    fn event(&self, state: &mut State<UserEvents>, event: &port_event) -> Option<Event> {
+        let token = Token(event.portev_user as usize);
+        if event.portev_source == names::PORT_SOURCE_USER as _ {
+            let number = event.portev_events;
+            if number & OURS == 0 {
+                return Some(Event::new(token, Readiness::IN)); // somebody else's
+            }
+            let sendable = state.asked.find(number)?;
+            sendable.is_sent = false;
+            // Of a waker that was dropped meanwhile it is none.
+            let event = Event::new(token, Readiness::IN);
+            return sendable.is_open.then_some(event);
+        }
+        if event.portev_source != names::PORT_SOURCE_FD as _ {
+            return Some(Event::new(token, Readiness::NONE)); // somebody else's
+        }
+        let fd = event.portev_object as RawFd;
+        let answer = event.portev_events as c_short;
+        match state.table.whose(fd) {
+            Whose::Slot(slot) => answered(self, state, slot, answer),
+            Whose::MayBeOfBefore(slot) => {
+                ask_anew(self, state, slot);
+                None
+            }
+            Whose::Nobodys => None,
+            Whose::SomebodyElses => Some(Event::new(token, from_poll(answer))),
+        }
+    }
+}
+
+impl UserEvents {
+    /// The number of a new event.
+    fn open(&mut self) -> Option<c_int> {
+        // A place that has an event in the port is left until that has come.
+        let is_free = |sendable: &Sendable| !sendable.is_open && !sendable.is_sent;
+        let place = match self.all.iter().position(is_free) {
+            Some(place) => place,
+            None if self.all.len() < MOST => {
+                self.all.push(Sendable::default());
+                self.all.len() - 1
+            }
+            None => return None,
+        };
+        let sendable = &mut self.all[place];
+        sendable.is_open = true;
+        sendable.generation = (sendable.generation + 1) % GENERATIONS;
+        Some(OURS | c_int::from(sendable.generation) << PLACE_BITS | place as c_int)
+    }
+
+    /// That of a number. Until it has come back it is the same one.
+    fn find(&mut self, number: c_int) -> Option<&mut Sendable> {
+        let place = number as usize & MOST;
+        let generation = number >> PLACE_BITS & c_int::from(GENERATIONS - 1);
+        let sendable = self.all.get_mut(place)?;
+        (c_int::from(sendable.generation) == generation).then_some(sendable)
+    }
+}

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::kqueue_names::{self as names, kevent};
-use super::{cvt, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use super::{cvt, timespec, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -58,9 +58,6 @@ const OURS: usize = 1 << (usize::BITS - 1);
 /// the kernel refuses: for writing to a pipe that has no receiver any more.
 const NO_RECEIVER: usize = OURS | 1 << (usize::BITS - 2);
 
-/// The most seconds that every kernel takes; what is longer ends early.
-const MAX_SECONDS: u64 = 100_000_000;
-
 impl Selector for Kqueue {
     fn open() -> io::Result<Kqueue> {
         // SAFETY: takes nothing; returns a descriptor or -1.
@@ -84,7 +81,7 @@ impl Selector for Kqueue {
         if capacity == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let limit = timeout.map(timespec);
+        let limit = timeout.map(limit);
         let limit = limit
             .as_ref()
             .map_or(ptr::null(), |limit| limit as *const _);
@@ -415,16 +412,9 @@ fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
-/// Rounded up to what the kernel can, and clamped to what it takes.
-fn timespec(timeout: Duration) -> libc::timespec {
+/// Rounded up to what the kernel can.
+fn limit(timeout: Duration) -> libc::timespec {
     let rest = timeout.subsec_nanos() % names::NANOS_OF_TIMEOUT;
     let up = (names::NANOS_OF_TIMEOUT - rest) % names::NANOS_OF_TIMEOUT;
-    let timeout = timeout
-        .saturating_add(Duration::from_nanos(up.into()))
-        .min(Duration::from_secs(MAX_SECONDS));
-    // SAFETY: all zeros are a valid `timespec`, which has padding on some systems.
-    let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
-    limit.tv_sec = timeout.as_secs() as _;
-    limit.tv_nsec = timeout.subsec_nanos() as _;
-    limit
+    timespec(timeout.saturating_add(Duration::from_nanos(up.into())))
 }

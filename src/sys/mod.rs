@@ -270,6 +270,8 @@ mod kqueue;
 mod poll;
 #[cfg(all(feature = "os-poll", unix))]
 mod rearm;
+#[cfg(all(feature = "os-poll", unix))]
+mod table;
 
 /// The names of kqueue: the C library's, or those of a library of the tests.
 #[cfg(all(
@@ -304,6 +306,18 @@ mod kqueue_names {
 #[cfg(all(feature = "os-poll", mio_model = "kqueue"))]
 #[path = "calls/kqueue_model.rs"]
 mod kqueue_names;
+
+/// The names of event ports, likewise.
+#[cfg(all(feature = "os-poll", any(target_os = "illumos", target_os = "solaris")))]
+mod port_names {
+    pub(super) use libc::{
+        port_associate, port_create, port_dissociate, port_event, port_getn, port_send,
+        PORT_SOURCE_FD, PORT_SOURCE_USER,
+    };
+}
+#[cfg(all(feature = "os-poll", mio_model = "event-ports"))]
+#[path = "calls/event_ports_model.rs"]
+mod port_names;
 
 /// Calls that not every Unix has. Of each pair of files, one has the call, and the
 /// other does what can be done without.
@@ -709,6 +723,21 @@ fn whole_millis(timeout: Duration) -> Option<i32> {
     }
 }
 
+/// The most seconds that every kernel takes; what is longer ends early.
+const MAX_SECONDS: u64 = 100_000_000;
+
+/// The timeout as a kernel takes it.
+#[cfg(unix)]
+#[allow(dead_code)] // where every call counts milliseconds
+fn timespec(timeout: Duration) -> libc::timespec {
+    let timeout = timeout.min(Duration::from_secs(MAX_SECONDS));
+    // SAFETY: all zeros are a valid `timespec`, which has padding on some systems.
+    let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
+    limit.tv_sec = timeout.as_secs() as _;
+    limit.tv_nsec = timeout.subsec_nanos() as _;
+    limit
+}
+
 /// The timeout in milliseconds, never less than it is but for the longest that a
 /// call can take.
 #[cold]
@@ -738,6 +767,15 @@ mod tests {
         assert_eq!(whole_millis(longest), Some(2_147_482_000));
         assert_eq!(whole_millis(longest + Duration::from_secs(1)), None);
         assert_eq!(whole_millis(Duration::MAX), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_timeout_that_does_not_fit_is_clamped() {
+        let limit = timespec(Duration::new(3, 4));
+        assert_eq!((limit.tv_sec, limit.tv_nsec), (3, 4));
+        let limit = timespec(Duration::MAX);
+        assert_eq!((limit.tv_sec, limit.tv_nsec), (100_000_000, 0));
     }
 
     #[test]

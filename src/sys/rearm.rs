@@ -318,15 +318,6 @@ pub(super) struct Waiting {
     is_interrupted: bool,
 }
 
-/// What to do about a change.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// Nobody waits: it is made at once.
-    Now,
-    /// Somebody waits, who makes it when he comes back; `signal` him.
-    Later { signal: bool },
-}
-
 impl Waiting {
     /// The lock is about to be given up for a wait.
     pub(super) fn begin(&mut self) {
@@ -339,14 +330,16 @@ impl Waiting {
         self.is_waiting = false;
     }
 
-    /// Something changes. The signal may be sent after the lock was given up: one
-    /// that comes too late makes the next wait a short one.
-    pub(super) fn change(&mut self) -> Change {
-        if !self.is_waiting {
-            return Change::Now;
-        }
-        let signal = !std::mem::replace(&mut self.is_interrupted, true);
-        Change::Later { signal }
+    /// What changes now is not heard of by somebody who waits, unless he is told.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
+    /// Whether to signal who waits: once, whoever it was that changed something. The
+    /// signal may be sent after the lock was given up: one that comes too late
+    /// makes the next wait a short one.
+    pub(super) fn interrupt(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_interrupted, true)
     }
 }
 
@@ -378,15 +371,12 @@ mod loom_tests {
         fn add_source(&self) {
             let mut table = self.table.lock().unwrap();
             table.sources += 1;
-            match table.waiting.change() {
-                Change::Now => table.asked = table.sources,
-                Change::Later { signal } => {
-                    drop(table);
-                    if signal {
-                        *self.interrupt.lock().unwrap() = true;
-                        self.signalled.notify_one();
-                    }
-                }
+            if !table.waiting.is_waiting() {
+                table.asked = table.sources;
+            } else if table.waiting.interrupt() {
+                drop(table);
+                *self.interrupt.lock().unwrap() = true;
+                self.signalled.notify_one();
             }
         }
 

@@ -10,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 // The kernel of the tests.
-#[cfg(mio_model = "kqueue")]
-extern crate kqueue_model as _;
 #[cfg(mio_model = "event-ports")]
 extern crate event_ports_model as _;
+#[cfg(mio_model = "kqueue")]
+extern crate kqueue_model as _;
 
 use mio::event::Event;
 use mio::{Backend, Events, Poll, Registry, Token};

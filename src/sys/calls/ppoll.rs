@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libc::pollfd;
 
-use crate::sys::{cvt, whole_millis};
+use crate::sys::{cvt, timespec, whole_millis};
 
 /// How many descriptors have an answer, after as long as `timeout` says.
 pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
@@ -21,12 +21,7 @@ pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Resul
         // are.
         unsafe { libc::poll(asked.as_mut_ptr(), count, millis) }
     } else {
-        let timeout = timeout.unwrap_or(Duration::MAX);
-        let limit = libc::timespec {
-            // What lies beyond the kernel's clock is the end of it.
-            tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-            tv_nsec: timeout.subsec_nanos() as _, // less than 10^9
-        };
+        let limit = timespec(timeout.unwrap_or(Duration::MAX));
         // SAFETY: the kernel reads and writes `count` elements, as many as there
         // are, reads the limit, and no mask, since it is null.
         unsafe { libc::ppoll(asked.as_mut_ptr(), count, &limit, std::ptr::null()) }
