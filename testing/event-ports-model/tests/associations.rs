@@ -66,6 +66,12 @@ fn associating_again_replaces_events_and_user() {
     assert_eq!((events[0].portev_events, user(&events[0])), (OUT.into(), 8));
     // The first one's interest is gone with it.
     assert_eq!(port.users(), []);
+    (&b).read_exact(&mut [0]).unwrap();
+    port.associate(&b, IN, 7).unwrap();
+    port.associate(&b, OUT, 8).unwrap();
+    assert_eq!(port.users(), [8]);
+    a.write_all(b"x").unwrap();
+    assert!(!port.is_readable());
 
     port.associate(&b, libc::POLLPRI, 9).unwrap();
     port.associate(&b, IN, 10).unwrap();
@@ -90,6 +96,16 @@ fn a_queued_event_outlives_the_readiness() {
     port.associate(&b, IN, 7).unwrap();
     b.read_exact(&mut [0]).unwrap();
     assert!(port.is_readable());
+    assert_eq!(port.users(), [7]);
+}
+
+#[test]
+fn what_became_ready_is_queued_by_the_next_call() {
+    let (port, (mut a, mut b), (c, _d)) = (Port::new(), pair(), pair());
+    port.associate(&b, IN, 7).unwrap();
+    a.write_all(b"x").unwrap();
+    port.associate(&c, IN, 8).unwrap();
+    b.read_exact(&mut [0]).unwrap();
     assert_eq!(port.users(), [7]);
 }
 

@@ -238,6 +238,33 @@ fn a_child_that_closes_what_it_inherited_does_not_harm_its_parent() {
     });
 }
 
+/// Such a child is what vfork(2) makes, on the way to another program.
+#[test]
+fn a_child_in_its_parents_memory_does_not_harm_its_parent() {
+    extern "C" fn closes(fd: *mut libc::c_void) -> i32 {
+        model::close(fd as i32)
+    }
+
+    let name = "a_child_in_its_parents_memory_does_not_harm_its_parent";
+    alone(name, &[], || {
+        let (port, (mut a, b)) = (Port::new(), pair());
+        port.associate(&b, IN, 1).unwrap();
+        let mut stack = vec![0u128; 1 << 14];
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let mut status = -1;
+        // SAFETY: the child has a stack of its own, and descriptors too; this thread
+        // goes on when it has ended.
+        unsafe {
+            let top = stack.as_mut_ptr_range().end.cast();
+            let child = libc::clone(closes, top, flags, b.as_raw_fd() as _);
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+        }
+        assert_eq!(status, 0);
+        a.write_all(b"x").unwrap();
+        assert_eq!(port.users(), [1]);
+    });
+}
+
 #[test]
 fn a_child_has_ports_of_its_own() {
     alone("a_child_has_ports_of_its_own", &[], || {

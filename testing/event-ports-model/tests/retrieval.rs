@@ -82,6 +82,18 @@ fn getn_takes_more_than_it_waits_for_and_leaves_the_rest() {
 }
 
 #[test]
+fn getn_takes_all_that_there_is_room_for() {
+    let (port, pairs) = (Port::new(), (0..150).map(|_| pair()).collect::<Vec<_>>());
+    for (user, (_, b)) in pairs.iter().enumerate() {
+        port.associate(b, IN, user).unwrap();
+    }
+    for (a, _) in &pairs {
+        (&*a).write_all(b"x").unwrap();
+    }
+    assert!(port.users().into_iter().eq(0..150));
+}
+
+#[test]
 fn getn_waits_for_as_many_as_were_asked_for() {
     let port = Port::new();
     port.send(0, 0).unwrap();
@@ -97,9 +109,12 @@ fn getn_waits_for_as_many_as_were_asked_for() {
         port.send(0, 1).unwrap();
         until_waiting(thread);
         assert!(!waiting.is_finished());
+        let start = Instant::now();
         port.send(0, 2).unwrap();
         let answer = waiting.join().unwrap();
         assert_eq!(answer.result, Ok(()));
+        // Not when its time was up.
+        assert!(start.elapsed() < LONG.unwrap() / 2);
         assert!(answer.events().iter().map(user).eq(0..3));
     });
 }
@@ -319,26 +334,29 @@ fn a_signal_ends_the_wait_and_leaves_nget_and_the_events() {
 fn a_signal_handler_may_send_and_interrupt_any_call() {
     let name = "a_signal_handler_may_send_and_interrupt_any_call";
     alone(name, &[], || {
-        handle(libc::SIGALRM);
+        handle(libc::SIGUSR2);
         let (port, (_a, b)) = (Port::new(), pair());
         TO_SEND_TO.store(port.0, Ordering::SeqCst);
-        let every = libc::timeval {
-            tv_sec: 0,
-            tv_usec: 200,
-        };
-        let timer = libc::itimerval {
-            it_interval: every,
-            it_value: every,
-        };
-        // SAFETY: the pointer is valid.
-        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, null_mut()) };
-        let mut sent = 0;
-        until(|| {
-            port.associate(&b, libc::POLLOUT, 1).unwrap();
-            port.dissociate(&b).unwrap();
-            drop(b.try_clone().unwrap());
-            sent += port.users().len();
-            sent > 500
+        // SAFETY: no arguments.
+        let interrupted = unsafe { libc::pthread_self() };
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    // SAFETY: the thread is there until this one has ended.
+                    unsafe { libc::pthread_kill(interrupted, libc::SIGUSR2) };
+                    std::thread::sleep(Duration::from_micros(50));
+                }
+            });
+            let mut sent = 0;
+            until(|| {
+                port.associate(&b, libc::POLLOUT, 1).unwrap();
+                port.dissociate(&b).unwrap();
+                drop(b.try_clone().unwrap());
+                sent += port.users().len();
+                sent > 2000
+            });
+            done.store(true, Ordering::SeqCst);
         });
     });
 }
