@@ -312,14 +312,13 @@ fn a_signal_ends_the_wait_and_leaves_nget_and_the_events() {
                 port.getn(9, wanted, LONG)
             });
             let (thread, handle) = receiver.recv().unwrap();
-            // With an event there, it is not waiting all the time.
+            until_waiting(thread);
+            // With an event there, it is not waiting all the time: one signal may come
+            // in between.
             until(|| {
-                if !waiting.is_finished() {
-                    until_waiting(thread);
-                    // SAFETY: the thread is not joined yet.
-                    unsafe { libc::pthread_kill(handle, libc::SIGUSR1) };
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+                // SAFETY: the thread is not joined yet.
+                unsafe { libc::pthread_kill(handle, libc::SIGUSR1) };
+                std::thread::sleep(Duration::from_millis(1));
                 waiting.is_finished()
             });
             let answer = waiting.join().unwrap();
