@@ -353,7 +353,7 @@ fn a_signal_handler_may_send_and_interrupt_any_call() {
                 port.dissociate(&b).unwrap();
                 drop(b.try_clone().unwrap());
                 sent += port.users().len();
-                sent > 2000
+                sent > 200
             });
             done.store(true, Ordering::SeqCst);
         });
