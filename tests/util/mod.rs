@@ -111,6 +111,9 @@ pub trait Differences {
     /// shares with its duplicates.
     fn goes_by_number(self) -> bool;
 
+    /// Registering asks the kernel nothing, so that it cannot refuse anything.
+    fn takes_everything(self) -> bool;
+
     /// Files and directories, which are always ready, are not taken.
     fn refuses_files(self) -> bool;
 
@@ -149,6 +152,10 @@ impl Differences for Backend {
 
     fn goes_by_number(self) -> bool {
         self != Backend::Epoll
+    }
+
+    fn takes_everything(self) -> bool {
+        self == Backend::Poll
     }
 
     fn refuses_files(self) -> bool {

@@ -17,9 +17,9 @@
 //! # Linking
 //!
 //! A test says `extern crate event_ports_model as _;`. The model also defines
-//! `close`, since closing a descriptor ends its association, also if a duplicate
-//! stays open; while the process has no port, that is the system call and one load.
-//! Closing by `dup2`, `close_range`, `fclose` or exec passes it by.
+//! `close` and `dup2`, since closing a descriptor ends its association, also if a
+//! duplicate stays open; while the process has no port, that is the system call and
+//! one load. Closing by `close_range`, `fclose` or exec passes it by.
 //!
 //! # Variables
 //!
@@ -217,6 +217,15 @@ pub unsafe extern "C" fn port_getn(
 pub extern "C" fn close(fd: c_int) -> c_int {
     ports::closing(fd);
     sys::close(fd)
+}
+
+/// Duplicates a descriptor under a given number, which is closed first.
+#[no_mangle]
+pub extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
+    if old != new && sys::is_open(old) {
+        ports::closing(new);
+    }
+    sys::dup2(old, new)
 }
 
 fn is_descriptor(source: c_int) -> sys::Result<()> {

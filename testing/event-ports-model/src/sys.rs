@@ -56,6 +56,15 @@ pub fn close(fd: RawFd) -> c_int {
     unsafe { libc::syscall(libc::SYS_close, fd) as c_int }
 }
 
+/// Duplicates a descriptor under a given number, without the model's own `dup2`.
+pub fn dup2(old: RawFd, new: RawFd) -> c_int {
+    if old == new {
+        return if is_open(old) { new } else { -1 };
+    }
+    // SAFETY: replacing a number is memory-safe; whose it is, callers know.
+    unsafe { libc::syscall(libc::SYS_dup3, old, new, 0) as c_int }
+}
+
 /// A duplicate that is closed on exec.
 pub fn duplicate(fd: RawFd) -> Result<RawFd> {
     // SAFETY: plain numbers.
