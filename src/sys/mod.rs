@@ -574,6 +574,7 @@ pub(crate) struct Queue {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // a queue lies in an `Arc`, and there are few
 enum AnySelector {
     Epoll(system::Epoll),
     Kqueue(system::Kqueue),
