@@ -4,6 +4,7 @@
 // Every test file is a crate of its own and uses part of this.
 #![allow(dead_code)]
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
@@ -393,7 +394,7 @@ pub fn in_child(backend: Backend, test: &str) -> bool {
         return true;
     }
     let name = format!("{}::{test}", module(backend));
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
+    let child = itself()
         .args([&name, "--exact", "--nocapture", "--test-threads=1"])
         .env(MARK, "1")
         .output()
@@ -405,6 +406,19 @@ pub fn in_child(backend: Backend, test: &str) -> bool {
         child.status
     );
     false
+}
+
+/// The command that runs this program: by itself, or by the emulator that `MIO_TEST_RUNNER` names,
+/// with its arguments, where the kernel knows no way to run it.
+fn itself() -> Command {
+    let program = std::env::current_exe().unwrap();
+    let Ok(runner) = std::env::var("MIO_TEST_RUNNER") else {
+        return Command::new(program);
+    };
+    let mut words = runner.split_whitespace();
+    let mut command = Command::new(words.next().expect("MIO_TEST_RUNNER names a program"));
+    command.args(words).arg(program);
+    command
 }
 
 /// From now on, `call` fails with an error in this thread and those it starts,
