@@ -429,18 +429,20 @@ pub fn refuse(call: libc::c_long, error: Option<i32>) {
         Some(error) => libc::SECCOMP_RET_ERRNO | error as u32,
         None => libc::SECCOMP_RET_KILL_PROCESS,
     };
+    let load = |offset| filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, offset);
+    let skip_unless =
+        |value, count| filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, count, value);
+    let end = |action| filter(libc::BPF_RET | libc::BPF_K, 0, 0, action);
     // Offset 0 of what a filter sees is the number of the call.
-    let instructions = [
-        filter(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        filter(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            0,
-            1,
-            call as u32,
-        ),
-        filter(libc::BPF_RET | libc::BPF_K, 0, 0, action),
-        filter(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+    let mut instructions = vec![load(0), skip_unless(call as u32, 1), end(action)];
+    #[cfg(target_arch = "x86")]
+    if let Some(number) = socketcall(call) {
+        // Offset 16 is the low half of the first argument.
+        let through = libc::SYS_socketcall as u32;
+        instructions.extend([skip_unless(through, 3), load(16)]);
+        instructions.extend([skip_unless(number, 1), end(action)]);
+    }
+    instructions.push(end(libc::SECCOMP_RET_ALLOW));
     let program = libc::sock_fprog {
         len: instructions.len() as u16,
         filter: instructions.as_ptr() as *mut libc::sock_filter,
@@ -454,6 +456,21 @@ pub fn refuse(call: libc::c_long, error: Option<i32>) {
             &program as *const libc::sock_fprog,
         );
         assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
+/// What a call on sockets is to `socketcall`, by which the C library makes it on 32-bit x86.
+#[cfg(all(target_os = "linux", target_arch = "x86"))]
+fn socketcall(call: libc::c_long) -> Option<u32> {
+    match call {
+        libc::SYS_socket => Some(1),
+        libc::SYS_bind => Some(2),
+        libc::SYS_connect => Some(3),
+        libc::SYS_listen => Some(4),
+        libc::SYS_socketpair => Some(8),
+        libc::SYS_setsockopt => Some(14),
+        libc::SYS_accept4 => Some(18),
+        _ => None,
     }
 }
 
