@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
-use crate::{api, calls, faults, interop, lint, msrv, package, programs, testing, valgrind};
+use crate::{api, calls, cpus, faults, interop, lint, msrv, package, programs, testing, valgrind};
 
 type Step = (&'static str, fn() -> Result<()>);
 
@@ -30,10 +30,14 @@ pub const CI: &[Step] = &[
 ];
 
 /// What `full` has in a longer form.
-pub const ONLY_CI: &[Step] = &[("faults", faults::bounded)];
+pub const ONLY_CI: &[Step] = &[("cpus", cpus::bounded), ("faults", faults::bounded)];
 
 /// What `full` adds.
-pub const ONLY_FULL: &[Step] = &[("faults", faults::all), ("valgrind-c10k", valgrind::c10k)];
+pub const ONLY_FULL: &[Step] = &[
+    ("cpus", || cpus::run(&cpus::Args::default())),
+    ("faults", faults::all),
+    ("valgrind-c10k", valgrind::c10k),
+];
 
 /// Runs all of `steps`, whatever becomes of each, and fails if any of them did.
 pub fn run(steps: &[Step]) -> Result<()> {

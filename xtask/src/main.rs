@@ -14,6 +14,8 @@ use clap::{Parser, Subcommand};
 mod api;
 mod calls;
 mod ci;
+mod cpus;
+mod cross;
 mod faults;
 mod interop;
 mod lint;
@@ -79,6 +81,8 @@ enum Chore {
     C10k,
     /// tokio on top of this mio
     Interop,
+    /// The tests on other processors, under qemu-user
+    Cpus(cpus::Args),
     /// The c10k example under valgrind (part of `full`)
     ValgrindC10k,
 }
@@ -116,6 +120,7 @@ fn run() -> Result<()> {
         Chore::Valgrind => valgrind::tests(),
         Chore::C10k => programs::c10k(),
         Chore::Interop => interop::run(),
+        Chore::Cpus(args) => cpus::run(&args),
         Chore::ValgrindC10k => valgrind::c10k(),
     }
 }

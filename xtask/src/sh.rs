@@ -59,15 +59,33 @@ impl Cmd {
     /// `cargo` as found by the first lookup, deaf to flags that somebody's shell has set: a step
     /// means the same everywhere.
     pub fn cargo(subcommand: &str) -> Cmd {
-        let mut cmd = Cmd::new("cargo").arg(subcommand);
-        for (name, _) in env::vars_os() {
-            if name.to_str().is_some_and(influences_builds) {
-                cmd.command.env_remove(name);
-            }
-        }
+        Cmd::of_cargo("cargo", subcommand)
+    }
+
+    /// Debian's cargo, deaf also to what rustup and the cargo that runs this program have set for
+    /// their children. With unstable options, for which it is there.
+    pub fn debian_cargo(subcommand: &str) -> Cmd {
+        Cmd::of_cargo("/usr/bin/cargo", subcommand)
+            .without(names_a_toolchain)
+            .env("PATH", "/usr/bin:/bin")
+            .env("RUSTC_BOOTSTRAP", "1")
+    }
+
+    fn of_cargo(program: &str, subcommand: &str) -> Cmd {
+        let mut cmd = Cmd::new(program).arg(subcommand).without(influences_builds);
         // Also where a configuration file of the user's says otherwise.
         cmd.command.env("CARGO_TARGET_DIR", root().join("target"));
         cmd
+    }
+
+    /// Leaves out what the environment of this program has under such names.
+    fn without(mut self, named: impl Fn(&str) -> bool) -> Cmd {
+        for (name, _) in env::vars_os() {
+            if name.to_str().is_some_and(&named) {
+                self.command.env_remove(name);
+            }
+        }
+        self
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Cmd {
@@ -277,6 +295,21 @@ fn influences_builds(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether an environment variable says which compiler to use, or where its libraries are.
+fn names_a_toolchain(name: &str) -> bool {
+    name.starts_with("RUSTUP_")
+        || name.starts_with("CARGO_BUILD_")
+        || [
+            "CARGO",
+            "LD_LIBRARY_PATH",
+            "RUSTC",
+            "RUSTC_WRAPPER",
+            "RUSTC_WORKSPACE_WRAPPER",
+            "RUSTDOC",
+        ]
+        .contains(&name)
+}
+
 /// A process group, killed as a whole when this goes.
 struct Group(Pid);
 
@@ -371,6 +404,16 @@ mod tests {
             "CARGO_TERM_COLOR",
         ] {
             assert!(!influences_builds(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn debians_cargo_is_told_nothing_of_another_toolchain() {
+        for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "LD_LIBRARY_PATH"] {
+            assert!(names_a_toolchain(name), "{name}");
+        }
+        for name in ["CARGO_HOME", "PATH", "HOME"] {
+            assert!(!names_a_toolchain(name), "{name}");
         }
     }
 

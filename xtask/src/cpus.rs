@@ -1,0 +1,215 @@
+//! The tests on other processors' Linux: other byte orders, widths and layouts. Real code on this
+//! machine's kernel, through qemu-user where the processor can't run it itself.
+
+use std::path::Path;
+
+use anyhow::{bail, Result};
+use clap::Args as ClapArgs;
+
+use crate::cross::{setting, Cross};
+use crate::report::Report;
+use crate::sh::Cmd;
+use crate::tools;
+
+struct Cpu {
+    name: &'static str,
+    target: &'static str,
+    /// Debian's name of it: its compiler is `PREFIX-gcc`, its libraries are in `/usr/PREFIX`.
+    prefix: &'static str,
+    libc: &'static str,
+    /// None where this machine's processor runs its programs.
+    emulator: Option<&'static str>,
+    in_ci: bool,
+}
+
+/// `ci` has the one with the other byte order, and the one with other layouts that runs at full
+/// speed.
+const CPUS: [Cpu; 4] = [
+    Cpu {
+        name: "s390x",
+        target: "s390x-unknown-linux-gnu",
+        prefix: "s390x-linux-gnu",
+        libc: "libc6-dev-s390x-cross",
+        emulator: Some("qemu-s390x"),
+        in_ci: true,
+    },
+    Cpu {
+        name: "i686",
+        target: "i686-unknown-linux-gnu",
+        prefix: "i686-linux-gnu",
+        libc: "libc6-dev-i386-cross",
+        emulator: None,
+        in_ci: true,
+    },
+    Cpu {
+        name: "aarch64",
+        target: "aarch64-unknown-linux-gnu",
+        prefix: "aarch64-linux-gnu",
+        libc: "libc6-dev-arm64-cross",
+        emulator: Some("qemu-aarch64"),
+        in_ci: false,
+    },
+    Cpu {
+        name: "armv7",
+        target: "armv7-unknown-linux-gnueabihf",
+        prefix: "arm-linux-gnueabihf",
+        libc: "libc6-dev-armhf-cross",
+        emulator: Some("qemu-arm"),
+        in_ci: false,
+    },
+];
+
+/// Tests that are left out under an emulator: the file, and those in it. They have the kernel refuse
+/// system calls (`util::refuse`) by means of seccomp, which qemu-user does not have.
+const NOT_EMULATED: [(&str, &[&str]); 3] = [
+    (
+        "descriptors",
+        &["none_is_leaked_when_the_system_refuses_a_step"],
+    ),
+    (
+        "timeout_fallback",
+        &[
+            "refused_as_sandboxes_do",
+            "refused_as_old_kernels_do",
+            "killed_at_the_second_try",
+        ],
+    ),
+    (
+        "waker_pipe",
+        &[
+            "wakers_work_where_eventfd_is_refused",
+            "wakers_work_where_eventfd_is_unknown",
+            "another_error_is_not_a_refusal",
+        ],
+    ),
+];
+
+/// What emulation costs: the tests' own bounds on time are that much longer.
+const SLOWER: &str = "5";
+
+#[derive(ClapArgs, Default)]
+pub struct Args {
+    /// Processors to run the tests on, instead of all that `--list` shows
+    cpus: Vec<String>,
+    /// Only show the processors
+    #[arg(long)]
+    list: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    if args.list {
+        for cpu in &CPUS {
+            let by = cpu.emulator.unwrap_or("by itself");
+            println!("{}: {}, run {by}", cpu.name, cpu.target);
+        }
+        return Ok(());
+    }
+    if let Some(unknown) = args
+        .cpus
+        .iter()
+        .find(|name| CPUS.iter().all(|cpu| cpu.name != **name))
+    {
+        bail!("{unknown:?} is none of the processors that --list shows");
+    }
+    test_on(|cpu| args.cpus.is_empty() || args.cpus.iter().any(|name| name == cpu.name))
+}
+
+/// What `ci` runs.
+pub fn bounded() -> Result<()> {
+    test_on(|cpu| cpu.in_ci)
+}
+
+fn test_on(selected: impl Fn(&Cpu) -> bool) -> Result<()> {
+    Report::of(|report| {
+        for cpu in CPUS.iter().filter(|cpu| selected(cpu)) {
+            println!("--- {}", cpu.name);
+            match cpu.tests() {
+                Ok(tests) => report.libtest(tests),
+                Err(error) => report.problem(format!("{}: {error:#}", cpu.name)),
+            }
+        }
+        Ok(())
+    })
+}
+
+impl Cpu {
+    fn tests(&self) -> Result<Cmd> {
+        let gcc = format!("{}-gcc", self.prefix);
+        tools::need(&gcc, &[&format!("gcc-{}", self.prefix), self.libc])?;
+        let libraries = Path::new("/usr").join(self.prefix);
+        tools::need(
+            &libraries.join("lib/libc.so.6").to_string_lossy(),
+            &[self.libc],
+        )?;
+
+        let tests = Cross::new(self.target)?
+            .building("test")
+            .args(["--lib", "--tests", "--all-features", "--no-fail-fast"])
+            .env(&setting(self.target, "LINKER"), gcc);
+        let Some(emulator) = self.emulator else {
+            // The programs find the C library by themselves, so that they can also start themselves.
+            let lib = libraries.join("lib").display().to_string();
+            let loader = format!("{lib}/ld-linux.so.2");
+            return Ok(tests.env(
+                &setting(self.target, "RUSTFLAGS"),
+                format!("-Clink-arg=-Wl,--dynamic-linker={loader} -Clink-arg=-Wl,-rpath,{lib}"),
+            ));
+        };
+        tools::need(emulator, &["qemu-user"])?;
+        let runner = format!("{emulator} -L {}", libraries.display());
+        let mut tests = tests
+            .env(&setting(self.target, "RUNNER"), &runner)
+            // For those that start themselves.
+            .env("MIO_TEST_RUNNER", &runner)
+            .env("MIO_TEST_SLOW", SLOWER)
+            .arg("--");
+        for (file, names) in NOT_EMULATED {
+            for name in names {
+                println!("left out under {emulator}, which has no seccomp: tests/{file}.rs {name}");
+                tests = tests.args(["--skip", name]);
+            }
+        }
+        Ok(tests)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::root;
+
+    #[test]
+    fn what_is_left_out_is_there_and_takes_no_other_test_along() {
+        let mut sources = String::new();
+        for entry in fs::read_dir(root().join("tests")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                sources += &fs::read_to_string(path).unwrap();
+            }
+        }
+        for (file, names) in NOT_EMULATED {
+            let text = fs::read_to_string(root().join(format!("tests/{file}.rs"))).unwrap();
+            for name in names {
+                assert!(text.contains(&format!("fn {name}(")), "{file}: {name}");
+                // `--skip` takes parts of names.
+                let taken = sources
+                    .lines()
+                    .filter_map(|line| line.trim_start().strip_prefix("fn "))
+                    .filter(|function| function.contains(name));
+                assert_eq!(taken.count(), 1, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_known_processors_are_taken() {
+        let args = Args {
+            cpus: vec!["s390".to_owned()],
+            list: false,
+        };
+        let error = run(&args).unwrap_err().to_string();
+        assert!(error.contains("s390"), "{error}");
+    }
+}
