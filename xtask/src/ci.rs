@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
-use crate::{api, calls, cpus, faults, interop, lint, msrv, package, programs, testing, valgrind};
+use crate::{
+    api, calls, cpus, faults, interop, lint, msrv, os_names, package, programs, testing, valgrind,
+};
 
 type Step = (&'static str, fn() -> Result<()>);
 
@@ -12,6 +14,7 @@ type Step = (&'static str, fn() -> Result<()>);
 pub const CI: &[Step] = &[
     ("fmt", lint::fmt),
     ("msrv", msrv::run),
+    ("os-names", os_names::run),
     ("clippy", lint::clippy),
     ("xtask-test", testing::xtask),
     ("test", testing::plain),

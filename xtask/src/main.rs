@@ -20,6 +20,7 @@ mod faults;
 mod interop;
 mod lint;
 mod msrv;
+mod os_names;
 mod package;
 mod programs;
 mod report;
@@ -49,6 +50,8 @@ enum Chore {
     Fmt,
     /// The minimum supported Rust version holds, as far as that can be told without it
     Msrv,
+    /// Operating systems are named in the platform table, and elsewhere no more than they were
+    OsNames,
     /// clippy has nothing to say
     Clippy,
     /// The tests of these chores
@@ -104,6 +107,7 @@ fn run() -> Result<()> {
         Chore::Full => ci::run(&[ci::CI, ci::ONLY_FULL].concat()),
         Chore::Fmt => lint::fmt(),
         Chore::Msrv => msrv::run(),
+        Chore::OsNames => os_names::run(),
         Chore::Clippy => lint::clippy(),
         Chore::XtaskTest => testing::xtask(),
         Chore::Test => testing::plain(),

@@ -157,7 +157,8 @@ fn version(text: &str) -> Result<Version> {
     Ok((next()?, next()?, next()?))
 }
 
-fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
+/// All of a folder and those in it, by name.
+pub fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
