@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
+use crate::budget::{self, Budget, Cost};
 use crate::{
     api, calls, cpus, faults, interop, lint, msrv, os_names, package, programs, testing, valgrind,
 };
@@ -11,7 +12,7 @@ use crate::{
 type Step = (&'static str, fn() -> Result<()>);
 
 /// Cheap ones first: most mistakes show within a minute.
-pub const CI: &[Step] = &[
+const CI: &[Step] = &[
     ("fmt", lint::fmt),
     ("msrv", msrv::run),
     ("os-names", os_names::run),
@@ -33,50 +34,106 @@ pub const CI: &[Step] = &[
 ];
 
 /// What `full` has in a longer form.
-pub const ONLY_CI: &[Step] = &[("cpus", cpus::bounded), ("faults", faults::bounded)];
+const ONLY_CI: &[Step] = &[("cpus", cpus::bounded), ("faults", faults::bounded)];
 
 /// What `full` adds.
-pub const ONLY_FULL: &[Step] = &[
+const ONLY_FULL: &[Step] = &[
     ("cpus", || cpus::run(&cpus::Args::default())),
     ("faults", faults::all),
     ("valgrind-c10k", valgrind::c10k),
 ];
 
-/// Runs all of `steps`, whatever becomes of each, and fails if any of them did.
-pub fn run(steps: &[Step]) -> Result<()> {
+/// All that decides whether a change may go in.
+pub fn ci() -> Result<()> {
+    let budget = budget()?;
+    run(&[CI, ONLY_CI].concat(), |name, cost| {
+        budget.judge(name, cost)
+    })
+}
+
+/// The same, and what takes longer.
+pub fn full() -> Result<()> {
+    let budget = budget()?;
+    run(&[CI, ONLY_FULL].concat(), |name, cost| {
+        // The budget is for what `ci` does.
+        let longer = ONLY_FULL.iter().any(|(other, _)| *other == name);
+        if longer {
+            Ok(None)
+        } else {
+            budget.judge(name, cost)
+        }
+    })
+}
+
+fn budget() -> Result<Budget> {
+    let steps = CI.iter().chain(ONLY_CI);
+    Budget::read(&steps.map(|(name, _)| *name).collect::<Vec<_>>())
+}
+
+/// How a step came out.
+struct Ended {
+    name: &'static str,
+    ok: bool,
+    cost: Cost,
+}
+
+/// Runs all of `steps`, whatever becomes of each, and fails if any of them did, or `judge` says that
+/// it has cost too much.
+fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> Result<()> {
     let start = Instant::now();
+    let cpu_start = budget::cpu_of_children()?;
     let mut results = Vec::new();
     for (name, step) in steps {
         println!("\n=== {name}");
         let step_start = Instant::now();
+        let cpu_before = budget::cpu_of_children()?;
         let outcome = step();
-        let took = step_start.elapsed();
+        let cost = Cost {
+            wall: step_start.elapsed(),
+            cpu: budget::cpu_of_children()? - cpu_before,
+        };
+        let outcome = outcome.and_then(|()| judge(name, cost));
         match &outcome {
-            Ok(()) => println!("=== {name}: ok, {}", seconds(took)),
-            Err(error) => println!("=== {name}: FAILED, {}: {error:#}", seconds(took)),
+            Ok(told) => {
+                println!("=== {name}: ok, {}", seconds(cost.wall));
+                if let Some(told) = told {
+                    println!("WARNING: {name}: {told}");
+                }
+            }
+            Err(error) => println!("=== {name}: FAILED, {}: {error:#}", seconds(cost.wall)),
         }
-        results.push((*name, outcome.is_ok(), took));
+        results.push(Ended {
+            name,
+            ok: outcome.is_ok(),
+            cost,
+        });
     }
-    print!("\n{}", table(&results, start.elapsed()));
-    let failed = results.iter().filter(|(_, ok, _)| !ok).count();
+    let total = Cost {
+        wall: start.elapsed(),
+        cpu: budget::cpu_of_children()? - cpu_start,
+    };
+    print!("\n{}", table(&results, total));
+    let failed = results.iter().filter(|step| !step.ok).count();
     if failed > 0 {
         bail!("{failed} of {} steps failed", results.len());
     }
     Ok(())
 }
 
-fn table(results: &[(&str, bool, Duration)], total: Duration) -> String {
-    let width = results
-        .iter()
-        .map(|(name, ..)| name.len())
-        .max()
-        .unwrap_or(0);
+/// A line for each step: its seconds, then its CPU seconds.
+fn table(results: &[Ended], total: Cost) -> String {
+    let names = results.iter().map(|step| step.name.len());
+    let width = names.max().unwrap_or(0);
+    let line = |name: &str, outcome: &str, cost: Cost| {
+        let [wall, cpu] = [cost.wall, cost.cpu].map(seconds);
+        format!("{name:width$}  {outcome:6}  {wall:>8}  {cpu:>8} CPU\n")
+    };
     let mut table = String::new();
-    for (name, ok, took) in results {
-        let outcome = if *ok { "ok" } else { "FAILED" };
-        table += &format!("{name:width$}  {outcome:6}  {:>8}\n", seconds(*took));
+    for step in results {
+        let outcome = if step.ok { "ok" } else { "FAILED" };
+        table += &line(step.name, outcome, step.cost);
     }
-    table + &format!("{:width$}  {:6}  {:>8}\n", "total", "", seconds(total))
+    table + &line("total", "", total)
 }
 
 fn seconds(took: Duration) -> String {
@@ -87,18 +144,25 @@ fn seconds(took: Duration) -> String {
 mod tests {
     use super::*;
 
+    fn cost(wall: u64, cpu: u64) -> Cost {
+        Cost {
+            wall: Duration::from_millis(wall),
+            cpu: Duration::from_millis(cpu),
+        }
+    }
+
     #[test]
     fn the_table_names_what_failed() {
-        let table = table(
-            &[
-                ("fmt", true, Duration::from_millis(1260)),
-                ("clippy", false, Duration::from_secs(100)),
-            ],
-            Duration::from_secs(102),
-        );
+        let ended = |name, ok, cost| Ended { name, ok, cost };
+        let results = [
+            ended("fmt", true, cost(1260, 900)),
+            ended("clippy", false, cost(100_000, 150_000)),
+        ];
         assert_eq!(
-            table,
-            "fmt     ok         1.3 s\nclippy  FAILED   100.0 s\ntotal            102.0 s\n"
+            table(&results, cost(102_000, 151_000)),
+            "fmt     ok         1.3 s     0.9 s CPU\n\
+             clippy  FAILED   100.0 s   150.0 s CPU\n\
+             total            102.0 s   151.0 s CPU\n"
         );
     }
 
@@ -110,8 +174,20 @@ mod tests {
             RAN.store(true, Ordering::Relaxed);
             Ok(())
         };
-        assert!(run(&[("bad", || bail!("on purpose")), ("good", later)]).is_err());
+        let cheap = |_: &str, _| Ok(None);
+        assert!(run(&[("bad", || bail!("on purpose")), ("good", later)], cheap).is_err());
         assert!(RAN.load(Ordering::Relaxed));
-        assert!(run(&[("good", || Ok(()))]).is_ok());
+        assert!(run(&[("good", || Ok(()))], cheap).is_ok());
+    }
+
+    #[test]
+    fn a_step_that_costs_too_much_has_failed() {
+        let expensive = |_: &str, _| bail!("on purpose");
+        assert!(run(&[("good", || Ok(()))], expensive).is_err());
+    }
+
+    #[test]
+    fn every_step_has_its_budget() {
+        budget().unwrap();
     }
 }

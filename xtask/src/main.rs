@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod api;
+mod budget;
 mod calls;
 mod ci;
 mod cpus;
@@ -103,8 +104,8 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     sh::end_children_when_interrupted()?;
     match Cli::parse().chore {
-        Chore::Ci => ci::run(&[ci::CI, ci::ONLY_CI].concat()),
-        Chore::Full => ci::run(&[ci::CI, ci::ONLY_FULL].concat()),
+        Chore::Ci => ci::ci(),
+        Chore::Full => ci::full(),
         Chore::Fmt => lint::fmt(),
         Chore::Msrv => msrv::run(),
         Chore::OsNames => os_names::run(),

@@ -1,0 +1,167 @@
+//! What each step of `ci` may cost: the table of steps in CONTRIBUTING.md, which is read here, so
+//! that what it says is what is held.
+//!
+//! Wall time depends on what else the machine does, so that twice as much is only told. Processor
+//! time does so much less: three times as much fails the step.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use nix::sys::resource::{getrusage, UsageWho};
+use nix::sys::time::TimeVal;
+
+use crate::root;
+
+/// From how many times its line on a step is slow, and from how many it is too expensive.
+const SLOW: u32 = 2;
+const TOO_EXPENSIVE: u32 = 3;
+
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct Cost {
+    pub wall: Duration,
+    pub cpu: Duration,
+}
+
+pub struct Budget(BTreeMap<String, Cost>);
+
+impl Budget {
+    /// That of CONTRIBUTING.md; it must have a line for each of `steps`, and none for another.
+    pub fn read(steps: &[&str]) -> Result<Budget> {
+        let text = fs::read_to_string(root().join("CONTRIBUTING.md"))?;
+        let budget = Budget::parse(&text).context("CONTRIBUTING.md")?;
+        if let Some(step) = steps.iter().find(|step| !budget.0.contains_key(**step)) {
+            bail!("the table of steps in CONTRIBUTING.md lacks `{step}`");
+        }
+        if let Some(other) = budget.0.keys().find(|name| !steps.contains(&name.as_str())) {
+            bail!("the table of steps in CONTRIBUTING.md has `{other}`, which is no step of `ci`");
+        }
+        Ok(budget)
+    }
+
+    /// The lines that begin with a step's name: "| `NAME` | what it is | SECONDS | CPU SECONDS |".
+    fn parse(text: &str) -> Result<Budget> {
+        let mut steps = BTreeMap::new();
+        for line in text.lines().filter(|line| line.starts_with("| `")) {
+            let (name, cost) = parse_line(line)
+                .with_context(|| format!("no step with its seconds and CPU seconds: {line}"))?;
+            if steps.insert(name.to_owned(), cost).is_some() {
+                bail!("`{name}` is there twice");
+            }
+        }
+        Ok(Budget(steps))
+    }
+
+    /// What there is to say of a step that has cost so much. An error where it is too much.
+    pub fn judge(&self, step: &str, cost: Cost) -> Result<Option<String>> {
+        let budget = self.0.get(step).context("it has no budget")?;
+        if cost.cpu > budget.cpu * TOO_EXPENSIVE {
+            bail!(
+                "{:.0} CPU seconds, over {TOO_EXPENSIVE} times its budget of {:.0}",
+                cost.cpu.as_secs_f64(),
+                budget.cpu.as_secs_f64()
+            );
+        }
+        Ok((cost.wall > budget.wall * SLOW).then(|| {
+            format!(
+                "{:.0} seconds, over {SLOW} times its budget of {:.0}",
+                cost.wall.as_secs_f64(),
+                budget.wall.as_secs_f64()
+            )
+        }))
+    }
+}
+
+fn parse_line(line: &str) -> Option<(&str, Cost)> {
+    let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+    let [name, _, wall, cpu] = cells[..] else {
+        return None;
+    };
+    let seconds = |cell: &str| Some(Duration::from_secs(cell.parse().ok()?));
+    let cost = Cost {
+        wall: seconds(wall)?,
+        cpu: seconds(cpu)?,
+    };
+    let name = name.strip_prefix('`')?.strip_suffix('`')?;
+    (!name.contains('`')).then_some((name, cost))
+}
+
+/// The processor time of all children until now, theirs included, as far as they have ended.
+pub fn cpu_of_children() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    Ok(duration(usage.user_time()) + duration(usage.system_time()))
+}
+
+fn duration(time: TimeVal) -> Duration {
+    // Neither is ever negative.
+    Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sh::Cmd;
+
+    const TABLE: &str = "
+| step | what it holds | seconds | CPU seconds |
+|---|---|---:|---:|
+| `fmt` | formatting | 2 | 1 |
+| `c10k` | the `c10k` example | 60 | 100 |
+";
+
+    fn cost(wall: u64, cpu: u64) -> Cost {
+        Cost {
+            wall: Duration::from_secs(wall),
+            cpu: Duration::from_secs(cpu),
+        }
+    }
+
+    #[test]
+    fn the_table_is_read() {
+        let budget = Budget::parse(TABLE).unwrap();
+        assert_eq!(budget.0.len(), 2);
+        assert_eq!(budget.0["fmt"], cost(2, 1));
+        assert_eq!(budget.0["c10k"], cost(60, 100));
+    }
+
+    #[test]
+    fn a_table_that_is_none_is_refused() {
+        for wrong in [
+            "| `fmt` | formatting |",
+            "| `fmt` | formatting | 2 | |",
+            "| `fmt` | formatting | 2 | fast |",
+            "| `fmt`, `doc` | formatting | 2 | 1 |",
+        ] {
+            let text = [TABLE, wrong].concat();
+            assert!(Budget::parse(&text).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn slow_is_told_and_expensive_fails() {
+        let budget = Budget::parse(TABLE).unwrap();
+        assert_eq!(budget.judge("fmt", cost(4, 3)).unwrap(), None);
+        let slow = budget.judge("fmt", cost(5, 3)).unwrap().unwrap();
+        assert!(slow.starts_with("5 seconds"), "{slow}");
+        let expensive = budget.judge("fmt", cost(1, 4)).unwrap_err().to_string();
+        assert!(expensive.starts_with("4 CPU seconds"), "{expensive}");
+        assert!(budget.judge("doc", cost(0, 0)).is_err());
+    }
+
+    #[test]
+    fn the_children_of_children_cost_too() {
+        let before = cpu_of_children().unwrap();
+        Cmd::new("sh")
+            .args([
+                "-c",
+                "sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; true",
+            ])
+            .quiet()
+            .unwrap()
+            .success()
+            .unwrap();
+        let cost = cpu_of_children().unwrap() - before;
+        assert!(cost > Duration::from_millis(20), "{cost:?}");
+    }
+}
