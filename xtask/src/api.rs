@@ -1,14 +1,17 @@
 //! The public API against that of mio 1.2.5, item by item, over rustdoc's JSON:
 //! `testing/api/parity.sh`.
 
+use std::path::PathBuf;
+
 use anyhow::{bail, Result};
 use clap::Args as ClapArgs;
 
 use crate::sh::Cmd;
 use crate::{target, tools};
 
-/// The listings in testing/api that this version answers for: Linux, and sets of features there.
-const LISTINGS: [&str; 7] = [
+/// The listings in testing/api of the host: Linux, and sets of features there. The others are
+/// compared by [`targets`](crate::targets).
+pub const LISTINGS: [&str; 7] = [
     "x86_64-unknown-linux-gnu",
     "x86_64-unknown-linux-gnu-force-poll",
     "linux-none",
@@ -35,15 +38,17 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{}", LISTINGS.join("\n"));
         return Ok(());
     }
-    tools::need("python3", &["python3"])?;
-    let toolchain = toolchain()?;
+    let checker = Checker {
+        toolchain: toolchain()?,
+        target_dir: target("api"),
+    };
     let listings = match &args.listings[..] {
         [] => LISTINGS.map(String::from).to_vec(),
         some => some.to_vec(),
     };
     let mut failed = Vec::new();
     for listing in listings {
-        if let Err(error) = compare(&listing, &toolchain, args.verbose) {
+        if let Err(error) = compare(&listing, &checker, args.verbose) {
             println!("{error:#}");
             failed.push(listing);
         }
@@ -57,11 +62,19 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn compare(listing: &str, toolchain: &str, verbose: bool) -> Result<()> {
+/// What the checker is told to build with, and where.
+pub struct Checker {
+    /// The name of one of rustup's, or of none: it then looks for another.
+    pub toolchain: String,
+    pub target_dir: PathBuf,
+}
+
+pub fn compare(listing: &str, checker: &Checker, verbose: bool) -> Result<()> {
+    tools::need("python3", &["python3"])?;
     let ended = Cmd::new("bash")
         .args(["testing/api/parity.sh", ".", listing])
-        .env("PARITY_TOOLCHAIN", toolchain)
-        .env("PARITY_TARGET_DIR", target("api"))
+        .env("PARITY_TOOLCHAIN", &checker.toolchain)
+        .env("PARITY_TARGET_DIR", &checker.target_dir)
         // rustdoc's JSON is an unstable output.
         .env("RUSTC_BOOTSTRAP", "1")
         .quiet()?;
@@ -79,7 +92,7 @@ fn shown(output: &str, verbose: bool) -> impl Iterator<Item = &str> {
 }
 
 /// The checker names its toolchain: `stable`, or else whatever is in use.
-fn toolchain() -> Result<String> {
+pub fn toolchain() -> Result<String> {
     if tools::toolchain("stable").is_some() {
         return Ok("stable".to_owned());
     }

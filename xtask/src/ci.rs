@@ -6,7 +6,8 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    api, calls, cpus, faults, interop, lint, msrv, os_names, package, programs, testing, valgrind,
+    api, calls, cpus, faults, interop, lint, msrv, os_names, package, programs, targets, testing,
+    valgrind,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -34,10 +35,15 @@ const CI: &[Step] = &[
 ];
 
 /// What `full` has in a longer form.
-const ONLY_CI: &[Step] = &[("cpus", cpus::bounded), ("faults", faults::bounded)];
+const ONLY_CI: &[Step] = &[
+    ("targets", targets::bounded),
+    ("cpus", cpus::bounded),
+    ("faults", faults::bounded),
+];
 
 /// What `full` adds.
 const ONLY_FULL: &[Step] = &[
+    ("targets", || targets::run(&targets::Args::default())),
     ("cpus", || cpus::run(&cpus::Args::default())),
     ("faults", faults::all),
     ("valgrind-c10k", valgrind::c10k),

@@ -5,10 +5,12 @@
 //! Debian has a compiler with the sources that fit it (`rustc-web` and its companions).
 
 use std::env;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::api::{self, Checker};
 use crate::sh::Cmd;
 use crate::{target, tools};
 
@@ -16,9 +18,10 @@ use crate::{target, tools};
 const BUILD_STD: &str = "MIO_BUILD_STD";
 
 /// Where Debian has what std is built with, and the packages it is in.
-const DEBIAN: [(&str, &str); 3] = [
+const DEBIAN: [(&str, &str); 4] = [
     ("/usr/bin/rustc", "rustc-web"),
     ("/usr/bin/cargo", "cargo-web"),
+    ("/usr/bin/cargo-clippy", "rust-web-clippy"),
     (
         "/usr/lib/rustlib/src/rust/library/std/Cargo.toml",
         "rust-web-src",
@@ -55,13 +58,38 @@ impl Cross {
         })
     }
 
+    /// Cargo, to look at the sources only. All targets share a directory.
+    pub fn checking(&self, subcommand: &str) -> Cmd {
+        let cmd = self.cargo(subcommand).target_dir(self.std.dir("other"));
+        match self.std {
+            Std::Rustup => cmd,
+            // The flag is the one that the checker of the API builds std with, lest there be two.
+            // Metadata is all that either needs.
+            Std::Built => cmd
+                .env("RUSTFLAGS", "-Zno-codegen")
+                .arg("-Zbuild-std=std,panic_abort"),
+        }
+    }
+
     /// Cargo, to build what can be run, or linked.
     pub fn building(&self, subcommand: &str) -> Cmd {
-        let cmd = self.cargo(subcommand).target_dir(target("cross"));
+        let cmd = self.cargo(subcommand).target_dir(self.std.dir("cross"));
         match self.std {
             Std::Rustup => cmd,
             Std::Built => cmd.arg("-Zbuild-std"),
         }
+    }
+
+    /// How the checker of the API is called so that it shares std with `checking`.
+    pub fn parity(&self) -> Result<Checker> {
+        Ok(Checker {
+            toolchain: match self.std {
+                Std::Rustup => api::toolchain()?,
+                // No toolchain of rustup's has this name; the checker then takes Debian's.
+                Std::Built => "debian".to_owned(),
+            },
+            target_dir: target("other"),
+        })
     }
 
     fn cargo(&self, subcommand: &str) -> Cmd {
@@ -70,6 +98,17 @@ impl Cross {
             Std::Built => Cmd::debian_cargo(subcommand),
         };
         cmd.args(["--locked", "--target", &self.target])
+    }
+}
+
+impl Std {
+    /// A folder for each toolchain. That the checker of the API does the same is why they have these
+    /// names.
+    fn dir(self, name: &str) -> PathBuf {
+        target(name).join(match self {
+            Std::Rustup => "rustup",
+            Std::Built => "debian",
+        })
     }
 }
 
@@ -87,6 +126,8 @@ fn rustup_has(target: &str) -> bool {
         Some(Listed::Known) => {
             let add = Cmd::new("rustup")
                 .args(["target", "add", target])
+                .env("RUSTUP_MAX_RETRIES", "0")
+                .env("RUST_BACKTRACE", "0")
                 .limit(Duration::from_secs(120));
             match add.run() {
                 Ok(()) => true,
@@ -150,14 +191,24 @@ mod tests {
     }
 
     #[test]
-    fn a_std_that_rustup_lacks_is_built() {
+    fn a_built_std_is_built_with_the_same_flags_for_all() {
         let cross = |std| Cross {
             target: "t".to_owned(),
             std,
         };
         assert_eq!(
+            cross(Std::Rustup).checking("clippy").to_string(),
+            "CARGO_TARGET_DIR=target/other/rustup cargo clippy --locked --target t"
+        );
+        assert_eq!(
+            cross(Std::Built).checking("clippy").to_string(),
+            "PATH=/usr/bin:/bin RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/other/debian \
+             RUSTFLAGS=-Zno-codegen /usr/bin/cargo-clippy clippy --locked --target t \
+             -Zbuild-std=std,panic_abort"
+        );
+        assert_eq!(
             cross(Std::Built).building("test").to_string(),
-            "PATH=/usr/bin:/bin RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/cross \
+            "PATH=/usr/bin:/bin RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/cross/debian \
              /usr/bin/cargo test --locked --target t -Zbuild-std"
         );
     }

@@ -26,6 +26,7 @@ mod package;
 mod programs;
 mod report;
 mod sh;
+mod targets;
 mod testing;
 mod tools;
 mod valgrind;
@@ -85,6 +86,8 @@ enum Chore {
     C10k,
     /// tokio on top of this mio
     Interop,
+    /// clippy and the API on the other systems and processors that the crate is for
+    Targets(targets::Args),
     /// The tests on other processors, under qemu-user
     Cpus(cpus::Args),
     /// The c10k example under valgrind (part of `full`)
@@ -125,6 +128,7 @@ fn run() -> Result<()> {
         Chore::Valgrind => valgrind::tests(),
         Chore::C10k => programs::c10k(),
         Chore::Interop => interop::run(),
+        Chore::Targets(args) => targets::run(&args),
         Chore::Cpus(args) => cpus::run(&args),
         Chore::ValgrindC10k => valgrind::c10k(),
     }

@@ -65,7 +65,12 @@ impl Cmd {
     /// Debian's cargo, deaf also to what rustup and the cargo that runs this program have set for
     /// their children. With unstable options, for which it is there.
     pub fn debian_cargo(subcommand: &str) -> Cmd {
-        Cmd::of_cargo("/usr/bin/cargo", subcommand)
+        // Cargo would look for it in its home first, where rustup's is.
+        let program = match subcommand {
+            "clippy" => "/usr/bin/cargo-clippy",
+            _ => "/usr/bin/cargo",
+        };
+        Cmd::of_cargo(program, subcommand)
             .without(names_a_toolchain)
             .env("PATH", "/usr/bin:/bin")
             .env("RUSTC_BOOTSTRAP", "1")

@@ -1,0 +1,235 @@
+//! The crate on every system and processor that it is for, without running it: clippy with all
+//! features and with none, and the public API. [`TARGETS`] is the table of what is looked at.
+
+use anyhow::{bail, Result};
+use clap::Args as ClapArgs;
+
+use crate::api;
+use crate::cross::Cross;
+use crate::sh::Cmd;
+
+struct Target {
+    name: &'static str,
+    sources: Sources,
+    api: Api,
+    when: When,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sources {
+    Lib,
+    /// The tests and the examples too.
+    All,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Api {
+    /// testing/api has a listing of this name.
+    Listed,
+    NotListed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum When {
+    /// In `ci`, and in `full`.
+    Ci,
+    Full,
+    /// The crate does not compile for it yet.
+    ToCome,
+}
+
+use Api::{Listed, NotListed};
+use Sources::{All, Lib};
+use When::{Ci, Full, ToCome};
+
+/// `ci` has one of each kind: of kqueue's systems the three that differ most, both with event ports,
+/// and Android, which is not quite Linux.
+const TARGETS: &[Target] = &[
+    row("aarch64-apple-darwin", All, Listed, Ci),
+    row("x86_64-apple-darwin", All, NotListed, Full),
+    row("aarch64-apple-ios", All, Listed, Full),
+    row("aarch64-apple-tvos", Lib, NotListed, Full),
+    row("aarch64-apple-visionos", Lib, NotListed, Full),
+    row("aarch64-apple-watchos", Lib, NotListed, Full),
+    row("x86_64-unknown-freebsd", All, Listed, Ci),
+    row("x86_64-unknown-netbsd", All, Listed, Ci),
+    row("x86_64-unknown-openbsd", All, Listed, Full),
+    row("x86_64-unknown-dragonfly", All, Listed, Full),
+    row("x86_64-unknown-illumos", All, Listed, Ci),
+    row("x86_64-pc-solaris", All, Listed, Ci),
+    row("aarch64-linux-android", All, Listed, Ci),
+    row("x86_64-linux-android", All, NotListed, Full),
+    row("i686-linux-android", All, NotListed, Full),
+    row("i686-unknown-linux-gnu", All, NotListed, Full),
+    row("armv5te-unknown-linux-gnueabi", All, NotListed, Full),
+    row("x86_64-unknown-haiku", Lib, NotListed, Full),
+    row("x86_64-pc-windows-gnu", All, Listed, ToCome),
+    row("x86_64-pc-windows-msvc", All, Listed, ToCome),
+];
+
+const fn row(name: &'static str, sources: Sources, api: Api, when: When) -> Target {
+    Target {
+        name,
+        sources,
+        api,
+        when,
+    }
+}
+
+#[derive(ClapArgs, Default)]
+pub struct Args {
+    /// Targets to look at, instead of all that `--list` shows
+    targets: Vec<String>,
+    /// Only show the targets
+    #[arg(long)]
+    list: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    if args.list {
+        for target in TARGETS {
+            println!("{}", target.describe());
+        }
+        return Ok(());
+    }
+    if args.targets.is_empty() {
+        return look_at(TARGETS.iter().filter(|target| target.when != ToCome));
+    }
+    // By name also those to come.
+    let mut selected = Vec::new();
+    for name in &args.targets {
+        match TARGETS.iter().find(|target| target.name == name) {
+            Some(target) => selected.push(target),
+            None => bail!("{name:?} is none of the targets that --list shows"),
+        }
+    }
+    look_at(selected)
+}
+
+/// What `ci` looks at.
+pub fn bounded() -> Result<()> {
+    look_at(TARGETS.iter().filter(|target| target.when == Ci))
+}
+
+fn look_at<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Result<()> {
+    let mut failed = Vec::new();
+    for target in targets {
+        println!("--- {}", target.describe());
+        if let Err(error) = target.look() {
+            println!("{error:#}");
+            failed.push(target.name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("not right for {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+impl Target {
+    /// The checks, each whatever became of the others.
+    fn look(&self) -> Result<()> {
+        let cross = Cross::new(self.name)?;
+        let sources = match self.sources {
+            Lib => "--lib",
+            All => "--all-targets",
+        };
+        let clippy = |what: &str, features: &str| -> Cmd {
+            cross
+                .checking("clippy")
+                .args([what, features, "--", "-D", "warnings"])
+        };
+        let mut failed = Vec::new();
+        for (what, outcome) in [
+            ("all features", clippy(sources, "--all-features").run()),
+            ("no feature", clippy("--lib", "--no-default-features").run()),
+            ("the API", self.compare(&cross)),
+        ] {
+            if let Err(error) = outcome {
+                println!("{error:#}");
+                failed.push(what);
+            }
+        }
+        if !failed.is_empty() {
+            bail!("{}: failed: {}", self.name, failed.join(", "));
+        }
+        Ok(())
+    }
+
+    fn compare(&self, cross: &Cross) -> Result<()> {
+        match self.api {
+            Listed => api::compare(self.name, &cross.parity()?, false),
+            NotListed => Ok(()),
+        }
+    }
+
+    fn describe(&self) -> String {
+        let sources = match self.sources {
+            Lib => "library",
+            All => "library, tests, examples",
+        };
+        let api = match self.api {
+            Listed => ", API",
+            NotListed => "",
+        };
+        let when = match self.when {
+            Ci => "",
+            Full => " (full only)",
+            ToCome => " (to come)",
+        };
+        format!("{}: {sources}{api}{when}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::root;
+
+    #[test]
+    fn each_listing_of_a_target_is_compared() {
+        for target in TARGETS {
+            let listing = root().join(format!("testing/api/{}.txt", target.name));
+            assert_eq!(listing.is_file(), target.api == Listed, "{}", target.name);
+        }
+        for entry in fs::read_dir(root().join("testing/api")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let Some(name) = name.strip_suffix(".txt") else {
+                continue;
+            };
+            let known = name.ends_with(".auto")
+                || api::LISTINGS.contains(&name)
+                || TARGETS.iter().any(|target| target.name == name);
+            assert!(known, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_target_is_there_twice() {
+        let mut names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TARGETS.len());
+    }
+
+    #[test]
+    fn only_known_targets_are_taken() {
+        let args = Args {
+            targets: vec!["x86_64-unknown-nowhere".to_owned()],
+            list: false,
+        };
+        let error = run(&args).unwrap_err().to_string();
+        assert!(error.contains("nowhere"), "{error}");
+    }
+
+    #[test]
+    fn a_target_says_what_is_looked_at() {
+        let target = row("t", All, Listed, Full);
+        assert_eq!(
+            target.describe(),
+            "t: library, tests, examples, API (full only)"
+        );
+    }
+}
