@@ -149,7 +149,7 @@ impl Selector for Kqueue {
     /// `None` where the kernel has no such filter.
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
         // Relaxed: nothing but the number is shared.
-        let ident = OURS | self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_RECEIVER - OURS);
+        let ident = OURS | (self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_RECEIVER - OURS));
         let event = UserEvent { ident, token };
         // Some kernels cannot add and trigger in one.
         match self.apply(&[Change::add(Filter::User, ident, token)])?[0] {
@@ -388,15 +388,14 @@ fn readiness(event: &kevent) -> Readiness {
             true => Readiness::OUT.or(Readiness::WRHUP),
             false => Readiness::IN,
         }
+    } else if filter == names::EVFILT_AIO {
+        Readiness::AIO
+    } else if filter == names::EVFILT_LIO {
+        // Not come to where it is the same one as above.
+        Readiness::LIO
     } else {
-        match filter {
-            names::EVFILT_AIO => Readiness::AIO,
-            // Unreachable where it is the same one as above.
-            #[allow(unreachable_patterns)]
-            names::EVFILT_LIO => Readiness::LIO,
-            // Somebody else's.
-            _ => Readiness::NONE,
-        }
+        // Somebody else's.
+        Readiness::NONE
     };
     let has_error = is_at_end && event.fflags != 0 || event.flags & names::EV_ERROR != 0;
     match has_error {
@@ -414,7 +413,12 @@ fn is_open(fd: RawFd) -> bool {
 
 /// Rounded up to what the kernel can.
 fn limit(timeout: Duration) -> libc::timespec {
-    let rest = timeout.subsec_nanos() % names::NANOS_OF_TIMEOUT;
-    let up = (names::NANOS_OF_TIMEOUT - rest) % names::NANOS_OF_TIMEOUT;
-    timespec(timeout.saturating_add(Duration::from_nanos(up.into())))
+    timespec(rounded_up(timeout, names::NANOS_OF_TIMEOUT))
+}
+
+/// Up to the next whole unit of so many nanoseconds, of which a second has a whole number.
+fn rounded_up(timeout: Duration, unit: u32) -> Duration {
+    let rest = timeout.subsec_nanos() % unit;
+    let missing = (unit - rest) % unit;
+    timeout.saturating_add(Duration::from_nanos(missing.into()))
 }

@@ -145,6 +145,8 @@ fn as_unix(address: &SockAddr) -> Option<(&libc::sockaddr_un, usize)> {
 fn std_unix_address(address: &libc::sockaddr_un, length: usize) -> Option<uds::SocketAddr> {
     let start = address.sun_path.as_ptr() as usize - address as *const _ as usize;
     let path_length = length.saturating_sub(start).min(address.sun_path.len());
+    // Its type has a sign on some systems, and none on others.
+    #[allow(clippy::unnecessary_cast)]
     let path = address.sun_path.map(|byte| byte as u8);
     match &path[..path_length] {
         [] => uds::SocketAddr::from_pathname("").ok(),
