@@ -21,6 +21,11 @@ pub struct Kevent {
     pub udata: *mut c_void,
 }
 
+// SAFETY: the pointer is handed through; nothing here does anything with what it points at.
+unsafe impl Send for Kevent {}
+// SAFETY: likewise.
+unsafe impl Sync for Kevent {}
+
 impl Kevent {
     /// An entry without anything in it, to be filled in by `kevent`.
     pub const EMPTY: Kevent = Kevent {

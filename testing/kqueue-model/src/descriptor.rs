@@ -91,7 +91,11 @@ impl Look {
                 let end = libc::POLLHUP | libc::POLLERR;
                 look.readable(fd, false, end)
             }
-            (Kind::Pipe { writes: true, .. }, true) => look.writable(fd, false, libc::POLLERR),
+            (Kind::Pipe { writes: true, .. }, true) => Look {
+                // What can be read at the one end is in flight at the other.
+                count: os::bytes_to_read(fd).into(),
+                ..look.writable(fd, false, libc::POLLERR)
+            },
             // Accepted, but silent.
             (Kind::Pipe { writes: false, .. }, true) => look,
             (Kind::File, false) => match os::bytes_to_end(fd) {

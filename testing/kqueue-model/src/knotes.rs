@@ -3,22 +3,14 @@
 //! All of them are in one vector, and the FIFO is linked through it, so that nothing is allocated
 //! but when there are more knotes than there have ever been.
 
-use std::ffi::c_void;
-
 use crate::abi::{Kevent, EVFILT_READ, EVFILT_WRITE};
 use crate::descriptor::{Kind, Look};
 
 /// What is registered under an `(ident, filter)`.
 #[derive(Debug)]
 pub(crate) struct Knote {
-    pub(crate) ident: usize,
-    pub(crate) filter: i16,
-    /// Those that it was added with.
-    pub(crate) flags: u16,
-    /// What the program last said, for filters that hand it on.
-    pub(crate) fflags: u32,
-    pub(crate) data: isize,
-    pub(crate) udata: UserData,
+    /// The change that added it: its flags stay; udata, data and fflags may change.
+    pub(crate) kevent: Kevent,
     pub(crate) disabled: bool,
     pub(crate) watched: Watched,
 }
@@ -31,14 +23,6 @@ pub(crate) enum Watched {
     /// A descriptor, with what was seen there when it was registered or last woke anybody.
     Descriptor(Kind, Look),
 }
-
-/// The program's pointer.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct UserData(pub(crate) *mut c_void);
-
-// SAFETY: it is handed back as it came, whatever thread asks; nothing is done with what it
-// points at.
-unsafe impl Send for UserData {}
 
 /// Where a knote is. Used again for another one when it has been removed.
 pub(crate) type Slot = u32;
@@ -78,8 +62,8 @@ impl Knotes {
                 .map(|slots| slots[side])
                 .filter(|slot| *slot != NONE),
             None => self.others.iter().copied().find(|slot| {
-                let knote = self.get(*slot);
-                knote.ident == ident && knote.filter == filter
+                let kevent = &self.get(*slot).kevent;
+                kevent.ident == ident && kevent.filter == filter
             }),
         }
     }
@@ -106,7 +90,8 @@ impl Knotes {
 
     /// The first knote for writing in the slots from `start` on.
     pub(crate) fn writer_from(&self, start: Slot) -> Option<Slot> {
-        let writer = |place: &Place| matches!(&place.knote, Some(k) if k.filter == EVFILT_WRITE);
+        let writer =
+            |place: &Place| matches!(&place.knote, Some(k) if k.kevent.filter == EVFILT_WRITE);
         let places = self.places.get(start as usize..)?;
         let offset = places.iter().position(writer)?;
         Some(start + offset as Slot)
@@ -115,12 +100,7 @@ impl Knotes {
     /// The same `(ident, filter)` may be there already for filters that do not go by it.
     pub(crate) fn insert(&mut self, change: &Kevent, watched: Watched) -> Slot {
         let knote = Knote {
-            ident: change.ident,
-            filter: change.filter,
-            flags: change.flags,
-            fflags: change.fflags,
-            data: change.data,
-            udata: UserData(change.udata),
+            kevent: *change,
             disabled: false,
             watched,
         };
@@ -160,8 +140,8 @@ impl Knotes {
         let knote = place.knote.take().expect("removed twice");
         place.generation = place.generation.wrapping_add(1);
         place.next = self.free.replace(slot);
-        match side(knote.filter) {
-            Some(side) => self.descriptors[knote.ident][side] = NONE,
+        match side(knote.kevent.filter) {
+            Some(side) => self.descriptors[knote.kevent.ident][side] = NONE,
             None => self.others.retain(|other| *other != slot),
         }
     }

@@ -18,7 +18,7 @@ use crate::abi::{
     NOTE_FFAND, NOTE_FFCOPY, NOTE_FFCTRLMASK, NOTE_FFLAGSMASK, NOTE_FFOR, NOTE_TRIGGER,
 };
 use crate::descriptor::{Kind, Look};
-use crate::knotes::{Knotes, Slot, UserData, Watched};
+use crate::knotes::{Knotes, Slot, Watched};
 use crate::model::Model;
 use crate::os::{self, Errno, Fd, Flag, Result};
 
@@ -179,7 +179,7 @@ impl Queue {
             None if change.filter == EVFILT_USER => {
                 let triggered = Watched::Triggered(change.fflags & NOTE_TRIGGER != 0);
                 let slot = self.knotes.insert(change, triggered);
-                self.knotes.get_mut(slot).fflags &= NOTE_FFLAGSMASK;
+                self.knotes.get_mut(slot).kevent.fflags &= NOTE_FFLAGSMASK;
                 slot
             }
             // The kernel adds these on its own, for a `sigevent`.
@@ -242,17 +242,17 @@ impl Queue {
     /// What EV_ADD changes in a knote that is there: not its flags.
     fn update(&mut self, slot: Slot, change: &Kevent) {
         let knote = self.knotes.get_mut(slot);
-        knote.udata = UserData(change.udata);
-        knote.data = change.data;
+        knote.kevent.udata = change.udata;
+        knote.kevent.data = change.data;
         let Watched::Triggered(triggered) = &mut knote.watched else {
             return;
         };
         *triggered |= change.fflags & NOTE_TRIGGER != 0;
         let own = change.fflags & NOTE_FFLAGSMASK;
         match change.fflags & NOTE_FFCTRLMASK {
-            NOTE_FFAND => knote.fflags &= own,
-            NOTE_FFOR => knote.fflags |= own,
-            NOTE_FFCOPY => knote.fflags = own,
+            NOTE_FFAND => knote.kevent.fflags &= own,
+            NOTE_FFOR => knote.kevent.fflags |= own,
+            NOTE_FFCOPY => knote.kevent.fflags = own,
             _ => {}
         }
         // A trap that FreeBSD has: this takes the trigger of the same change back.
@@ -273,12 +273,12 @@ impl Queue {
     fn remove(&mut self, slot: Slot) {
         let knote = self.knotes.get(slot);
         if let Watched::Descriptor(..) = knote.watched {
-            let epoll = match knote.filter {
+            let epoll = match knote.kevent.filter {
                 EVFILT_WRITE => &self.writers,
                 _ => &self.readers,
             };
             // Fails where epoll does not watch it, or it was closed behind the model's back.
-            let _ = os::epoll_delete(epoll, knote.ident as c_int);
+            let _ = os::epoll_delete(epoll, knote.kevent.ident as c_int);
         }
         self.knotes.remove(slot);
     }
@@ -352,7 +352,7 @@ impl Queue {
         let Watched::Descriptor(kind, earlier) = knote.watched else {
             return;
         };
-        let writing = knote.filter == EVFILT_WRITE;
+        let writing = knote.kevent.filter == EVFILT_WRITE;
         let Ok(now) = self.look(slot, others) else {
             return self.knotes.remove(slot);
         };
@@ -394,11 +394,11 @@ impl Queue {
         match knote.watched {
             Watched::Triggered(holds) => Ok(Look {
                 holds,
-                data: knote.data,
+                data: knote.kevent.data,
                 ..Look::default()
             }),
             Watched::Descriptor(Kind::Queue, _) => {
-                let (pending, activations) = others.pending(knote.ident as c_int)?;
+                let (pending, activations) = others.pending(knote.kevent.ident as c_int)?;
                 Ok(Look {
                     holds: pending > 0,
                     data: pending as isize,
@@ -406,7 +406,9 @@ impl Queue {
                     ..Look::default()
                 })
             }
-            Watched::Descriptor(kind, _) => Look::at(knote.ident as c_int, kind, knote.filter),
+            Watched::Descriptor(kind, _) => {
+                Look::at(knote.kevent.ident as c_int, kind, knote.kevent.filter)
+            }
         }
     }
 
@@ -426,27 +428,22 @@ impl Queue {
     fn report(&mut self, slot: Slot, now: Look) -> Kevent {
         let stand_in = self.switches.fflags;
         let knote = self.knotes.get_mut(slot);
-        let of_descriptor = matches!(knote.watched, Watched::Descriptor(..));
-        let event = Kevent {
-            ident: knote.ident,
-            filter: knote.filter,
-            flags: knote.flags | if now.eof { EV_EOF } else { 0 },
-            fflags: match of_descriptor {
-                true if now.failed => stand_in,
-                true => 0,
-                false => knote.fflags,
-            },
-            data: now.data,
-            udata: knote.udata.0,
-        };
-        if knote.flags & EV_ONESHOT != 0 {
+        let mut event = knote.kevent;
+        event.data = now.data;
+        if now.eof {
+            event.flags |= EV_EOF;
+        }
+        if let Watched::Descriptor(..) = knote.watched {
+            event.fflags = if now.failed { stand_in } else { 0 };
+        }
+        if event.flags & EV_ONESHOT != 0 {
             self.remove(slot);
             return event;
         }
-        if knote.flags & EV_DISPATCH != 0 {
+        if event.flags & EV_DISPATCH != 0 {
             knote.disabled = true;
         }
-        if knote.flags & EV_CLEAR != 0 {
+        if event.flags & EV_CLEAR != 0 {
             if let Watched::Triggered(triggered) = &mut knote.watched {
                 *triggered = false;
             }
