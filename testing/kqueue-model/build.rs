@@ -26,10 +26,4 @@ fn main() {
         "cargo::rustc-link-lib=dylib:+verbatim={}",
         name.to_string_lossy()
     );
-    // This reaches the tests of this crate only; those of crates that depend on it need
-    // LD_LIBRARY_PATH, unless the loader looks into the folder anyway.
-    println!(
-        "cargo::rustc-link-arg-tests=-Wl,-rpath,{}",
-        folder.display()
-    );
 }

@@ -65,8 +65,8 @@
 //! # Another library in its place
 //!
 //! When the crate is built with `MIO_KQUEUE_LIBRARY` set to the path of a shared library, such as
-//! libkqueue's, it exports nothing, and links that. A library outside of the loader's folders has
-//! to be in `LD_LIBRARY_PATH` when tests of other crates run.
+//! libkqueue's, it exports nothing, and links that. Where the library is outside of the loader's
+//! folders, `LD_LIBRARY_PATH` has to name its folder when tests run.
 //!
 //! # How it works
 //!

@@ -7,6 +7,7 @@ mod util;
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -225,6 +226,27 @@ fn kqueues_can_be_nested_in_kqueues_and_in_epoll() {
     assert_eq!((event.udata, event.data), (token(2), 1));
     inner.event();
     outer.nothing();
+}
+
+#[test]
+fn an_edge_of_a_registration_that_is_gone_is_not_the_next_ones() {
+    let _company = alone();
+    let kq = Kq::new();
+    let (a, mut b) = pair();
+    let _duplicate = a.try_clone().unwrap();
+    kq.apply(&[read(&a, ADD, 1)]);
+    // The model does not see this, so epoll goes on watching the duplicate.
+    // SAFETY: the number is closed once, since `a` is not dropped.
+    unsafe { libc::syscall(libc::SYS_close, a.as_raw_fd()) };
+    mem::forget(a);
+    b.write_all(b"x").unwrap();
+    kq.nothing();
+    let (c, mut d) = pair();
+    kq.apply(&[read(&c, ADD, 2)]);
+    d.write_all(b"x").unwrap();
+    assert_eq!(kq.event().udata, token(2));
+    b.write_all(b"x").unwrap();
+    kq.nothing();
 }
 
 /// A path of this test's own, removed at the end.
