@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_int;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Once;
@@ -25,8 +26,8 @@ static MODEL: Lock = Lock {
 /// Relaxed: whoever passes a descriptor from one thread to another orders more than this.
 static QUEUES: AtomicUsize = AtomicUsize::new(0);
 
-/// The model, where there is a kqueue, and this thread is not in the model already: a signal
-/// handler that interrupted it is.
+/// The model, where there is a kqueue, and this thread is not in the model already, as an allocator
+/// is that the model calls.
 pub(crate) fn lock_if_used() -> Option<Guard> {
     if QUEUES.load(Ordering::Relaxed) == 0 {
         return None;
@@ -34,11 +35,10 @@ pub(crate) fn lock_if_used() -> Option<Guard> {
     MODEL.lock()
 }
 
-/// For the functions that a signal handler may not call.
 pub(crate) fn lock() -> Guard {
     MODEL
         .lock()
-        .expect("kqueue or kevent called in a signal handler, or by an allocator")
+        .expect("kqueue or kevent called by an allocator")
 }
 
 impl Model {
@@ -182,6 +182,9 @@ fn find_duplicates(queue: &mut Queue) {
 // ------------------------------------------------------------------- the lock
 
 /// A mutex that knows whether this thread has it, and can be held across a fork.
+///
+/// The functions of the model are system calls on a BSD, which a signal handler may make. So no
+/// handler interrupts the thread that has the lock.
 struct Lock {
     mutex: UnsafeCell<libc::pthread_mutex_t>,
     model: UnsafeCell<Model>,
@@ -197,8 +200,8 @@ const _: () = assert_send::<Model>();
 thread_local! {
     /// This thread has the lock. Without a destructor, it can be read at any time.
     static HELD: Cell<bool> = const { Cell::new(false) };
-    /// This thread has the lock because it forks.
-    static FORKS: Cell<bool> = const { Cell::new(false) };
+    /// This thread has the lock because it forks; what `Guard` has to know.
+    static FORKS: Cell<Option<libc::sigset_t>> = const { Cell::new(None) };
 }
 
 impl Lock {
@@ -207,17 +210,19 @@ impl Lock {
         if HELD.get() {
             return None;
         }
-        // Before, so that a signal handler does not wait for what its own thread is about to get.
-        HELD.set(true);
+        let mask = os::block_signals();
         // SAFETY: the mutex is initialized, is never moved, and is not this thread's already.
         unsafe { libc::pthread_mutex_lock(self.mutex.get()) };
-        Some(Guard { lock: self })
+        HELD.set(true);
+        Some(Guard { lock: self, mask })
     }
 }
 
 /// The lock, held.
 pub(crate) struct Guard {
     lock: &'static Lock,
+    /// The signals that this thread blocked before.
+    mask: libc::sigset_t,
 }
 
 impl Deref for Guard {
@@ -238,9 +243,10 @@ impl DerefMut for Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        HELD.set(false);
         // SAFETY: this thread locked it.
         unsafe { libc::pthread_mutex_unlock(self.lock.mutex.get()) };
-        HELD.set(false);
+        os::restore_signals(&self.mask);
     }
 }
 
@@ -257,8 +263,8 @@ fn watch_forks() {
 /// No other thread is in the model while this one forks, so that the child gets it whole.
 unsafe extern "C" fn before_fork() {
     if let Some(guard) = MODEL.lock() {
-        std::mem::forget(guard);
-        FORKS.set(true);
+        FORKS.set(Some(guard.mask));
+        mem::forget(guard);
     }
 }
 
@@ -273,5 +279,6 @@ unsafe extern "C" fn in_child() {
 }
 
 fn guard_of_fork() -> Option<Guard> {
-    FORKS.take().then_some(Guard { lock: &MODEL })
+    let mask = FORKS.take()?;
+    Some(Guard { lock: &MODEL, mask })
 }

@@ -27,6 +27,23 @@ fn cvt(result: c_int) -> Result<c_int> {
     }
 }
 
+/// Blocks all signals in this thread, and tells which ones were.
+pub(crate) fn block_signals() -> libc::sigset_t {
+    // SAFETY: all zeroes is a valid value of this array of integers, and both live for the calls.
+    unsafe {
+        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
+            (mem::zeroed(), mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        before
+    }
+}
+
+pub(crate) fn restore_signals(blocked: &libc::sigset_t) {
+    // SAFETY: the set lives for the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, blocked, ptr::null_mut()) };
+}
+
 /// A descriptor of the model's own, close-on-exec.
 #[derive(Debug)]
 pub(crate) struct Fd(c_int);

@@ -104,6 +104,20 @@ fn an_event_whose_cause_is_gone_is_not_reported() {
     q.poll("new write");
 }
 
+// Q4, with the event in the queue already
+#[test]
+fn an_event_that_is_queued_is_not_reported_when_its_cause_is_gone() {
+    let _company = beside_others();
+    let kq = Kq::new();
+    let (a, mut b) = pair();
+    b.write_all(b"x").unwrap();
+    kq.apply(&[read(&a, ADD, 1)]);
+    drain(&a);
+    kq.nothing();
+    b.write_all(b"x").unwrap();
+    kq.event();
+}
+
 // Q5
 #[test]
 fn registering_again_reports_again_with_the_new_udata_and_the_old_flags() {
@@ -677,6 +691,24 @@ fn closing_ends_a_registration_and_the_number_can_be_used_again() {
     q.poll("registered anew");
     b.write_all(b"q").unwrap();
     q.poll("write");
+}
+
+// Q50, without a look in between
+#[test]
+fn a_number_that_is_used_again_at_once_is_not_registered() {
+    let _company = alone();
+    let kq = Kq::new();
+    let (a, mut b) = pair();
+    kq.apply(&[read(&a, ADD, 1)]);
+    b.write_all(b"x").unwrap();
+    let number = a.as_raw_fd();
+    drop(a);
+    let (a, mut b) = pair();
+    assert_eq!(a.as_raw_fd(), number);
+    let missing = kq.change(&[read(&a, DELETE, 0)]).unwrap();
+    assert_eq!(missing[0].data, libc::ENOENT as isize);
+    b.write_all(b"x").unwrap();
+    kq.nothing();
 }
 
 // Q50, by dup2

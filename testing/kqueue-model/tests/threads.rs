@@ -6,7 +6,7 @@ mod util;
 
 use std::io::Write;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,23 @@ fn wait_until_asleep(thread: &AtomicUsize) {
 fn thread_id() -> usize {
     // SAFETY: no memory is involved.
     unsafe { libc::gettid() as usize }
+}
+
+/// Each signal is of one test.
+fn handle(number: libc::c_int, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: the handlers of these tests make no calls but system calls, and what a BSD has as
+    // system calls.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        assert_eq!(libc::sigaction(number, &action, std::ptr::null_mut()), 0);
+    }
+}
+
+/// To a thread of this process that has not ended.
+fn signal(thread: usize, number: libc::c_int) {
+    // SAFETY: no memory is involved, and the signal has a handler.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, number) };
 }
 
 /// What a thread gets that waits on a kqueue, while another does something.
@@ -136,15 +153,7 @@ fn closing_the_kqueue_ends_the_wait() {
 #[test]
 fn a_signal_interrupts_the_wait() {
     extern "C" fn ignore(_: libc::c_int) {}
-    // SAFETY: the handler does nothing, and nobody else in this process has the signal.
-    unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = ignore as *const () as usize;
-        assert_eq!(
-            libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()),
-            0
-        );
-    }
+    handle(libc::SIGUSR1, ignore);
     let kq = Kq::new();
     let id = AtomicUsize::new(0);
     let result = thread::scope(|scope| {
@@ -153,13 +162,64 @@ fn a_signal_interrupts_the_wait() {
             kevent(kq.fd(), &[], 1, Some(LONG))
         });
         wait_until_asleep(&id);
-        let id = id.load(Ordering::SeqCst);
-        // SAFETY: the thread lives, since it waits.
-        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), id, libc::SIGUSR1) };
+        signal(id.load(Ordering::SeqCst), libc::SIGUSR1);
         waiter.join().unwrap()
     });
     let error = result.unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EINTR));
+}
+
+#[test]
+fn a_signal_handler_can_do_all_of_it() {
+    static KQ: AtomicI32 = AtomicI32::new(-1);
+    static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn trigger_and_close(_: libc::c_int) {
+        let change = user(0, EV_ADD, NOTE_TRIGGER, 1);
+        // SAFETY: there is one change and no room for events; the duplicate is the handler's own.
+        unsafe {
+            let errno = *libc::__errno_location();
+            let kq = KQ.load(Ordering::SeqCst);
+            let none = std::ptr::null_mut();
+            let result = kqueue_model::kevent(kq, &change, 1, none, 0, std::ptr::null());
+            if result == 0 && libc::close(libc::dup(kq)) == 0 {
+                HANDLED.fetch_add(1, Ordering::SeqCst);
+            }
+            *libc::__errno_location() = errno;
+        }
+    }
+    handle(libc::SIGUSR2, trigger_and_close);
+
+    let kq = Kq::new();
+    KQ.store(kq.fd(), Ordering::SeqCst);
+    let (id, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let sent = thread::scope(|scope| {
+        scope.spawn(|| {
+            id.store(thread_id(), Ordering::SeqCst);
+            while !over.load(Ordering::SeqCst) {
+                let (a, _b) = pair();
+                kq.apply(&[read(&a, ADD, 1), user(0, ADD, 0, 1)]);
+            }
+        });
+        let end = Instant::now() + Duration::from_millis(300);
+        let mut sent = 0;
+        while Instant::now() < end {
+            let before = HANDLED.load(Ordering::SeqCst);
+            let id = id.load(Ordering::SeqCst);
+            if id != 0 && before == sent {
+                signal(id, libc::SIGUSR2);
+                sent += 1;
+            }
+        }
+        let deadline = Instant::now() + LONG;
+        while HANDLED.load(Ordering::SeqCst) < sent && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        over.store(true, Ordering::SeqCst);
+        sent
+    });
+    assert!(sent > 0);
+    assert_eq!(HANDLED.load(Ordering::SeqCst), sent);
 }
 
 #[test]
