@@ -116,7 +116,7 @@ impl Queue {
         })
     }
 
-    /// Whether the descriptor refers to this kqueue: true, or why not.
+    /// Succeeds where the descriptor refers to this kqueue.
     pub(crate) fn is_at(&self, number: c_int) -> Result<()> {
         self.flag.is_watched_by(number)
     }

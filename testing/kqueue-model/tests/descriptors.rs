@@ -117,16 +117,14 @@ fn a_forked_child_has_no_kqueue_and_does_no_harm() {
     let watched = a.as_raw_fd();
     let answer = in_child(|| {
         let mut room = [Kevent::EMPTY; 1];
+        let no_time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         // SAFETY: there is room for one event, and the numbers are not used any more here.
         unsafe {
-            let answer = kqueue_model::kevent(
-                fd,
-                std::ptr::null(),
-                0,
-                room.as_mut_ptr(),
-                1,
-                std::ptr::null(),
-            );
+            let answer =
+                kqueue_model::kevent(fd, std::ptr::null(), 0, room.as_mut_ptr(), 1, &no_time);
             if answer != -1 || *libc::__errno_location() != libc::EBADF {
                 return 1;
             }

@@ -64,7 +64,11 @@ fn waits_while(kq: &Kq, act: impl FnOnce()) -> std::io::Result<Vec<Kevent>> {
         });
         wait_until_asleep(&id);
         act();
-        waiter.join().unwrap()
+        let start = Instant::now();
+        let result = waiter.join().unwrap();
+        // Not only when its time was over.
+        assert!(start.elapsed() < LONG / 2);
+        result
     })
 }
 
