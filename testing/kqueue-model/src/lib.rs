@@ -19,6 +19,9 @@
 //! puts the same ones to the model. Numbers of filters and flags are FreeBSD's, and so is what
 //! NetBSD's kernel of that time had not: `EVFILT_USER`, and the repair of `EV_DISPATCH`.
 //!
+//! Two traps of `EVFILT_USER` are FreeBSD's, by its source: a change that adds a knote does not
+//! trigger it, and one with `EV_CLEAR` takes the trigger back.
+//!
 //! There are the filters for reading, writing and the program's own events. Those for asynchronous
 //! operations (`EVFILT_AIO`, `EVFILT_LIO`) report what `kqueue_model_complete`, an addition of this
 //! crate, says is complete. All others are refused with `EINVAL`.

@@ -177,8 +177,8 @@ impl Queue {
             None if change.flags & EV_ADD == 0 => return Err(libc::ENOENT),
             None if of_descriptor => self.add_descriptor(fd, change, others)?,
             None if change.filter == EVFILT_USER => {
-                let triggered = Watched::Triggered(change.fflags & NOTE_TRIGGER != 0);
-                let slot = self.knotes.insert(change, triggered);
+                // A trap of FreeBSD's: what adds a knote does not trigger it.
+                let slot = self.knotes.insert(change, Watched::Triggered(false));
                 self.knotes.get_mut(slot).kevent.fflags &= NOTE_FFLAGSMASK;
                 slot
             }
@@ -255,7 +255,7 @@ impl Queue {
             NOTE_FFCOPY => knote.kevent.fflags = own,
             _ => {}
         }
-        // A trap that FreeBSD has: this takes the trigger of the same change back.
+        // A trap of FreeBSD's: this takes the trigger of the same change back.
         if change.flags & EV_CLEAR != 0 {
             *triggered = false;
             self.knotes.dequeue(slot);

@@ -149,7 +149,10 @@ fn closing_the_kqueue_ends_the_wait() {
         });
         wait_until_asleep(&id);
         drop(kq);
-        waiter.join().unwrap().unwrap_err()
+        let start = Instant::now();
+        let result = waiter.join().unwrap();
+        assert!(start.elapsed() < LONG / 2);
+        result.unwrap_err()
     });
     assert_eq!(error.raw_os_error(), Some(libc::EBADF));
 }

@@ -44,6 +44,7 @@ fn triggers_coalesce_and_the_newest_udata_counts() {
 #[test]
 fn a_trigger_without_ev_clear_stays() {
     let kq = Kq::new();
+    kq.apply(&[user(0, TRIGGER, 0, 4)]);
     kq.apply(&[user(0, TRIGGER, NOTE_TRIGGER, 4)]);
     kq.event();
     kq.event();
@@ -73,10 +74,22 @@ fn an_ident_of_the_programs_is_no_descriptor() {
     drop(a);
     kq.apply(&[user(ident, TRIGGER, NOTE_TRIGGER, 1)]);
     assert_eq!(kq.event().udata, token(1));
+    kq.apply(&[user(usize::MAX, ADD, 0, 3)]);
     kq.apply(&[user(usize::MAX, TRIGGER, NOTE_TRIGGER, 3)]);
     assert_eq!(kq.event().ident, usize::MAX);
 }
 
+// By FreeBSD's source.
+#[test]
+fn what_adds_does_not_trigger() {
+    let kq = Kq::new();
+    kq.apply(&[user(0, TRIGGER, NOTE_TRIGGER, 1)]);
+    kq.nothing();
+    kq.apply(&[user(0, TRIGGER, NOTE_TRIGGER, 2)]);
+    assert_eq!(kq.event().udata, token(2));
+}
+
+// By FreeBSD's source.
 #[test]
 fn ev_clear_takes_the_trigger_of_the_same_change_back() {
     let kq = Kq::new();
