@@ -56,7 +56,8 @@
 //!
 //! # Switches
 //!
-//! Variables of the environment, read by each call of `kqueue`:
+//! Variables of the environment, read by each call of `kqueue`. (Noise wakes nobody: it is made when
+//! `kevent` is called, or woken by something else.)
 //!
 //! | variable | meaning |
 //! |---|---|
