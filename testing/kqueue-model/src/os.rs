@@ -163,7 +163,7 @@ pub(crate) fn epoll_wait(epoll: c_int, timeout: Option<Duration>) -> Result<()> 
                 c_int::try_from(millis).unwrap_or(c_int::MAX)
             });
             // SAFETY: `event` lives for the call.
-            cvt(unsafe { libc::epoll_wait(epoll, &mut event, 1, millis) }).map(drop)
+            cvt(unsafe { libc::epoll_pwait(epoll, &mut event, 1, millis, ptr::null()) }).map(drop)
         }
         Err(errno) => Err(errno),
     }

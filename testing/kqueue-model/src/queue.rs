@@ -219,10 +219,11 @@ impl Queue {
         }
         let watched = Watched::Descriptor(kind, Look::default());
         let slot = self.knotes.insert(change, watched);
+        // The end of a stream is readable, too: there is no need for EPOLLRDHUP.
         let (epoll, bits) = if writing {
             (&self.writers, libc::EPOLLOUT)
         } else {
-            (&self.readers, libc::EPOLLIN | libc::EPOLLRDHUP)
+            (&self.readers, libc::EPOLLIN)
         };
         let cookie = self.knotes.cookie(slot);
         match os::epoll_add(epoll, fd, bits | libc::EPOLLET, cookie) {

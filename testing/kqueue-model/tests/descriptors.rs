@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use kqueue_model::abi::*;
 
 use util::evidence::{alone, beside_others};
-use util::{entry, kevent, pair, read, tcp, token, user, write, Kq, ADD, LONG, SHORT};
+use util::{entry, kevent, pair, read, tcp, token, user, write, Kq, ADD, DELETE, LONG, SHORT};
 
 fn is_close_on_exec(fd: RawFd) -> bool {
     // SAFETY: no memory is involved.
@@ -191,6 +191,11 @@ fn a_kqueue_can_be_polled() {
     kq.apply(&[read(&a, ADD, 1), write(&a, ADD, 2)]);
     assert_eq!(kevent(kq.fd(), &[], 1, None).unwrap().len(), 1);
     assert!(is_readable());
+    // What is not registered any more is nothing to it.
+    kq.apply(&[read(&a, DELETE, 0), write(&a, DELETE, 0)]);
+    assert!(!is_readable());
+    b.write_all(b"x").unwrap();
+    assert!(!is_readable());
 }
 
 #[test]

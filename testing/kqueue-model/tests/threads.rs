@@ -14,18 +14,19 @@ use kqueue_model::abi::*;
 
 use util::{kevent, pair, pipe, read, token, user, write, Kq, ADD, DELETE, LONG, SHORT};
 
-/// Until the thread of that id sleeps, in `kevent` presumably.
+/// Until the thread of that id is in `kevent`, in the call that waits.
 fn wait_until_asleep(thread: &AtomicUsize) {
+    let calls = [libc::SYS_epoll_pwait2, libc::SYS_epoll_pwait].map(|call| call.to_string());
     let deadline = Instant::now() + LONG;
     while Instant::now() < deadline {
         let id = thread.load(Ordering::SeqCst);
-        let stat = std::fs::read_to_string(format!("/proc/self/task/{id}/stat"));
-        // After the name, which is in parentheses, comes the state.
-        let state = stat
-            .ok()
-            .and_then(|stat| stat.rsplit(") ").next()?.chars().next());
-        if state == Some('S') {
-            return;
+        if let Ok(call) = std::fs::read_to_string(format!("/proc/self/task/{id}/syscall")) {
+            if calls
+                .iter()
+                .any(|number| call.split(' ').next() == Some(number))
+            {
+                return;
+            }
         }
         thread::yield_now();
     }
