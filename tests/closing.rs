@@ -63,7 +63,10 @@ fn connected(backend: Backend, interest: Interest) -> (Loop, TcpStream, std::net
 /// neither then nor soon after.
 #[track_caller]
 fn expect(looper: &mut Loop, expected: &str) {
-    let expected = Seen::named(expected);
+    let mut expected = Seen::named(expected);
+    if !looper.poll.backend().reports_half_close() && !expected.write_closed {
+        expected.read_closed = false;
+    }
     let mut certain = expected;
     if !looper.poll.backend().reports_all_readiness() && !expected.write_closed {
         // It was reported before, and no write has said since that it ended.
@@ -382,10 +385,14 @@ fn a_pipe_closed_before_it_is_registered(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut sender, receiver) = pipe::new().unwrap();
     drop(receiver);
-    looper
+    let registered = looper
         .registry()
-        .register(&mut sender, T, Interest::WRITABLE)
-        .unwrap();
+        .register(&mut sender, T, Interest::WRITABLE);
+    if !backend.takes_a_pipe_without_receivers() {
+        assert_eq!(registered.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        return;
+    }
+    registered.unwrap();
     expect(&mut looper, no_receiver(backend));
 }
 

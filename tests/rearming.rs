@@ -518,9 +518,9 @@ fn a_hang_up_is_no_busy_loop(backend: Backend) {
             looper.until_writable(T);
         }
         drop(other);
-        let each = backend.has_events_for_each_direction() && interest == BOTH;
-        let events = if each { 2 } else { 1 };
-        assert_eq!(events_in(&mut looper, util::A_WHILE), events);
+        let events = events_in(&mut looper, util::A_WHILE);
+        let in_parts = backend.reports_in_parts() && events == 2;
+        assert!(events == 1 || in_parts, "{events} events");
     }
     // Nothing to read, so that reading is waited for still.
     let mut looper = Loop::new(backend);
@@ -713,6 +713,9 @@ fn what_blocks_after_a_hang_up_is_waited_for(backend: Backend) {
 /// Else a program that does not read for now, because it has enough, does not learn
 /// that its peer has gone.
 fn the_end_behind_data_that_was_not_read_is_reported(backend: Backend) {
+    if !backend.reports_half_close() {
+        return; // reading the data finds it
+    }
     let mut looper = Loop::new(backend);
     let (_one, mut other) = pair(&looper, Interest::READABLE);
     other.write_all(b"not read").unwrap();

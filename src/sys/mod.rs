@@ -426,18 +426,22 @@ mod calls {
         target_os = "android",
         target_os = "freebsd",
         target_os = "illumos"
-    )
+    ),
+    not(mio_model = "kqueue")
 ))]
 const POLLRDHUP: libc::c_short = libc::POLLRDHUP;
 #[cfg(all(
     feature = "os-poll",
     unix,
-    not(any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "illumos"
-    ))
+    any(
+        not(any(
+            target_os = "linux",
+            target_os = "android",
+            target_os = "freebsd",
+            target_os = "illumos"
+        )),
+        mio_model = "kqueue"
+    )
 ))]
 const POLLRDHUP: libc::c_short = 0;
 

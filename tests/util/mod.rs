@@ -124,6 +124,15 @@ pub trait Differences {
     /// That nobody received a datagram is an error; elsewhere something to read.
     fn reports_refused_datagrams(self) -> bool;
 
+    /// That a peer will send nothing more is told apart from data that has come.
+    fn reports_half_close(self) -> bool;
+
+    /// A pipe without receivers can be registered for writing, and is then reported.
+    fn takes_a_pipe_without_receivers(self) -> bool;
+
+    /// What happens at once may be reported by one event after another.
+    fn reports_in_parts(self) -> bool;
+
     /// The poll's descriptor can be watched by another event loop.
     fn can_be_nested(self) -> bool;
 
@@ -171,6 +180,31 @@ impl Differences for Backend {
         self != Backend::Kqueue
     }
 
+    fn reports_half_close(self) -> bool {
+        // Not where poll(2) has no POLLRDHUP.
+        let reports = !cfg!(any(
+            target_vendor = "apple",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_os = "dragonfly",
+            target_os = "solaris",
+            mio_model = "kqueue"
+        ));
+        match self {
+            Backend::Poll => reports,
+            Backend::EventPorts => reports && !switched("EVENT_PORTS_MODEL_RDHUP", "0"),
+            _ => true,
+        }
+    }
+
+    fn takes_a_pipe_without_receivers(self) -> bool {
+        !(self == Backend::Kqueue && switched("KQUEUE_MODEL_WITHOUT_USER", "1"))
+    }
+
+    fn reports_in_parts(self) -> bool {
+        matches!(self, Backend::Kqueue | Backend::EventPorts)
+    }
+
     fn can_be_nested(self) -> bool {
         self != Backend::Poll
     }
@@ -182,6 +216,11 @@ impl Differences for Backend {
     fn wakes_by_descriptor(self) -> bool {
         matches!(self, Backend::Epoll | Backend::Poll)
     }
+}
+
+/// Whether a model is told to be a kernel that lacks something.
+fn switched(switch: &str, value: &str) -> bool {
+    ON_A_MODEL && std::env::var(switch).is_ok_and(|set| set == value)
 }
 
 /// Whether a model takes the place of the kernel, so that its own means count too.

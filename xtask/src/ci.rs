@@ -6,8 +6,8 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    api, calls, cpus, faults, interop, lint, msrv, os_names, package, programs, targets, testing,
-    valgrind,
+    api, calls, cpus, faults, interop, lint, model, msrv, os_names, package, programs, targets,
+    testing, valgrind,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -27,6 +27,7 @@ const CI: &[Step] = &[
     ("examples", programs::quickstart),
     ("calls", || calls::run(&calls::Args::default())),
     ("forced", testing::forced),
+    ("model", model::all),
     ("loom", testing::loom),
     ("asan", testing::sanitizers),
     ("c10k", programs::c10k),

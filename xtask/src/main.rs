@@ -20,6 +20,7 @@ mod cross;
 mod faults;
 mod interop;
 mod lint;
+mod model;
 mod msrv;
 mod os_names;
 mod package;
@@ -74,6 +75,8 @@ enum Chore {
     Calls(calls::Args),
     /// The tests with poll(2) by default and wakers on pipes, as programs can choose
     Forced,
+    /// The tests and examples on models of other systems' kernels
+    Model(model::Args),
     /// The lock-free parts under loom, which tries the threads' interleavings
     Loom,
     /// The faults of testing/faults, each of which a test has to notice
@@ -122,6 +125,7 @@ fn run() -> Result<()> {
         Chore::Examples => programs::quickstart(),
         Chore::Calls(args) => calls::run(&args),
         Chore::Forced => testing::forced(),
+        Chore::Model(args) => model::run(&args),
         Chore::Loom => testing::loom(),
         Chore::Faults(args) => faults::run(&args),
         Chore::Asan => testing::sanitizers(),

@@ -1,0 +1,114 @@
+//! The backends of other systems, run on Linux: the suite and the examples on a model of the kernel
+//! that they are for, in the ways in which such kernels differ.
+
+use std::time::Duration;
+
+use anyhow::{bail, Result};
+use clap::Args as ClapArgs;
+
+use crate::report::Report;
+use crate::sh::Cmd;
+use crate::target;
+
+#[derive(ClapArgs, Default)]
+pub struct Args {
+    /// Models, instead of all: `kqueue`, `event-ports`
+    models: Vec<String>,
+}
+
+struct Model {
+    name: &'static str,
+    /// Under testing/, with tests of its own.
+    package: &'static str,
+    /// Switches of the model, for each of which the suite is run: there is one for each way in which
+    /// the kernels differ, or one for several that do not meet.
+    kernels: &'static [&'static [(&'static str, &'static str)]],
+}
+
+const MODELS: &[Model] = &[
+    Model {
+        name: "kqueue",
+        package: "kqueue-model",
+        kernels: &[
+            &[],
+            &[
+                ("KQUEUE_MODEL_NOISY", "1"),
+                ("KQUEUE_MODEL_NOBODY_READS", "EBADF"),
+            ],
+            &[("KQUEUE_MODEL_WITHOUT_USER", "1")],
+        ],
+    },
+    Model {
+        name: "event-ports",
+        package: "event-ports-model",
+        kernels: &[
+            &[],
+            &[
+                ("EVENT_PORTS_MODEL_ORDER", "random"),
+                ("EVENT_PORTS_MODEL_BITS", "one"),
+                ("EVENT_PORTS_MODEL_ZERO_TIMEOUT", "etime"),
+            ],
+            &[("EVENT_PORTS_MODEL_RDHUP", "0")],
+        ],
+    },
+];
+
+/// Test files that are about the calls of Linux, or an interest that only Linux has.
+const LEFT_OUT: &str = "left out: tests/timeout_fallback.rs, tests/waker_pipe.rs (Linux's calls), \
+                        on kqueue tests/priority.rs (it has no such filter)";
+
+pub fn run(args: &Args) -> Result<()> {
+    let mut models: Vec<&Model> = MODELS.iter().collect();
+    if !args.models.is_empty() {
+        models.clear();
+        for name in &args.models {
+            match MODELS.iter().find(|model| model.name == name) {
+                Some(model) => models.push(model),
+                None => bail!("there is no model of {name:?}"),
+            }
+        }
+    }
+    println!("{LEFT_OUT}");
+    Report::of(|report| {
+        for model in &models {
+            model.run(report)?;
+        }
+        Ok(())
+    })
+}
+
+pub fn all() -> Result<()> {
+    run(&Args::default())
+}
+
+impl Model {
+    fn run(&self, report: &mut Report) -> Result<()> {
+        report.libtest(Cmd::cargo("test").args(["-p", self.package]));
+        for kernel in self.kernels {
+            let mut suite = self.cargo("test").args(["--lib", "--tests"]);
+            println!("--- the suite on {}, switched by {kernel:?}", self.name);
+            for (switch, value) in *kernel {
+                suite = suite.env(switch, value);
+            }
+            report.libtest(suite);
+        }
+        let runs: [&[&str]; 3] = [
+            &["quickstart"],
+            &["c10k", "--", "--connections", "500"],
+            &["c10k", "--", "--connections", "200", "--slow", "50"],
+        ];
+        for run in runs {
+            self.cargo("build").args(["--example", run[0]]).run()?;
+            let example = self.cargo("run").arg("--example").args(run);
+            report.one(run[0], example.limit(Duration::from_secs(120)).run());
+        }
+        Ok(())
+    }
+
+    /// With mio's backend for the model.
+    fn cargo(&self, what: &str) -> Cmd {
+        Cmd::cargo(what)
+            .env("RUSTFLAGS", format!("--cfg mio_model={:?}", self.name))
+            .target_dir(target("model").join(self.name))
+    }
+}
