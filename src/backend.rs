@@ -9,8 +9,8 @@ use crate::sys;
 /// A kind of event queue that a [`Poll`](crate::Poll) can stand on.
 ///
 /// All of them can be named everywhere; [`available`](Backend::available)
-/// tells which ones this system and build have. This version has epoll and
-/// poll(2), on Linux; the other names are reserved for the backends that follow.
+/// tells which ones this system and build have. AFD is a name for what follows;
+/// no system has it yet.
 ///
 /// Written and parsed (`Display`, `FromStr`) as `epoll`, `kqueue`,
 /// `event-ports`, `afd` and `poll`.
@@ -30,13 +30,18 @@ use crate::sys;
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html) of Linux.
+    /// [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html) of Linux,
+    /// Android and [illumos](https://illumos.org/man/7/epoll).
     Epoll,
     /// [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue) of the BSDs and
-    /// Apple's systems.
+    /// Apple's systems. Reading and writing are registered and reported each for
+    /// itself: see [`Event`](crate::event::Event).
     Kqueue,
-    /// [Event ports](https://illumos.org/man/3C/port_create) of Solaris and
-    /// illumos.
+    /// [Event ports](https://illumos.org/man/3C/port_create) of Solaris and, by
+    /// choice, illumos. They report once; so what poll(2) costs and does
+    /// differently holds for them too, but for the time in proportion to the
+    /// registrations: an event costs a system call to ask for the next one, and a
+    /// read or write that would block another.
     EventPorts,
     /// Windows' ancillary function driver, on an I/O completion port.
     Afd,

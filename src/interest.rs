@@ -138,14 +138,14 @@ impl Interest {
     }
 
     /// Whether completions of POSIX asynchronous I/O are asked for: false
-    /// where the system has no such interest (Linux).
+    /// where the system has no such interest.
     #[must_use]
     pub const fn is_aio(self) -> bool {
         self.0.get() & AIO != 0
     }
 
     /// Whether completions of POSIX list I/O are asked for: false where the
-    /// system has no such interest (Linux).
+    /// system has no such interest.
     #[must_use]
     pub const fn is_lio(self) -> bool {
         self.0.get() & LIO != 0

@@ -21,9 +21,9 @@ use crate::{Interest, Registry, Token};
 ///
 /// # Dropping
 ///
-/// On poll(2) dropping the `IoSource` ends its registration. On epoll and kqueue a
-/// registration ends when the last copy of the descriptor
-/// is closed. Where `T` owns the only one that is when the `IoSource` is
+/// On poll(2) and event ports dropping the `IoSource` ends its registration. On kqueue
+/// that ends when the descriptor is closed, on epoll when the last copy of it is.
+/// Where `T` owns the only one that is when the `IoSource` is
 /// dropped. Where `T` **shares or borrows** it (a reference, an `Arc`, something
 /// with a `dup` elsewhere), dropping the `IoSource` closes nothing and its
 /// events go on: [`deregister`] it first.

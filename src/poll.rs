@@ -31,7 +31,15 @@ use crate::{Backend, Events, Registry};
 /// which sees it readable while events wait. They must be taken by `poll`:
 /// whoever takes them off the descriptor itself disables the poll's wakers,
 /// whose wake-ups stay pending until a `poll`. A poll on poll(2) cannot be nested;
-/// its descriptor is readable only when the poll itself is interrupted.
+/// its descriptor is readable only when the poll itself is interrupted. One on event
+/// ports can, as long as nothing is registered as a
+/// [`SourceFd`](crate::unix::SourceFd), which is looked at by `poll` only.
+///
+/// # Forking
+///
+/// A forked child must not use a poll, registry or waker that it inherited: it would
+/// take the parent's events, or, as a kqueue is not inherited, some other
+/// descriptor's. It may drop them, which changes nothing for the parent.
 ///
 /// # Examples
 ///
@@ -69,13 +77,15 @@ impl Poll {
     ///
     /// # Errors
     ///
-    /// Those of the system: on Linux those of
+    /// Those of the system, when no descriptor is left: of
     /// [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create1.2.html),
-    /// when no descriptor is left.
+    /// [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue) or
+    /// [port_create(3C)](https://illumos.org/man/3C/port_create).
     ///
     /// # Cost
     ///
-    /// On epoll one system call and one descriptor, which is closed on exec.
+    /// On epoll one system call, on kqueue and event ports two, and one descriptor,
+    /// which is closed on exec.
     #[cfg(feature = "os-poll")]
     #[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
     pub fn new() -> io::Result<Poll> {
@@ -123,7 +133,9 @@ impl Poll {
     ///
     /// `None` waits for ever, zero not at all. A timeout is never cut short: it
     /// is kept to the nanosecond where the system can, and rounded up to the
-    /// next millisecond where it cannot (Linux before 5.11, some sandboxes).
+    /// next microsecond or millisecond where it cannot (the latter: Linux before
+    /// 5.11, some sandboxes, Android; on illumos epoll; poll(2) of Apple's systems,
+    /// illumos and Solaris).
     /// One that is longer than the system's longest is taken for that, 24 days
     /// at the least. The system adds some slack: Linux 0.1 % of the timeout, at
     /// least 50 µs (`PR_SET_TIMERSLACK`) and at most 100 ms.
@@ -143,8 +155,9 @@ impl Poll {
     /// # Cost
     ///
     /// On epoll one system call, which writes into `events` directly:
-    /// `epoll_wait`, or `epoll_pwait2` where the timeout is no whole number of
-    /// milliseconds. On poll(2) one, another before it where a descriptor is looked
+    /// `epoll_pwait`, or `epoll_pwait2` where the timeout is no whole number of
+    /// milliseconds. On kqueue one; on event ports one, and one for each event of a
+    /// descriptor, which has to be asked for anew. On poll(2) one, another before it where a descriptor is looked
     /// at now and then ([`SourceFd`](crate::unix::SourceFd)), and one for each
     /// waker that is reported.
     ///

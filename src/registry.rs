@@ -49,14 +49,21 @@ impl Registry {
     /// # Errors
     ///
     /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the source is
-    ///   registered here already. In debug builds also where it was registered
+    ///   registered here already. (On kqueue that replaces.) In debug builds also where it was registered
     ///   with another poll, or a registry of one, that still exists, and not
-    ///   deregistered as the same source; epoll itself allows that.
+    ///   deregistered as the same source; epoll and kqueue themselves allow that.
     /// - On epoll, EBADF where the descriptor is not open, EPERM
     ///   ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for what
     ///   cannot be waited for, such as files and directories, EINVAL for the
     ///   poll itself, ELOOP where polls would watch each other in a circle, and
     ///   ENOSPC or ENOMEM where a limit is reached.
+    /// - On kqueue, EBADF where the descriptor is not open, and whatever else the
+    ///   kernel says of what it cannot watch. Files are taken, and readable while
+    ///   there is more to read. A pipe without receivers is taken for writing, and
+    ///   reported closed; where the kernel has no user events (NetBSD before 10)
+    ///   that is [`BrokenPipe`](io::ErrorKind::BrokenPipe).
+    /// - On event ports, EBADF where the descriptor is not open, EAGAIN or ENOMEM
+    ///   where a limit is reached. Files are taken, and always ready.
     /// - poll(2) asks nothing of the kernel: files are taken, and always ready; a
     ///   descriptor that is not open is reported once, with an error, by the next
     ///   poll (EBADF for a negative one).
@@ -65,8 +72,9 @@ impl Registry {
     ///
     /// # Cost
     ///
-    /// On epoll one system call, and no allocation. On poll(2) an entry in a table,
-    /// which grows with their number, and a system call if somebody is waiting.
+    /// On epoll and kqueue one system call, and no allocation. On event ports one,
+    /// and an entry in a table, which grows with their number; on poll(2) the entry,
+    /// and a system call if somebody is waiting.
     ///
     /// # Examples
     ///
@@ -106,12 +114,13 @@ impl Registry {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) where the source is not registered
-    /// here, and as for [`register`](Registry::register). Where it fails the
-    /// registration stays as it was.
+    /// here (on kqueue it then is), and as for [`register`](Registry::register).
+    /// Where it fails the registration stays as it was; where the descriptor is
+    /// closed, and on kqueue, there may be none any more.
     ///
     /// # Cost
     ///
-    /// On epoll one system call, and no allocation.
+    /// As for [`register`](Registry::register).
     ///
     /// # Examples
     ///
@@ -146,8 +155,9 @@ impl Registry {
     /// (A poll that waits on another thread *while* this is called may still
     /// return an event that it had taken before.)
     ///
-    /// Dropping a source ends its registration too: on poll(2) at once; on epoll by
-    /// closing the descriptor, as soon as *no copy* of it is open. A duplicate is a copy;
+    /// Dropping a source ends its registration too: on poll(2) and event ports at
+    /// once, on kqueue by closing the descriptor; on epoll likewise, but only when
+    /// *no copy* of it is open any more. A duplicate is a copy;
     /// and while the program starts a child process, on whatever thread, the
     /// child holds copies of all descriptors until it calls exec. So a program
     /// whose tokens are addresses of things that it frees always deregisters.
@@ -155,11 +165,11 @@ impl Registry {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) where the source is not registered
-    /// here; on epoll EBADF where the descriptor is not open.
+    /// here; on epoll and kqueue EBADF where the descriptor is not open.
     ///
     /// # Cost
     ///
-    /// On epoll one system call, and no allocation.
+    /// On epoll, kqueue and event ports one system call, and no allocation.
     ///
     /// # Examples
     ///

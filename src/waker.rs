@@ -26,9 +26,11 @@ use crate::{Registry, Token};
 ///
 /// # Cost
 ///
-/// A waker has a descriptor of its own (an eventfd; two, of a pipe, where the
-/// system refuses that), which stays open while the waker lives. On epoll two
-/// system calls make it.
+/// On epoll and poll(2) a waker has a descriptor of its own (an eventfd; two, of a
+/// pipe, where the system has none or refuses that), which stays open while the waker
+/// lives. On epoll two system calls make it. On kqueue it is a user event, which one
+/// call makes and another deletes (a pipe, where the kernel has no such events); on
+/// event ports nothing but a number.
 ///
 /// # Limits
 ///
@@ -96,7 +98,8 @@ impl Waker {
     /// Those of the system, when no descriptor is left or a limit is reached:
     /// on Linux those of
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) and
-    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html), on
+    /// kqueue ENOMEM.
     pub fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
         let queue = registry.queue();
         let wake = Wake::new(queue, token)?;
@@ -113,7 +116,7 @@ impl Waker {
     ///
     /// None on Linux, whose
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) takes
-    /// every write. On an error nothing was woken, and the next `wake` tries
+    /// every write; on event ports EAGAIN where the port is full of events. On an error nothing was woken, and the next `wake` tries
     /// again.
     ///
     /// # Cost

@@ -35,11 +35,30 @@ use crate::Token;
 /// | the last sender of a pipe was closed | with unread data | | yes | yes | |
 /// | the last receiver of a pipe was closed | | if not full | | yes | yes |
 ///
-/// On poll(2) the closed and error columns are the same, and so are the others where
-/// one of write closed or error holds. In the other rows an event says only what is
-/// waited for: not writable again, for example, of a stream that was reported
-/// writable and has not been full since. And what is new on a source that was
-/// reported readable, and not read since, is no new event; its end is one.
+/// **On poll(2) and event ports** the closed and error columns are the same, and so
+/// are the others where one of write closed or error holds. In the other rows an
+/// event says only what is waited for: not writable again, for example, of a stream
+/// that was reported writable and has not been full since. And what is new on a
+/// source that was reported readable, and not read since, is no new event; its end is
+/// one. Event ports may tell in several events what happened at once. Where poll(2)
+/// does not know the end of what a peer sends (`POLLRDHUP`: not on Apple's systems,
+/// NetBSD, OpenBSD, DragonFly and Solaris), a peer that shut down its writing half is
+/// readable, and reading finds the end.
+///
+/// **On kqueue** reading and writing have an event each, in any order, which says
+/// nothing of the other direction, and comes only to who asked for that one. Beside
+/// that these rows are different:
+///
+/// | happening | readable | writable | read closed | write closed | error |
+/// |---|---|---|---|---|---|
+/// | the peer of a Unix stream was closed | yes | yes | yes | yes | |
+/// | a datagram was refused by its destination (UDP) | yes | | | | |
+/// | the last sender of a pipe was closed | yes | | yes | | |
+/// | the last receiver of a pipe was closed | | yes | | yes | |
+/// | this side shut down its own writing half | | yes | | yes | |
+///
+/// and a stream that was never connected, which the others call closed, is not
+/// reported. There may be a writable event whenever a peer takes something.
 ///
 /// [`Poll::poll`]: crate::Poll::poll
 /// [`WouldBlock`]: std::io::ErrorKind::WouldBlock
@@ -110,7 +129,8 @@ impl Event {
     ///
     /// Of a UDP socket it says no more than that an error is pending, after
     /// which the socket goes on working; and a TCP stream that was never
-    /// connected is closed in both directions.
+    /// connected is closed in both directions. On kqueue it may be this side that
+    /// has shut down its writing half.
     pub fn is_write_closed(&self) -> bool {
         let bits = self.bits();
         bits.intersects(Readiness::HUP.or(Readiness::WRHUP))
@@ -119,17 +139,20 @@ impl Event {
     }
 
     /// The source has priority (out-of-band) data; such an event counts as
-    /// readable too. Linux and Android; elsewhere always false.
+    /// readable too. Linux and Android, which have the interest for it.
     pub fn is_priority(&self) -> bool {
         self.bits().intersects(Readiness::PRI)
     }
 
-    /// A POSIX asynchronous I/O operation is complete. On Linux always false.
+    /// A POSIX asynchronous I/O operation is complete: on kqueue, to which the
+    /// operation's `sigevent` names the queue and the token
+    /// ([aio(4)](https://man.freebsd.org/cgi/man.cgi?aio)). Elsewhere always false.
     pub fn is_aio(&self) -> bool {
         self.bits().intersects(Readiness::AIO)
     }
 
-    /// A POSIX list I/O operation is complete. On Linux always false.
+    /// A list of POSIX asynchronous I/O operations is complete: on FreeBSD's kqueue,
+    /// as above. Elsewhere always false.
     pub fn is_lio(&self) -> bool {
         self.bits().intersects(Readiness::LIO)
     }

@@ -11,13 +11,13 @@ use crate::{Interest, Registry, Token};
 ///
 /// It is made for one call of [`Registry`] and remembers nothing. Whoever owns
 /// the descriptor sets it to non-blocking, and deregisters it before closing it
-/// where copies of it (`dup`, a forked child) stay open: the registration
+/// where copies of it (`dup`, a forked child) stay open: on epoll the registration
 /// belongs to what the descriptor refers to, and lives as long as that.
 ///
-/// # poll(2)
+/// # poll(2) and event ports
 ///
-/// This backend cannot see that a descriptor was drained, and nobody tells it. It
-/// reports one that is still ready again, by the next poll, and then after pauses
+/// These backends cannot see that a descriptor was drained, and nobody tells them. They
+/// report one that is still ready again, by the next poll, and then after pauses
 /// that double from 1 ms to 64 ms, until it is seen drained. So nothing is lost:
 /// what comes after the descriptor was drained *while* a poll waits is reported up
 /// to 64 ms late; and one that is always ready causes about 16 events a second. A
@@ -28,9 +28,10 @@ use crate::{Interest, Registry, Token};
 ///
 /// # Errors
 ///
-/// On epoll, EBADF where the descriptor is not open, and EPERM
+/// EBADF where the descriptor is not open (not on poll(2), which reports that by an
+/// event), and on epoll EPERM
 /// ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for files and
-/// directories, which are always ready.
+/// directories, which are always ready. [`Registry::register`] has them all.
 ///
 /// # Examples
 ///
