@@ -6,8 +6,8 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    api, calls, cpus, faults, interop, lint, model, msrv, os_names, package, programs, targets,
-    testing, valgrind,
+    api, calls, cpus, faults, interop, link, lint, model, msrv, os_names, package, programs,
+    targets, testing, valgrind,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -38,6 +38,7 @@ const CI: &[Step] = &[
 /// What `full` has in a longer form.
 const ONLY_CI: &[Step] = &[
     ("targets", targets::bounded),
+    ("link", link::bounded),
     ("cpus", cpus::bounded),
     ("faults", faults::bounded),
 ];
@@ -45,6 +46,7 @@ const ONLY_CI: &[Step] = &[
 /// What `full` adds.
 const ONLY_FULL: &[Step] = &[
     ("targets", || targets::run(&targets::Args::default())),
+    ("link", || link::run(&link::Args::default())),
     ("cpus", || cpus::run(&cpus::Args::default())),
     ("faults", faults::all),
     ("valgrind-c10k", valgrind::c10k),

@@ -73,7 +73,11 @@ impl Cross {
 
     /// Cargo, to build what can be run, or linked.
     pub fn building(&self, subcommand: &str) -> Cmd {
-        let cmd = self.cargo(subcommand).target_dir(self.std.dir("cross"));
+        let cmd = self
+            .cargo(subcommand)
+            .target_dir(self.std.dir("cross"))
+            // Nobody debugs it, and it takes half as long.
+            .env("CARGO_PROFILE_DEV_DEBUG", "0");
         match self.std {
             Std::Rustup => cmd,
             Std::Built => cmd.arg("-Zbuild-std"),
@@ -209,7 +213,7 @@ mod tests {
         assert_eq!(
             cross(Std::Built).building("test").to_string(),
             "PATH=/usr/bin:/bin RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/cross/debian \
-             /usr/bin/cargo test --locked --target t -Zbuild-std"
+             CARGO_PROFILE_DEV_DEBUG=0 /usr/bin/cargo test --locked --target t -Zbuild-std"
         );
     }
 }

@@ -19,6 +19,7 @@ mod cpus;
 mod cross;
 mod faults;
 mod interop;
+mod link;
 mod lint;
 mod model;
 mod msrv;
@@ -91,6 +92,8 @@ enum Chore {
     Interop,
     /// clippy and the API on the other systems and processors that the crate is for
     Targets(targets::Args),
+    /// The test programs linked for other systems
+    Link(link::Args),
     /// The tests on other processors, under qemu-user
     Cpus(cpus::Args),
     /// The c10k example under valgrind (part of `full`)
@@ -133,6 +136,7 @@ fn run() -> Result<()> {
         Chore::C10k => programs::c10k(),
         Chore::Interop => interop::run(),
         Chore::Targets(args) => targets::run(&args),
+        Chore::Link(args) => link::run(&args),
         Chore::Cpus(args) => cpus::run(&args),
         Chore::ValgrindC10k => valgrind::c10k(),
     }

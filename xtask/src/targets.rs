@@ -137,7 +137,7 @@ impl Target {
         let clippy = |what: &str, features: &str| -> Cmd {
             cross
                 .checking("clippy")
-                .args([what, features, "--", "-D", "warnings"])
+                .args(["--keep-going", what, features, "--", "-D", "warnings"])
         };
         let mut failed = Vec::new();
         for (what, outcome) in [

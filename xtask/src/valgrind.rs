@@ -86,7 +86,8 @@ fn test_programs() -> Result<Vec<PathBuf>> {
     Ok(programs)
 }
 
-fn executables(messages: &str) -> Vec<PathBuf> {
+/// The test programs that cargo's messages name.
+pub fn executables(messages: &str) -> Vec<PathBuf> {
     let messages = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
