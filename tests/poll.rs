@@ -335,20 +335,7 @@ fn a_descriptor_added_by_hand_is_reported_with_its_word(backend: Backend) {
     }
     let mut looper = Loop::new(backend);
     let (mut one, other) = UnixStream::pair().unwrap();
-    let mut event = libc::epoll_event {
-        events: libc::EPOLLIN as u32,
-        u64: 0xfeed,
-    };
-    // SAFETY: `event` is valid during the call.
-    let added = unsafe {
-        libc::epoll_ctl(
-            looper.poll.as_raw_fd(),
-            libc::EPOLL_CTL_ADD,
-            other.as_raw_fd(),
-            &mut event,
-        )
-    };
-    assert_eq!(added, 0);
+    util::add_to_epoll(looper.poll.as_raw_fd(), other.as_raw_fd(), 0xfeed);
     one.write_all(b"x").unwrap();
     looper.until_readable(Token(0xfeed));
     // It is level-triggered, as it was asked for.

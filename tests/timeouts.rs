@@ -67,26 +67,13 @@ fn a_timeout_below_a_millisecond_is_not_zero(backend: Backend) {
 /// up to milliseconds takes that for each. Where the system cannot do better
 /// (under instrumentation), nothing is to be seen.
 fn fractions_of_a_millisecond_are_exact(backend: Backend) {
-    if !exact_timeouts() {
+    if !util::exact_timeouts() {
         return;
     }
     let mut looper = Loop::new(backend);
     let timeout = Duration::from_micros(100);
     let best = (0..50).map(|_| waited(&mut looper, timeout)).min().unwrap();
     assert!(best < Duration::from_micros(900), "at best {best:?}");
-}
-
-/// Whether the kernel has `epoll_pwait2`; a wrong descriptor is not what one
-/// without it complains of.
-fn exact_timeouts() -> bool {
-    // SAFETY: the descriptor is wrong, so nothing is read or written.
-    let result = unsafe {
-        let null = std::ptr::null_mut::<u8>();
-        let (wrong, one, zero): (libc::c_long, libc::c_long, libc::c_long) = (-1, 1, 0);
-        libc::syscall(libc::SYS_epoll_pwait2, wrong, null, one, null, null, zero)
-    };
-    assert_eq!(result, -1);
-    std::io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
 }
 
 fn a_long_timeout_does_not_overflow(backend: Backend) {

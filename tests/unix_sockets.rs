@@ -6,7 +6,6 @@ mod util;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
 use mio::net::{UnixDatagram, UnixListener, UnixStream};
@@ -124,6 +123,7 @@ fn accept_survives_a_peer_with_the_longest_path() {
 #[test]
 fn abstract_names() {
     use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
 
     let name = format!("mio-test-{}\0with a NUL", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
@@ -154,6 +154,7 @@ fn abstract_names() {
 #[test]
 fn an_unnamed_address_binds_as_in_std() {
     use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
 
     let unnamed = UnixDatagram::unbound().unwrap().local_addr().unwrap();
     assert!(unnamed.is_unnamed());

@@ -4,6 +4,7 @@
 // Every test file is a crate of its own and uses part of this.
 #![allow(dead_code)]
 
+use std::os::fd::RawFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -416,6 +417,54 @@ pub fn until_asleep(thread: libc::c_long) {
         assert!(Instant::now() < deadline, "waited in vain for it to sleep");
         thread::yield_now();
     }
+}
+
+/// Where nothing tells whether a thread sleeps: it is given a while. What is tested has to hold of a
+/// thread that does not sleep yet as well.
+#[cfg(not(target_os = "linux"))]
+pub fn this_thread() -> thread::ThreadId {
+    thread::current().id()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn until_asleep(_: thread::ThreadId) {
+    thread::sleep(A_WHILE);
+}
+
+/// Whether the kernel is known to keep timeouts exactly: it has `epoll_pwait2`. A wrong descriptor is
+/// not what one without it complains of.
+#[cfg(target_os = "linux")]
+pub fn exact_timeouts() -> bool {
+    // SAFETY: the descriptor is wrong, so nothing is read or written.
+    let result = unsafe {
+        let null = std::ptr::null_mut::<u8>();
+        let (wrong, one, zero): (libc::c_long, libc::c_long, libc::c_long) = (-1, 1, 0);
+        libc::syscall(libc::SYS_epoll_pwait2, wrong, null, one, null, null, zero)
+    };
+    assert_eq!(result, -1);
+    std::io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn exact_timeouts() -> bool {
+    false
+}
+
+/// Adds a descriptor to an epoll, to be reported readable with this word.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "illumos"))]
+pub fn add_to_epoll(epoll: RawFd, fd: RawFd, word: u64) {
+    let mut event = libc::epoll_event {
+        events: libc::EPOLLIN as u32,
+        u64: word,
+    };
+    // SAFETY: `event` is valid during the call.
+    let added = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &mut event) };
+    assert_eq!(added, 0);
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "illumos")))]
+pub fn add_to_epoll(_: RawFd, _: RawFd, _: u64) {
+    unreachable!("there is no epoll here");
 }
 
 /// An address of loopback with a port that the system chooses.
