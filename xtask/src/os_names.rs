@@ -2,6 +2,9 @@
 //! src/sys/mod.rs, which gives groups of systems names; other code asks for these. A public item
 //! that some systems only have says so itself.
 //!
+//! The tests have a table of their own, tests/util/mod.rs: they are programs apart, and can't see the
+//! other.
+//!
 //! What names a system in another place of src/ and tests/ is counted, and the number only falls.
 
 use std::fs;
@@ -15,9 +18,9 @@ use crate::msrv::rust_files;
 use crate::root;
 
 /// How often a system is named in another place. To be lowered whenever it can be.
-const ELSEWHERE: usize = 32;
+const ELSEWHERE: usize = 17;
 
-const TABLE: &str = "src/sys/mod.rs";
+const TABLES: [&str; 2] = ["src/sys/mod.rs", "tests/util/mod.rs"];
 
 const NAMES: [&str; 2] = ["target_os", "target_vendor"];
 
@@ -26,7 +29,7 @@ pub fn run() -> Result<()> {
     for folder in ["src", "tests"] {
         for file in rust_files(&root().join(folder))? {
             let shown = file.strip_prefix(root())?;
-            if shown == Path::new(TABLE) {
+            if TABLES.map(Path::new).contains(&shown) {
                 continue;
             }
             // Nothing in tests/ is anybody's interface.
@@ -41,8 +44,9 @@ pub fn run() -> Result<()> {
     println!("{total} in all, {ELSEWHERE} allowed");
     if total > ELSEWHERE {
         bail!(
-            "an operating system is named {total} times outside {TABLE}, where {ELSEWHERE} are \
-             allowed: give the group of systems a name there, and ask for that"
+            "an operating system is named {total} times outside {}, where {ELSEWHERE} are allowed: \
+             give the group of systems a name there, and ask for that",
+            TABLES.join(" and ")
         );
     }
     if total < ELSEWHERE {

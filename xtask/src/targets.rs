@@ -61,7 +61,7 @@ const TARGETS: &[Target] = &[
     row("x86_64-linux-android", All, NotListed, Full),
     row("i686-linux-android", All, NotListed, Full),
     row("i686-unknown-linux-gnu", All, NotListed, Full),
-    row("armv5te-unknown-linux-gnueabi", All, NotListed, Full),
+    row("armv5te-unknown-linux-gnueabi", Lib, NotListed, Full),
     row("x86_64-unknown-haiku", Lib, NotListed, Full),
     row("x86_64-pc-windows-gnu", All, Listed, ToCome),
     row("x86_64-pc-windows-msvc", All, Listed, ToCome),
