@@ -6,8 +6,8 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    api, calls, cpus, faults, interop, link, lint, model, msrv, os_names, package, programs,
-    targets, testing, valgrind,
+    android, api, calls, cpus, faults, interop, link, lint, model, msrv, os_names, package,
+    programs, targets, testing, valgrind,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -33,6 +33,7 @@ const CI: &[Step] = &[
     ("c10k", programs::c10k),
     ("interop", interop::run),
     ("valgrind", valgrind::tests),
+    ("android", android::run),
 ];
 
 /// What `full` has in a longer form.

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod android;
 mod api;
 mod budget;
 mod calls;
@@ -92,6 +93,8 @@ enum Chore {
     Interop,
     /// clippy and the API on the other systems and processors that the crate is for
     Targets(targets::Args),
+    /// The library calls nothing on Android but functions of testing/android/functions.txt
+    Android,
     /// The test programs linked for other systems
     Link(link::Args),
     /// The tests on other processors, under qemu-user
@@ -136,6 +139,7 @@ fn run() -> Result<()> {
         Chore::C10k => programs::c10k(),
         Chore::Interop => interop::run(),
         Chore::Targets(args) => targets::run(&args),
+        Chore::Android => android::run(),
         Chore::Link(args) => link::run(&args),
         Chore::Cpus(args) => cpus::run(&args),
         Chore::ValgrindC10k => valgrind::c10k(),
