@@ -344,6 +344,23 @@ mod calls {
     #[path = "accept.rs"]
     pub(crate) mod accept;
 
+    #[cfg(all(
+        feature = "net",
+        not(any(target_vendor = "apple", target_os = "android"))
+    ))]
+    use libc::accept4;
+    // The C library's own: what the libc crate calls so on Android is a raw system
+    // call, for releases before 5.0, which nothing here runs on.
+    #[cfg(all(feature = "net", target_os = "android", not(target_arch = "x86")))]
+    extern "C" {
+        fn accept4(
+            listener: libc::c_int,
+            address: *mut libc::sockaddr,
+            length: *mut libc::socklen_t,
+            flags: libc::c_int,
+        ) -> libc::c_int;
+    }
+
     /// Unix addresses that are names instead of paths.
     #[cfg(all(feature = "net", any(target_os = "linux", target_os = "android")))]
     #[path = "abstract_names.rs"]

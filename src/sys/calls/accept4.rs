@@ -29,7 +29,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)
     // there is room, and the length, so that both are initialised when it succeeds.
     let (accepted, address) = unsafe {
         SockAddr::try_init(|storage, length| {
-            cvt(libc::accept4(
+            cvt(super::accept4(
                 listener.as_raw_fd(),
                 storage.cast(),
                 length,
