@@ -58,7 +58,7 @@ impl Registry {
     ///   poll itself, ELOOP where polls would watch each other in a circle, and
     ///   ENOSPC or ENOMEM where a limit is reached.
     /// - On kqueue, EBADF where the descriptor is not open, and whatever else the
-    ///   kernel says of what it cannot watch. Files are taken, and readable while
+    ///   kernel says of what it cannot watch in any direction that is asked for. Files are taken, and readable while
     ///   there is more to read. A pipe without receivers is taken for writing, and
     ///   reported closed; where the kernel has no user events (NetBSD before 10)
     ///   that is [`BrokenPipe`](io::ErrorKind::BrokenPipe).

@@ -192,19 +192,26 @@ impl Kqueue {
             false => Change::delete(filter, ident),
         });
         let receipts = self.apply(&changes)?;
-        let mut failed = None;
+        let mut is_watched = false;
+        let mut lacking = None;
         for ((filter, is_wanted), &receipt) in wanted.iter().zip(&receipts) {
             match receipt {
-                0 => {}
+                0 => is_watched |= *is_wanted,
                 libc::ENOENT if !*is_wanted => {}
                 libc::EPIPE | libc::EBADF if *is_wanted && filter.is_write() && is_open(fd) => {
                     return self.report_no_receiver(ident, token);
                 }
-                error => failed = failed.or(Some(error)),
+                // What has one direction only is never ready in the other.
+                libc::EINVAL | libc::EPERM | libc::ENODEV | libc::EOPNOTSUPP => {
+                    lacking = lacking.or(Some(receipt));
+                }
+                error => {
+                    let _ = self.deregister(fd, Key::NONE);
+                    return Err(io::Error::from_raw_os_error(error));
+                }
             }
         }
-        if let Some(error) = failed {
-            let _ = self.deregister(fd, Key::NONE);
+        if let Some(error) = lacking.filter(|_| !is_watched) {
             return Err(io::Error::from_raw_os_error(error));
         }
         if self.may_have_no_receiver() {

@@ -1,0 +1,66 @@
+//! Completions of asynchronous I/O, which the kernel puts into the queue that the
+//! operation names. A model can be told to; Linux's own is not kqueue's.
+#![cfg(all(
+    feature = "os-poll",
+    feature = "os-ext",
+    feature = "net",
+    mio_model = "kqueue"
+))]
+
+mod util;
+
+use std::ffi::{c_int, c_void};
+use std::os::fd::AsRawFd;
+
+use mio::event::Event;
+use mio::{Backend, Interest, Token};
+use util::Loop;
+
+extern "C" {
+    /// The model's own: an operation is complete.
+    fn kqueue_model_complete(
+        kqueue: c_int,
+        ident: usize,
+        filter: i16,
+        flags: u16,
+        data: isize,
+        udata: *mut c_void,
+    ) -> c_int;
+}
+
+const EVFILT_AIO: i16 = -3;
+const EVFILT_LIO: i16 = -10;
+
+fn complete(looper: &Loop, filter: i16, token: Token) {
+    let udata = token.0 as *mut c_void;
+    // SAFETY: takes numbers; the pointer is a word that is handed back.
+    let done =
+        unsafe { kqueue_model_complete(looper.poll.as_raw_fd(), 0x1000, filter, 0, 0, udata) };
+    assert_eq!(done, 0);
+}
+
+#[test]
+fn a_completion_is_reported_with_its_token_and_nothing_else() {
+    let mut looper = Loop::new(Backend::Kqueue);
+    let cases: [(i16, fn(&Event) -> bool); 2] = [
+        (EVFILT_AIO, |event| event.is_aio() && !event.is_lio()),
+        (EVFILT_LIO, |event| event.is_lio() && !event.is_aio()),
+    ];
+    for (filter, is_it) in cases {
+        complete(&looper, filter, Token(usize::MAX - 1));
+        looper.until("the completion", |event| {
+            assert_eq!(event.token(), Token(usize::MAX - 1));
+            assert!(is_it(event), "{event:?}");
+            assert_eq!(util::Seen::of(event), util::Seen::default());
+            true
+        });
+        looper.assert_quiet();
+    }
+}
+
+#[test]
+fn the_interests_exist_and_are_their_own() {
+    let both = Interest::AIO | Interest::LIO;
+    assert!(both.is_aio() && both.is_lio() && !both.is_readable() && !both.is_writable());
+    assert_eq!(format!("{both:?}"), "AIO | LIO");
+}
