@@ -3,11 +3,11 @@
 //!
 //! How it keeps the contract:
 //!
-//! - **Edges** are made of levels by [`Edges`], one direction at a time: a source
-//!   tells by its I/O when it would block, and a descriptor of which nobody tells
-//!   is looked at now and then.
-//! - **Who is registered** stands in a table here, and nothing is asked of the
-//!   kernel: files are always ready, and a dead descriptor is reported once, as
+//! - **Edges** are made of levels by [`Edges`](super::rearm::Edges), one direction at
+//!   a time: a source tells by its I/O when it would block, and a descriptor of which
+//!   nobody tells is looked at now and then.
+//! - **Who is registered** stands in a [table](super::table), and nothing is asked of
+//!   the kernel: files are always ready, and a dead descriptor is reported once, as
 //!   failed, readable and writable, by the next `select`, and then left alone
 //!   until it is registered anew.
 //! - **Deregistering** removes the entry under the lock under which events are
