@@ -11,7 +11,6 @@ mod util;
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 
 use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
@@ -20,7 +19,7 @@ use mio::{Backend, Interest, Poll, Token, Waker};
 use util::{any_port, Differences, Loop};
 
 /// Wakers are on pipes.
-const PIPES: bool = cfg!(mio_unsupported_force_waker_pipe);
+const PIPES: bool = cfg!(any(mio_unsupported_force_waker_pipe, mio_model = "kqueue"));
 
 on_each_backend![
     every_descriptor_is_closed_on_exec_and_non_blocking,
@@ -175,9 +174,10 @@ fn none_is_leaked_when_none_is_left(backend: Backend) {
     let poll = Poll::with_backend(backend).unwrap();
     let tcp_listener = TcpListener::bind(any_port()).unwrap();
     let tcp_address = tcp_listener.local_addr().unwrap();
-    let name = format!("mio-test-{}", std::process::id());
-    let unix_address = SocketAddr::from_abstract_name(&name).unwrap();
-    let other_address = SocketAddr::from_abstract_name(name + "-other").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let unix_address = SocketAddr::from_pathname(folder.path().join("listener")).unwrap();
+    let other_path = folder.path().join("other");
+    let other_address = SocketAddr::from_pathname(&other_path).unwrap();
     let unix_listener = UnixListener::bind_addr(&unix_address).unwrap();
 
     with_ever_more_descriptors("Poll", || Poll::with_backend(backend));
@@ -193,6 +193,7 @@ fn none_is_leaked_when_none_is_left(backend: Backend) {
     with_ever_more_descriptors("TcpStream", || TcpStream::connect(tcp_address));
     with_ever_more_descriptors("UdpSocket", || UdpSocket::bind(any_port()));
     with_ever_more_descriptors("UnixListener", || UnixListener::bind_addr(&other_address));
+    std::fs::remove_file(other_path).unwrap();
     with_ever_more_descriptors("UnixStream", || UnixStream::connect_addr(&unix_address));
     with_ever_more_descriptors("UnixStream::pair", UnixStream::pair);
     with_ever_more_descriptors("UnixDatagram", || UnixDatagram::bind_addr(&other_address));
@@ -233,6 +234,11 @@ fn none_is_leaked_when_a_later_step_fails(backend: Backend) {
     assert_eq!(open(), before);
 }
 
+#[cfg(mio_model = "kqueue")]
+const ACCEPT: libc::c_long = libc::SYS_accept;
+#[cfg(not(mio_model = "kqueue"))]
+const ACCEPT: libc::c_long = libc::SYS_accept4;
+
 /// Each step of each constructor refused in turn, as a sandbox can.
 fn none_is_leaked_when_the_system_refuses_a_step(backend: Backend) {
     if !util::in_child(backend, "none_is_leaked_when_the_system_refuses_a_step") {
@@ -241,8 +247,8 @@ fn none_is_leaked_when_the_system_refuses_a_step(backend: Backend) {
     let poll = Poll::with_backend(backend).unwrap();
     let listener = TcpListener::bind(any_port()).unwrap();
     let _waiting = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let name = format!("mio-test-{}-refused", std::process::id());
-    let address = SocketAddr::from_abstract_name(name).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let address = SocketAddr::from_pathname(folder.path().join("refused")).unwrap();
 
     let constructors: &[(libc::c_long, &dyn Fn() -> std::io::Result<()>)] = &[
         (libc::SYS_epoll_create1, &|| {
@@ -255,7 +261,7 @@ fn none_is_leaked_when_the_system_refuses_a_step(backend: Backend) {
             Waker::new(poll.registry(), Token(0)).map(drop)
         }),
         (libc::SYS_pipe2, &|| pipe::new().map(drop)),
-        (libc::SYS_accept4, &|| listener.accept().map(drop)),
+        (ACCEPT, &|| listener.accept().map(drop)),
         (libc::SYS_listen, &|| {
             TcpListener::bind(any_port()).map(drop)
         }),

@@ -119,7 +119,7 @@ fn accept_survives_a_peer_with_the_longest_path() {
     assert!(!address.is_unnamed());
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(mio_model = "kqueue")))]
 #[test]
 fn abstract_names() {
     use std::os::linux::net::SocketAddrExt;
@@ -150,7 +150,7 @@ fn abstract_names() {
 }
 
 /// To bind to an unnamed address means, on Linux, to be given an abstract name.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(mio_model = "kqueue")))]
 #[test]
 fn an_unnamed_address_binds_as_in_std() {
     use std::os::linux::net::SocketAddrExt;

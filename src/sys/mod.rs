@@ -126,7 +126,8 @@ pub(crate) trait Selector: Sized {
 //
 // A backend that a system lacks is `none::Absent`, a type without values, so that
 // what matches on it costs nothing. With `mio_model` Linux takes the part of
-// another system, whose queue a library of the tests has; the rest is Linux's own.
+// another system, whose queue a library of the tests has: of Apple's with kqueue, of
+// illumos with event ports, down to the calls that they lack.
 
 /// Linux and Android.
 #[cfg(all(
@@ -169,7 +170,10 @@ mod system {
 }
 
 /// illumos.
-#[cfg(all(feature = "os-poll", target_os = "illumos"))]
+#[cfg(all(
+    feature = "os-poll",
+    any(target_os = "illumos", mio_model = "event-ports")
+))]
 mod system {
     pub(crate) use super::epoll::Epoll;
     pub(crate) use super::event_ports::EventPorts;
@@ -184,10 +188,7 @@ mod system {
 }
 
 /// Solaris.
-#[cfg(all(
-    feature = "os-poll",
-    any(target_os = "solaris", mio_model = "event-ports")
-))]
+#[cfg(all(feature = "os-poll", target_os = "solaris"))]
 mod system {
     pub(crate) use super::event_ports::EventPorts;
     pub(crate) use super::none::{Absent as Epoll, Absent as Kqueue};
@@ -242,7 +243,7 @@ compile_error!("this version of mio has backends for Unix only");
 #[cfg(all(
     feature = "os-poll",
     any(target_os = "linux", target_os = "android", target_os = "illumos"),
-    not(any(mio_model = "kqueue", mio_model = "event-ports"))
+    not(mio_model = "kqueue")
 ))]
 mod epoll;
 #[cfg(all(
@@ -329,7 +330,8 @@ mod calls {
         feature = "net",
         not(any(
             target_vendor = "apple",
-            all(target_os = "android", target_arch = "x86")
+            all(target_os = "android", target_arch = "x86"),
+            mio_model = "kqueue"
         ))
     ))]
     #[path = "accept4.rs"]
@@ -338,7 +340,8 @@ mod calls {
         feature = "net",
         any(
             target_vendor = "apple",
-            all(target_os = "android", target_arch = "x86")
+            all(target_os = "android", target_arch = "x86"),
+            mio_model = "kqueue"
         )
     ))]
     #[path = "accept.rs"]
@@ -346,7 +349,7 @@ mod calls {
 
     #[cfg(all(
         feature = "net",
-        not(any(target_vendor = "apple", target_os = "android"))
+        not(any(target_vendor = "apple", target_os = "android", mio_model = "kqueue"))
     ))]
     use libc::accept4;
     // The C library's own: what the libc crate calls so on Android is a raw system
@@ -362,10 +365,20 @@ mod calls {
     }
 
     /// Unix addresses that are names instead of paths.
-    #[cfg(all(feature = "net", any(target_os = "linux", target_os = "android")))]
+    #[cfg(all(
+        feature = "net",
+        any(target_os = "linux", target_os = "android"),
+        not(mio_model = "kqueue")
+    ))]
     #[path = "abstract_names.rs"]
     pub(crate) mod abstract_names;
-    #[cfg(all(feature = "net", not(any(target_os = "linux", target_os = "android"))))]
+    #[cfg(all(
+        feature = "net",
+        any(
+            not(any(target_os = "linux", target_os = "android")),
+            mio_model = "kqueue"
+        )
+    ))]
     #[path = "no_abstract_names.rs"]
     pub(crate) mod abstract_names;
 
@@ -377,23 +390,36 @@ mod calls {
     ))]
     #[path = "epoll_pwait2.rs"]
     pub(super) mod epoll_wait;
-    #[cfg(all(feature = "os-poll", any(target_os = "android", target_os = "illumos")))]
+    #[cfg(all(
+        feature = "os-poll",
+        any(
+            target_os = "android",
+            target_os = "illumos",
+            mio_model = "event-ports"
+        )
+    ))]
     #[path = "epoll_wait.rs"]
     pub(super) mod epoll_wait;
 
     /// eventfd(2). FreeBSD and NetBSD have it in their newest releases only.
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "illumos"))]
+    #[cfg(all(
+        any(target_os = "linux", target_os = "android", target_os = "illumos"),
+        not(mio_model = "kqueue")
+    ))]
     #[path = "eventfd.rs"]
     pub(super) mod eventfd;
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "illumos")))]
+    #[cfg(any(
+        not(any(target_os = "linux", target_os = "android", target_os = "illumos")),
+        mio_model = "kqueue"
+    ))]
     #[path = "no_eventfd.rs"]
     pub(super) mod eventfd;
 
     /// Pipes that are non-blocking from the start.
-    #[cfg(not(any(target_vendor = "apple", target_os = "haiku")))]
+    #[cfg(not(any(target_vendor = "apple", target_os = "haiku", mio_model = "kqueue")))]
     #[path = "pipe2.rs"]
     pub(super) mod pipe;
-    #[cfg(any(target_vendor = "apple", target_os = "haiku"))]
+    #[cfg(any(target_vendor = "apple", target_os = "haiku", mio_model = "kqueue"))]
     #[path = "pipe.rs"]
     pub(super) mod pipe;
 
@@ -407,29 +433,41 @@ mod calls {
             target_os = "netbsd",
             target_os = "openbsd",
             target_os = "dragonfly"
-        )
+        ),
+        not(any(mio_model = "kqueue", mio_model = "event-ports"))
     ))]
     #[path = "ppoll.rs"]
     pub(super) mod poll;
     #[cfg(all(
         feature = "os-poll",
-        not(any(
-            target_os = "linux",
-            target_os = "android",
-            target_os = "freebsd",
-            target_os = "netbsd",
-            target_os = "openbsd",
-            target_os = "dragonfly"
-        ))
+        any(
+            not(any(
+                target_os = "linux",
+                target_os = "android",
+                target_os = "freebsd",
+                target_os = "netbsd",
+                target_os = "openbsd",
+                target_os = "dragonfly"
+            )),
+            mio_model = "kqueue",
+            mio_model = "event-ports"
+        )
     ))]
     #[path = "poll.rs"]
     pub(super) mod poll;
 
     /// Writing without a cancellation point, which the C library's call is.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(
+        target_os = "linux",
+        not(any(mio_model = "kqueue", mio_model = "event-ports"))
+    ))]
     #[path = "sys_write.rs"]
     pub(super) mod write;
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(
+        not(target_os = "linux"),
+        mio_model = "kqueue",
+        mio_model = "event-ports"
+    ))]
     #[path = "write.rs"]
     pub(super) mod write;
 }
@@ -464,7 +502,10 @@ const POLLRDHUP: libc::c_short = 0;
 
 /// Whether epoll makes an edge of a write to an eventfd or pipe that was readable
 /// already.
-const EVERY_WRITE_IS_AN_EDGE: bool = cfg!(any(target_os = "linux", target_os = "android"));
+const EVERY_WRITE_IS_AN_EDGE: bool = cfg!(all(
+    any(target_os = "linux", target_os = "android"),
+    not(mio_model = "event-ports")
+));
 
 // ------------------------------------------------------- what stands on a row
 

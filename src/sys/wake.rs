@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_signal_makes_it_readable_until_it_is_drained() {
-        for wake in [WakeFd::eventfd().unwrap(), WakeFd::pipe().unwrap()] {
+        for wake in WakeFd::eventfd().into_iter().chain(WakeFd::pipe()) {
             for signals in [1, 2, 100] {
                 assert!(!is_readable(&wake));
                 for _ in 0..signals {
@@ -232,7 +232,9 @@ mod tests {
 
     #[test]
     fn a_full_counter_starts_over() {
-        let wake = WakeFd::eventfd().unwrap();
+        let Ok(wake) = WakeFd::eventfd() else {
+            return; // there is none on this system
+        };
         let full = u64::MAX - 1;
         // SAFETY: the kernel reads the 8 bytes of `full`.
         let written = unsafe { libc::write(wake.raw_fd(), (&full as *const u64).cast(), 8) };
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn an_error_of_another_kind_is_returned() {
-        let wake = WakeFd::eventfd().unwrap();
+        let wake = WakeFd::new().unwrap();
         let error = wake.signal_full(io::ErrorKind::BrokenPipe.into());
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }

@@ -32,7 +32,7 @@ macro_rules! on_each_backend {
         #[cfg(any(
             all(
                 any(target_os = "linux", target_os = "android"),
-                not(any(mio_model = "kqueue", mio_model = "event-ports"))
+                not(mio_model = "kqueue")
             ),
             target_os = "illumos"
         ))]
@@ -134,6 +134,9 @@ pub trait Differences {
     /// What happens at once may be reported by one event after another.
     fn reports_in_parts(self) -> bool;
 
+    /// Timeouts are kept to less than a millisecond.
+    fn waits_for_fractions(self) -> bool;
+
     /// The poll's descriptor can be watched by another event loop.
     fn can_be_nested(self) -> bool;
 
@@ -204,6 +207,23 @@ impl Differences for Backend {
 
     fn reports_in_parts(self) -> bool {
         matches!(self, Backend::Kqueue | Backend::EventPorts)
+    }
+
+    fn waits_for_fractions(self) -> bool {
+        match self {
+            // With `epoll_pwait2`, which is not in every C library.
+            Backend::Epoll => cfg!(target_os = "linux") && !ON_A_MODEL,
+            // With `ppoll`.
+            Backend::Poll => {
+                let lacks = cfg!(any(
+                    target_vendor = "apple",
+                    target_os = "illumos",
+                    target_os = "solaris"
+                ));
+                !lacks && !ON_A_MODEL
+            }
+            _ => true,
+        }
     }
 
     fn can_be_nested(self) -> bool {
