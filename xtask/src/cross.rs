@@ -77,7 +77,9 @@ impl Cross {
             .cargo(subcommand)
             .target_dir(self.std.dir("cross"))
             // Nobody debugs it, and it takes half as long.
-            .env("CARGO_PROFILE_DEV_DEBUG", "0");
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            // Else std's is taken out as well, for Apple's systems by a program that Debian lacks.
+            .env("CARGO_PROFILE_DEV_STRIP", "none");
         match self.std {
             Std::Rustup => cmd,
             Std::Built => cmd.arg("-Zbuild-std"),
@@ -213,7 +215,8 @@ mod tests {
         assert_eq!(
             cross(Std::Built).building("test").to_string(),
             "PATH=/usr/bin:/bin RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/cross/debian \
-             CARGO_PROFILE_DEV_DEBUG=0 /usr/bin/cargo test --locked --target t -Zbuild-std"
+             CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_STRIP=none \
+             /usr/bin/cargo test --locked --target t -Zbuild-std"
         );
     }
 }
