@@ -31,6 +31,8 @@
 //! | `EVENT_PORTS_MODEL_BITS` | `all`; `one`: what fires after it was associated has one bit only |
 //! | `EVENT_PORTS_MODEL_RDHUP` | `1`; `0`: POLLRDHUP is ignored, as on Solaris |
 //! | `EVENT_PORTS_MODEL_ZERO_TIMEOUT` | `ok`; `etime`: what looking without waiting answers when there is too little |
+//! | `EVENT_PORTS_MODEL_LATE_NGET` | `told`; `kept`: where no event came in time, `nget` stays as it was |
+//! | `EVENT_PORTS_MODEL_TIME` | `steady`; `set`: a wait ends before its time, as when the system's is set |
 //! | `EVENT_PORTS_MODEL_MAX_EVENTS` | `65536`: `process.max-port-events` |
 
 use std::ffi::{c_int, c_uint, c_ushort, c_void};

@@ -14,6 +14,12 @@ pub struct Options {
     /// A call with a timeout of zero that finds too few events fails with ETIME, as
     /// the manual says, rather than succeeds with fewer, as the kernel's source does.
     pub zero_is_etime: bool,
+    /// Where no event came in time, `nget` stays as it was, for which libev and libuv
+    /// are prepared, rather than becomes 0, as the manual and the source say.
+    pub late_nget_is_kept: bool,
+    /// A wait ends, as the kernel's source has it when the system's time is set, before
+    /// its own is up.
+    pub time_is_set: bool,
     /// `process.max-port-events`: of associations and sent events together.
     pub max_events: usize,
 }
@@ -39,6 +45,8 @@ impl Options {
             rdhup: choice("RDHUP", &["1", "0"]) == 0,
             one_bit: choice("BITS", &["all", "one"]) == 1,
             zero_is_etime: choice("ZERO_TIMEOUT", &["ok", "etime"]) == 1,
+            late_nget_is_kept: choice("LATE_NGET", &["told", "kept"]) == 1,
+            time_is_set: choice("TIME", &["steady", "set"]) == 1,
             max_events: match env::var("EVENT_PORTS_MODEL_MAX_EVENTS") {
                 Ok(number) => number
                     .parse()

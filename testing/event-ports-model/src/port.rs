@@ -17,7 +17,7 @@ use crate::{port_event, PORT_SOURCE_FD};
 
 /// What epoll says of the eventfd; no descriptor has this number.
 const SIGNAL: u64 = u64::MAX;
-const ALWAYS_TOLD: u16 = (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) as u16;
+const ALWAYS_TOLD: u16 = (libc::POLLERR | libc::POLLHUP) as u16;
 
 pub struct Port {
     /// The name of this port for as long as the process lives.
@@ -157,6 +157,10 @@ impl Port {
     }
 
     pub fn dissociate(&mut self, object: usize) -> Result<()> {
+        // As in the kernel: a port that never had a descriptor does not look at it.
+        if RawFd::try_from(object).is_ok() && self.objects.is_empty() {
+            return Err(libc::ENOENT);
+        }
         let _ = descriptor(object)?;
         self.harvest();
         let state = self.objects.get(object).map(|entry| entry.state);

@@ -118,7 +118,7 @@ pub fn closing(fd: RawFd) {
 
 /// Retrieves events: `list.len()` at most, `wanted` before the time is up.
 ///
-/// Returns how many there are, and whether the time was up.
+/// Returns how many there are said to be, and whether the time was up.
 pub fn get(
     fd: RawFd,
     list: &mut [MaybeUninit<port_event>],
@@ -141,19 +141,32 @@ pub fn get(
     let timeout = timeout.map(duration).transpose()?;
     if timeout == Some(Duration::ZERO) {
         let late = port.options.zero_is_etime;
-        return Ok((port.take(list), late));
+        return Ok((take(port, list, wanted, late), late));
     }
+    let passes = match port.options.time_is_set {
+        true => timeout.map(|timeout| timeout / 2),
+        false => timeout,
+    };
     // What the clock can't say is for ever.
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = passes.and_then(|timeout| Instant::now().checked_add(timeout));
 
     let id = port.id;
     port.waiting += 1;
     let (mut ports, outcome) = wait(ports, id, wanted, deadline);
     let port = ports.by_id(id);
     port.waiting -= 1;
-    let result = outcome.map(|late| (port.take(list), late));
+    let result = outcome.map(|late| (take(port, list, wanted, late), late));
     ports.free_if_unused(id);
     result
+}
+
+/// Takes events, and returns how many there are said to be.
+fn take(port: &mut Port, list: &mut [MaybeUninit<port_event>], wanted: usize, late: bool) -> usize {
+    let taken = port.take(list);
+    match late && taken == 0 && port.options.late_nget_is_kept {
+        true => wanted,
+        false => taken,
+    }
 }
 
 /// Waits until a port has as many events as are wanted (false), or the time is up
@@ -167,7 +180,8 @@ fn wait(
     loop {
         let port = ports.by_id(id);
         if port.closed {
-            return (ports, Err(libc::EBADFD));
+            // The number that the thread called with is gone.
+            return (ports, Err(libc::EBADF));
         }
         let available = port.available();
         if available >= wanted {

@@ -216,6 +216,8 @@ fn errors_say_what_is_wrong() {
         let closed = duplicate(&b);
         event_ports_model::close(closed);
 
+        // The first descriptor of the port: see the next test.
+        port.associate(&b, IN, 0).unwrap();
         for object in [closed as usize, i32::MAX as usize + 1, usize::MAX] {
             let events = IN.into();
             assert_eq!(associate(port.0, FD, object, events, 0), Err(libc::EBADFD));
@@ -234,6 +236,21 @@ fn errors_say_what_is_wrong() {
             assert_eq!(associate(port.0, source, object, 0, 0), Err(libc::EINVAL));
             assert_eq!(dissociate(port.0, source, object), Err(libc::EINVAL));
         }
+    });
+}
+
+#[test]
+fn a_port_that_never_had_a_descriptor_looks_at_none_when_dissociating() {
+    let name = "a_port_that_never_had_a_descriptor_looks_at_none_when_dissociating";
+    // Alone: nobody else is to have the number that is closed.
+    alone(name, &[], || {
+        let (port, (_a, b)) = (Port::new(), pair());
+        let closed = duplicate(&b);
+        event_ports_model::close(closed);
+        assert_eq!(dissociate(port.0, FD, closed as usize), Err(libc::ENOENT));
+        assert_eq!(dissociate(port.0, FD, usize::MAX), Err(libc::EBADFD));
+        port.associate(&b, IN, 0).unwrap();
+        assert_eq!(dissociate(port.0, FD, closed as usize), Err(libc::EBADFD));
     });
 }
 

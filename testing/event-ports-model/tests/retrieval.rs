@@ -162,6 +162,42 @@ fn looking_without_waiting_may_be_etime() {
 }
 
 #[test]
+fn nget_may_stay_as_it_was_where_no_event_came_in_time() {
+    let variables = [
+        ("EVENT_PORTS_MODEL_LATE_NGET", "kept"),
+        ("EVENT_PORTS_MODEL_ZERO_TIMEOUT", "etime"),
+    ];
+    let name = "nget_may_stay_as_it_was_where_no_event_came_in_time";
+    alone(name, &variables, || {
+        let port = Port::new();
+        for timeout in [ZERO, Some(SHORT)] {
+            let answer = port.getn(9, 3, timeout);
+            assert_eq!((answer.result, answer.nget), (Err(libc::ETIME), 3));
+            // Which is how to tell.
+            assert_eq!(answer.list[0], NO_EVENT);
+            port.send(0, 7).unwrap();
+            let answer = port.getn(9, 3, timeout);
+            assert_eq!((answer.result, answer.nget), (Err(libc::ETIME), 1));
+        }
+    });
+}
+
+#[test]
+fn a_timeout_is_early_when_the_time_is_set() {
+    let variables = [("EVENT_PORTS_MODEL_TIME", "set")];
+    alone(
+        "a_timeout_is_early_when_the_time_is_set",
+        &variables,
+        || {
+            let (port, timeout) = (Port::new(), Duration::from_secs(2));
+            let start = Instant::now();
+            assert_eq!(port.get(Some(timeout)), Err(libc::ETIME));
+            assert!(start.elapsed() < timeout);
+        },
+    );
+}
+
+#[test]
 fn a_timeout_is_never_early() {
     let port = Port::new();
     for timeout in [1, 999_999, 1_000_001, 10_000_001, 35_999_999] {

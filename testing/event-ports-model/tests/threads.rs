@@ -75,7 +75,7 @@ fn closing_a_port_ends_the_waits_on_it() {
         let start = Instant::now();
         assert_eq!(model::close(port.0), 0);
         for thread in waiting {
-            assert_eq!(thread.join().unwrap(), Err(libc::EBADFD));
+            assert_eq!(thread.join().unwrap(), Err(libc::EBADF));
         }
         // Not when their time was up.
         assert!(start.elapsed() < LONG.unwrap() / 2);
