@@ -62,8 +62,8 @@ impl Registry {
     ///   there is more to read. A pipe without receivers is taken for writing, and
     ///   reported closed; where the kernel has no user events (NetBSD before 10)
     ///   that is [`BrokenPipe`](io::ErrorKind::BrokenPipe).
-    /// - On event ports, EBADF where the descriptor is not open, EAGAIN or ENOMEM
-    ///   where a limit is reached. Files are taken, and always ready.
+    /// - On event ports, EBADF where the descriptor is not open, ENOSPC where the
+    ///   port has as many as `process.max-port-events` allows, 65,536 by default. Files are taken, and always ready.
     /// - poll(2) asks nothing of the kernel: files are taken, and always ready; a
     ///   descriptor that is not open is reported once, with an error, by the next
     ///   poll (EBADF for a negative one).

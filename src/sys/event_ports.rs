@@ -25,7 +25,7 @@ use std::ptr;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-use libc::{c_int, c_short, c_void};
+use libc::{c_int, c_short, c_ushort, c_void};
 
 use super::port_names::{self as names, port_event};
 use super::table::{answered, ask_anew, from_poll, Rearming, Registrations, State, Whose};
@@ -70,6 +70,18 @@ struct Sendable {
 const OURS: c_int = 1 << 30;
 const PLACE_BITS: u32 = 16;
 const GENERATIONS: u16 = 1 << 14;
+
+/// No event has this source.
+const NO_SOURCE: c_ushort = 0;
+
+/// What is in the place of an event before the kernel writes one.
+const NOT_WRITTEN: port_event = port_event {
+    portev_events: 0,
+    portev_source: NO_SOURCE,
+    portev_pad: 0,
+    portev_object: 0,
+    portev_user: ptr::null_mut(),
+};
 
 /// Ends a wait. Its place is beyond the last one.
 const INTERRUPT: c_int = OURS | MOST as c_int;
@@ -186,11 +198,13 @@ impl EventPorts {
         let done = unsafe { names::port_associate(port, source, object, events.into(), user) };
         match cvt(done) {
             Ok(_) => Ok(()),
-            // The other calls' word for it.
-            Err(error) if error.raw_os_error() == Some(libc::EBADFD) => {
-                Err(io::Error::from_raw_os_error(libc::EBADF))
-            }
-            Err(error) => Err(error),
+            // The other calls' words for it. EAGAIN, that the port has as many as it
+            // may have, would be taken for an operation that blocks.
+            Err(error) => Err(match error.raw_os_error() {
+                Some(libc::EBADFD) => io::Error::from_raw_os_error(libc::EBADF),
+                Some(libc::EAGAIN) => io::Error::from_raw_os_error(libc::ENOSPC),
+                _ => error,
+            }),
         }
     }
 
@@ -210,6 +224,9 @@ impl EventPorts {
         let limit = limit
             .as_mut()
             .map_or(ptr::null_mut(), |limit| limit as *mut _);
+        // Not every library of event loops believes the count where the time is up: the
+        // first event tells whether there is any.
+        room[0].write(KernelEvent(NOT_WRITTEN));
         let mut count = 1;
         // SAFETY: the kernel writes at most as many events as there is room for, and
         // how many; it reads the limit, if there is one.
@@ -223,10 +240,15 @@ impl EventPorts {
             )
         });
         match retrieved {
-            Ok(_) => Ok(count as usize),
             // It says how many there are then, too.
-            Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(count as usize),
-            Err(error) => Err(error),
+            Err(error) if error.raw_os_error() != Some(libc::ETIME) => return Err(error),
+            _ => {}
+        }
+        // SAFETY: written above, and perhaps by the kernel since.
+        let first = unsafe { room[0].assume_init_ref() };
+        match first.0.portev_source {
+            NO_SOURCE => Ok(0),
+            _ => Ok(count as usize),
         }
     }
 
