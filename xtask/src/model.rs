@@ -47,8 +47,12 @@ const MODELS: &[Model] = &[
                 ("EVENT_PORTS_MODEL_ORDER", "random"),
                 ("EVENT_PORTS_MODEL_BITS", "one"),
                 ("EVENT_PORTS_MODEL_ZERO_TIMEOUT", "etime"),
+                ("EVENT_PORTS_MODEL_LATE_NGET", "kept"),
             ],
-            &[("EVENT_PORTS_MODEL_RDHUP", "0")],
+            &[
+                ("EVENT_PORTS_MODEL_RDHUP", "0"),
+                ("EVENT_PORTS_MODEL_TIME", "set"),
+            ],
         ],
     },
 ];
