@@ -159,7 +159,7 @@ impl WakeFd {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "os-poll", not(mio_loom)))]
     pub(crate) fn written_to(&self) -> RawFd {
         self.sender.as_ref().unwrap_or(&self.watched).as_raw_fd()
     }
