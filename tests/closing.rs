@@ -32,6 +32,7 @@ on_each_backend![
     a_pipes_last_sender_closes_with_data_unread,
     a_pipes_last_receiver_closes,
     a_pipe_closed_before_it_is_registered,
+    a_pipe_without_receivers_is_deregistered,
     closing_is_reported_to_the_other_interest,
 ];
 
@@ -390,10 +391,43 @@ fn a_pipe_closed_before_it_is_registered(backend: Backend) {
         .register(&mut sender, T, Interest::WRITABLE);
     if !backend.takes_a_pipe_without_receivers() {
         assert_eq!(registered.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        // Of both directions neither is registered, and others are not concerned.
+        let registry = looper.registry();
+        let error = registry.register(&mut sender, T, BOTH).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        let error = registry.deregister(&mut sender).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let mut socket = UdpSocket::bind(any_port()).unwrap();
+        registry.register(&mut socket, T, BOTH).unwrap();
+        registry.deregister(&mut socket).unwrap();
         return;
     }
     registered.unwrap();
     expect(&mut looper, no_receiver(backend));
+}
+
+/// It counts as registered where the kernel would not watch it, too.
+fn a_pipe_without_receivers_is_deregistered(backend: Backend) {
+    if !backend.takes_a_pipe_without_receivers() {
+        return;
+    }
+    for is_reported in [false, true] {
+        let mut looper = Loop::new(backend);
+        let (mut sender, receiver) = pipe::new().unwrap();
+        drop(receiver);
+        looper
+            .registry()
+            .register(&mut sender, T, Interest::WRITABLE)
+            .unwrap();
+        if is_reported {
+            looper.until("the end", |event| event.is_write_closed());
+            looper.assert_quiet();
+        }
+        looper.registry().deregister(&mut sender).unwrap();
+        looper.assert_quiet();
+        let error = looper.registry().deregister(&mut sender).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
 }
 
 /// Errors and hang-ups need no asking for, but where directions are reported apart.

@@ -14,6 +14,7 @@ use util::{any_port, Loop};
 on_each_backend![
     a_number_that_was_closed_and_handed_out_again,
     dropping_in_a_forked_child_does_not_harm_the_parent,
+    dropping_in_a_forked_child_closes_nothing_of_its_own,
 ];
 
 fn a_number_that_was_closed_and_handed_out_again(backend: Backend) {
@@ -69,4 +70,39 @@ fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
     waker.wake().unwrap();
     looper.until_readable(Token(1));
     registry.deregister(&mut receiver).unwrap();
+}
+
+/// The child opens files of its own, of which one may get the number that was a queue's,
+/// where such are not inherited.
+fn dropping_in_a_forked_child_closes_nothing_of_its_own(backend: Backend) {
+    let looper = Loop::new(backend);
+    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+    let (_sender, receiver) = pipe::new().unwrap();
+
+    // SAFETY: the child duplicates descriptors and drops, which closes some and frees
+    // memory, and leaves by `_exit`.
+    let child = unsafe { libc::fork() };
+    assert!(child != -1);
+    if child == 0 {
+        let mut own = [-1; 8];
+        for number in &mut own {
+            // SAFETY: takes a number.
+            *number = unsafe { libc::dup(receiver.as_raw_fd()) };
+        }
+        drop((looper, waker));
+        // SAFETY: takes numbers.
+        let is_open = |&number: &i32| unsafe { libc::fcntl(number, libc::F_GETFD) != -1 };
+        let are_open = own.iter().all(is_open);
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(i32::from(!are_open)) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid for writing.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status), "the child died: {status}");
+    assert_eq!(
+        libc::WEXITSTATUS(status),
+        0,
+        "a file of the child's was closed"
+    );
 }

@@ -57,6 +57,10 @@ on_each_backend![
     tokens_of_deregistered_sources_never_come,
     registering_many_while_the_poll_waits,
     a_slot_of_one_source_is_not_anothers,
+    a_named_pipe_gets_a_receiver_again,
+    what_blocks_behind_a_waiting_poll_is_waited_for,
+    no_more_events_than_capacity_beside_bare_descriptors,
+    a_descriptor_that_was_closed_behind_its_source,
 ];
 
 const T: Token = Token(1);
@@ -1126,6 +1130,119 @@ fn a_slot_of_one_source_is_not_anothers(backend: Backend) {
     drain(&new);
     new_peer.write_all(b"y").unwrap();
     looper.until_readable(Token(2));
+}
+
+/// That it had none is not reported any more.
+fn a_named_pipe_gets_a_receiver_again(backend: Backend) {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    if !backend.takes_a_pipe_without_receivers() {
+        return;
+    }
+    let (receiver, path, _folder) = named_pipe();
+    let sender = File::options()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&path)
+        .unwrap();
+    let mut sender = pipe::Sender::from(OwnedFd::from(sender));
+    drop(receiver);
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry();
+    registry
+        .register(&mut sender, T, Interest::WRITABLE)
+        .unwrap();
+    let _receiver = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&path)
+        .unwrap();
+    registry
+        .reregister(&mut sender, Token(2), Interest::WRITABLE)
+        .unwrap();
+    let writable = util::Seen::named("writable");
+    assert_eq!(looper.until_reported(Token(2), writable), writable);
+    looper.assert_quiet();
+}
+
+/// As `what_blocks_after_a_hang_up_is_waited_for`, but the poll waits already.
+fn what_blocks_behind_a_waiting_poll_is_waited_for(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let peer = UdpSocket::bind(any_port()).unwrap();
+    socket.connect(peer.local_addr().unwrap()).unwrap();
+    looper
+        .registry()
+        .register(&mut socket, T, Interest::READABLE)
+        .unwrap();
+    socket2::SockRef::from(&socket)
+        .shutdown(std::net::Shutdown::Both)
+        .unwrap();
+    looper.until("the hang-up", |event| event.is_read_closed());
+    let (about_to_wait, waits) = std::sync::mpsc::channel();
+    let polling = thread::spawn(move || {
+        about_to_wait.send(util::this_thread()).unwrap();
+        looper.until_readable(T);
+    });
+    util::until_asleep(waits.recv().unwrap());
+    would_block(socket.recv(&mut [0; 8]));
+    peer.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+    polling.join().unwrap();
+}
+
+/// What is looked at takes part of the room.
+fn no_more_events_than_capacity_beside_bare_descriptors(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 3);
+    let bare = [bare_pair(&looper, BOTH), bare_pair(&looper, BOTH)];
+    looper.until_writable(T);
+    let ready = [0; 5].map(|_| {
+        let (one, mut other) = pair(&looper, Interest::READABLE);
+        other.write_all(b"x").unwrap();
+        (one, other)
+    });
+    for _ in 0..5 {
+        // Longer than the longest pause, so that the bare ones are due.
+        thread::sleep(Duration::from_millis(70));
+        looper
+            .poll
+            .poll(&mut looper.events, Some(Duration::ZERO))
+            .unwrap();
+        let count = looper.events.iter().count();
+        assert!(count <= 3, "{count} events");
+    }
+    drop((bare, ready));
+}
+
+/// Who reads from it on goes on being told, if by an error.
+fn a_descriptor_that_was_closed_behind_its_source(backend: Backend) {
+    if !backend.keeps_a_table() {
+        return; // its registration has ended
+    }
+    // In a process of its own, where no other test takes the number.
+    if !util::in_child(backend, "a_descriptor_that_was_closed_behind_its_source") {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = UnixStream::pair().unwrap();
+    let number = one.as_raw_fd();
+    // SAFETY: it is closed while this is in use, which is what is tested; the process
+    // opens nothing after that, so that the number is nobody else's.
+    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+    let mut source = IoSource::new(borrowed);
+    looper
+        .registry()
+        .register(&mut source, T, Interest::READABLE)
+        .unwrap();
+    other.write_all(b"x").unwrap();
+    looper.until_readable(T);
+    drop(one);
+    let blocked = source.do_io(Interest::READABLE, |_| {
+        Err::<(), _>(ErrorKind::WouldBlock.into())
+    });
+    would_block(blocked);
+    looper.until_reported(T, util::Seen::named("readable writable error"));
+    looper.assert_quiet();
+    looper.registry().deregister(&mut source).unwrap();
 }
 
 /// A source that gives its descriptor away takes its registration along.

@@ -327,17 +327,21 @@ fn what_cannot_be_watched_is_refused(backend: Backend) {
     let folder = tempfile::tempdir().unwrap();
     let file = File::create(folder.path().join("file")).unwrap();
     let directory = File::open(folder.path()).unwrap();
-    let refused = |fd: i32| {
+    let refused = |fd: i32, interest| {
         looper
             .registry()
-            .register(&mut SourceFd(&fd), Token(1), BOTH)
+            .register(&mut SourceFd(&fd), Token(1), interest)
             .unwrap_err()
     };
-    assert_eq!(refused(DEAD).raw_os_error(), Some(libc::EBADF));
-    assert_eq!(refused(-1).raw_os_error(), Some(libc::EBADF));
+    for interest in [BOTH, Interest::READABLE, Interest::WRITABLE] {
+        for dead in [DEAD, -1] {
+            let error = refused(dead, interest);
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{interest:?}");
+        }
+    }
     if backend.refuses_files() {
         for fd in [file.as_raw_fd(), directory.as_raw_fd()] {
-            let error = refused(fd);
+            let error = refused(fd, BOTH);
             assert_eq!(error.raw_os_error(), Some(libc::EPERM));
             assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         }

@@ -28,6 +28,7 @@ on_each_backend![
     no_wake_is_lost_between_threads,
     many_wakers_each_with_its_token,
     more_wakers_than_bits,
+    wakes_coalesce_beyond_the_bits,
     more_wakes_than_capacity,
     a_waker_from_a_cloned_registry_shares_the_poll,
     a_dropped_waker_wakes_nobody,
@@ -223,6 +224,23 @@ fn more_wakers_than_bits(backend: Backend) {
     drop(wakers.pop());
     wakers[0].wake().unwrap();
     looper.until_readable(Token(0));
+}
+
+/// A waker that has no bit of the word signals each time, and is reported once.
+fn wakes_coalesce_beyond_the_bits(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let wakers: Vec<_> = (0..=usize::BITS as usize)
+        .map(|n| Waker::new(looper.registry(), Token(n)).unwrap())
+        .collect();
+    let last = wakers.last().unwrap();
+    for _ in 0..10 {
+        for _ in 0..10 {
+            last.wake().unwrap();
+        }
+        looper.until_readable(Token(wakers.len() - 1));
+        assert_eq!(looper.events.iter().count(), 1);
+        looper.assert_nothing_ready();
+    }
 }
 
 fn more_wakes_than_capacity(backend: Backend) {

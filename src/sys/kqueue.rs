@@ -199,7 +199,10 @@ impl Kqueue {
                 0 => is_watched |= *is_wanted,
                 libc::ENOENT if !*is_wanted => {}
                 libc::EPIPE | libc::EBADF if *is_wanted && filter.is_write() && is_open(fd) => {
-                    return self.report_no_receiver(ident, token);
+                    return self.report_no_receiver(ident, token).map_err(|error| {
+                        let _ = self.deregister(fd, Key::NONE);
+                        error
+                    });
                 }
                 // What has one direction only is never ready in the other.
                 libc::EINVAL | libc::EPERM | libc::ENODEV | libc::EOPNOTSUPP => {
@@ -224,20 +227,17 @@ impl Kqueue {
     /// Kernels refuse to watch a pipe without receivers for writing (EPIPE, or
     /// EBADF on NetBSD) instead of reporting it.
     fn report_no_receiver(&self, ident: usize, token: Token) -> io::Result<()> {
+        let ident = NO_RECEIVER | ident;
+        let added = Change::add(Filter::User, ident, token);
+        let receipts = self.apply(&[added, Change::trigger(ident, token)])?;
+        if receipts.iter().any(|&receipt| receipt != 0) {
+            // Without user events it cannot be reported.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         // Relaxed: who deregisters the descriptor does it after having registered
         // it, by which it is seen.
         self.had_no_receiver.store(true, Ordering::Relaxed);
-        let ident = NO_RECEIVER | ident;
-        let added = Change {
-            flags: ADD_ONCE,
-            ..Change::add(Filter::User, ident, token)
-        };
-        let receipts = self.apply(&[added, Change::trigger(ident, token)])?;
-        match receipts.iter().find(|&&receipt| receipt != 0) {
-            None => Ok(()),
-            // Without user events it cannot be reported.
-            Some(_) => Err(io::ErrorKind::BrokenPipe.into()),
-        }
+        Ok(())
     }
 
     fn may_have_no_receiver(&self) -> bool {
@@ -314,8 +314,6 @@ struct Change {
 // The constants have different widths on different systems.
 #[allow(clippy::unnecessary_cast)]
 const ADD: u32 = (names::EV_ADD | names::EV_CLEAR | names::EV_RECEIPT) as u32;
-#[allow(clippy::unnecessary_cast)]
-const ADD_ONCE: u32 = (names::EV_ADD | names::EV_ONESHOT | names::EV_RECEIPT) as u32;
 #[allow(clippy::unnecessary_cast)]
 const DELETE: u32 = (names::EV_DELETE | names::EV_RECEIPT) as u32;
 #[allow(clippy::unnecessary_cast)]

@@ -288,7 +288,7 @@ mod table;
 mod kqueue_names {
     pub(super) use libc::{
         kevent, kqueue, EVFILT_AIO, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ADD, EV_CLEAR,
-        EV_DELETE, EV_EOF, EV_ERROR, EV_ONESHOT, EV_RECEIPT, NOTE_TRIGGER,
+        EV_DELETE, EV_EOF, EV_ERROR, EV_RECEIPT, NOTE_TRIGGER,
     };
 
     /// The same filter as for AIO where there is none for LIO.

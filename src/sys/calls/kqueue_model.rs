@@ -35,7 +35,6 @@ pub(crate) const EVFILT_USER: i16 = -11;
 
 pub(crate) const EV_ADD: u16 = 0x0001;
 pub(crate) const EV_DELETE: u16 = 0x0002;
-pub(crate) const EV_ONESHOT: u16 = 0x0010;
 pub(crate) const EV_CLEAR: u16 = 0x0020;
 pub(crate) const EV_RECEIPT: u16 = 0x0040;
 pub(crate) const EV_ERROR: u16 = 0x4000;
