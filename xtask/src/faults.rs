@@ -6,6 +6,8 @@
 //! A test that hangs, dies or no longer compiles has noticed nothing; nor has one of which the
 //! patch no longer applies.
 //!
+//! Those of a backend that has a model are built for the model, and run on it.
+//!
 //! Everything happens in a copy of the sources below target/faults, where the builds are kept too.
 
 mod header;
@@ -13,6 +15,7 @@ mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +26,7 @@ use clap::Args as ClapArgs;
 
 use crate::report::Report;
 use crate::sh::Cmd;
-use crate::{root, target};
+use crate::{model, root, target};
 use header::{Header, Target};
 use verdict::{Outcome, Verdict};
 
@@ -63,7 +66,8 @@ pub fn all() -> Result<()> {
     run(&Args::default())
 }
 
-/// What `ci` runs: all but those that are for `full` only, as far as the time goes.
+/// What `ci` runs: all but those that are for `full` only, of each backend in turn, as far as the time
+/// goes.
 pub fn bounded() -> Result<()> {
     let (selected, left_out): (Vec<Fault>, Vec<Fault>) = load()?
         .into_iter()
@@ -72,8 +76,24 @@ pub fn bounded() -> Result<()> {
         if !left_out.is_empty() {
             println!("left out, for `full` only: {}", names(&left_out));
         }
-        try_all(report, &selected, Some(CI_BOUND))
+        try_all(report, &in_turn(selected), Some(CI_BOUND))
     })
+}
+
+/// One of each backend, and then the next of each, so that no backend is left out before the others.
+fn in_turn(faults: Vec<Fault>) -> Vec<Fault> {
+    let mut turns = BTreeMap::new();
+    let mut faults: Vec<(usize, Fault)> = faults
+        .into_iter()
+        .map(|fault| {
+            let turn = turns.entry(fault.backend.clone()).or_insert(0);
+            *turn += 1;
+            (*turn, fault)
+        })
+        .collect();
+    // It is stable.
+    faults.sort_by_key(|(turn, _)| *turn);
+    faults.into_iter().map(|(_, fault)| fault).collect()
 }
 
 struct Fault {
@@ -83,8 +103,8 @@ struct Fault {
     header: Header,
 }
 
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.backend, self.name)
     }
 }
@@ -168,6 +188,9 @@ fn list(faults: &[Fault]) {
         for (target, test) in &fault.header.tests {
             println!("    test: {target} {test}");
         }
+        for (name, value) in &fault.header.env {
+            println!("    env: {name}={value}");
+        }
     }
     println!("{} faults", faults.len());
 }
@@ -202,41 +225,117 @@ fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Re
     Ok(())
 }
 
-/// What came of each test without any fault.
-type Sound = BTreeMap<(Target, String), Outcome>;
+/// One of the ways in which the tests are built.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Build {
+    Plain,
+    /// For the model of this name.
+    Model(&'static str),
+    Loom,
+}
+
+impl Build {
+    fn of(fault: &Fault, target: &Target) -> Build {
+        match (target, model::of_backend(&fault.backend)) {
+            (Target::Loom, _) => Build::Loom,
+            (_, Some(model)) => Build::Model(model),
+            (_, None) => Build::Plain,
+        }
+    }
+
+    /// Each has a target directory of its own, so that none throws away another's work.
+    fn cargo(self) -> Cmd {
+        let cfg = match self {
+            Build::Plain => String::new(),
+            Build::Model(name) => model::cfg(name),
+            Build::Loom => "--cfg mio_loom".to_owned(),
+        };
+        let cargo = Cmd::cargo("test")
+            .env("RUSTFLAGS", format!("-D warnings {cfg}"))
+            .target_dir(target("faults").join(self.to_string()));
+        match self {
+            Build::Loom => cargo.arg("--release"),
+            _ => cargo,
+        }
+    }
+
+    fn lib(self) -> Target {
+        match self {
+            Build::Loom => Target::Loom,
+            _ => Target::Lib,
+        }
+    }
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Build::Plain => "plain",
+            Build::Model(name) => name,
+            Build::Loom => "loom",
+        })
+    }
+}
+
+/// Tests, by the target that they are in.
+type Tests = BTreeMap<Target, BTreeSet<String>>;
+
+fn by_build<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> BTreeMap<Build, Tests> {
+    let mut all: BTreeMap<Build, Tests> = BTreeMap::new();
+    for fault in faults {
+        for (target, test) in &fault.header.tests {
+            let tests = all.entry(Build::of(fault, target)).or_default();
+            tests
+                .entry(target.clone())
+                .or_default()
+                .insert(test.clone());
+        }
+    }
+    all
+}
+
+type Env = BTreeMap<String, String>;
+
+/// What came of each test without any fault, in each build and environment.
+type Sound = BTreeMap<(Build, Env, Target, String), Outcome>;
 
 /// Runs every test that a fault names once, in sound sources: a test that fails anyway notices
 /// nothing.
 fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<Sound> {
     let mut sound = Sound::new();
-    for (target, tests) in by_target(faults.iter().map(|fault| &fault.header)) {
-        let Some(program) = tree.build(&target)? else {
-            bail!("{target} does not compile, without any fault");
+    for (build, tests) in by_build(faults) {
+        let Some(programs) = tree.build(build, tests.keys())? else {
+            bail!("{build}: does not compile, without any fault");
         };
-        let limit = TEST_LIMIT * tests.len() as u32;
-        let ended = tree.harness(&program, &tests).limit(limit).quiet()?;
-        println!("without faults: {target}, {} tests", tests.len());
-        for test in tests {
-            let outcome = verdict::outcome(&ended, &test);
-            sound.insert((target.clone(), test), outcome);
+        let envs: BTreeSet<&Env> = faults.iter().map(|fault| &fault.header.env).collect();
+        for env in envs {
+            let with_env = faults.iter().filter(|fault| fault.header.env == *env);
+            for (target, tests) in by_build(with_env).remove(&build).unwrap_or_default() {
+                let limit = TEST_LIMIT * tests.len() as u32;
+                let harness = tree.harness(&programs[&target], &tests, env);
+                let ended = harness.limit(limit).quiet()?;
+                println!("without faults: {build}, {target}, {} tests", tests.len());
+                for test in tests {
+                    let outcome = verdict::outcome(&ended, &test);
+                    sound.insert((build, env.clone(), target.clone(), test), outcome);
+                }
+            }
         }
     }
     Ok(sound)
 }
 
-fn by_target<'a>(headers: impl Iterator<Item = &'a Header>) -> BTreeMap<Target, BTreeSet<String>> {
-    let mut all: BTreeMap<Target, BTreeSet<String>> = BTreeMap::new();
-    for (target, test) in headers.flat_map(|header| &header.tests) {
-        all.entry(target.clone()).or_default().insert(test.clone());
-    }
-    all
-}
-
 /// Why nothing can be said of a fault: one of its tests does not pass without it.
 fn unsound(sound: &Sound, fault: &Fault) -> Option<String> {
-    fault.header.tests.iter().find_map(|test| {
-        let (target, name) = test;
-        match sound.get(test) {
+    fault.header.tests.iter().find_map(|(target, name)| {
+        let build = Build::of(fault, target);
+        let run = (
+            build,
+            fault.header.env.clone(),
+            target.clone(),
+            name.clone(),
+        );
+        match sound.get(&run) {
             Some(Outcome::Passed) => None,
             Some(other) => Some(format!("without the fault, {target} {name} {other}")),
             None => Some(format!("{target} {name} was not run without the fault")),
@@ -250,14 +349,17 @@ fn try_one(tree: &Tree, fault: &Fault) -> Result<Verdict> {
         Err(why) => return Ok(Verdict::DoesNotApply(why)),
     };
     let mut noticed = Vec::new();
-    for (target, tests) in by_target([&fault.header].into_iter()) {
-        let Some(program) = tree.build(&target)? else {
+    for (build, tests) in by_build([fault]) {
+        let Some(programs) = tree.build(build, tests.keys())? else {
             return Ok(Verdict::DoesNotCompile);
         };
-        for (test, outcome) in tree.outcomes(&target, &program, tests)? {
-            match verdict::of(outcome, &target, &test, fault.header.may_be_killed) {
-                Verdict::Noticed(by) => noticed.push(by),
-                other => return Ok(other),
+        for (target, tests) in tests {
+            let outcomes = tree.outcomes(&target, &programs[&target], tests, &fault.header.env)?;
+            for (test, outcome) in outcomes {
+                match verdict::of(outcome, &target, &test, fault.header.may_be_killed) {
+                    Verdict::Noticed(by) => noticed.push(by),
+                    other => return Ok(other),
+                }
             }
         }
     }
@@ -336,31 +438,37 @@ impl Tree {
         Ok(Err(why.trim_start_matches("error: ").to_owned()))
     }
 
-    /// The test program of a target, where it compiles without a warning.
-    fn build(&self, target: &Target) -> Result<Option<PathBuf>> {
-        let build = Cmd::cargo("test")
+    /// The test programs of targets, where they compile without a warning.
+    fn build<'a>(
+        &self,
+        build: Build,
+        targets: impl Iterator<Item = &'a Target> + Clone,
+    ) -> Result<Option<BTreeMap<Target, PathBuf>>> {
+        let mut cargo = build
+            .cargo()
             .args(["--no-run", "--quiet"])
             .arg("--message-format=json-render-diagnostics")
             .dir(&self.sources);
-        let ended = match target {
-            Target::Tests(file) => build.args(["--test", file]).plain(),
-            Target::Lib => build.arg("--lib").plain(),
-            Target::Loom => build
-                .args(["--lib", "--release"])
-                .env("RUSTFLAGS", "-D warnings --cfg mio_loom")
-                .target_dir(crate::target("faults").join("loom")),
+        for target in targets.clone() {
+            cargo = match target {
+                Target::Tests(file) => cargo.args(["--test", file]),
+                Target::Lib | Target::Loom => cargo.arg("--lib"),
+            };
         }
-        .quiet()?;
+        let ended = cargo.quiet()?;
         if ended.timed_out.is_some() {
             ended.success()?;
         }
         if !ended.status.success() {
             return Ok(None);
         }
-        match verdict::test_program(&ended.stdout) {
-            Some(program) => Ok(Some(program)),
-            None => bail!("cargo has built no test program of {target}"),
+        let programs = verdict::test_programs(&ended.stdout, &build.lib());
+        for target in targets {
+            if !programs.contains_key(target) {
+                bail!("cargo has built no test program of {target}");
+            }
         }
+        Ok(Some(programs))
     }
 
     /// Runs tests of which each is expected to fail.
@@ -369,10 +477,11 @@ impl Tree {
         target: &Target,
         program: &Path,
         tests: BTreeSet<String>,
+        env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
         if *target != Target::Loom {
             let ended = self
-                .harness(program, &tests)
+                .harness(program, &tests, env)
                 .env("MIO_TEST_PATIENCE", PATIENCE)
                 .limit(TEST_LIMIT)
                 .quiet()?;
@@ -393,14 +502,16 @@ impl Tree {
         Ok(outcomes)
     }
 
-    fn harness(&self, program: &Path, tests: &BTreeSet<String>) -> Cmd {
-        Cmd::new(program)
+    fn harness(&self, program: &Path, tests: &BTreeSet<String>, env: &Env) -> Cmd {
+        let harness = Cmd::new(program)
             .args(tests)
             .arg("--exact")
             .dir(&self.sources)
             // Else what a failing test says is not told apart.
             .env("RUST_TEST_NOCAPTURE", "0")
-            .env("RUST_BACKTRACE", "0")
+            .env("RUST_BACKTRACE", "0");
+        env.iter()
+            .fold(harness, |harness, (name, value)| harness.env(name, value))
     }
 }
 
@@ -409,13 +520,6 @@ fn all_output_of(program: impl AsRef<OsStr>) -> Cmd {
     Cmd::new("sh")
         .args(["-c", "exec \"$@\" 2>&1", "sh"])
         .arg(program)
-}
-
-impl Cmd {
-    fn plain(self) -> Cmd {
-        self.env("RUSTFLAGS", "-D warnings")
-            .target_dir(target("faults").join("plain"))
-    }
 }
 
 /// Deletes what is in the copy and no longer in the sources.
@@ -482,6 +586,33 @@ mod tests {
     }
 
     #[test]
+    fn each_backend_has_its_turn() {
+        let faults = [
+            ("epoll", "a"),
+            ("epoll", "b"),
+            ("epoll", "c"),
+            ("kqueue", "a"),
+            ("poll", "a"),
+            ("poll", "b"),
+        ];
+        let faults = faults.map(|(backend, name)| fault(backend, name));
+        assert_eq!(
+            names(&in_turn(faults.into())),
+            "epoll/a, kqueue/a, poll/a, epoll/b, poll/b, epoll/c"
+        );
+    }
+
+    #[test]
+    fn faults_are_built_for_the_model_of_their_backend() {
+        let of = |backend, target| Build::of(&fault(backend, "a"), &target);
+        assert_eq!(of("epoll", Target::Lib), Build::Plain);
+        assert_eq!(of("kqueue", Target::Lib), Build::Model("kqueue"));
+        let tests = Target::Tests("waker".to_owned());
+        assert_eq!(of("event-ports", tests), Build::Model("event-ports"));
+        assert_eq!(of("event-ports", Target::Loom), Build::Loom);
+    }
+
+    #[test]
     fn the_faults_that_are_there_have_headers() {
         let faults = load().unwrap();
         assert!(!faults.is_empty());
@@ -494,8 +625,10 @@ mod tests {
     #[test]
     fn a_test_that_fails_anyway_is_no_measure() {
         let fault = fault("epoll", "a");
-        let test = (Target::Lib, "a::b".to_owned());
-        let of = |outcome| unsound(&Sound::from([(test.clone(), outcome)]), &fault);
+        let of = |outcome| {
+            let test = (Build::Plain, Env::new(), Target::Lib, "a::b".to_owned());
+            unsound(&Sound::from([(test, outcome)]), &fault)
+        };
         assert_eq!(of(Outcome::Passed), None);
         let why = of(Outcome::NotRun).unwrap();
         assert!(why.starts_with("without the fault, lib a::b "), "{why}");

@@ -85,6 +85,17 @@ pub fn all() -> Result<()> {
     run(&Args::default())
 }
 
+/// The model that a backend of this name runs on, if there is one.
+pub fn of_backend(backend: &str) -> Option<&'static str> {
+    let mut names = MODELS.iter().map(|model| model.name);
+    names.find(|name| *name == backend)
+}
+
+/// What the compiler is told to build mio's backend for a model.
+pub fn cfg(model: &str) -> String {
+    format!("--cfg mio_model={model:?}")
+}
+
 impl Model {
     fn run(&self, report: &mut Report) -> Result<()> {
         report.libtest(Cmd::cargo("test").args(["-p", self.package]));
@@ -112,7 +123,7 @@ impl Model {
     /// With mio's backend for the model.
     fn cargo(&self, what: &str) -> Cmd {
         Cmd::cargo(what)
-            .env("RUSTFLAGS", format!("--cfg mio_model={:?}", self.name))
+            .env("RUSTFLAGS", cfg(self.name))
             .target_dir(target("model").join(self.name))
     }
 }

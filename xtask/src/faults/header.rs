@@ -14,9 +14,11 @@
 //! The target is a file of tests/, or `lib` for the unit tests, or `loom` for those under loom. The
 //! test's name is the one that the harness prints. Each of them has to fail.
 //!
-//! Two further lines may stand among those: `full only: REASON` keeps a fault out of `ci`, and
+//! Further lines may stand among those: `env: NAME=VALUE` sets a variable of the environment for the
+//! tests, such as a switch of a model; `full only: REASON` keeps a fault out of `ci`; and
 //! `killed: REASON` says that a child process of the test dies by a signal as the test intends.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{anyhow, bail, Result};
@@ -25,6 +27,8 @@ use anyhow::{anyhow, bail, Result};
 pub struct Header {
     pub sentence: String,
     pub tests: Vec<(Target, String)>,
+    /// What is set for the tests, by name.
+    pub env: BTreeMap<String, String>,
     pub full_only: bool,
     pub may_be_killed: bool,
     /// The files that the patch changes.
@@ -66,6 +70,7 @@ impl Header {
         let mut header = Header {
             sentence,
             tests: Vec::new(),
+            env: BTreeMap::new(),
             full_only: false,
             may_be_killed: false,
             files: changed(diff)?,
@@ -76,6 +81,7 @@ impl Header {
             }
             match line.split_once(": ") {
                 Some(("test", test)) => header.add_test(test)?,
+                Some(("env", variable)) => header.add_variable(variable)?,
                 Some(("full only", _)) => header.full_only = true,
                 Some(("killed", _)) => header.may_be_killed = true,
                 _ => bail!("{line:?} is no line of a header"),
@@ -103,10 +109,25 @@ impl Header {
         self.tests.push(test);
         Ok(())
     }
+
+    fn add_variable(&mut self, variable: &str) -> Result<()> {
+        let Some((name, value)) = variable.split_once('=').filter(|(name, _)| is_name(name)) else {
+            bail!("{variable:?} is not NAME=VALUE");
+        };
+        if self.env.insert(name.to_owned(), value.to_owned()).is_some() {
+            bail!("{name} is there twice");
+        }
+        Ok(())
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    !name.is_empty() && name.chars().all(is_part)
 }
 
 fn is_key(line: &str) -> bool {
-    ["test: ", "full only: ", "killed: "]
+    ["test: ", "env: ", "full only: ", "killed: "]
         .iter()
         .any(|key| line.starts_with(key))
 }
@@ -184,6 +205,14 @@ mod tests {
             parse("Suffers.\n\ntest: lib a\nfull only: takes long\nkilled: as it should\n")
                 .unwrap();
         assert!(header.full_only && header.may_be_killed);
+        assert!(header.env.is_empty());
+        let header = parse("Suffers.\n\ntest: lib a\nenv: A_1=b=c\nenv: B=\n").unwrap();
+        let env: Vec<(&str, &str)> = header
+            .env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(env, [("A_1", "b=c"), ("B", "")]);
         let git = "Suffers.\n\ntest: lib a\n\ndiff --git a/src/pending.rs b/src/pending.rs\n";
         assert_eq!(parse(git).unwrap().files.len(), 2);
     }
@@ -200,6 +229,9 @@ mod tests {
             ("Suffers.\n\ntest: lib\n", "not a target and a test"),
             ("Suffers.\n\ntest: lib a b\n", "not a target and a test"),
             ("Suffers.\n\ntest: lib a\ntest: lib a\n", "twice"),
+            ("Suffers.\n\ntest: lib a\nenv: A=1\nenv: A=2\n", "twice"),
+            ("Suffers.\n\ntest: lib a\nenv: A\n", "is not NAME=VALUE"),
+            ("Suffers.\n\ntest: lib a\nenv: a=1\n", "is not NAME=VALUE"),
             (
                 "Suffers.\n\ntest: lib a\nfull only\n",
                 "no line of a header",

@@ -1,5 +1,6 @@
 //! What the test harness says of a test, and what that says of a fault.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -218,14 +219,24 @@ fn panics(output: &str) -> Vec<Panic> {
     panics
 }
 
-/// The test program, in what cargo says with `--message-format=json`.
-pub fn test_program(messages: &str) -> Option<PathBuf> {
+/// The test programs, in what cargo says with `--message-format=json`; `lib` is what the library's own
+/// is called.
+pub fn test_programs(messages: &str, lib: &Target) -> BTreeMap<Target, PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["reason"] == "compiler-artifact")
         .filter(|message| message["profile"]["test"] == true)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .filter_map(|message| {
+            let built = &message["target"];
+            let target = match built["kind"][0].as_str()? {
+                "test" => Target::Tests(built["name"].as_str()?.to_owned()),
+                "lib" => lib.clone(),
+                _ => return None,
+            };
+            Some((target, PathBuf::from(message["executable"].as_str()?)))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -370,14 +381,28 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
     }
 
     #[test]
-    fn the_test_program_is_found() {
-        let messages = r#"{"reason":"compiler-artifact","profile":{"test":false},"executable":"/no"}
-not JSON
-{"reason":"compiler-artifact","profile":{"test":true},"executable":null}
-{"reason":"compiler-artifact","profile":{"test":true},"executable":"/yes"}
-{"reason":"build-finished","success":true}
-"#;
-        assert_eq!(test_program(messages), Some(PathBuf::from("/yes")));
-        assert_eq!(test_program(""), None);
+    fn the_test_programs_are_found() {
+        let artifact = |kind: &str, name: &str, is_test: bool, program: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"kind":["{kind}"],"name":"{name}"}},"#
+            ) + &format!(r#""profile":{{"test":{is_test}}},"executable":{program}}}"#)
+                + "\n"
+        };
+        let messages = [
+            artifact("lib", "mio", false, "null"),
+            artifact("lib", "mio", true, r#""/lib""#),
+            "not JSON\n".to_owned(),
+            artifact("test", "registering", true, r#""/registering""#),
+            artifact("test", "other", true, "null"),
+            "{\"reason\":\"build-finished\",\"success\":true}\n".to_owned(),
+        ]
+        .concat();
+        let found = test_programs(&messages, &Target::Loom);
+        let expected = [
+            (tests(), PathBuf::from("/registering")),
+            (Target::Loom, PathBuf::from("/lib")),
+        ];
+        assert_eq!(found, BTreeMap::from(expected));
+        assert!(test_programs("", &Target::Lib).is_empty());
     }
 }
