@@ -33,6 +33,8 @@ on_each_backend![
     a_pipes_last_receiver_closes,
     a_pipe_closed_before_it_is_registered,
     a_pipe_without_receivers_is_deregistered,
+    a_sender_without_receivers_is_dropped,
+    a_sender_without_receivers_is_refused_as_a_whole,
     closing_is_reported_to_the_other_interest,
 ];
 
@@ -428,6 +430,50 @@ fn a_pipe_without_receivers_is_deregistered(backend: Backend) {
         let error = looper.registry().deregister(&mut sender).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }
+}
+
+/// It is registered by other means than a filter where the kernel takes none.
+fn a_sender_without_receivers_is_dropped(backend: Backend) {
+    if !backend.takes_a_pipe_without_receivers() {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let registry = looper.registry();
+    let (mut sender, receiver) = pipe::new().unwrap();
+    drop(receiver);
+    registry
+        .register(&mut sender, T, Interest::WRITABLE)
+        .unwrap();
+    drop(sender);
+    let (mut sender, receiver) = pipe::new().unwrap();
+    registry
+        .register(&mut sender, T, Interest::READABLE)
+        .unwrap();
+    drop(receiver);
+    registry
+        .reregister(&mut sender, T, Interest::WRITABLE)
+        .unwrap();
+    drop(sender);
+    looper.assert_quiet();
+}
+
+fn a_sender_without_receivers_is_refused_as_a_whole(backend: Backend) {
+    if backend.takes_a_pipe_without_receivers() {
+        return;
+    }
+    let looper = Loop::new(backend);
+    let registry = looper.registry();
+    let (mut sender, receiver) = pipe::new().unwrap();
+    drop(receiver);
+    let both = Interest::READABLE | Interest::WRITABLE;
+    let error = registry.register(&mut sender, T, both).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    let error = registry.deregister(&mut sender).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    // Nor are others the worse for it.
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    registry.register(&mut socket, T, both).unwrap();
+    registry.deregister(&mut socket).unwrap();
 }
 
 /// Errors and hang-ups need no asking for, but where directions are reported apart.

@@ -64,8 +64,9 @@ impl Selector for Epoll {
         Ok(Key::NONE)
     }
 
-    fn reregister(&self, fd: RawFd, _: Key, token: Token, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, fd, token, interest)
+    fn reregister(&self, fd: RawFd, _: Key, token: Token, interest: Interest) -> io::Result<Key> {
+        self.control(libc::EPOLL_CTL_MOD, fd, token, interest)?;
+        Ok(Key::NONE)
     }
 
     fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {

@@ -58,6 +58,11 @@ const OURS: usize = 1 << (usize::BITS - 1);
 /// the kernel refuses: for writing to a pipe that has no receiver any more.
 const NO_RECEIVER: usize = OURS | 1 << (usize::BITS - 2);
 
+/// The one of the registration with this key, which is of its descriptor.
+fn no_receiver_of(key: Key) -> usize {
+    NO_RECEIVER | (key.0 - 1) as usize
+}
+
 impl Selector for Kqueue {
     fn open() -> io::Result<Kqueue> {
         // SAFETY: takes nothing; returns a descriptor or -1.
@@ -107,11 +112,10 @@ impl Selector for Kqueue {
         interest: Interest,
         _owner: Owner,
     ) -> io::Result<Key> {
-        self.watch(fd, token, interest)?;
-        Ok(Key::NONE)
+        self.watch(fd, token, interest)
     }
 
-    fn reregister(&self, fd: RawFd, _: Key, token: Token, interest: Interest) -> io::Result<()> {
+    fn reregister(&self, fd: RawFd, _: Key, token: Token, interest: Interest) -> io::Result<Key> {
         self.watch(fd, token, interest)
     }
 
@@ -143,8 +147,13 @@ impl Selector for Kqueue {
     /// The kernel sees for itself.
     fn after_io(&self, _: Key, _: Outcome) {}
 
-    /// Closing the descriptor does it.
-    fn forget(&self, _: Key) {}
+    /// Closing the descriptor does the rest.
+    fn forget(&self, key: Key) {
+        if !self.is_inherited() {
+            // It has been deleted where it has been reported.
+            let _ = self.apply(&[Change::delete(Filter::User, no_receiver_of(key))]);
+        }
+    }
 
     /// `None` where the kernel has no such filter.
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
@@ -180,8 +189,18 @@ impl Selector for Kqueue {
 }
 
 impl Kqueue {
-    /// Adds the filters that are asked for, and deletes the others.
-    fn watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+    /// Adds the filters that are asked for, and deletes the others. There is a key
+    /// where more than filters was added, which does not go with the descriptor.
+    fn watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
+        let watched = self.try_to_watch(fd, token, interest);
+        if watched.is_err() {
+            // What was added before something was refused.
+            let _ = self.deregister(fd, Key::NONE);
+        }
+        watched
+    }
+
+    fn try_to_watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
         let ident = fd as usize;
         let wanted = [
             (Filter::Read, interest.is_readable()),
@@ -191,28 +210,25 @@ impl Kqueue {
             true => Change::add(filter, ident, token),
             false => Change::delete(filter, ident),
         });
-        let receipts = self.apply(&changes)?;
         let mut is_watched = false;
+        let mut has_no_receiver = false;
         let mut lacking = None;
-        for ((filter, is_wanted), &receipt) in wanted.iter().zip(&receipts) {
+        for ((filter, is_wanted), receipt) in wanted.into_iter().zip(self.apply(&changes)?) {
             match receipt {
-                0 => is_watched |= *is_wanted,
-                libc::ENOENT if !*is_wanted => {}
-                libc::EPIPE | libc::EBADF if *is_wanted && filter.is_write() && is_open(fd) => {
-                    return self.report_no_receiver(ident, token).map_err(|error| {
-                        let _ = self.deregister(fd, Key::NONE);
-                        error
-                    });
+                0 => is_watched |= is_wanted,
+                libc::ENOENT if !is_wanted => {}
+                libc::EPIPE | libc::EBADF if is_wanted && filter.is_write() && is_open(fd) => {
+                    has_no_receiver = true;
                 }
                 // What has one direction only is never ready in the other.
                 libc::EINVAL | libc::EPERM | libc::ENODEV | libc::EOPNOTSUPP => {
                     lacking = lacking.or(Some(receipt));
                 }
-                error => {
-                    let _ = self.deregister(fd, Key::NONE);
-                    return Err(io::Error::from_raw_os_error(error));
-                }
+                error => return Err(io::Error::from_raw_os_error(error)),
             }
+        }
+        if has_no_receiver {
+            return self.report_no_receiver(fd, token);
         }
         if let Some(error) = lacking.filter(|_| !is_watched) {
             return Err(io::Error::from_raw_os_error(error));
@@ -221,23 +237,24 @@ impl Kqueue {
             let before = Change::delete(Filter::User, NO_RECEIVER | ident);
             self.apply(&[before])?;
         }
-        Ok(())
+        Ok(Key::NONE)
     }
 
     /// Kernels refuse to watch a pipe without receivers for writing (EPIPE, or
     /// EBADF on NetBSD) instead of reporting it.
-    fn report_no_receiver(&self, ident: usize, token: Token) -> io::Result<()> {
-        let ident = NO_RECEIVER | ident;
+    fn report_no_receiver(&self, fd: RawFd, token: Token) -> io::Result<Key> {
+        let ident = NO_RECEIVER | fd as usize;
         let added = Change::add(Filter::User, ident, token);
         let receipts = self.apply(&[added, Change::trigger(ident, token)])?;
         if receipts.iter().any(|&receipt| receipt != 0) {
             // Without user events it cannot be reported.
+            let _ = self.apply(&[Change::delete(Filter::User, ident)]);
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         // Relaxed: who deregisters the descriptor does it after having registered
         // it, by which it is seen.
         self.had_no_receiver.store(true, Ordering::Relaxed);
-        Ok(())
+        Ok(Key(fd as u32 + 1))
     }
 
     fn may_have_no_receiver(&self) -> bool {

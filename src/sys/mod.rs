@@ -66,8 +66,8 @@ pub(crate) trait Selector: Sized {
     /// Begins to watch. What happens to a source that is watched already, and
     /// which ones cannot be, is each backend's to say.
     ///
-    /// A backend that keeps the registration itself, and has to know when it ends
-    /// and when I/O would block, returns its key.
+    /// A backend that keeps something of the registration itself, and has to know when
+    /// it ends and when I/O would block, returns its key.
     fn register(
         &self,
         source: RawSource,
@@ -78,14 +78,15 @@ pub(crate) trait Selector: Sized {
 
     /// Replaces token and interest; `NotFound` where the source is not watched.
     /// What is ready is reported anew. The registration is the one with the key,
-    /// or, where that is `NONE`, the one of the descriptor.
+    /// or, where that is `NONE`, the one of the descriptor. Returns the key that it
+    /// has from now on.
     fn reregister(
         &self,
         source: RawSource,
         key: Key,
         token: Token,
         interest: Interest,
-    ) -> io::Result<()>;
+    ) -> io::Result<Key>;
 
     /// Ends watching; `NotFound` where the source is not watched. The
     /// registration is the one with the key, or, where that is `NONE`, the one of
@@ -711,7 +712,7 @@ impl Queue {
         key: Key,
         token: Token,
         interest: Interest,
-    ) -> io::Result<()> {
+    ) -> io::Result<Key> {
         dispatch!(self, reregister(source, key, token, interest))
     }
 

@@ -28,7 +28,7 @@ impl Selector for Absent {
         match *self {}
     }
 
-    fn reregister(&self, _: RawSource, _: Key, _: Token, _: Interest) -> io::Result<()> {
+    fn reregister(&self, _: RawSource, _: Key, _: Token, _: Interest) -> io::Result<Key> {
         match *self {}
     }
 

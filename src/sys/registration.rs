@@ -13,8 +13,9 @@ use crate::{Interest, Token};
 ///
 /// A backend that makes edges itself gives out a key, by which this tells it that
 /// I/O would block, and that the source is gone. One whose kernel keeps the
-/// registrations gives none, and then nothing is remembered; but in debug builds
-/// the queue is, to report a program's mistakes that the kernel would not see.
+/// registrations gives none, but where closing the descriptor would leave something
+/// behind; and then nothing is remembered. In debug builds the queue is, to report
+/// a program's mistakes that the kernel would not see.
 ///
 /// A queue that is gone counts as none, and where nothing is remembered the
 /// backend answers alone, because the same descriptor may have been registered by
@@ -62,14 +63,7 @@ impl Registration {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let key = queue.register(source, token, interest, owner)?;
-        self.forget();
-        if key != Key::NONE || cfg!(debug_assertions) {
-            let weak = Weak::into_raw(Arc::downgrade(queue));
-            self.known = Known {
-                queue: NonNull::new(weak.cast_mut()),
-                key,
-            };
-        }
+        self.remember(queue, key);
         Ok(())
     }
 
@@ -85,7 +79,12 @@ impl Registration {
         if self.is_elsewhere(queue) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        queue.reregister(source, self.key_at(queue), token, interest)
+        let before = self.key_at(queue);
+        let key = queue.reregister(source, before, token, interest)?;
+        if key != before {
+            self.remember(queue, key);
+        }
+        Ok(())
     }
 
     /// Fails with `NotFound` where the source is known to be registered with
@@ -178,6 +177,17 @@ impl Registration {
         // SAFETY: the pointer is of `Weak::into_raw`, whose count is still owned by
         // `self`; since this `Weak` is never dropped, it stays so.
         Some(ManuallyDrop::new(unsafe { Weak::from_raw(queue.as_ptr()) }))
+    }
+
+    fn remember(&mut self, queue: &Arc<Queue>, key: Key) {
+        self.forget();
+        if key != Key::NONE || cfg!(debug_assertions) {
+            let weak = Weak::into_raw(Arc::downgrade(queue));
+            self.known = Known {
+                queue: NonNull::new(weak.cast_mut()),
+                key,
+            };
+        }
     }
 
     fn forget(&mut self) {

@@ -229,14 +229,15 @@ impl<B: Rearming> Selector for B {
         Ok(key)
     }
 
-    fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<()> {
+    fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<Key> {
         let mut state = self.registrations().lock();
         let slot = state.table.slot(fd, key)?;
         let entry = &mut state.table.entries[slot];
         entry.token = token;
         entry.edges.begin(interest, entry.owner.drained());
         entry.is_dead = false;
-        change(self, state, slot, Failure::IsReturned)
+        change(self, state, slot, Failure::IsReturned)?;
+        Ok(key)
     }
 
     fn deregister(&self, fd: RawFd, key: Key) -> io::Result<()> {

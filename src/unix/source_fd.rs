@@ -81,9 +81,9 @@ impl Source for SourceFd<'_> {
         token: Token,
         interests: Interest,
     ) -> io::Result<()> {
-        registry
-            .queue()
-            .reregister(*self.0, Key::NONE, token, interests)
+        let queue = registry.queue();
+        queue.reregister(*self.0, Key::NONE, token, interests)?;
+        Ok(())
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
