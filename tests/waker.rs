@@ -33,6 +33,7 @@ on_each_backend![
     a_waker_from_a_cloned_registry_shares_the_poll,
     a_dropped_waker_wakes_nobody,
     a_dropped_wakers_wake_is_not_inherited,
+    a_dropped_wakers_wake_hides_nothing,
     wakers_come_and_go,
     wake_after_the_poll_is_gone_is_ok,
     wake_works_beside_other_events,
@@ -302,6 +303,23 @@ fn a_dropped_wakers_wake_is_not_inherited(backend: Backend) {
         assert_eq!(event.token(), Token(4));
         event.is_readable()
     });
+}
+
+/// What is left of it takes the only place in the buffer, and nobody waits.
+fn a_dropped_wakers_wake_hides_nothing(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 1);
+    for n in 0..3 {
+        let dropped = Waker::new(looper.registry(), Token(n)).unwrap();
+        dropped.wake().unwrap();
+        drop(dropped);
+    }
+    let waker = Waker::new(looper.registry(), WAKE).unwrap();
+    waker.wake().unwrap();
+    looper
+        .poll
+        .poll(&mut looper.events, Some(Duration::ZERO))
+        .unwrap();
+    assert!(looper.events.iter().any(|event| event.token() == WAKE));
 }
 
 /// More wakers in a row than there are bits, or descriptors.

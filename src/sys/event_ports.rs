@@ -126,28 +126,19 @@ impl Rearming for EventPorts {
 
     fn wait<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State<UserEvents>>,
+        state: MutexGuard<'a, State<UserEvents>>,
         timeout: Option<Duration>,
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<bool>) {
-        state.waiting.begin();
-        drop(state);
-
-        let retrieved = self.retrieve(events, timeout);
-
-        let mut state = self.registrations.lock();
-        state.waiting.end();
-        if let Ok(retrieved) = retrieved {
-            for index in 0..retrieved {
-                // SAFETY: the kernel has written so many.
-                let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() };
-                if let Some(event) = self.event(&mut state, &event.0) {
-                    events.push(event);
-                }
-            }
+        let in_hand = events.events().len();
+        let room = events.capacity() - in_hand;
+        let (mut state, mut retrieved) = self.wait_once(state, timeout, events);
+        let has_answered = matches!(retrieved, Ok(1..));
+        // What is no event any more may have taken all the room, with one behind it.
+        while matches!(retrieved, Ok(count) if count == room) && events.events().len() == in_hand {
+            (state, retrieved) = self.wait_once(state, Some(Duration::ZERO), events);
         }
-        while state.table.take_changed().is_some() {}
-        (state, retrieved.map(|retrieved| retrieved > 0))
+        (state, retrieved.map(|_| has_answered))
     }
 
     fn interrupt(&self) {
@@ -206,6 +197,33 @@ impl EventPorts {
                 _ => error,
             }),
         }
+    }
+
+    /// Returns how much the kernel said.
+    fn wait_once<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<UserEvents>>,
+        timeout: Option<Duration>,
+        events: &mut EventBuffer,
+    ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<usize>) {
+        state.waiting.begin();
+        drop(state);
+
+        let retrieved = self.retrieve(events, timeout);
+
+        let mut state = self.registrations.lock();
+        state.waiting.end();
+        if let Ok(retrieved) = retrieved {
+            for index in 0..retrieved {
+                // SAFETY: the kernel has written so many.
+                let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() };
+                if let Some(event) = self.event(&mut state, &event.0) {
+                    events.push(event);
+                }
+            }
+        }
+        while state.table.take_changed().is_some() {}
+        (state, retrieved)
     }
 
     fn send(&self, number: c_int, token: Token) -> io::Result<()> {
