@@ -49,21 +49,24 @@ impl Registry {
     /// # Errors
     ///
     /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the source is
-    ///   registered here already. (On kqueue that replaces.) In debug builds also where it was registered
-    ///   with another poll, or a registry of one, that still exists, and not
-    ///   deregistered as the same source; epoll and kqueue themselves allow that.
+    ///   registered here already. (On kqueue that replaces.) In debug builds also
+    ///   where it was registered with another poll, or a registry of one, that still
+    ///   exists, and not deregistered as the same source; epoll and kqueue themselves
+    ///   allow that.
     /// - On epoll, EBADF where the descriptor is not open, EPERM
     ///   ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for what
     ///   cannot be waited for, such as files and directories, EINVAL for the
     ///   poll itself, ELOOP where polls would watch each other in a circle, and
     ///   ENOSPC or ENOMEM where a limit is reached.
     /// - On kqueue, EBADF where the descriptor is not open, and whatever else the
-    ///   kernel says of what it cannot watch in any direction that is asked for. Files are taken, and readable while
-    ///   there is more to read. A pipe without receivers is taken for writing, and
-    ///   reported closed; where the kernel has no user events (NetBSD before 10)
-    ///   that is [`BrokenPipe`](io::ErrorKind::BrokenPipe).
+    ///   kernel says of what it cannot watch in any direction that is asked for.
+    ///   Files are taken, and readable while there is more to read. A pipe without
+    ///   receivers is taken for writing, and reported closed; where the kernel has
+    ///   no user events (NetBSD before 10) that is
+    ///   [`BrokenPipe`](io::ErrorKind::BrokenPipe).
     /// - On event ports, EBADF where the descriptor is not open, ENOSPC where the
-    ///   port has as many as `process.max-port-events` allows, 65,536 by default. Files are taken, and always ready.
+    ///   port has as many as `process.max-port-events` allows, 65,536 by default.
+    ///   Files are taken, and always ready.
     /// - poll(2) asks nothing of the kernel: files are taken, and always ready; a
     ///   descriptor that is not open is reported once, with an error, by the next
     ///   poll (EBADF for a negative one).
