@@ -312,11 +312,31 @@ fn a_number_closed_behind_the_models_back_can_be_associated_anew() {
     let (port, (_a, b)) = (Port::new(), pair());
     let (mut c, d) = pair();
     port.associate(&b, IN, 7).unwrap();
-    // SAFETY: both numbers are open; the second one now is another file.
-    unsafe { libc::dup2(d.as_raw_fd(), b.as_raw_fd()) };
+    replace_behind_the_models_back(&b, &d);
     port.associate(&b, IN, 8).unwrap();
     c.write_all(b"x").unwrap();
     assert_eq!(port.users(), [8]);
+}
+
+#[test]
+fn a_number_closed_behind_the_models_back_tells_nothing_when_dissociated() {
+    let (port, (mut a, b)) = (Port::new(), pair());
+    let (_c, d) = pair();
+    // What keeps the first one's file open.
+    let _duplicate = b.try_clone().unwrap();
+    port.associate(&b, IN, 7).unwrap();
+    replace_behind_the_models_back(&b, &d);
+    port.dissociate(&b).unwrap();
+    a.write_all(b"x").unwrap();
+    assert_eq!(port.users(), []);
+}
+
+/// Has the number of the first one be another file, by a call that the model does not
+/// see: it has a `dup2` of its own.
+fn replace_behind_the_models_back(number: &impl AsRawFd, file: &impl AsRawFd) {
+    let (file, number) = (file.as_raw_fd(), number.as_raw_fd());
+    // SAFETY: both numbers are open; the second one now is another file.
+    assert_eq!(unsafe { libc::dup3(file, number, libc::O_CLOEXEC) }, number);
 }
 
 #[test]
