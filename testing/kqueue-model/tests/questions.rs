@@ -897,7 +897,8 @@ fn levels_one_shots_and_disabled_knotes() {
     q.poll("1st");
     q.poll("2nd");
     q.change("ENABLE", &[read(&a, EV_ENABLE | EV_RECEIPT, 1)]);
-    // The NetBSD of 2016 had a bug here.
+    // By the manual page what is enabled is reported if it is true, as it is after a DISABLE. That
+    // NetBSD answers otherwise here is taken for a mistake of it, which nobody has asked about.
     q.poll_but("3rd", "[R data=1 u=1]");
 }
 
