@@ -35,6 +35,7 @@ on_each_backend![
     a_bare_descriptor_is_fast_again_after_a_burst,
     registering_a_bare_descriptor_again,
     a_dead_descriptor_is_reported_once,
+    what_is_in_hand_comes_before_an_error,
     files_are_always_ready_where_they_can_be_registered,
     a_hang_up_is_no_busy_loop,
     an_error_is_no_busy_loop,
@@ -484,6 +485,52 @@ fn a_dead_descriptor_is_reported_once(backend: Backend) {
         let error = looper.registry().deregister(&mut source).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }
+}
+
+/// A descriptor that turned out to be dead is in hand, when looking at others fails.
+fn what_is_in_hand_comes_before_an_error(backend: Backend) {
+    let finds_out_early = backend.keeps_a_table() && !backend.takes_everything();
+    // Elsewhere the C library's poll(2) is another call.
+    let is_known = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+    if !finds_out_early || !is_known {
+        return;
+    }
+    if !util::in_child(backend, "what_is_in_hand_comes_before_an_error") {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let file = tempfile::tempfile().unwrap();
+    let bare = Token(2);
+    looper
+        .registry()
+        .register(&mut SourceFd(&file.as_raw_fd()), bare, Interest::READABLE)
+        .unwrap();
+    looper.until_readable(bare);
+
+    let (mut sender, receiver) = pipe::new().unwrap();
+    let mut source = IoSource::new(OwnedFd::from(receiver));
+    looper
+        .registry()
+        .register(&mut source, T, Interest::READABLE)
+        .unwrap();
+    sender.write_all(b"x").unwrap();
+    looper.until_readable(T);
+    // SAFETY: takes a number; the descriptor is not closed once more below.
+    assert_eq!(unsafe { libc::close(source.as_raw_fd()) }, 0);
+    let blocked = source.do_io(Interest::READABLE, |_| {
+        Err::<(), _>(ErrorKind::WouldBlock.into())
+    });
+    would_block(blocked);
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    util::refuse(libc::SYS_poll, Some(libc::EINTR));
+    let glance = Some(Duration::ZERO);
+    looper.poll.poll(&mut looper.events, glance).unwrap();
+    assert!(looper.events.iter().any(|event| event.token() == T));
+    let error = looper.poll.poll(&mut looper.events, glance).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    assert!(looper.events.is_empty());
+    let _ = source.into_inner().into_raw_fd();
 }
 
 fn files_are_always_ready_where_they_can_be_registered(backend: Backend) {

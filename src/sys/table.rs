@@ -169,7 +169,12 @@ impl<B: Rearming> Selector for B {
             // Where only looking filled the last buffer, the others come first.
             let looks = !std::mem::take(&mut state.table.looks_filled_buffer);
             let next_look = match looks {
-                true => look(self, &mut state, events)?,
+                true => match look(self, &mut state, events) {
+                    Ok(next_look) => next_look,
+                    Err(error) if events.events().is_empty() => return Err(error),
+                    // The events in hand come first.
+                    Err(_) => return Ok(()),
+                },
                 false => Some(Instant::now()),
             };
             if events.is_full() {
