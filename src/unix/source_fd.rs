@@ -16,12 +16,13 @@ use crate::{Interest, Registry, Token};
 ///
 /// # poll(2) and event ports
 ///
-/// These backends cannot see that a descriptor was drained, and nobody tells them. They
-/// report one that is still ready again, by the next poll, and then after pauses
-/// that double from 1 ms to 64 ms, until it is seen drained. So nothing is lost:
-/// what comes after the descriptor was drained *while* a poll waits is reported up
-/// to 64 ms late; and one that is always ready causes about 16 events a second. A
-/// program that wants exact edges there uses an [`IoSource`](crate::IoSource).
+/// These backends cannot see that a descriptor was drained, and nobody tells them.
+/// They report one that is still ready again, by the next poll, and then after
+/// pauses that double from 1 ms to 64 ms, until it is seen drained. So nothing is
+/// lost: what comes after the descriptor was drained *while* a poll waits, or was
+/// drained and filled again before the next poll, is reported up to 64 ms late; and
+/// one that is always ready causes about 16 events a second. A program that wants
+/// exact edges there uses an [`IoSource`](crate::IoSource).
 ///
 /// A descriptor that is registered again replaces the old registration, since its
 /// number may have been closed and handed out again in between.
