@@ -116,7 +116,7 @@ impl Waker {
     ///
     /// None on Linux, whose
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) takes
-    /// every write; on event ports EAGAIN where the port is full of events. On an error nothing was woken, and the next `wake` tries
+    /// every write. On an error nothing was woken, and the next `wake` tries
     /// again.
     ///
     /// # Cost

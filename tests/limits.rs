@@ -9,17 +9,24 @@
 mod util;
 
 use std::io::ErrorKind;
+use std::sync::Once;
 
 use mio::net::UnixStream;
-use mio::{Backend, Interest, Token};
+use mio::{Backend, Interest, Token, Waker};
 use util::Loop;
 
-/// A program that waits for readiness would wait for ever.
+/// A port that has room for two events. (The model reads the variable when it makes
+/// one, and all of this process's are alike.)
+fn small_port() -> Loop {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| std::env::set_var("EVENT_PORTS_MODEL_MAX_EVENTS", "2"));
+    Loop::new(Backend::EventPorts)
+}
+
+/// A program would wait for readiness then, for ever.
 #[test]
 fn too_many_registrations_are_no_operation_that_would_block() {
-    // Only for this process, which has no other test.
-    std::env::set_var("EVENT_PORTS_MODEL_MAX_EVENTS", "2");
-    let mut looper = Loop::new(Backend::EventPorts);
+    let mut looper = small_port();
     let (mut first, mut second) = UnixStream::pair().unwrap();
     let (mut third, _peer) = UnixStream::pair().unwrap();
     let register = |looper: &Loop, stream: &mut UnixStream, token| {
@@ -37,4 +44,31 @@ fn too_many_registrations_are_no_operation_that_would_block() {
     looper.registry().deregister(&mut first).unwrap();
     register(&looper, &mut third, 4).unwrap();
     looper.until_writable(Token(4));
+}
+
+/// Runtimes panic when a wake fails.
+#[test]
+fn a_wake_of_a_full_queue_is_not_lost() {
+    let mut looper = small_port();
+    let wakers: Vec<_> = (0..5)
+        .map(|n| Waker::new(looper.registry(), Token(n)).unwrap())
+        .collect();
+    for _ in 0..3 {
+        for waker in &wakers {
+            waker.wake().unwrap();
+        }
+        let mut woken = [0; 5];
+        looper.until("all of them", |event| {
+            assert!(event.is_readable());
+            woken[event.token().0] += 1;
+            woken.iter().all(|&times| times == 1)
+        });
+        looper.assert_nothing_ready();
+    }
+    // One that is gone wakes nobody.
+    for waker in &wakers {
+        waker.wake().unwrap();
+    }
+    drop(wakers);
+    looper.assert_quiet();
 }

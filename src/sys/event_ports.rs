@@ -54,6 +54,8 @@ unsafe impl Sync for KernelEvent {}
 #[derive(Debug, Default)]
 pub(crate) struct UserEvents {
     all: Vec<Sendable>,
+    /// Any of them is `unsent`.
+    has_unsent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +65,8 @@ struct Sendable {
     is_open: bool,
     /// It is in the port: one is enough.
     is_sent: bool,
+    /// The port was full: its token, to be reported all the same.
+    unsent: Option<Token>,
 }
 
 /// User events carry a number, to which other programs give small ones, if any. Ours
@@ -162,8 +166,15 @@ impl Rearming for EventPorts {
         let mut state = self.registrations.lock();
         let sendable = state.asked.find(number);
         if let Some(sendable) = sendable.filter(|sendable| !sendable.is_sent) {
-            self.send(number, event.token)?;
-            sendable.is_sent = true;
+            match self.send(number, event.token) {
+                Ok(()) => sendable.is_sent = true,
+                // It is full of events: nobody waits for long.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sendable.unsent = Some(event.token);
+                    state.asked.has_unsent = true;
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -172,6 +183,7 @@ impl Rearming for EventPorts {
         let mut state = self.registrations.lock();
         if let Some(sendable) = state.asked.find(event.ident as c_int) {
             sendable.is_open = false;
+            sendable.unsent = None;
         }
     }
 
@@ -206,6 +218,10 @@ impl EventPorts {
         timeout: Option<Duration>,
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<usize>) {
+        let timeout = match state.asked.has_unsent {
+            true => Some(Duration::ZERO),
+            false => timeout,
+        };
         state.waiting.begin();
         drop(state);
 
@@ -222,6 +238,7 @@ impl EventPorts {
                 }
             }
         }
+        state.asked.report_unsent(events);
         while state.table.take_changed().is_some() {}
         (state, retrieved)
     }
@@ -318,6 +335,21 @@ impl UserEvents {
         sendable.is_open = true;
         sendable.generation = (sendable.generation + 1) % GENERATIONS;
         Some(OURS | c_int::from(sendable.generation) << PLACE_BITS | place as c_int)
+    }
+
+    /// Reports those for which there was no room in the port.
+    fn report_unsent(&mut self, events: &mut EventBuffer) {
+        if !self.has_unsent {
+            return;
+        }
+        self.has_unsent = false;
+        for sendable in &mut self.all {
+            if events.is_full() {
+                self.has_unsent |= sendable.unsent.is_some();
+            } else if let Some(token) = sendable.unsent.take() {
+                events.push(Event::new(token, Readiness::IN));
+            }
+        }
     }
 
     /// That of a number. Until it has come back it is the same one.
