@@ -4,7 +4,6 @@
 mod util;
 
 use std::io::ErrorKind;
-use std::process::Command;
 
 use mio::{Backend, Poll};
 
@@ -18,10 +17,7 @@ fn opens(backend: Backend) {
 /// system.
 #[test]
 fn every_backend_is_tested() {
-    let list = Command::new(std::env::current_exe().unwrap())
-        .arg("--list")
-        .output()
-        .unwrap();
+    let list = util::itself().arg("--list").output().unwrap();
     let list = String::from_utf8(list.stdout).unwrap();
     let mut tested: Vec<_> = list
         .lines()

@@ -518,7 +518,7 @@ pub fn in_child(backend: Backend, test: &str) -> bool {
 
 /// The command that runs this program: by itself, or by the emulator that `MIO_TEST_RUNNER` names,
 /// with its arguments, where the kernel knows no way to run it.
-fn itself() -> Command {
+pub fn itself() -> Command {
     let program = std::env::current_exe().unwrap();
     let Ok(runner) = std::env::var("MIO_TEST_RUNNER") else {
         return Command::new(program);
