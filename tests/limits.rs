@@ -1,10 +1,5 @@
 //! What comes of a kernel's limits.
-#![cfg(all(
-    feature = "os-poll",
-    feature = "net",
-    mio_model = "event-ports",
-    target_os = "linux"
-))]
+#![cfg(all(feature = "os-poll", feature = "net", mio_model = "event-ports"))]
 
 mod util;
 
