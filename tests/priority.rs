@@ -43,3 +43,11 @@ fn priority_data_is_reported(backend: Backend) {
         event.is_priority()
     });
 }
+
+#[test]
+fn priority_is_an_interest_and_prints() {
+    assert!(Interest::PRIORITY.is_priority());
+    assert_eq!(format!("{:?}", Interest::PRIORITY), "PRIORITY");
+    let all = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+    assert_eq!(format!("{all:?}"), "READABLE | WRITABLE | PRIORITY");
+}

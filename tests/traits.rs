@@ -82,12 +82,3 @@ fn interests_are_sets() {
     // An `Option` of one costs nothing.
     assert_eq!(size_of::<Option<Interest>>(), size_of::<Interest>());
 }
-
-#[cfg(target_os = "linux")]
-#[test]
-fn priority_is_an_interest_and_prints() {
-    assert!(Interest::PRIORITY.is_priority());
-    assert_eq!(format!("{:?}", Interest::PRIORITY), "PRIORITY");
-    let all = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
-    assert_eq!(format!("{all:?}"), "READABLE | WRITABLE | PRIORITY");
-}
