@@ -150,7 +150,7 @@ impl Selector for Kqueue {
     /// Closing the descriptor does the rest.
     fn forget(&self, key: Key) {
         if !self.is_inherited() {
-            // It has been deleted where it has been reported.
+            // It may have been deregistered by its number.
             let _ = self.apply(&[Change::delete(Filter::User, no_receiver_of(key))]);
         }
     }
