@@ -49,10 +49,10 @@ impl Registry {
     /// # Errors
     ///
     /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the source is
-    ///   registered here already. (On kqueue that replaces.) In debug builds also
-    ///   where it was registered with another poll, or a registry of one, that still
-    ///   exists, and not deregistered as the same source; epoll and kqueue themselves
-    ///   allow that.
+    ///   registered here already; on kqueue that is no error, and the new token and
+    ///   interests replace the old ones. Also where it was registered with another
+    ///   poll, or a registry of one, that still exists, and not deregistered as the
+    ///   same source: on epoll and kqueue, which allow that, in debug builds only.
     /// - On epoll, EBADF where the descriptor is not open, EPERM
     ///   ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for what
     ///   cannot be waited for, such as files and directories, EINVAL for the

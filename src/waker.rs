@@ -41,6 +41,8 @@ use crate::{Registry, Token};
 ///   of a further one calls the kernel.
 /// - While someone takes events off the poll's raw descriptor without
 ///   `Poll::poll`, `wake` may do nothing.
+/// - On event ports `wake` takes a lock, which the thread that a signal handler
+///   interrupted may hold: there a handler must not wake.
 /// - A forked child must not use a waker that it inherited, only drop it.
 ///
 /// # Examples
@@ -122,7 +124,8 @@ impl Waker {
     /// # Cost
     ///
     /// One atomic operation while a wake-up of this waker is pending, and
-    /// otherwise a system call. Neither allocates nor blocks.
+    /// otherwise a system call; on event ports under a lock that is held for as short
+    /// a time. Neither allocates, nor blocks for longer than that.
     #[inline]
     pub fn wake(&self) -> io::Result<()> {
         self.wakes.wake(self.bit, || self.wake.send())
