@@ -360,3 +360,93 @@ impl UserEvents {
         (c_int::from(sendable.generation) == generation).then_some(sendable)
     }
 }
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::{Owner, Selector};
+    use super::*;
+    use crate::Interest;
+
+    /// Places are seen to run out only after very many wakers.
+    #[test]
+    fn places_are_reused_when_their_events_have_come_back() {
+        let mut events = UserEvents::default();
+        let first = events.open().unwrap();
+        let second = events.open().unwrap();
+        assert_ne!(first, second);
+
+        let sendable = events.find(first).unwrap();
+        (sendable.is_open, sendable.is_sent) = (false, true);
+        events.open().unwrap();
+        assert_eq!(events.all.len(), 3, "the first one's is taken");
+
+        events.find(first).unwrap().is_sent = false;
+        let fourth = events.open().unwrap();
+        assert_eq!(events.all.len(), 3);
+        assert_ne!(fourth, first, "another one in its place");
+        assert!(events.find(first).is_none());
+        assert!(events.find(fourth).is_some());
+    }
+
+    /// A thread that waits has been given an event, and does not have the lock yet when
+    /// another one makes changes.
+    #[test]
+    fn what_was_retrieved_before_a_change_is_not_believed() {
+        let port: EventPorts = Rearming::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let register = |fd, token| {
+            let interest = Interest::READABLE;
+            Selector::register(&port, fd, token, interest, Owner::Source).unwrap()
+        };
+        let (one, other) = UnixStream::pair().unwrap();
+        let fd = one.as_raw_fd();
+        let key = register(fd, Token(1));
+        drop(other);
+
+        port.registrations.lock().waiting.begin();
+        assert_eq!(port.retrieve(&mut events, None).unwrap(), 1);
+        // SAFETY: the kernel has written one.
+        let hang_up = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
+        let event = || port.event(&mut port.registrations.lock(), &hang_up.0);
+        Selector::deregister(&port, fd, key).unwrap();
+        assert!(event().is_none(), "it is nobody's");
+
+        // In the place of `one`, under the same number.
+        let (next, mut peer) = UnixStream::pair().unwrap();
+        // SAFETY: takes numbers.
+        assert_eq!(unsafe { libc::dup2(next.as_raw_fd(), fd) }, fd);
+        register(fd, Token(2));
+        assert!(event().is_none(), "it is not the next one's");
+
+        // The next one's own, which is retrieved at the same time, comes a little later.
+        peer.write_all(b"x").unwrap();
+        assert_eq!(port.retrieve(&mut events, None).unwrap(), 1);
+        // SAFETY: the kernel has written one.
+        let readable = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
+        let mut state = port.registrations.lock();
+        assert!(port.event(&mut state, &readable.0).is_none());
+        state.waiting.end();
+        while state.table.take_changed().is_some() {}
+        drop(state);
+        let at_once = Some(Duration::ZERO);
+        port.select(&mut events, at_once).unwrap();
+        let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
+        assert_eq!(tokens, [Token(2)]);
+    }
+
+    #[test]
+    fn no_place_is_the_interrupts() {
+        let mut events = UserEvents::default();
+        let open = || Sendable {
+            is_open: true,
+            ..Sendable::default()
+        };
+        events.all.resize_with(MOST - 1, open);
+        assert_ne!(events.open().unwrap(), INTERRUPT);
+        assert!(events.open().is_none(), "none is left");
+        assert!(events.find(INTERRUPT).is_none());
+    }
+}

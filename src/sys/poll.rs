@@ -174,3 +174,44 @@ impl Asked {
         }
     }
 }
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::super::{Owner, Selector};
+    use super::*;
+    use crate::event::Event;
+    use crate::{Interest, Token};
+
+    /// As when a thread is in the kernel, with what was asked then, while another one
+    /// makes changes.
+    #[test]
+    fn what_is_said_of_a_slot_that_has_changed_is_not_believed() {
+        let poll: Poll = Rearming::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let register = |stream: &UnixStream, token| {
+            let interest = Interest::READABLE;
+            Selector::register(&poll, stream.as_raw_fd(), token, interest, Owner::Source).unwrap()
+        };
+        let (old, peer) = UnixStream::pair().unwrap();
+        let key = register(&old, Token(1));
+        drop(peer);
+
+        poll.registrations.lock().waiting.begin();
+        Selector::deregister(&poll, old.as_raw_fd(), key).unwrap();
+        let (next, mut peer) = UnixStream::pair().unwrap();
+        assert_eq!(register(&next, Token(2)).parts().unwrap().0, 0, "its slot");
+        let (state, waited) = poll.wait(poll.registrations.lock(), None, &mut events);
+        assert!(waited.unwrap(), "that the old one has hung up");
+        assert!(events.events().is_empty());
+        drop(state);
+
+        peer.write_all(b"x").unwrap();
+        poll.select(&mut events, None).unwrap();
+        let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
+        assert_eq!(tokens, [Token(2)]);
+    }
+}
