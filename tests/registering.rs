@@ -289,6 +289,12 @@ fn a_source_can_move_to_another_poll(backend: Backend) {
     first.until_writable(Token(3));
 }
 
+/// Whether it is found out that a source is reregistered with another poll: not where
+/// the kernel registers it then, but debug builds know.
+fn reregistering_elsewhere_is_seen(backend: Backend) -> bool {
+    cfg!(debug_assertions) || !backend.register_replaces()
+}
+
 /// Debug builds know; in release builds the kernel of epoll sees nothing wrong
 /// in registering, and answers itself for the rest.
 fn another_polls_source_is_a_mistake(backend: Backend) {
@@ -304,11 +310,13 @@ fn another_polls_source_is_a_mistake(backend: Backend) {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     }
-    let error = other
-        .registry()
-        .reregister(&mut socket, Token(2), Interest::WRITABLE)
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    if reregistering_elsewhere_is_seen(backend) {
+        let error = other
+            .registry()
+            .reregister(&mut socket, Token(2), Interest::WRITABLE)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
     let error = other.registry().deregister(&mut socket).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     // Nothing of it has changed the registration.
@@ -437,6 +445,9 @@ fn a_failed_register_registers_nothing(backend: Backend) {
 }
 
 fn a_failed_reregister_changes_nothing(backend: Backend) {
+    if !reregistering_elsewhere_is_seen(backend) {
+        return;
+    }
     let (mut mine, other) = (Loop::new(backend), Loop::new(backend));
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     mine.registry()
