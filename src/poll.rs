@@ -37,9 +37,10 @@ use crate::{Backend, Events, Registry};
 ///
 /// # Forking
 ///
-/// A forked child must not use a poll, registry or waker that it inherited: it would
-/// take the parent's events, or, as a kqueue is not inherited, some other
-/// descriptor's. It may drop them, which changes nothing for the parent.
+/// A forked child must not use a poll, registry or waker that it inherited, nor a
+/// source that is registered on poll(2) or event ports: it would take the parent's
+/// events, or wait for a lock that nobody gives back, or, as a kqueue is not inherited,
+/// use some other descriptor. It may drop them, which changes nothing for the parent.
 ///
 /// # Examples
 ///
@@ -136,6 +137,7 @@ impl Poll {
     /// next microsecond or millisecond where it cannot (the latter: Linux before
     /// 5.11, some sandboxes, Android; on illumos epoll; poll(2) of Apple's systems,
     /// illumos and Solaris).
+    /// illumos adds up to a tick of its clock.
     /// One that is longer than the system's longest is taken for that, 24 days
     /// at the least. The system adds some slack: Linux 0.1 % of the timeout, at
     /// least 50 µs (`PR_SET_TIMERSLACK`) and at most 100 ms.

@@ -437,6 +437,33 @@ mod tests {
         assert_eq!(tokens, [Token(2)]);
     }
 
+    /// A false one would make a program close a connection that stands.
+    #[test]
+    fn a_hang_up_that_is_none_is_not_reported() {
+        let port: EventPorts = Rearming::open().unwrap();
+        let (one, _other) = UnixStream::pair().unwrap();
+        let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE);
+        Selector::register(&port, fd, Token(1), interest, Owner::Source).unwrap();
+        let mut said = port_event {
+            portev_events: (libc::POLLHUP | libc::POLLERR).into(),
+            portev_source: names::PORT_SOURCE_FD as _,
+            portev_object: fd as usize,
+            portev_user: 1 as *mut c_void,
+            ..NOT_WRITTEN
+        };
+        let mut state = port.registrations.lock();
+        for events in [
+            said.portev_events,
+            said.portev_events | c_int::from(libc::POLLOUT),
+        ] {
+            said.portev_events = events;
+            if let Some(event) = port.event(&mut state, &said) {
+                assert!(event.is_writable());
+                assert!(!event.is_error() && !event.is_write_closed() && !event.is_read_closed());
+            }
+        }
+    }
+
     #[test]
     fn no_place_is_the_interrupts() {
         let mut events = UserEvents::default();

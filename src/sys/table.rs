@@ -486,10 +486,12 @@ impl Entry {
     }
 
     /// An error is reported together with all that is ready, as by a kernel that
-    /// knows edges.
+    /// knows edges; and only if it lasts, for some kernels tell everybody of it who
+    /// waits for anything of the kind.
     fn all_of(&self, answer: c_short) -> Readiness {
         let ready = from_poll(answer);
-        if !ready.intersects(Readiness::ERR.or(Readiness::HUP)) {
+        let unasked = Readiness::ERR.or(Readiness::HUP);
+        if !ready.intersects(unasked) {
             return ready;
         }
         let mut whole = [pollfd {
@@ -499,7 +501,7 @@ impl Entry {
             revents: 0,
         }];
         match poll(&mut whole, Some(Duration::ZERO)) {
-            Ok(_) => ready.or(from_poll(whole[0].revents)),
+            Ok(_) => ready.without(unasked).or(from_poll(whole[0].revents)),
             Err(_) => ready,
         }
     }
@@ -578,7 +580,7 @@ impl Table {
             });
             let all = self.entries.len();
             for list in [&mut self.looked_at, &mut self.changed, &mut self.died] {
-                list.reserve(all - list.len());
+                list.reserve(all.saturating_sub(list.len()));
             }
             self.looks.reserve(all - self.looks.len());
             all - 1

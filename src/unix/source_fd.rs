@@ -12,7 +12,9 @@ use crate::{Interest, Registry, Token};
 /// It is made for one call of [`Registry`] and remembers nothing. Whoever owns
 /// the descriptor sets it to non-blocking, and deregisters it before closing it
 /// where copies of it (`dup`, a forked child) stay open: on epoll the registration
-/// belongs to what the descriptor refers to, and lives as long as that.
+/// belongs to what the descriptor refers to, and lives as long as that. (On kqueue a
+/// pipe without receivers, closed before the next poll and not deregistered, is still
+/// reported.)
 ///
 /// # poll(2) and event ports
 ///
