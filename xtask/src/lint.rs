@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::sh::{run_all, Cmd};
-use crate::{root, target};
+use crate::{model, root, target};
 
 pub fn fmt() -> Result<()> {
     run_all([
@@ -26,6 +26,12 @@ pub fn clippy() -> Result<()> {
             .args(deny)
             .dir(root().join("interop"))
             .target_dir(target("interop")),
+        model::cargo("kqueue", "clippy")
+            .arg("--all-targets")
+            .args(deny),
+        model::cargo("event-ports", "clippy")
+            .arg("--all-targets")
+            .args(deny),
     ])
 }
 

@@ -100,7 +100,7 @@ impl Model {
     fn run(&self, report: &mut Report) -> Result<()> {
         report.libtest(Cmd::cargo("test").args(["-p", self.package]));
         for kernel in self.kernels {
-            let mut suite = self.cargo("test").args(["--lib", "--tests"]);
+            let mut suite = cargo(self.name, "test").args(["--lib", "--tests"]);
             println!("--- the suite on {}, switched by {kernel:?}", self.name);
             for (switch, value) in *kernel {
                 suite = suite.env(switch, value);
@@ -113,17 +113,19 @@ impl Model {
             &["c10k", "--", "--connections", "200", "--slow", "50"],
         ];
         for run in runs {
-            self.cargo("build").args(["--example", run[0]]).run()?;
-            let example = self.cargo("run").arg("--example").args(run);
+            cargo(self.name, "build")
+                .args(["--example", run[0]])
+                .run()?;
+            let example = cargo(self.name, "run").arg("--example").args(run);
             report.one(run[0], example.limit(Duration::from_secs(120)).run());
         }
         Ok(())
     }
+}
 
-    /// With mio's backend for the model.
-    fn cargo(&self, what: &str) -> Cmd {
-        Cmd::cargo(what)
-            .env("RUSTFLAGS", cfg(self.name))
-            .target_dir(target("model").join(self.name))
-    }
+/// Cargo, for mio with its backend for a model.
+pub fn cargo(model: &str, what: &str) -> Cmd {
+    Cmd::cargo(what)
+        .env("RUSTFLAGS", format!("--cfg mio_model={model:?}"))
+        .target_dir(target("model").join(model))
 }
