@@ -1339,11 +1339,7 @@ fn what_is_found_by_looking_is_not_held_back(backend: Backend) {
 fn what_is_told_of_a_source_is_not_of_the_next(backend: Backend) {
     const DOOMED: Token = Token(1);
     const STANDING: Token = Token(2);
-    let rounds = if util::slowness() > 1 || !cfg!(target_os = "linux") {
-        30
-    } else {
-        1500
-    };
+    let rounds = if util::slowness() > 1 { 30 } else { 1500 };
     let mut looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
     let waker = Waker::new(looper.registry(), Token(0)).unwrap();
