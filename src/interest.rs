@@ -70,7 +70,8 @@ impl Interest {
     ///
     /// Asks nothing of the kernel by itself: the operation names the queue and the
     /// token in its `sigevent`, as
-    /// [aio(4)](https://man.freebsd.org/cgi/man.cgi?aio) says.
+    /// [aio(4)](https://man.freebsd.org/cgi/man.cgi?aio) says. Of a descriptor that is
+    /// registered for nothing else, deregistering finds nothing.
     #[cfg(any(
         target_vendor = "apple",
         target_os = "freebsd",
