@@ -165,7 +165,7 @@ impl Rearming for EventPorts {
         let number = event.ident as c_int;
         let mut state = self.registrations.lock();
         let sendable = state.asked.find(number);
-        if let Some(sendable) = sendable.filter(|sendable| !sendable.is_sent) {
+        if let Some(sendable) = sendable.filter(|sendable| !sendable.is_pending()) {
             match self.send(number, event.token) {
                 Ok(()) => sendable.is_sent = true,
                 // It is full of events: nobody waits for long.
@@ -315,6 +315,13 @@ impl EventPorts {
             Whose::Nobodys => None,
             Whose::SomebodyElses => Some(Event::new(token, from_poll(answer))),
         }
+    }
+}
+
+impl Sendable {
+    /// It will be reported already.
+    fn is_pending(&self) -> bool {
+        self.is_sent || self.unsent.is_some()
     }
 }
 
