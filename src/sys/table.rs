@@ -136,6 +136,7 @@ pub(super) enum Whose {
     SomebodyElses,
 }
 
+/// No slot: the end of the list, or of a descriptor that is not registered.
 const NONE: u32 = REMOVED - 1;
 
 /// A bit beside a slot, which the descriptor has now: it was deregistered while a
@@ -317,7 +318,7 @@ fn change<B: Rearming>(
     if B::TAKES_CHANGES || !is_waiting {
         asked = update(backend, &mut state, slot);
         if asked.is_err() && failure == Failure::IsReported {
-            state.table.died.push(slot as u32);
+            state.table.report_later(slot);
         }
     }
     if is_waiting {
@@ -346,7 +347,7 @@ fn update<B: Rearming>(backend: &B, state: &mut State<B::Asked>, slot: usize) ->
 /// As `update`, but a failure is reported by the next `select`.
 pub(super) fn ask_anew<B: Rearming>(backend: &B, state: &mut State<B::Asked>, slot: usize) {
     if update(backend, state, slot).is_err() {
-        state.table.died.push(slot as u32);
+        state.table.report_later(slot);
     }
 }
 
@@ -580,7 +581,7 @@ impl Table {
             });
             let all = self.entries.len();
             for list in [&mut self.looked_at, &mut self.changed, &mut self.died] {
-                list.reserve(all.saturating_sub(list.len()));
+                list.reserve(all - list.len());
             }
             self.looks.reserve(all - self.looks.len());
             all - 1
@@ -698,6 +699,15 @@ impl Table {
         Event::new(entry.token, report)
     }
 
+    /// That a registration died is found out where there is no room to report it. It
+    /// may have died before, and been registered anew since.
+    fn report_later(&mut self, slot: usize) {
+        let slot = slot as u32;
+        if !self.died.contains(&slot) {
+            self.died.push(slot);
+        }
+    }
+
     /// Reports those of which it was found out in between.
     fn report_dead(&mut self, events: &mut EventBuffer) {
         while !events.is_full() {
@@ -742,4 +752,26 @@ pub(super) fn from_poll(bits: c_short) -> Readiness {
             _ => ready.or(ours),
         }
     })
+}
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use super::*;
+
+    /// It died, was registered anew, and died again before a poll could say so.
+    #[test]
+    fn what_died_twice_is_reported_once() {
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        let mut events = EventBuffer::with_capacity(8);
+        let slot = table.slot_for(1000).unwrap();
+        for token in [Token(1), Token(2)] {
+            table.entries[slot].begin(slot, token, Interest::READABLE, Owner::Source);
+            table.entries[slot].is_dead = true;
+            table.report_later(slot);
+        }
+        table.report_dead(&mut events);
+        let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
+        assert_eq!(tokens, [Token(2)]);
+    }
 }
