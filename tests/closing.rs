@@ -250,10 +250,7 @@ fn tcp_never_connected(backend: Backend) {
 fn udp_refused(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
-    // An address that no other test binds to, so that nobody else gets the port.
-    let elsewhere = "127.45.67.89:0".parse().unwrap();
-    let gone = UdpSocket::bind(elsewhere).unwrap().local_addr().unwrap();
-    socket.connect(gone).unwrap();
+    socket.connect(util::nobody()).unwrap();
     looper
         .registry()
         .register(&mut socket, T, Interest::READABLE)

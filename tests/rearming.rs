@@ -586,25 +586,16 @@ fn a_hang_up_is_no_busy_loop(backend: Backend) {
     assert_eq!(events_in(&mut looper, 3 * util::A_WHILE), 1);
 }
 
-fn is_refused_datagram(backend: Backend, event: &mio::event::Event) -> bool {
-    match backend.reports_refused_datagrams() {
-        true => event.is_error(),
-        false => event.is_readable(),
-    }
-}
-
 fn an_error_is_no_busy_loop(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
-    let elsewhere = "127.45.67.89:0".parse().unwrap();
-    let gone = UdpSocket::bind(elsewhere).unwrap().local_addr().unwrap();
-    socket.connect(gone).unwrap();
+    socket.connect(util::nobody()).unwrap();
     looper
         .registry()
         .register(&mut socket, T, Interest::READABLE)
         .unwrap();
     socket.send(b"anybody?").unwrap();
-    looper.until("the error", |event| is_refused_datagram(backend, event));
+    looper.until("the error", |event| util::is_refusal(backend, event));
     assert_eq!(events_in(&mut looper, 3 * util::A_WHILE), 0);
     // Reading goes on once the error was picked up, although no read has blocked.
     assert!(socket.take_error().unwrap().is_some());
@@ -673,16 +664,14 @@ fn a_second_error_is_reported(backend: Backend) {
     for take in [false, true] {
         let mut looper = Loop::new(backend);
         let mut socket = UdpSocket::bind(any_port()).unwrap();
-        let elsewhere = "127.45.67.90:0".parse().unwrap();
-        let gone = UdpSocket::bind(elsewhere).unwrap().local_addr().unwrap();
-        socket.connect(gone).unwrap();
+        socket.connect(util::nobody()).unwrap();
         looper
             .registry()
             .register(&mut socket, T, Interest::READABLE)
             .unwrap();
         for _ in 0..3 {
             socket.send(b"anybody?").unwrap();
-            looper.until("the error", |event| is_refused_datagram(backend, event));
+            looper.until("the error", |event| util::is_refusal(backend, event));
             let error = match take {
                 true => socket.take_error().unwrap().unwrap(),
                 false => socket.recv(&mut [0; 8]).unwrap_err(),
@@ -743,7 +732,9 @@ fn a_socket_that_is_connected_after_it_was_registered(backend: Backend) {
     assert!(stream.peer_addr().is_ok());
 }
 
-fn what_blocks_after_a_hang_up_is_waited_for(backend: Backend) {
+/// A registered socket that was reported as hung up, and goes on receiving, as one of
+/// Linux does.
+fn hung_up(backend: Backend) -> (Loop, UdpSocket, UdpSocket) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     let peer = UdpSocket::bind(any_port()).unwrap();
@@ -756,6 +747,11 @@ fn what_blocks_after_a_hang_up_is_waited_for(backend: Backend) {
         .shutdown(std::net::Shutdown::Both)
         .unwrap();
     looper.until("the hang-up", |event| event.is_read_closed());
+    (looper, socket, peer)
+}
+
+fn what_blocks_after_a_hang_up_is_waited_for(backend: Backend) {
+    let (mut looper, socket, peer) = hung_up(backend);
     // A shut down UDP socket of Linux goes on receiving.
     would_block(socket.recv(&mut [0; 8]));
     peer.send_to(b"x", socket.local_addr().unwrap()).unwrap();
@@ -884,9 +880,7 @@ fn waiting_for_what_lasts_takes_no_time(backend: Backend) {
     let (sender, mut hung_up) = pipe::new().unwrap();
     drop(sender);
     let mut failed = UdpSocket::bind(any_port()).unwrap();
-    let elsewhere = "127.45.67.91:0".parse().unwrap();
-    let gone = UdpSocket::bind(elsewhere).unwrap().local_addr().unwrap();
-    failed.connect(gone).unwrap();
+    failed.connect(util::nobody()).unwrap();
     failed.send(b"anybody?").unwrap();
     let mut looper = Loop::new(backend);
     let registry = looper.registry();
@@ -1223,18 +1217,7 @@ fn a_named_pipe_gets_a_receiver_again(backend: Backend) {
 
 /// As `what_blocks_after_a_hang_up_is_waited_for`, but the poll waits already.
 fn what_blocks_behind_a_waiting_poll_is_waited_for(backend: Backend) {
-    let mut looper = Loop::new(backend);
-    let mut socket = UdpSocket::bind(any_port()).unwrap();
-    let peer = UdpSocket::bind(any_port()).unwrap();
-    socket.connect(peer.local_addr().unwrap()).unwrap();
-    looper
-        .registry()
-        .register(&mut socket, T, Interest::READABLE)
-        .unwrap();
-    socket2::SockRef::from(&socket)
-        .shutdown(std::net::Shutdown::Both)
-        .unwrap();
-    looper.until("the hang-up", |event| event.is_read_closed());
+    let (mut looper, socket, peer) = hung_up(backend);
     let (about_to_wait, waits) = std::sync::mpsc::channel();
     let polling = thread::spawn(move || {
         about_to_wait.send(util::this_thread()).unwrap();

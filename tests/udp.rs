@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use mio::net::UdpSocket;
 use mio::{Backend, Interest, Token};
-use util::{any_port, Differences, Loop};
+use util::{any_port, Loop};
 
 on_each_backend![
     datagrams_between_unconnected_sockets,
@@ -101,17 +101,10 @@ fn an_empty_datagram_is_one(backend: Backend) {
 
 fn a_refusal_comes_back(backend: Backend) {
     let (mut looper, a, _b) = pair(backend);
-    // An address that no other test binds to, so that nobody else gets the port.
-    let elsewhere = "127.45.67.89:0".parse().unwrap();
-    let gone = UdpSocket::bind(elsewhere).unwrap().local_addr().unwrap();
-    a.connect(gone).unwrap();
+    a.connect(util::nobody()).unwrap();
     a.send(b"anybody?").unwrap();
     looper.until("an error", |event| {
-        event.token() == A
-            && match backend.reports_refused_datagrams() {
-                true => event.is_error(),
-                false => event.is_readable(),
-            }
+        event.token() == A && util::is_refusal(backend, event)
     });
     let error = a.recv(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);

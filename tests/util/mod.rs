@@ -6,7 +6,7 @@
 
 use std::os::fd::RawFd;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -490,6 +490,23 @@ pub fn add_to_epoll(_: RawFd, _: RawFd, _: u64) {
 /// An address of loopback with a port that the system chooses.
 pub fn any_port() -> std::net::SocketAddr {
     "127.0.0.1:0".parse().unwrap()
+}
+
+/// An address of loopback where nobody receives datagrams, nor will: no other call has
+/// a port of the same host.
+pub fn nobody() -> std::net::SocketAddr {
+    static HOST: AtomicU8 = AtomicU8::new(1);
+    let host = [127, 45, 67, HOST.fetch_add(1, Ordering::Relaxed)];
+    let gone = std::net::UdpSocket::bind((std::net::Ipv4Addr::from(host), 0)).unwrap();
+    gone.local_addr().unwrap()
+}
+
+/// What comes of a datagram to nobody.
+pub fn is_refusal(backend: Backend, event: &Event) -> bool {
+    match backend.reports_refused_datagrams() {
+        true => event.is_error(),
+        false => event.is_readable(),
+    }
 }
 
 /// Runs a test's scenario in a child process of its own, for what would disturb
