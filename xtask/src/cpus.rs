@@ -3,12 +3,13 @@
 
 use std::path::Path;
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 use clap::Args as ClapArgs;
 
 use crate::cross::{setting, Cross};
 use crate::report::Report;
 use crate::sh::Cmd;
+use crate::table::named;
 use crate::tools;
 
 struct Cpu {
@@ -104,24 +105,17 @@ pub fn run(args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    if let Some(unknown) = args
-        .cpus
-        .iter()
-        .find(|name| CPUS.iter().all(|cpu| cpu.name != **name))
-    {
-        bail!("{unknown:?} is none of the processors that --list shows");
-    }
-    test_on(|cpu| args.cpus.is_empty() || args.cpus.iter().any(|name| name == cpu.name))
+    test_on(&named(&CPUS, |cpu| cpu.name, &args.cpus, |_| true)?)
 }
 
 /// What `ci` runs.
 pub fn bounded() -> Result<()> {
-    test_on(|cpu| cpu.in_ci)
+    test_on(&named(&CPUS, |cpu| cpu.name, &[], |cpu| cpu.in_ci)?)
 }
 
-fn test_on(selected: impl Fn(&Cpu) -> bool) -> Result<()> {
+fn test_on(cpus: &[&Cpu]) -> Result<()> {
     Report::of(|report| {
-        for cpu in CPUS.iter().filter(|cpu| selected(cpu)) {
+        for cpu in cpus {
             println!("--- {}", cpu.name);
             match cpu.tests() {
                 Ok(tests) => report.libtest(tests),

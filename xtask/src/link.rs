@@ -14,6 +14,7 @@ use clap::Args as ClapArgs;
 use crate::cross::{setting, Cross};
 use crate::report::Report;
 use crate::sh::Cmd;
+use crate::table::named;
 use crate::valgrind::executables;
 use crate::{target, tools};
 
@@ -78,25 +79,28 @@ pub fn run(args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    if let Some(unknown) = args
-        .targets
-        .iter()
-        .find(|name| SYSTEMS.iter().all(|system| system.target != **name))
-    {
-        bail!("{unknown:?} is none of the targets that --list shows");
-    }
-    link(|system| args.targets.is_empty() || args.targets.iter().any(|name| name == system.target))
+    link(&named(
+        &SYSTEMS,
+        |system| system.target,
+        &args.targets,
+        |_| true,
+    )?)
 }
 
 /// What `ci` links.
 pub fn bounded() -> Result<()> {
-    link(|system| system.in_ci)
+    link(&named(
+        &SYSTEMS,
+        |system| system.target,
+        &[],
+        |system| system.in_ci,
+    )?)
 }
 
-fn link(selected: impl Fn(&System) -> bool) -> Result<()> {
+fn link(systems: &[&System]) -> Result<()> {
     Report::of(|report| {
         let python = python_with_zig()?;
-        for system in SYSTEMS.iter().filter(|system| selected(system)) {
+        for system in systems {
             report.one(system.target, system.link(&python));
         }
         Ok(())

@@ -29,6 +29,7 @@ mod package;
 mod programs;
 mod report;
 mod sh;
+mod table;
 mod targets;
 mod testing;
 mod tools;

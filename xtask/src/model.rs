@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 use clap::Args as ClapArgs;
 
 use crate::report::Report;
 use crate::sh::Cmd;
+use crate::table::named;
 use crate::target;
 
 #[derive(ClapArgs, Default)]
@@ -63,16 +64,7 @@ const LEFT_OUT: &str = "left out: tests/timeout_fallback.rs, tests/waker_pipe.rs
                         an_unnamed_address_binds_as_in_std of tests/unix_sockets.rs (no such names)";
 
 pub fn run(args: &Args) -> Result<()> {
-    let mut models: Vec<&Model> = MODELS.iter().collect();
-    if !args.models.is_empty() {
-        models.clear();
-        for name in &args.models {
-            match MODELS.iter().find(|model| model.name == name) {
-                Some(model) => models.push(model),
-                None => bail!("there is no model of {name:?}"),
-            }
-        }
-    }
+    let models = named(MODELS, |model| model.name, &args.models, |_| true)?;
     println!("{LEFT_OUT}");
     Report::of(|report| {
         for model in &models {

@@ -7,6 +7,7 @@ use clap::Args as ClapArgs;
 use crate::api;
 use crate::cross::Cross;
 use crate::sh::Cmd;
+use crate::table::named;
 
 struct Target {
     name: &'static str,
@@ -92,26 +93,27 @@ pub fn run(args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    if args.targets.is_empty() {
-        return look_at(TARGETS.iter().filter(|target| target.when != ToCome));
-    }
     // By name also those to come.
-    let mut selected = Vec::new();
-    for name in &args.targets {
-        match TARGETS.iter().find(|target| target.name == name) {
-            Some(target) => selected.push(target),
-            None => bail!("{name:?} is none of the targets that --list shows"),
-        }
-    }
-    look_at(selected)
+    let exists = |target: &Target| target.when != ToCome;
+    look_at(&named(
+        TARGETS,
+        |target| target.name,
+        &args.targets,
+        exists,
+    )?)
 }
 
 /// What `ci` looks at.
 pub fn bounded() -> Result<()> {
-    look_at(TARGETS.iter().filter(|target| target.when == Ci))
+    look_at(&named(
+        TARGETS,
+        |target| target.name,
+        &[],
+        |target| target.when == Ci,
+    )?)
 }
 
-fn look_at<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Result<()> {
+fn look_at(targets: &[&Target]) -> Result<()> {
     let mut failed = Vec::new();
     for target in targets {
         println!("--- {}", target.describe());
