@@ -121,7 +121,7 @@ impl Rearming for EventPorts {
         }
     }
 
-    fn forget(&self, fd: RawFd) {
+    fn let_go(&self, fd: RawFd) {
         let source = names::PORT_SOURCE_FD as c_int;
         // It need not be associated, nor open any more.
         // SAFETY: takes numbers.

@@ -38,7 +38,7 @@ pub(super) trait Rearming: Sized {
     fn ask(&self, state: &mut State<Self::Asked>, slot: usize) -> io::Result<()>;
 
     /// A descriptor is registered no more.
-    fn forget(&self, _fd: RawFd) {}
+    fn let_go(&self, _fd: RawFd) {}
 
     /// Waits once, without the lock, and makes events of what the kernel says.
     /// Returns whether it said anything.
@@ -251,7 +251,7 @@ impl<B: Rearming> Selector for B {
         let slot = state.table.slot(fd, key)?;
         let waits = B::TAKES_CHANGES && state.waiting.is_waiting();
         let fd = state.table.remove(slot, waits);
-        Rearming::forget(self, fd);
+        Rearming::let_go(self, fd);
         change(self, state, slot, Failure::IsReturned)
     }
 
