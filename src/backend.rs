@@ -9,8 +9,7 @@ use crate::sys;
 /// A kind of event queue that a [`Poll`](crate::Poll) can stand on.
 ///
 /// All of them can be named everywhere; [`available`](Backend::available)
-/// tells which ones this system and build have. AFD is a name for what follows;
-/// no system has it yet.
+/// tells which ones this system and build have.
 ///
 /// Written and parsed (`Display`, `FromStr`) as `epoll`, `kqueue`,
 /// `event-ports`, `afd` and `poll`.
@@ -43,14 +42,20 @@ pub enum Backend {
     /// registrations: an event costs a system call to ask for the next one, and a
     /// read or write that would block another.
     EventPorts,
-    /// Windows' ancillary function driver, on an I/O completion port.
+    /// Windows' ancillary function driver, on which Winsock itself stands, and an
+    /// [I/O completion port](https://learn.microsoft.com/en-us/windows/win32/fileio/i-o-completion-ports).
+    /// The driver is asked about a socket once at a time, so that an event, or a read
+    /// or write that would block, costs a system call to ask again, made by the next
+    /// poll. A socket's events come from Windows' own sockets and what is layered over
+    /// them. One socket should be in *one* poll at a time: of two polls of one socket
+    /// Windows is known to mix up the answers.
     Afd,
     /// [poll(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/poll.html)
     /// of every Unix: the way out where the better ones are forbidden. A poll
     /// costs time in proportion to the registrations, and a waker's event and a
     /// registration that falls into a wait cost system calls. What else is
     /// different is said at [`Registry::register`](crate::Registry::register),
-    /// [`SourceFd`](crate::unix::SourceFd) and [`Event`](crate::event::Event).
+    /// `SourceFd` and [`Event`](crate::event::Event).
     Poll,
 }
 

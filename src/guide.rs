@@ -241,7 +241,7 @@
 //!
 //! Dropping a socket ends its registration, once no copy of its descriptor is
 //! open. What shares its descriptor with something else
-//! ([`SourceFd`](crate::unix::SourceFd), a duplicate) must be deregistered
+//! (`SourceFd`, a duplicate) must be deregistered
 //! first; and because a child process that is being started holds copies of all
 //! descriptors until its exec, a program whose tokens are addresses always
 //! deregisters before it frees.
@@ -271,7 +271,7 @@
 //! - A struct around a source: implement [`Source`](crate::event::Source) by
 //!   handing the calls on.
 //! - A descriptor that somebody else owns:
-//!   [`SourceFd`](crate::unix::SourceFd).
+//!   `SourceFd`.
 //!
 //! # Speed
 //!

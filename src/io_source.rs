@@ -4,13 +4,16 @@ use std::io;
 use std::ops::Deref;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
 
 use crate::event::Source;
 use crate::sys::{Owner, Registration};
 use crate::{Interest, Registry, Token};
 
 /// Makes any object with a descriptor an event [`Source`]: a socket of a kind
-/// that [`net`](crate::net) does not have, a timer, a device.
+/// that [`net`](crate::net) does not have, a timer, a device. On Windows: any object
+/// with a socket (`AsSocket`).
 ///
 /// I/O goes through [`do_io`](IoSource::do_io), so that a backend that cannot
 /// see by itself that a source was drained learns of it. The object itself can
@@ -21,7 +24,7 @@ use crate::{Interest, Registry, Token};
 ///
 /// # Dropping
 ///
-/// On poll(2) and event ports dropping the `IoSource` ends its registration. On kqueue
+/// On poll(2), event ports and AFD dropping the `IoSource` ends its registration. On kqueue
 /// that ends when the descriptor is closed, on epoll when the last copy of it is.
 /// Where `T` owns the only one that is when the `IoSource` is
 /// dropped. Where `T` **shares or borrows** it (a reference, an `Arc`, something
@@ -142,7 +145,7 @@ impl<T> IoSource<T> {
     /// [`do_io`](IoSource::do_io) for a stream, whose reads and writes tell by
     /// coming out short of `wanted` bytes that the next one would block; reading
     /// the end tells so where the end need not be the last one.
-    #[cfg(any(feature = "net", feature = "os-ext"))]
+    #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
     #[inline]
     pub(crate) fn do_stream_io(
         &self,
@@ -193,35 +196,44 @@ impl<T> Deref for IoSource<T> {
     }
 }
 
-#[cfg(unix)]
-impl<T: AsFd> Source for IoSource<T> {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
-        let fd = self.inner.as_fd().as_raw_fd();
-        self.registration
-            .register(registry.queue(), fd, token, interests, Owner::Source)
-    }
+/// What has a descriptor or, on Windows, a socket.
+macro_rules! impl_source_for {
+    ($AsSource:ident, $raw:expr) => {
+        impl<T: $AsSource> Source for IoSource<T> {
+            fn register(
+                &mut self,
+                registry: &Registry,
+                token: Token,
+                interests: Interest,
+            ) -> io::Result<()> {
+                let (queue, source) = (registry.queue(), $raw(&self.inner));
+                self.registration
+                    .register(queue, source, token, interests, Owner::Source)
+            }
 
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
-        let fd = self.inner.as_fd().as_raw_fd();
-        self.registration
-            .reregister(registry.queue(), fd, token, interests)
-    }
+            fn reregister(
+                &mut self,
+                registry: &Registry,
+                token: Token,
+                interests: Interest,
+            ) -> io::Result<()> {
+                let (queue, source) = (registry.queue(), $raw(&self.inner));
+                self.registration
+                    .reregister(queue, source, token, interests)
+            }
 
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        let fd = self.inner.as_fd().as_raw_fd();
-        self.registration.deregister(registry.queue(), fd)
-    }
+            fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+                let (queue, source) = (registry.queue(), $raw(&self.inner));
+                self.registration.deregister(queue, source)
+            }
+        }
+    };
 }
+
+#[cfg(unix)]
+impl_source_for!(AsFd, |inner: &T| inner.as_fd().as_raw_fd());
+#[cfg(windows)]
+impl_source_for!(AsSocket, |inner: &T| inner.as_socket().as_raw_socket());
 
 #[cfg(unix)]
 impl<T: AsFd> AsFd for IoSource<T> {
@@ -234,6 +246,20 @@ impl<T: AsFd> AsFd for IoSource<T> {
 impl<T: AsRawFd> AsRawFd for IoSource<T> {
     fn as_raw_fd(&self) -> RawFd {
         self.inner.as_raw_fd()
+    }
+}
+
+#[cfg(windows)]
+impl<T: AsSocket> AsSocket for IoSource<T> {
+    fn as_socket(&self) -> BorrowedSocket<'_> {
+        self.inner.as_socket()
+    }
+}
+
+#[cfg(windows)]
+impl<T: AsRawSocket> AsRawSocket for IoSource<T> {
+    fn as_raw_socket(&self) -> RawSocket {
+        self.inner.as_raw_socket()
     }
 }
 

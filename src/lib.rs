@@ -1,8 +1,8 @@
 //! Metal I/O: readiness of sockets and pipes from the operating system's own
 //! event queue, with as little as possible in between.
 //!
-//! A [`Poll`] watches any number of event sources ([`net`], [`unix::pipe`],
-//! any descriptor through [`unix::SourceFd`] or [`IoSource`]) and reports into
+//! A [`Poll`] watches any number of event sources ([`net`], `unix::pipe`,
+//! any descriptor through `unix::SourceFd` or [`IoSource`]) and reports into
 //! [`Events`] which of them became ready for what. A [`Waker`] ends a wait from
 //! another thread. All I/O is non-blocking and done by the program itself.
 //!
@@ -94,6 +94,9 @@ mod token;
 #[cfg_attr(docsrs, doc(cfg(all(unix, feature = "os-ext"))))]
 pub mod unix;
 mod waker;
+#[cfg(all(windows, feature = "os-ext"))]
+#[cfg_attr(docsrs, doc(cfg(all(windows, feature = "os-ext"))))]
+pub mod windows;
 
 pub use backend::Backend;
 pub use event::Events;

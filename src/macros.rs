@@ -10,7 +10,7 @@ macro_rules! trace {
 }
 
 /// `Source`, as its `IoSource` has it, and `Debug`, as the object inside.
-#[cfg(any(feature = "net", feature = "os-ext"))]
+#[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! impl_source {
     ($Type:ident) => {
         impl crate::event::Source for $Type {
@@ -46,7 +46,7 @@ macro_rules! impl_source {
 }
 
 /// `try_io` and `try_io_with`; to be used inside an `impl` block.
-#[cfg(any(feature = "net", feature = "os-ext"))]
+#[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! try_io_methods {
     () => {
         /// Calls `io`, an operation on this source's descriptor that this
@@ -124,7 +124,7 @@ macro_rules! try_io_methods {
 
 /// `Read` for a type and for references to it, vectored I/O included. Where more
 /// may come after the end was read, the end is not the last one.
-#[cfg(any(feature = "net", feature = "os-ext"))]
+#[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! impl_read {
     (end_is_last: $end_is_last:literal, $($Type:ty),+) => {$(
         impl std::io::Read for $Type {
@@ -152,7 +152,7 @@ macro_rules! impl_read {
 
 /// `Write` for a type and for references to it, vectored I/O included. Nothing
 /// is buffered, so there is nothing to flush.
-#[cfg(any(feature = "net", feature = "os-ext"))]
+#[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! impl_write {
     ($($Type:ty),+) => {$(
         impl std::io::Write for $Type {
@@ -229,6 +229,60 @@ macro_rules! impl_descriptor {
 
         impl From<$Type> for std::os::fd::OwnedFd {
             fn from(source: $Type) -> std::os::fd::OwnedFd {
+                source.inner.into_inner().into()
+            }
+        }
+    };
+}
+
+/// From and into sockets; `$Inner` is what the `IoSource` holds.
+#[cfg(all(windows, feature = "net"))]
+macro_rules! impl_socket {
+    ($Type:ident, $Inner:ty) => {
+        impl std::os::windows::io::AsSocket for $Type {
+            fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+                std::os::windows::io::AsSocket::as_socket(&*self.inner)
+            }
+        }
+
+        impl std::os::windows::io::AsRawSocket for $Type {
+            fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
+                std::os::windows::io::AsRawSocket::as_raw_socket(&*self.inner)
+            }
+        }
+
+        impl std::os::windows::io::IntoRawSocket for $Type {
+            fn into_raw_socket(self) -> std::os::windows::io::RawSocket {
+                std::os::windows::io::IntoRawSocket::into_raw_socket(self.inner.into_inner())
+            }
+        }
+
+        impl std::os::windows::io::FromRawSocket for $Type {
+            /// Takes over a socket of the same kind. Setting it to non-blocking is up
+            /// to the caller.
+            ///
+            /// # Safety
+            ///
+            /// The socket must be open and owned by nobody else.
+            unsafe fn from_raw_socket(socket: std::os::windows::io::RawSocket) -> $Type {
+                // SAFETY: as the caller promises.
+                let owned = unsafe { std::os::windows::io::OwnedSocket::from_raw_socket(socket) };
+                $Type::from(owned)
+            }
+        }
+
+        impl From<std::os::windows::io::OwnedSocket> for $Type {
+            /// Takes over a socket of the same kind. Setting it to non-blocking is up
+            /// to the caller.
+            fn from(socket: std::os::windows::io::OwnedSocket) -> $Type {
+                $Type {
+                    inner: crate::IoSource::new(<$Inner>::from(socket)),
+                }
+            }
+        }
+
+        impl From<$Type> for std::os::windows::io::OwnedSocket {
+            fn from(source: $Type) -> std::os::windows::io::OwnedSocket {
                 source.inner.into_inner().into()
             }
         }

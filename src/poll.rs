@@ -32,8 +32,8 @@ use crate::{Backend, Events, Registry};
 /// whoever takes them off the descriptor itself disables the poll's wakers,
 /// whose wake-ups stay pending until a `poll`. A poll on poll(2) cannot be nested;
 /// its descriptor is readable only when the poll itself is interrupted. One on event
-/// ports can, as long as nothing is registered as a
-/// [`SourceFd`](crate::unix::SourceFd), which is looked at by `poll` only.
+/// ports can, as long as nothing is registered as a `SourceFd`, which is looked at by
+/// `poll` only. On Windows there is nothing to nest.
 ///
 /// # Forking
 ///
@@ -80,13 +80,15 @@ impl Poll {
     ///
     /// Those of the system, when no descriptor is left: of
     /// [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create1.2.html),
-    /// [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue) or
-    /// [port_create(3C)](https://illumos.org/man/3C/port_create).
+    /// [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue),
+    /// [port_create(3C)](https://illumos.org/man/3C/port_create) or
+    /// [CreateIoCompletionPort](https://learn.microsoft.com/en-us/windows/win32/fileio/createiocompletionport).
     ///
     /// # Cost
     ///
     /// On epoll one system call, on kqueue and event ports two, and one descriptor,
-    /// which is closed on exec.
+    /// which is closed on exec. On Windows two handles, and another one for every 32
+    /// sockets, none of which is inherited.
     #[cfg(feature = "os-poll")]
     #[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
     pub fn new() -> io::Result<Poll> {
@@ -137,7 +139,9 @@ impl Poll {
     /// next microsecond or millisecond where it cannot (the latter: Linux before
     /// 5.11, some sandboxes, Android; on illumos epoll; poll(2) of Apple's systems,
     /// illumos and Solaris).
-    /// illumos adds up to a tick of its clock.
+    /// illumos adds up to a tick of its clock. So does Windows (15.6 ms), to whole
+    /// milliseconds; from Windows 10 (1803) on a timer of high resolution keeps it
+    /// to some tenths of a millisecond. Time for which the machine slept counts there.
     /// One that is longer than the system's longest is taken for that, 24 days
     /// at the least. The system adds some slack: Linux 0.1 % of the timeout, at
     /// least 50 µs (`PR_SET_TIMERSLACK`) and at most 100 ms.
@@ -160,8 +164,9 @@ impl Poll {
     /// `epoll_pwait`, or `epoll_pwait2` where the timeout is no whole number of
     /// milliseconds. On kqueue one; on event ports one, and one for each event of a
     /// descriptor, which has to be asked for anew. On poll(2) one, another before it where a descriptor is looked
-    /// at now and then ([`SourceFd`](crate::unix::SourceFd)), and one for each
-    /// waker that is reported.
+    /// at now and then (`SourceFd`), and one for each
+    /// waker that is reported. On AFD one, and one for each socket that has to be asked
+    /// about anew; two or three more for a timeout that a timer keeps.
     ///
     /// # Examples
     ///

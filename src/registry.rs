@@ -70,6 +70,8 @@ impl Registry {
     /// - poll(2) asks nothing of the kernel: files are taken, and always ready; a
     ///   descriptor that is not open is reported once, with an error, by the next
     ///   poll (EBADF for a negative one).
+    /// - On AFD, WSAENOTSOCK where the socket is not open, or none, and whatever a
+    ///   layered provider says that hides its socket.
     ///
     /// Where it fails nothing is registered.
     ///
@@ -77,7 +79,9 @@ impl Registry {
     ///
     /// On epoll and kqueue one system call, and no allocation. On event ports one,
     /// and an entry in a table, which grows with their number; on poll(2) the entry,
-    /// and a system call if somebody is waiting.
+    /// and a system call if somebody is waiting. On AFD an entry, and with each that is
+    /// new an allocation, a question to Winsock, and a system call, made by the next
+    /// poll if nobody is waiting.
     ///
     /// # Examples
     ///
@@ -158,7 +162,7 @@ impl Registry {
     /// (A poll that waits on another thread *while* this is called may still
     /// return an event that it had taken before.)
     ///
-    /// Dropping a source ends its registration too: on poll(2) and event ports at
+    /// Dropping a source ends its registration too: on poll(2), event ports and AFD at
     /// once, on kqueue by closing the descriptor; on epoll likewise, but only when
     /// *no copy* of it is open any more. A duplicate is a copy;
     /// and while the program starts a child process, on whatever thread, the
@@ -172,7 +176,8 @@ impl Registry {
     ///
     /// # Cost
     ///
-    /// On epoll, kqueue and event ports one system call, and no allocation.
+    /// On epoll, kqueue and event ports one system call, and no allocation; on AFD one,
+    /// by the next poll if nobody is waiting.
     ///
     /// # Examples
     ///

@@ -30,7 +30,7 @@ use crate::{Registry, Token};
 /// pipe, where the system has none or refuses that), which stays open while the waker
 /// lives. On epoll two system calls make it. On kqueue it is a user event, which one
 /// call makes and another deletes (a pipe, where the kernel has no such events); on
-/// event ports nothing but a number.
+/// event ports and Windows nothing but a number.
 ///
 /// # Limits
 ///
@@ -41,7 +41,7 @@ use crate::{Registry, Token};
 ///   of a further one calls the kernel.
 /// - While someone takes events off the poll's raw descriptor without
 ///   `Poll::poll`, `wake` may do nothing.
-/// - On event ports `wake` takes a lock, which the thread that a signal handler
+/// - On event ports and Windows `wake` takes a lock, which the thread that a signal handler
 ///   interrupted may hold: there a handler must not wake.
 /// - A forked child must not use a waker that it inherited, only drop it.
 ///
@@ -118,14 +118,16 @@ impl Waker {
     ///
     /// None on Linux, whose
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) takes
-    /// every write. On an error nothing was woken, and the next `wake` tries
+    /// every write; on Windows those of
+    /// [PostQueuedCompletionStatus](https://learn.microsoft.com/en-us/windows/win32/fileio/postqueuedcompletionstatus),
+    /// when the kernel is out of memory. On an error nothing was woken, and the next `wake` tries
     /// again.
     ///
     /// # Cost
     ///
     /// One atomic operation while a wake-up of this waker is pending, and
-    /// otherwise a system call; on event ports under a lock that is held for as short
-    /// a time. Neither allocates, nor blocks for longer than that.
+    /// otherwise a system call; on event ports and Windows under a lock that is held for
+    /// as short a time. Neither allocates, nor blocks for longer than that.
     #[inline]
     pub fn wake(&self) -> io::Result<()> {
         self.wakes.wake(self.bit, || self.wake.send())

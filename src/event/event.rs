@@ -60,6 +60,14 @@ use crate::Token;
 /// and a stream that was never connected, which the others call closed, is not
 /// reported. There may be a writable event whenever a peer takes something.
 ///
+/// **On AFD** (Windows) an event says only what is waited for, as on poll(2). Of a
+/// TCP stream all of the table holds but that a stream of which both halves are shut
+/// down is readable and read closed, as one whose peer shut down its writing half,
+/// and that one that was never connected is not reported. A datagram that was refused
+/// by its destination is something to read, which fails with
+/// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). Pipes are
+/// different ones there.
+///
 /// [`Poll::poll`]: crate::Poll::poll
 /// [`WouldBlock`]: std::io::ErrorKind::WouldBlock
 #[derive(Clone)]

@@ -17,7 +17,7 @@ use crate::{Interest, Registry, Token};
 /// # Implementing it
 ///
 /// Hand each method on to a source inside: a socket of [`net`](crate::net), an
-/// [`IoSource`](crate::IoSource), or a [`SourceFd`](crate::unix::SourceFd)
+/// [`IoSource`](crate::IoSource), or a `SourceFd`
 /// around a raw descriptor.
 ///
 /// ```

@@ -51,7 +51,8 @@ impl TcpListener {
     /// Listens on an address; port 0 lets the system choose a port.
     ///
     /// Makes a socket, sets `SO_REUSEADDR`, so that a restarted server need not
-    /// wait for its old connections, binds it and listens with the longest
+    /// wait for its old connections (not on Windows, where it need not anyway, and
+    /// the option lets others take the address over), binds it and listens with the longest
     /// queue that the system lets. For other options make a socket with the
     /// `socket2` crate and use [`from_std`](TcpListener::from_std).
     ///
@@ -124,3 +125,5 @@ impl_source!(TcpListener);
 impl_std!(TcpListener, net::TcpListener);
 #[cfg(unix)]
 impl_descriptor!(TcpListener, net::TcpListener);
+#[cfg(windows)]
+impl_socket!(TcpListener, net::TcpListener);

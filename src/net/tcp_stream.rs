@@ -167,3 +167,5 @@ impl_write!(TcpStream, &TcpStream);
 impl_std!(TcpStream, net::TcpStream);
 #[cfg(unix)]
 impl_descriptor!(TcpStream, net::TcpStream);
+#[cfg(windows)]
+impl_socket!(TcpStream, net::TcpStream);

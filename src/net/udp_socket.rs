@@ -244,3 +244,5 @@ impl_source!(UdpSocket);
 impl_std!(UdpSocket, net::UdpSocket);
 #[cfg(unix)]
 impl_descriptor!(UdpSocket, net::UdpSocket);
+#[cfg(windows)]
+impl_socket!(UdpSocket, net::UdpSocket);

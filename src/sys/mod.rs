@@ -7,6 +7,8 @@
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{BorrowedFd, RawFd};
+#[cfg(windows)]
+use std::os::windows::io::RawSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +22,11 @@ pub(crate) mod pipe;
 mod registration;
 #[cfg(feature = "net")]
 pub(crate) mod socket;
-#[cfg(unix)]
 mod wake;
+#[cfg(unix)]
+mod wake_fd;
 
 pub(crate) use registration::Registration;
-#[cfg(unix)]
 pub(crate) use wake::Wake;
 
 // ---------------------------------------------------------------- THE CONTRACT
@@ -138,7 +140,7 @@ pub(crate) trait Selector: Sized {
 ))]
 mod system {
     pub(crate) use super::epoll::Epoll;
-    pub(crate) use super::none::{Absent as EventPorts, Absent as Kqueue};
+    pub(crate) use super::none::{Absent as Afd, Absent as EventPorts, Absent as Kqueue};
     pub(crate) use super::poll::Poll;
     use crate::Backend;
 
@@ -161,7 +163,7 @@ mod system {
 ))]
 mod system {
     pub(crate) use super::kqueue::Kqueue;
-    pub(crate) use super::none::{Absent as Epoll, Absent as EventPorts};
+    pub(crate) use super::none::{Absent as Afd, Absent as Epoll, Absent as EventPorts};
     pub(crate) use super::poll::Poll;
     use crate::Backend;
 
@@ -178,7 +180,7 @@ mod system {
 mod system {
     pub(crate) use super::epoll::Epoll;
     pub(crate) use super::event_ports::EventPorts;
-    pub(crate) use super::none::Absent as Kqueue;
+    pub(crate) use super::none::{Absent as Afd, Absent as Kqueue};
     pub(crate) use super::poll::Poll;
     use crate::Backend;
 
@@ -192,7 +194,7 @@ mod system {
 #[cfg(all(feature = "os-poll", target_os = "solaris"))]
 mod system {
     pub(crate) use super::event_ports::EventPorts;
-    pub(crate) use super::none::{Absent as Epoll, Absent as Kqueue};
+    pub(crate) use super::none::{Absent as Afd, Absent as Epoll, Absent as Kqueue};
     pub(crate) use super::poll::Poll;
     use crate::Backend;
 
@@ -218,7 +220,9 @@ mod system {
     ))
 ))]
 mod system {
-    pub(crate) use super::none::{Absent as Epoll, Absent as EventPorts, Absent as Kqueue};
+    pub(crate) use super::none::{
+        Absent as Afd, Absent as Epoll, Absent as EventPorts, Absent as Kqueue,
+    };
     pub(crate) use super::poll::Poll;
     use crate::Backend;
 
@@ -227,20 +231,36 @@ mod system {
     pub(super) const BEST_FIRST: [Backend; 1] = [Backend::Poll];
 }
 
+/// Windows.
+#[cfg(all(feature = "os-poll", windows))]
+mod system {
+    pub(crate) use super::afd::Afd;
+    pub(crate) use super::none::{
+        Absent as Epoll, Absent as EventPorts, Absent as Kqueue, Absent as Poll,
+    };
+    use crate::Backend;
+
+    pub(super) type KernelEvent = super::afd::KernelEvent;
+
+    pub(super) const BEST_FIRST: [Backend; 1] = [Backend::Afd];
+}
+
 /// Without `os-poll` no system has anything.
 #[cfg(not(feature = "os-poll"))]
 mod system {
     pub(crate) use super::none::{
-        Absent as Epoll, Absent as EventPorts, Absent as Kqueue, Absent as Poll,
+        Absent as Afd, Absent as Epoll, Absent as EventPorts, Absent as Kqueue, Absent as Poll,
     };
 
     pub(super) type KernelEvent = ();
     pub(super) const BEST_FIRST: [crate::Backend; 0] = [];
 }
 
-#[cfg(not(unix))]
-compile_error!("this version of mio has backends for Unix only");
+#[cfg(not(any(unix, windows)))]
+compile_error!("mio has backends for Unix and Windows only");
 
+#[cfg(all(feature = "os-poll", windows))]
+pub(crate) mod afd;
 #[cfg(all(
     feature = "os-poll",
     any(target_os = "linux", target_os = "android", target_os = "illumos"),
@@ -270,7 +290,7 @@ mod event_ports;
 mod kqueue;
 #[cfg(all(feature = "os-poll", unix))]
 mod poll;
-#[cfg(all(feature = "os-poll", unix))]
+#[cfg(feature = "os-poll")]
 mod rearm;
 #[cfg(all(feature = "os-poll", unix))]
 mod table;
@@ -503,6 +523,7 @@ const POLLRDHUP: libc::c_short = 0;
 
 /// Whether epoll makes an edge of a write to an eventfd or pipe that was readable
 /// already.
+#[cfg(unix)]
 const EVERY_WRITE_IS_AN_EDGE: bool = cfg!(all(
     any(target_os = "linux", target_os = "android"),
     not(mio_model = "event-ports")
@@ -513,6 +534,8 @@ const EVERY_WRITE_IS_AN_EDGE: bool = cfg!(all(
 /// What an operating system calls a source.
 #[cfg(unix)]
 pub(crate) type RawSource = RawFd;
+#[cfg(windows)]
+pub(crate) type RawSource = RawSocket;
 
 /// The backends of this system, the default one first.
 pub(crate) const BACKENDS: &[Backend] = &default_first(system::BEST_FIRST);
@@ -532,6 +555,7 @@ const fn default_first<const N: usize>(best_first: [Backend; N]) -> [Backend; N]
 
 /// Who does the I/O on what is registered.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // on Windows there are neither bare descriptors nor wakers' own
 pub(crate) enum Owner {
     /// An `IoSource`, which tells when I/O would block, and deregisters when it is
     /// dropped.
@@ -549,8 +573,11 @@ pub(crate) enum Outcome {
     /// It would have blocked, or as good as that, in a direction that is not known
     /// where `None`.
     WouldBlock(Option<Interest>),
-    /// It failed, or asked for the error that was pending.
-    Failed,
+    /// It failed, likewise.
+    Failed(Option<Interest>),
+    /// The error that was pending has been asked for.
+    #[cfg_attr(not(feature = "net"), allow(dead_code))] // sockets have such
+    ErrorTaken,
 }
 
 /// What a backend calls a registration, where it keeps registrations itself.
@@ -642,6 +669,7 @@ enum AnySelector {
     Epoll(system::Epoll),
     Kqueue(system::Kqueue),
     EventPorts(system::EventPorts),
+    Afd(system::Afd),
     Poll(system::Poll),
 }
 
@@ -652,6 +680,7 @@ macro_rules! dispatch {
             AnySelector::Epoll(selector) => selector.$method($($argument),*),
             AnySelector::Kqueue(selector) => selector.$method($($argument),*),
             AnySelector::EventPorts(selector) => selector.$method($($argument),*),
+            AnySelector::Afd(selector) => selector.$method($($argument),*),
             AnySelector::Poll(selector) => selector.$method($($argument),*),
         }
     };
@@ -666,8 +695,8 @@ impl Queue {
             Backend::Epoll => AnySelector::Epoll(Selector::open()?),
             Backend::Kqueue => AnySelector::Kqueue(Selector::open()?),
             Backend::EventPorts => AnySelector::EventPorts(Selector::open()?),
+            Backend::Afd => AnySelector::Afd(Selector::open()?),
             Backend::Poll => AnySelector::Poll(Selector::open()?),
-            Backend::Afd => return Err(io::ErrorKind::Unsupported.into()),
         };
         Ok(Queue {
             backend: opened,
@@ -680,6 +709,7 @@ impl Queue {
             AnySelector::Epoll(_) => Backend::Epoll,
             AnySelector::Kqueue(_) => Backend::Kqueue,
             AnySelector::EventPorts(_) => Backend::EventPorts,
+            AnySelector::Afd(_) => Backend::Afd,
             AnySelector::Poll(_) => Backend::Poll,
         }
     }
@@ -740,6 +770,14 @@ impl Queue {
         dispatch!(self, forget(key))
     }
 
+    #[cfg(all(windows, feature = "os-ext"))]
+    fn afd(&self) -> Option<&afd::Afd> {
+        match &self.backend {
+            AnySelector::Afd(selector) => Some(selector),
+            _ => None,
+        }
+    }
+
     /// The wake-ups pending on this queue. They outlive it where wakers do, and
     /// the wakers then wake nobody.
     pub(crate) fn wakes(&self) -> &Arc<PendingWakes> {
@@ -770,6 +808,15 @@ fn cvt<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
     }
 }
 
+/// Turns the FALSE of a failed call into the error that it left behind.
+#[cfg(all(windows, feature = "os-poll"))]
+fn bool_result(result: windows_sys::core::BOOL) -> io::Result<()> {
+    match result {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 const NANOS_PER_MILLI: u32 = 1_000_000;
 
 /// The timeout in milliseconds where it is a whole number of them, and one that a
@@ -788,6 +835,7 @@ fn whole_millis(timeout: Duration) -> Option<i32> {
 }
 
 /// The most seconds that every kernel takes; what is longer ends early.
+#[cfg(unix)]
 const MAX_SECONDS: u64 = 100_000_000;
 
 /// The timeout as a kernel takes it.

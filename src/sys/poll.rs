@@ -30,7 +30,7 @@ use libc::pollfd;
 
 use super::calls::poll::poll;
 use super::table::{answered, ask_anew, Rearming, Registrations, State};
-use super::wake::WakeFd;
+use super::wake_fd::WakeFd;
 use super::EventBuffer;
 
 #[derive(Debug)]

@@ -33,6 +33,9 @@
 //! Nothing is lost: an armed direction is asked of the kernel, or looked at. A
 //! fired one is ready as far as the program knows, and it tells when not.
 
+// AFD is not looked at: nobody registers what does not tell, and an error stays.
+#![cfg_attr(windows, allow(dead_code))]
+
 use std::time::{Duration, Instant};
 
 use crate::event::readiness::Readiness;
@@ -282,6 +285,12 @@ impl Edges {
             // What blocks has not come to its end.
             held.is_final = false;
         }
+    }
+
+    /// What was held is over: it can be asked for again.
+    #[allow(dead_code)] // where what is held is looked at
+    pub(super) fn let_go(&mut self) {
+        self.held = None;
     }
 
     /// An operation failed, and so has picked an error up: if there is one still,

@@ -114,7 +114,7 @@ impl Registration {
         match error.kind() {
             io::ErrorKind::WouldBlock => self.tell(Outcome::WouldBlock(direction)),
             io::ErrorKind::Interrupted => {}
-            _ => self.tell(Outcome::Failed),
+            _ => self.tell(Outcome::Failed(direction)),
         }
     }
 
@@ -122,7 +122,7 @@ impl Registration {
     #[cfg(feature = "net")]
     pub(crate) fn after_taking_error(&self) {
         if self.known.key != Key::NONE {
-            self.tell(Outcome::Failed);
+            self.tell(Outcome::ErrorTaken);
         }
     }
 
@@ -130,7 +130,7 @@ impl Registration {
     /// One that came out short has drained the stream, or filled it, as much as
     /// one that would block; and so has one that read the end, where the end need
     /// not be the last one.
-    #[cfg(any(feature = "net", feature = "os-ext"))]
+    #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
     #[inline]
     pub(crate) fn after_stream_io(
         &self,

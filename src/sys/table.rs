@@ -15,7 +15,7 @@ use libc::{c_short, pollfd};
 
 use super::calls::poll::poll;
 use super::rearm::{Drained, Edges, Waiting};
-use super::{wake, EventBuffer, Key, Outcome, Owner, Selector, UserEvent, POLLRDHUP};
+use super::{wake_fd, EventBuffer, Key, Outcome, Owner, Selector, UserEvent, POLLRDHUP};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -264,7 +264,7 @@ impl<B: Rearming> Selector for B {
         let before = entry.edges.wanted();
         match outcome {
             Outcome::WouldBlock(direction) => entry.edges.would_block(direction),
-            Outcome::Failed => entry.edges.failed(),
+            Outcome::Failed(_) | Outcome::ErrorTaken => entry.edges.failed(),
         }
         if entry.edges.wanted() != before || entry.begins_to_be_looked_at() {
             let _ = change(self, state, slot, Failure::IsReported);
@@ -409,7 +409,7 @@ pub(super) fn answered<B: Rearming>(
     } else if entry.owner == Owner::Waker {
         // Before the pending wake-ups are cleared, which is when a wake would
         // signal again. It can only fail where it is no longer ours to read.
-        let _ = wake::drain(entry.fd);
+        let _ = wake_fd::drain(entry.fd);
         Some(Event::new(entry.token, Readiness::IN))
     } else {
         let report = entry.edges.fired(entry.all_of(answer));

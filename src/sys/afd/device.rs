@@ -1,0 +1,247 @@
+//! Handles of the ancillary function driver, of which polls of sockets are asked.
+//!
+//! There is no documentation of the driver; the names are those of the Windows
+//! Driver Kit's `afd.h` of old.
+
+use std::io;
+use std::mem;
+use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle, RawSocket};
+use std::ptr;
+
+use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
+use windows_sys::Wdk::Storage::FileSystem::{NtCancelIoFileEx, NtCreateFile, FILE_OPEN};
+use windows_sys::Wdk::System::IO::NtDeviceIoControlFile;
+use windows_sys::Win32::Foundation::{
+    RtlNtStatusToDosError, HANDLE, NTSTATUS, STATUS_NOT_FOUND, STATUS_PENDING, UNICODE_STRING,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    SetFileCompletionNotificationModes, FILE_SHARE_READ, FILE_SHARE_WRITE, SYNCHRONIZE,
+};
+use windows_sys::Win32::System::WindowsProgramming::FILE_SKIP_SET_EVENT_ON_HANDLE;
+use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0};
+
+use super::super::bool_result;
+use super::port::{Kind, Port};
+
+/// What can become of a socket, as bits.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct AfdEvents(pub(super) u32);
+
+impl AfdEvents {
+    pub(super) const RECEIVE: AfdEvents = AfdEvents(0x0001);
+    pub(super) const RECEIVE_EXPEDITED: AfdEvents = AfdEvents(0x0002);
+    pub(super) const SEND: AfdEvents = AfdEvents(0x0004);
+    /// The peer has shut down its writing half.
+    pub(super) const DISCONNECT: AfdEvents = AfdEvents(0x0008);
+    /// The connection was reset.
+    pub(super) const ABORT: AfdEvents = AfdEvents(0x0010);
+    /// The handle that was asked about was closed.
+    pub(super) const LOCAL_CLOSE: AfdEvents = AfdEvents(0x0020);
+    pub(super) const ACCEPT: AfdEvents = AfdEvents(0x0080);
+    pub(super) const CONNECT_FAIL: AfdEvents = AfdEvents(0x0100);
+
+    pub(super) const fn or(self, other: AfdEvents) -> AfdEvents {
+        AfdEvents(self.0 | other.0)
+    }
+
+    pub(super) const fn intersects(self, other: AfdEvents) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(super) const fn contains(self, other: AfdEvents) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// `IOCTL_AFD_POLL`.
+const IOCTL_POLL: u32 = 0x0001_2024;
+
+/// The memory that the driver has while a poll is under way: `AFD_POLL_INFO` with
+/// one socket, read when the poll begins, and written, with the status, by its end.
+#[repr(C)]
+pub(super) struct Poll {
+    status: IO_STATUS_BLOCK,
+    info: PollInfo,
+}
+
+#[repr(C)]
+struct PollInfo {
+    /// In units of 100 ns.
+    timeout: i64,
+    /// Of `handles`: when the poll ends, of those with events.
+    count: u32,
+    /// Whether it ends other polls of the same handle.
+    exclusive: u32,
+    handles: [PollHandle; 1],
+}
+
+#[repr(C)]
+struct PollHandle {
+    handle: HANDLE,
+    events: u32,
+    status: NTSTATUS,
+}
+
+impl Poll {
+    pub(super) fn new() -> Poll {
+        Poll {
+            status: IO_STATUS_BLOCK {
+                Anonymous: IO_STATUS_BLOCK_0 {
+                    Status: STATUS_PENDING,
+                },
+                Information: 0,
+            },
+            info: PollInfo {
+                timeout: i64::MAX,
+                count: 1,
+                exclusive: 0,
+                handles: [PollHandle {
+                    handle: ptr::null_mut(),
+                    events: 0,
+                    status: 0,
+                }],
+            },
+        }
+    }
+
+    /// What has become of the socket, after the poll has ended well.
+    pub(super) fn answer(&self) -> AfdEvents {
+        match self.info.count {
+            0 => AfdEvents(0),
+            _ => AfdEvents(self.info.handles[0].events),
+        }
+    }
+}
+
+/// One handle of the driver.
+#[derive(Debug)]
+pub(super) struct Device {
+    handle: OwnedHandle,
+}
+
+impl Device {
+    /// A handle whose polls end on the port.
+    pub(super) fn open(port: &Port) -> io::Result<Device> {
+        // What comes after the driver's own name is anybody's.
+        const NAME: &str = "\\Device\\Afd\\Mio";
+        let mut name: Vec<u16> = NAME.encode_utf16().collect();
+        let length = mem::size_of_val(&name[..]) as u16;
+        let name = UNICODE_STRING {
+            Length: length,
+            MaximumLength: length,
+            Buffer: name.as_mut_ptr(),
+        };
+        let attributes = OBJECT_ATTRIBUTES {
+            Length: mem::size_of::<OBJECT_ATTRIBUTES>() as u32,
+            RootDirectory: ptr::null_mut(),
+            ObjectName: &name,
+            // Not inherited by child processes.
+            Attributes: 0,
+            SecurityDescriptor: ptr::null(),
+            SecurityQualityOfService: ptr::null(),
+        };
+        let mut handle = ptr::null_mut();
+        let mut status = Poll::new().status;
+        // SAFETY: the kernel reads name and attributes, and writes handle and
+        // status, all of which are valid until it returns: it is synchronous.
+        check(unsafe {
+            NtCreateFile(
+                &mut handle,
+                SYNCHRONIZE,
+                &attributes,
+                &mut status,
+                ptr::null(),
+                0,
+                FILE_SHARE_READ | FILE_SHARE_WRITE,
+                FILE_OPEN,
+                0,
+                ptr::null(),
+                0,
+            )
+        })?;
+        // SAFETY: the handle is new, open and nobody else's.
+        let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
+        port.associate(handle.as_handle(), Kind::Poll)?;
+        // Nobody waits for the handle itself.
+        // SAFETY: takes an open handle and a number.
+        bool_result(unsafe {
+            SetFileCompletionNotificationModes(
+                handle.as_raw_handle(),
+                FILE_SKIP_SET_EVENT_ON_HANDLE as u8,
+            )
+        })?;
+        Ok(Device { handle })
+    }
+
+    /// Begins a poll of a socket, which ends when one of the events has come, and
+    /// then queues a packet with the word, which is not 0; it queues none where
+    /// this fails.
+    ///
+    /// # Safety
+    ///
+    /// From now on, and until its packet was taken off the port, the kernel owns
+    /// `poll`: it must stay where it is, and nobody may access it.
+    pub(super) unsafe fn poll(
+        &self,
+        poll: *mut Poll,
+        socket: RawSocket,
+        events: AfdEvents,
+        word: usize,
+    ) -> io::Result<()> {
+        // SAFETY: it is valid, and the kernel does not have it yet.
+        unsafe { poll.write(Poll::new()) };
+        let handle = PollHandle {
+            handle: socket as usize as HANDLE,
+            events: events.0,
+            status: 0,
+        };
+        // SAFETY: as above; the kernel reads and writes a `PollInfo`, and writes the
+        // status, for as long as the caller promises to leave them alone.
+        check(unsafe {
+            (*poll).info.handles = [handle];
+            let info: *mut PollInfo = ptr::addr_of_mut!((*poll).info);
+            NtDeviceIoControlFile(
+                self.handle.as_raw_handle(),
+                ptr::null_mut(),
+                None,
+                word as *const _,
+                ptr::addr_of_mut!((*poll).status),
+                IOCTL_POLL,
+                info.cast(),
+                mem::size_of::<PollInfo>() as u32,
+                info.cast(),
+                mem::size_of::<PollInfo>() as u32,
+            )
+        })
+    }
+
+    /// Asks for the end of a poll, which comes with its packet, as for one that has ended
+    /// already.
+    pub(super) fn cancel(&self, poll: *mut Poll) -> io::Result<()> {
+        let mut status = Poll::new().status;
+        // SAFETY: the address of the poll's status only tells which one is meant, and
+        // it is not accessed; `status` is written before the call returns.
+        let cancelled = unsafe {
+            NtCancelIoFileEx(
+                self.handle.as_raw_handle(),
+                ptr::addr_of_mut!((*poll).status),
+                &mut status,
+            )
+        };
+        match cancelled {
+            // It has ended, and its packet is on its way.
+            STATUS_NOT_FOUND => Ok(()),
+            other => check(other),
+        }
+    }
+}
+
+/// The status of a call, or of an operation, as an error.
+pub(super) fn check(status: NTSTATUS) -> io::Result<()> {
+    if status >= 0 {
+        return Ok(()); // successes, and pending
+    }
+    // SAFETY: takes a number.
+    let code = unsafe { RtlNtStatusToDosError(status) };
+    Err(io::Error::from_raw_os_error(code as i32))
+}

@@ -1,0 +1,43 @@
+//! Functions of the system's libraries that not every Windows has.
+
+use std::ptr;
+
+use windows_sys::Win32::System::LibraryLoader::{
+    GetProcAddress, LoadLibraryExW, LOAD_LIBRARY_SEARCH_SYSTEM32,
+};
+
+/// A function whose type is not known yet.
+pub(super) type Function = unsafe extern "system" fn() -> isize;
+
+/// The function of this name in one of the system's own libraries, which stays loaded
+/// from now on.
+pub(super) fn find(library: &str, function: &str) -> Option<Function> {
+    let library: Vec<u16> = library.encode_utf16().chain([0]).collect();
+    let function: Vec<u8> = function.bytes().chain([0]).collect();
+    // SAFETY: the name ends with a zero, and is looked for among the system's libraries
+    // only.
+    let library = unsafe {
+        LoadLibraryExW(
+            library.as_ptr(),
+            ptr::null_mut(),
+            LOAD_LIBRARY_SEARCH_SYSTEM32,
+        )
+    };
+    if library.is_null() {
+        return None;
+    }
+    // SAFETY: the library is loaded, and the name ends with a zero.
+    unsafe { GetProcAddress(library, function.as_ptr()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_found_and_what_is_not_is_not() {
+        assert!(find("ntdll.dll", "NtCreateFile").is_some());
+        assert!(find("ntdll.dll", "NtCreateNothing").is_none());
+        assert!(find("no-such-library.dll", "NtCreateFile").is_none());
+    }
+}

@@ -1,0 +1,36 @@
+//! Windows: sockets watched by the ancillary function driver (AFD), which Winsock
+//! itself stands on, and everything queued on an I/O completion port.
+//!
+//! Each file has one owner of one thing:
+//!
+//! ```text
+//! port.rs         the completion port: what Windows has finished, in order
+//! device.rs       handles of the driver, of which polls are asked
+//! socket.rs       one socket: what is asked of it, and the memory that the driver has
+//! user_events.rs  wakers' events
+//! selector.rs     the backend: registrations, and waiting
+//! library.rs      functions that not every Windows has
+//! named_pipe.rs   pipes, whose operations end on the port
+//! timer.rs        waiting for less than a tick, where the system can
+//! resume.rs       the end of a sleep of the whole machine
+//! ```
+
+mod device;
+mod library;
+#[cfg(feature = "os-ext")]
+pub(crate) mod named_pipe;
+mod port;
+mod resume;
+mod selector;
+mod socket;
+mod timer;
+mod user_events;
+
+use std::time::Duration;
+
+pub(crate) use port::KernelEvent;
+pub(crate) use selector::Afd;
+
+/// How long to wait for the kernel to give memory back, of which it was asked to. What has not
+/// come by then is leaked.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,897 @@
+//! Named pipes, which know operations that complete, and no readiness:
+//! [Named Pipes](https://learn.microsoft.com/en-us/windows/win32/ipc/named-pipes).
+//!
+//! So a pipe reads ahead into a buffer of its own, is readable when there is something in
+//! it, takes what is written into another one, and is writable when that is free. At most one
+//! read, one write and one connect are under way. The life of each of these operations:
+//!
+//! ```text
+//! idle ── submit ──► under way ── its packet ──► idle
+//! ```
+//!
+//! **Who owns the memory.** An [`Operation`] lies inside the pipe's `Arc`, as the buffers'
+//! owners do. Before an operation is submitted the kernel gets a strong count of it, which is
+//! taken back with the packet, or at once where none will come because the submission failed.
+//! So whatever is dropped, and on whatever thread, the memory is there until then.
+//!
+//! **Whose an answer is.** Each `disconnect` begins another epoch, and an operation that was
+//! submitted in an earlier one says nothing of the client that there is now.
+//!
+//! **Who takes the packets.** The queue whose port the pipe is associated with, for life; and
+//! when that queue is gone, the pipe's own calls.
+//!
+//! **Locks.** The selector's, then the pipe's. So a pipe tells its selector of something only
+//! when it has given up its own.
+
+use std::cell::UnsafeCell;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem;
+use std::os::windows::ffi::OsStrExt;
+use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_NO_DATA,
+    ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, ERROR_PIPE_LISTENING, ERROR_PIPE_NOT_CONNECTED,
+    INVALID_HANDLE_VALUE, STATUS_BUFFER_OVERFLOW,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
+};
+use windows_sys::Win32::System::Pipes::{
+    ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeInfo, PeekNamedPipe,
+    PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES,
+};
+use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
+
+use super::super::{bool_result, Queue};
+use super::device::check;
+use super::port::{KernelEvent, Kind, Port};
+use crate::event::readiness::Readiness;
+use crate::event::Event;
+use crate::{Interest, Token};
+
+/// How much is read ahead, and how much of a stream one write takes; as much as the system
+/// has room for by default.
+const BUFFER: usize = 64 * 1024;
+
+/// What a program holds of a pipe.
+pub(crate) struct NamedPipe {
+    pipe: Arc<Pipe>,
+}
+
+/// What the operations under way hold as well.
+pub(super) struct Pipe {
+    /// Of the handle in `state`.
+    raw: RawHandle,
+    state: Mutex<State>,
+    connecting: Operation,
+    reading: Operation,
+    writing: Operation,
+}
+
+// SAFETY: the operations are touched by who submits, under the lock of `state`, and by who takes
+// their packets, one at a time; a handle can be used by any thread.
+unsafe impl Send for Pipe {}
+// SAFETY: as above.
+unsafe impl Sync for Pipe {}
+
+/// What the kernel has of an operation.
+#[repr(C)]
+struct Operation {
+    /// First: the packet has the address of it, and so of the whole.
+    overlapped: UnsafeCell<OVERLAPPED>,
+    which: Which,
+    /// The pipe that it lies in, of `Arc::into_raw`, while it is under way.
+    pipe: UnsafeCell<*const Pipe>,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Which {
+    Connect,
+    Read,
+    Write,
+}
+
+struct State {
+    /// Open until the pipe is dropped and what was written is out.
+    handle: Option<OwnedHandle>,
+    is_dropped: bool,
+    /// What the handle is associated with.
+    home: Option<Home>,
+    registration: Option<Registration>,
+    /// The selector has it among those to be asked.
+    is_noticed: bool,
+    is_connected: bool,
+    /// Each write is a message, and not to be cut.
+    has_messages: bool,
+    /// Counts the clients.
+    epoch: u32,
+    connect: Stage,
+    /// To be connected when the connect of an earlier epoch has come back.
+    connects_again: bool,
+    read: Stage,
+    /// What has been read: the part of `read_buffer` that is still to be taken.
+    data: Option<(usize, usize)>,
+    /// There is nothing more to read.
+    read_end: Option<End>,
+    read_buffer: Vec<u8>,
+    write: Stage,
+    write_buffer: Vec<u8>,
+    written: usize,
+    write_error: Option<io::Error>,
+    /// Why connecting failed.
+    error: Option<io::Error>,
+}
+
+struct Home {
+    port: Arc<Port>,
+    queue: Weak<Queue>,
+}
+
+#[derive(Copy, Clone)]
+struct Registration {
+    token: Token,
+    interest: Interest,
+}
+
+/// Where an operation is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    /// Submitted in this epoch.
+    UnderWay(u32),
+}
+
+enum End {
+    /// The peer has closed its end.
+    Peer,
+    Failed(io::Error),
+}
+
+/// What is new about a pipe, to be reported.
+const READS: Readiness = Readiness::IN;
+const WRITES: Readiness = Readiness::OUT;
+
+impl NamedPipe {
+    /// A server's end, which takes bytes, both ways.
+    pub(crate) fn new(name: &OsStr) -> io::Result<NamedPipe> {
+        let name: Vec<u16> = name.encode_wide().chain([0]).collect();
+        // SAFETY: the name ends with a zero; there are no attributes, so that the handle is
+        // not inherited.
+        let handle = unsafe {
+            CreateNamedPipeW(
+                name.as_ptr(),
+                PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED,
+                PIPE_TYPE_BYTE,
+                PIPE_UNLIMITED_INSTANCES,
+                BUFFER as u32,
+                BUFFER as u32,
+                0,
+                ptr::null(),
+            )
+        };
+        if handle == INVALID_HANDLE_VALUE {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the handle is new, open and nobody else's.
+        Ok(NamedPipe::from_handle(unsafe {
+            OwnedHandle::from_raw_handle(handle)
+        }))
+    }
+
+    pub(crate) fn from_handle(handle: OwnedHandle) -> NamedPipe {
+        let operation = |which| Operation {
+            overlapped: UnsafeCell::new(OVERLAPPED::default()),
+            which,
+            pipe: UnsafeCell::new(ptr::null()),
+        };
+        NamedPipe {
+            pipe: Arc::new(Pipe {
+                raw: handle.as_raw_handle(),
+                state: Mutex::new(State {
+                    handle: Some(handle),
+                    is_dropped: false,
+                    home: None,
+                    registration: None,
+                    is_noticed: false,
+                    is_connected: false,
+                    has_messages: false,
+                    epoch: 0,
+                    connect: Stage::Idle,
+                    connects_again: false,
+                    read: Stage::Idle,
+                    data: None,
+                    read_end: None,
+                    read_buffer: Vec::new(),
+                    write: Stage::Idle,
+                    write_buffer: Vec::new(),
+                    written: 0,
+                    write_error: None,
+                    error: None,
+                }),
+                connecting: operation(Which::Connect),
+                reading: operation(Which::Read),
+                writing: operation(Which::Write),
+            }),
+        }
+    }
+
+    pub(crate) fn raw_handle(&self) -> RawHandle {
+        self.pipe.raw
+    }
+
+    /// Begins to wait for a client; `WouldBlock` until there is one, and where the pipe was
+    /// never registered.
+    pub(crate) fn connect(&self) -> io::Result<()> {
+        self.with(|pipe, state| {
+            if state.home.is_none() {
+                return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
+            }
+            if let Stage::UnderWay(epoch) = state.connect {
+                state.connects_again = epoch != state.epoch;
+                return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
+            }
+            match pipe.submit_connect(state) {
+                Ok(true) => {
+                    let news = pipe.connected(state);
+                    (Ok(()), news)
+                }
+                Ok(false) => (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE),
+                Err(error) => (Err(error), Readiness::NONE),
+            }
+        })
+    }
+
+    /// Sends the client away, with all that it has not read, and forgets what it wrote.
+    pub(crate) fn disconnect(&self) -> io::Result<()> {
+        self.with(|pipe, state| {
+            // SAFETY: takes a handle, which is open while this pipe is there.
+            let disconnected = bool_result(unsafe { DisconnectNamedPipe(pipe.raw) });
+            if disconnected.is_ok() {
+                // What is under way ends with an error, which says nothing of the next client.
+                state.epoch = state.epoch.wrapping_add(1);
+                state.is_connected = false;
+                state.connects_again = false;
+                state.data = None;
+                state.read_end = None;
+                state.write_error = None;
+                state.error = None;
+            }
+            (disconnected, Readiness::NONE)
+        })
+    }
+
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        self.with(|_, state| (state.error.take(), Readiness::NONE))
+    }
+
+    pub(crate) fn read(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
+            return Ok(0);
+        }
+        self.with(|pipe, state| {
+            if state.home.is_none() {
+                return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
+            }
+            if state.data.is_none() && state.read_end.is_none() && state.read == Stage::Idle {
+                if let Err(error) = pipe.submit_read(state) {
+                    return (Err(error), Readiness::NONE);
+                }
+            }
+            if let Some((start, end)) = state.data.take() {
+                let taken = scatter(&state.read_buffer[start..end], buffers);
+                if start + taken < end {
+                    state.data = Some((start + taken, end));
+                    return (Ok(taken), Readiness::NONE);
+                }
+                let news = pipe.read_ahead(state);
+                return (Ok(taken), news);
+            }
+            let outcome = match &state.read_end {
+                Some(End::Peer) => Ok(0),
+                Some(End::Failed(_)) => match state.read_end.take() {
+                    Some(End::Failed(error)) => Err(error),
+                    _ => Ok(0),
+                },
+                None => Err(io::ErrorKind::WouldBlock.into()),
+            };
+            (outcome, Readiness::NONE)
+        })
+    }
+
+    pub(crate) fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.with(|pipe, state| {
+            if let Some(error) = state.write_error.take() {
+                return (Err(error), Readiness::NONE);
+            }
+            if state.home.is_none() || state.write != Stage::Idle {
+                return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
+            }
+            let most = match state.has_messages {
+                true => usize::MAX,
+                false => BUFFER,
+            };
+            state.write_buffer.clear();
+            for buffer in buffers {
+                let room = most - state.write_buffer.len();
+                let part = &buffer[..buffer.len().min(room)];
+                state.write_buffer.extend_from_slice(part);
+            }
+            state.written = 0;
+            let length = state.write_buffer.len();
+            if length == 0 && !state.has_messages {
+                return (Ok(0), Readiness::NONE);
+            }
+            match pipe.submit_write(state) {
+                Ok(()) => (Ok(length), Readiness::NONE),
+                // There is no client yet.
+                Err(error) if is(&error, ERROR_PIPE_LISTENING) => {
+                    (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE)
+                }
+                Err(error) => (Err(error), Readiness::NONE),
+            }
+        })
+    }
+
+    pub(crate) fn register(
+        &self,
+        queue: &Arc<Queue>,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.with(|pipe, state| {
+            if state.registration.is_some() && state.home_is_there() {
+                return (Err(io::ErrorKind::AlreadyExists.into()), Readiness::NONE);
+            }
+            if let Err(error) = pipe.make_home(state, queue) {
+                return (Err(error), Readiness::NONE);
+            }
+            let news = pipe.begin(state, token, interest);
+            (Ok(()), news)
+        })
+    }
+
+    pub(crate) fn reregister(
+        &self,
+        queue: &Arc<Queue>,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.with(|pipe, state| {
+            if state.registration.is_none() || !state.is_home(queue) {
+                return (Err(io::ErrorKind::NotFound.into()), Readiness::NONE);
+            }
+            let news = pipe.begin(state, token, interest);
+            (Ok(()), news)
+        })
+    }
+
+    pub(crate) fn deregister(&self, queue: &Arc<Queue>) -> io::Result<()> {
+        self.with(|_, state| {
+            if !state.is_home(queue) || state.registration.take().is_none() {
+                return (Err(io::ErrorKind::NotFound.into()), Readiness::NONE);
+            }
+            (Ok(()), Readiness::NONE)
+        })
+    }
+
+    /// Calls `work` under the lock. What it says is new is told to the queue afterwards.
+    fn with<R>(&self, work: impl FnOnce(&Arc<Pipe>, &mut State) -> (R, Readiness)) -> R {
+        self.pipe.take_orphaned_packets();
+        let (outcome, queue) = {
+            let mut state = self.pipe.lock();
+            let (outcome, news) = work(&self.pipe, &mut state);
+            let is_told = state.event(news).is_some() && !state.is_noticed;
+            let queue = match &state.home {
+                Some(home) if is_told => home.queue.upgrade(),
+                _ => None,
+            };
+            state.is_noticed |= queue.is_some();
+            (outcome, queue)
+        };
+        if let Some(afd) = queue.as_ref().and_then(|queue| queue.afd()) {
+            afd.notice(&self.pipe);
+        }
+        outcome
+    }
+}
+
+impl Drop for NamedPipe {
+    /// What was written goes out first; everything else ends.
+    fn drop(&mut self) {
+        {
+            let mut state = self.pipe.lock();
+            state.is_dropped = true;
+            state.registration = None;
+            for (stage, operation) in [
+                (state.connect, &self.pipe.connecting),
+                (state.read, &self.pipe.reading),
+            ] {
+                if stage != Stage::Idle {
+                    // SAFETY: the handle is open; the address only tells which one is meant.
+                    // Where that has ended already it fails, and its packet comes all the same.
+                    unsafe { CancelIoEx(self.pipe.raw, operation.overlapped.get()) };
+                }
+            }
+            if state.write == Stage::Idle {
+                // Its peer hears of the end.
+                drop(state.handle.take());
+            }
+        }
+        self.pipe.await_orphaned_packets();
+    }
+}
+
+impl Pipe {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No panic leaves it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Associates the pipe with the queue's port, with which it then stays.
+    fn make_home(&self, state: &mut State, queue: &Arc<Queue>) -> io::Result<()> {
+        if let Some(home) = &state.home {
+            return match ptr::eq(home.queue.as_ptr(), Arc::as_ptr(queue)) {
+                true => Ok(()),
+                false => Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a named pipe stays with the first poll that it was registered with",
+                )),
+            };
+        }
+        let Some(afd) = queue.afd() else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let Some(handle) = &state.handle else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        afd.port().associate(handle.as_handle(), Kind::Pipe)?;
+        let mut flags = 0;
+        // SAFETY: a number is written; the others are not asked for.
+        let got = bool_result(unsafe {
+            GetNamedPipeInfo(
+                self.raw,
+                &mut flags,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        });
+        state.has_messages = got.is_ok() && flags & PIPE_TYPE_MESSAGE != 0;
+        state.is_connected = self.has_peer();
+        state.read_buffer = vec![0; BUFFER];
+        state.write_buffer = Vec::with_capacity(BUFFER);
+        state.home = Some(Home {
+            port: Arc::clone(afd.port()),
+            queue: Arc::downgrade(queue),
+        });
+        Ok(())
+    }
+
+    /// Whether there is somebody at the other end, or was.
+    fn has_peer(&self) -> bool {
+        // SAFETY: nothing is asked for but whether that can be asked.
+        let peeked = bool_result(unsafe {
+            PeekNamedPipe(
+                self.raw,
+                ptr::null_mut(),
+                0,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        });
+        match peeked {
+            Ok(()) => true,
+            Err(error) => ![
+                ERROR_PIPE_LISTENING,
+                ERROR_PIPE_NOT_CONNECTED,
+                ERROR_BAD_PIPE,
+            ]
+            .iter()
+            .any(|&code| is(&error, code)),
+        }
+    }
+
+    /// A registration begins, or begins anew: what there is, is news.
+    fn begin(self: &Arc<Self>, state: &mut State, token: Token, interest: Interest) -> Readiness {
+        state.registration = Some(Registration { token, interest });
+        if interest.is_readable() {
+            let _ = self.read_ahead(state);
+        }
+        READS.or(WRITES)
+    }
+
+    /// There is a client.
+    fn connected(self: &Arc<Self>, state: &mut State) -> Readiness {
+        state.is_connected = true;
+        let reads = match state.registration {
+            Some(registration) if registration.interest.is_readable() => self.read_ahead(state),
+            _ => Readiness::NONE,
+        };
+        reads.or(WRITES)
+    }
+
+    /// Begins to read what comes next, if nothing is there. Returns what is new.
+    fn read_ahead(self: &Arc<Self>, state: &mut State) -> Readiness {
+        let is_wanted =
+            state.data.is_none() && state.read_end.is_none() && state.read == Stage::Idle;
+        if !is_wanted || !state.is_connected || state.is_dropped {
+            return Readiness::NONE;
+        }
+        match self.submit_read(state) {
+            Ok(()) if state.read_end.is_none() => Readiness::NONE,
+            Ok(()) => READS,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    return Readiness::NONE;
+                }
+                state.read_end = Some(End::Failed(error));
+                READS
+            }
+        }
+    }
+
+    /// Whether it has succeeded at once; otherwise it is under way.
+    fn submit_connect(self: &Arc<Self>, state: &mut State) -> io::Result<bool> {
+        let overlapped = self.give_away(&self.connecting);
+        // SAFETY: the handle is open, as who calls this has it; the structure stays where it is,
+        // and nobody touches it, until its packet has come, since a count of the pipe is the
+        // kernel's.
+        let submitted = bool_result(unsafe { ConnectNamedPipe(self.raw, overlapped) });
+        match submitted {
+            // It always waits for its packet.
+            Ok(()) => {}
+            Err(error) if is(&error, ERROR_IO_PENDING) => {}
+            Err(error) => {
+                self.take_back(&self.connecting);
+                // Somebody was faster, and may have gone already.
+                let is_there = is(&error, ERROR_PIPE_CONNECTED) || is(&error, ERROR_NO_DATA);
+                return is_there.then_some(true).ok_or(error);
+            }
+        }
+        state.connect = Stage::UnderWay(state.epoch);
+        Ok(false)
+    }
+
+    /// Submits a read, or finds the end; `WouldBlock` where there is no client.
+    fn submit_read(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let overlapped = self.give_away(&self.reading);
+        let buffer = &mut state.read_buffer;
+        // SAFETY: as above, and so does the buffer stay: it is taken or changed only when no
+        // read is under way.
+        let submitted = bool_result(unsafe {
+            ReadFile(
+                self.raw,
+                buffer.as_mut_ptr(),
+                buffer.len() as u32,
+                ptr::null_mut(),
+                overlapped,
+            )
+        });
+        match submitted {
+            Ok(()) => {}
+            // The rest of a message is there as well, and comes with the next one.
+            Err(error) if is(&error, ERROR_IO_PENDING) || is(&error, ERROR_MORE_DATA) => {}
+            Err(error) => {
+                self.take_back(&self.reading);
+                return match error {
+                    error if is(&error, ERROR_BROKEN_PIPE) => {
+                        state.read_end = Some(End::Peer);
+                        Ok(())
+                    }
+                    error if is(&error, ERROR_PIPE_LISTENING) => {
+                        Err(io::ErrorKind::WouldBlock.into())
+                    }
+                    error => Err(error),
+                };
+            }
+        }
+        state.read = Stage::UnderWay(state.epoch);
+        Ok(())
+    }
+
+    /// Submits what is in the buffer and not written yet.
+    fn submit_write(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let overlapped = self.give_away(&self.writing);
+        let rest = &state.write_buffer[state.written..];
+        // SAFETY: as above; the buffer is changed only when no write is under way.
+        let submitted = bool_result(unsafe {
+            WriteFile(
+                self.raw,
+                rest.as_ptr(),
+                u32::try_from(rest.len()).unwrap_or(u32::MAX),
+                ptr::null_mut(),
+                overlapped,
+            )
+        });
+        match submitted {
+            Ok(()) => {}
+            Err(error) if is(&error, ERROR_IO_PENDING) => {}
+            Err(error) => {
+                self.take_back(&self.writing);
+                return Err(error);
+            }
+        }
+        state.write = Stage::UnderWay(state.epoch);
+        Ok(())
+    }
+
+    /// Gives the kernel a count of the pipe, before anything can be under way.
+    fn give_away(self: &Arc<Self>, operation: &Operation) -> *mut OVERLAPPED {
+        // SAFETY: it is not under way, and the lock is held, so nobody else touches it.
+        unsafe {
+            *operation.pipe.get() = Arc::into_raw(Arc::clone(self));
+            *operation.overlapped.get() = OVERLAPPED::default();
+        }
+        // Of the whole, which the packet's address is to be followed to.
+        operation as *const Operation as *mut OVERLAPPED
+    }
+
+    /// No packet will come.
+    fn take_back(&self, operation: &Operation) {
+        // SAFETY: the count was given away a moment ago, and nobody else takes it.
+        unsafe {
+            let pipe = mem::replace(&mut *operation.pipe.get(), ptr::null());
+            drop(Arc::from_raw(pipe));
+        }
+    }
+
+    /// An operation has ended. Returns what is to be reported.
+    fn completed(self: &Arc<Self>, which: Which, outcome: io::Result<usize>) -> Option<Event> {
+        let mut state = self.lock();
+        let news = match which {
+            Which::Connect => self.connect_completed(&mut state, outcome.map(drop)),
+            Which::Read => self.read_completed(&mut state, outcome),
+            Which::Write => self.write_completed(&mut state, outcome),
+        };
+        if state.is_dropped && state.write == Stage::Idle {
+            drop(state.handle.take());
+        }
+        state.event(news)
+    }
+
+    fn connect_completed(
+        self: &Arc<Self>,
+        state: &mut State,
+        outcome: io::Result<()>,
+    ) -> Readiness {
+        let is_of_before = mem::replace(&mut state.connect, Stage::Idle).is_of_before(state.epoch);
+        let is_again = mem::take(&mut state.connects_again);
+        if state.is_dropped || (is_of_before && !is_again) {
+            return Readiness::NONE;
+        }
+        let outcome = match outcome {
+            Ok(()) if !is_of_before => Ok(true),
+            Err(error) if !is_of_before && !is(&error, ERROR_OPERATION_ABORTED) => Err(error),
+            // Whoever cancelled it was not us.
+            _ => self.submit_connect(state),
+        };
+        match outcome {
+            Ok(true) => self.connected(state),
+            Ok(false) => Readiness::NONE,
+            Err(error) => {
+                state.error = Some(error);
+                WRITES
+            }
+        }
+    }
+
+    fn read_completed(
+        self: &Arc<Self>,
+        state: &mut State,
+        outcome: io::Result<usize>,
+    ) -> Readiness {
+        let is_of_before = mem::replace(&mut state.read, Stage::Idle).is_of_before(state.epoch);
+        if is_of_before {
+            return self.read_ahead(state);
+        }
+        match outcome {
+            Ok(length) => state.data = Some((0, length)),
+            Err(error) if is(&error, ERROR_BROKEN_PIPE) => state.read_end = Some(End::Peer),
+            // Whoever cancelled it was not us.
+            Err(error) if is(&error, ERROR_OPERATION_ABORTED) => return self.read_ahead(state),
+            Err(error) => state.read_end = Some(End::Failed(error)),
+        }
+        READS
+    }
+
+    fn write_completed(
+        self: &Arc<Self>,
+        state: &mut State,
+        outcome: io::Result<usize>,
+    ) -> Readiness {
+        let is_of_before = mem::replace(&mut state.write, Stage::Idle).is_of_before(state.epoch);
+        if is_of_before {
+            // It went with its client.
+            return WRITES;
+        }
+        let is_aborted = matches!(&outcome, Err(error) if is(error, ERROR_OPERATION_ABORTED));
+        let outcome = match outcome {
+            Ok(length) => {
+                state.written += length;
+                Ok(())
+            }
+            // Whoever cancelled it was not us.
+            Err(_) if is_aborted => Ok(()),
+            Err(error) => Err(error),
+        };
+        let outcome = outcome.and_then(|()| match state.written < state.write_buffer.len() {
+            true => self.submit_write(state),
+            false => Ok(()),
+        });
+        match outcome {
+            Ok(()) if state.write != Stage::Idle => Readiness::NONE,
+            Ok(()) => WRITES,
+            Err(error) => {
+                state.write_error = Some(error);
+                WRITES
+            }
+        }
+    }
+
+    /// What a pipe that its selector was told of has to say.
+    pub(super) fn noticed(&self) -> Option<Event> {
+        let mut state = self.lock();
+        state.is_noticed = false;
+        state.event(READS.or(WRITES))
+    }
+
+    /// Takes what is on the port, where no queue is left to do so.
+    fn take_orphaned_packets(&self) {
+        if let Some(port) = self.orphaned_port() {
+            take_packets(&port, 0);
+        }
+    }
+
+    /// After it was closed: takes what has to come, so that nothing is left behind. A write that
+    /// is under way keeps the pipe, for as long as the process lives if need be.
+    fn await_orphaned_packets(&self) {
+        let Some(port) = self.orphaned_port() else {
+            return;
+        };
+        let is_awaited = || {
+            let state = self.lock();
+            state.connect != Stage::Idle || state.read != Stage::Idle
+        };
+        // Another pipe may take our packets.
+        let deadline = Instant::now() + super::PATIENCE;
+        while is_awaited() && Instant::now() < deadline {
+            take_packets(&port, 10);
+        }
+    }
+
+    fn orphaned_port(&self) -> Option<Arc<Port>> {
+        let state = self.lock();
+        match &state.home {
+            Some(home) if home.port.is_orphaned() => Some(Arc::clone(&home.port)),
+            _ => None,
+        }
+    }
+}
+
+impl Stage {
+    fn is_of_before(self, epoch: u32) -> bool {
+        self != Stage::UnderWay(epoch)
+    }
+}
+
+impl State {
+    fn is_home(&self, queue: &Arc<Queue>) -> bool {
+        let home = self.home.as_ref();
+        home.is_some_and(|home| ptr::eq(home.queue.as_ptr(), Arc::as_ptr(queue)))
+    }
+
+    fn home_is_there(&self) -> bool {
+        let home = self.home.as_ref();
+        home.is_some_and(|home| home.queue.strong_count() > 0)
+    }
+
+    /// What to report of what is new.
+    fn event(&self, news: Readiness) -> Option<Event> {
+        let Registration { token, interest } = self.registration?;
+        let mut report = Readiness::NONE;
+        if news.intersects(READS) {
+            report = report.or(match &self.read_end {
+                // As a Unix socket says whose peer was closed.
+                Some(End::Peer) => Readiness::IN
+                    .or(Readiness::OUT)
+                    .or(Readiness::RDHUP)
+                    .or(Readiness::HUP),
+                Some(End::Failed(_)) => Readiness::IN.or(Readiness::ERR),
+                None if self.data.is_some() => Readiness::IN,
+                None => Readiness::NONE,
+            });
+        }
+        if news.intersects(WRITES) {
+            report = report.or(if self.error.is_some() || self.write_error.is_some() {
+                Readiness::OUT.or(Readiness::ERR)
+            } else if self.is_connected && self.write == Stage::Idle {
+                Readiness::OUT
+            } else {
+                Readiness::NONE
+            });
+        }
+        for (is_asked, bits) in [
+            (interest.is_readable(), Readiness::IN.or(Readiness::RDHUP)),
+            (interest.is_writable(), Readiness::OUT),
+        ] {
+            if !is_asked {
+                report = report.without(bits);
+            }
+        }
+        (report != Readiness::NONE).then(|| Event::new(token, report))
+    }
+}
+
+/// The packet of an operation has been taken off the port.
+///
+/// # Safety
+///
+/// The packet is one of [`Kind::Pipe`], and is handed in once.
+pub(super) unsafe fn packet_came(packet: KernelEvent) -> Option<Event> {
+    let operation = packet.word() as *const Operation;
+    // SAFETY: it is the address of an operation that was submitted, and whose pipe has stayed
+    // since; the kernel has done with it. The count that it was given is taken over.
+    let (pipe, which) = unsafe {
+        let pipe = mem::replace(&mut *(*operation).pipe.get(), ptr::null());
+        (Arc::from_raw(pipe), (*operation).which)
+    };
+    let outcome = match packet.status() {
+        // A part of a message: the rest comes with the next read.
+        STATUS_BUFFER_OVERFLOW => Ok(()),
+        status => check(status),
+    };
+    pipe.completed(which, outcome.map(|()| packet.number() as usize))
+}
+
+/// Takes packets off a port that no queue takes them off any more.
+fn take_packets(port: &Port, millis: u32) {
+    let mut packets = Vec::with_capacity(16);
+    // If it fails there are none.
+    let _ = port.dequeue(&mut packets, 16, millis);
+    for &packet in &packets {
+        if packet.kind() == Some(Kind::Pipe) {
+            // SAFETY: it is one, taken off the port just now.
+            unsafe { packet_came(packet) };
+        }
+    }
+}
+
+/// Copies as much as there is room for.
+fn scatter(mut data: &[u8], buffers: &mut [IoSliceMut<'_>]) -> usize {
+    let all = data.len();
+    for buffer in buffers {
+        let (part, rest) = data.split_at(data.len().min(buffer.len()));
+        buffer[..part.len()].copy_from_slice(part);
+        data = rest;
+    }
+    all - data.len()
+}
+
+fn is(error: &io::Error, code: u32) -> bool {
+    error.raw_os_error() == Some(code as i32)
+}
+
+impl fmt::Debug for NamedPipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.pipe.lock();
+        f.debug_struct("NamedPipe")
+            .field("handle", &self.pipe.raw)
+            .field("is_connected", &state.is_connected)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipe")
+            .field("handle", &self.raw)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+//! The completion port: what Windows has finished, in order, and what was posted:
+//! [I/O completion ports](https://learn.microsoft.com/en-us/windows/win32/fileio/i-o-completion-ports).
+
+use std::fmt;
+use std::io;
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, NTSTATUS, WAIT_TIMEOUT};
+use windows_sys::Win32::System::IO::{
+    CreateIoCompletionPort, GetQueuedCompletionStatusEx, PostQueuedCompletionStatus, OVERLAPPED,
+    OVERLAPPED_ENTRY,
+};
+
+use super::super::bool_result;
+
+/// Shared by those whose I/O ends on it, so that what they have given to the kernel
+/// can always be taken back.
+#[derive(Debug)]
+pub(crate) struct Port {
+    handle: OwnedHandle,
+    /// Its queue is gone.
+    is_orphaned: AtomicBool,
+}
+
+/// What a packet is of: the port's completion keys.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A poll of a socket has ended. The word is the slot of the socket.
+    Poll = 1,
+    /// A waker has posted it. The word is its token.
+    UserEvent = 2,
+    /// Who waits has something to look at.
+    Nudge = 3,
+    /// A timer has ended.
+    Timer = 4,
+    /// An operation on a pipe has ended. The word is its address.
+    #[cfg(feature = "os-ext")]
+    Pipe = 5,
+}
+
+impl Kind {
+    const ALL: &'static [Kind] = &[
+        Kind::Poll,
+        Kind::UserEvent,
+        Kind::Nudge,
+        Kind::Timer,
+        #[cfg(feature = "os-ext")]
+        Kind::Pipe,
+    ];
+}
+
+/// A packet, as the kernel writes it.
+#[derive(Copy, Clone)]
+#[repr(transparent)]
+pub(crate) struct KernelEvent(OVERLAPPED_ENTRY);
+
+// SAFETY: the pointer in it is a word here, and is not followed.
+unsafe impl Send for KernelEvent {}
+// SAFETY: as above.
+unsafe impl Sync for KernelEvent {}
+
+impl KernelEvent {
+    /// `None`: of nobody here.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        Kind::ALL
+            .iter()
+            .copied()
+            .find(|&kind| kind as usize == self.0.lpCompletionKey)
+    }
+
+    /// What was given along when the operation was started, or the packet posted.
+    pub(super) fn word(&self) -> usize {
+        self.0.lpOverlapped as usize
+    }
+
+    /// The number that was posted, or of bytes.
+    pub(super) fn number(&self) -> u32 {
+        self.0.dwNumberOfBytesTransferred
+    }
+
+    /// How the operation ended.
+    pub(super) fn status(&self) -> NTSTATUS {
+        // The low half; what is above it is nothing.
+        self.0.Internal as NTSTATUS
+    }
+}
+
+impl fmt::Debug for KernelEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KernelEvent")
+            .field("kind", &self.kind())
+            .field("word", &self.word())
+            .finish_non_exhaustive()
+    }
+}
+
+impl AsRawHandle for Port {
+    fn as_raw_handle(&self) -> RawHandle {
+        self.handle.as_raw_handle()
+    }
+}
+
+impl Port {
+    /// An empty port, which child processes do not inherit.
+    pub(super) fn open() -> io::Result<Port> {
+        // SAFETY: takes no pointers; makes a port where the first handle is invalid
+        // and the second one none.
+        let handle = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 0) };
+        if handle.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the handle is new, open and nobody else's.
+        let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
+        Ok(Port {
+            handle,
+            is_orphaned: AtomicBool::new(false),
+        })
+    }
+
+    /// The queue that took packets is gone.
+    pub(super) fn abandon(&self) {
+        // Sequentially consistent: a pipe that is dropped cancels its operations, and then asks;
+        // the queue says so, and then takes what is there. One of them finds the packets.
+        self.is_orphaned.store(true, Ordering::SeqCst);
+    }
+
+    #[cfg(feature = "os-ext")]
+    pub(super) fn is_orphaned(&self) -> bool {
+        // See `abandon`.
+        self.is_orphaned.load(Ordering::SeqCst)
+    }
+
+    /// From now on all that is started on the handle ends here.
+    pub(super) fn associate(&self, handle: BorrowedHandle<'_>, kind: Kind) -> io::Result<()> {
+        let (handle, port) = (handle.as_raw_handle(), self.handle.as_raw_handle());
+        // SAFETY: takes two handles, which are open, and numbers.
+        let same = unsafe { CreateIoCompletionPort(handle, port, kind as usize, 0) };
+        match same.is_null() {
+            true => Err(io::Error::last_os_error()),
+            false => Ok(()),
+        }
+    }
+
+    /// Queues a packet of a program's own making.
+    #[inline]
+    pub(super) fn post(&self, kind: Kind, number: u32, word: usize) -> io::Result<()> {
+        // SAFETY: the word is given back as it is, and not followed.
+        bool_result(unsafe {
+            PostQueuedCompletionStatus(
+                self.handle.as_raw_handle(),
+                number,
+                kind as usize,
+                word as *const OVERLAPPED,
+            )
+        })
+    }
+
+    /// Waits until there is a packet, for so many milliseconds, for ever if that is
+    /// `u32::MAX`. Replaces the contents of `packets` by at most `room` of them, which it has to
+    /// have room for; by none when the time has passed.
+    pub(super) fn dequeue(
+        &self,
+        packets: &mut Vec<KernelEvent>,
+        room: usize,
+        millis: u32,
+    ) -> io::Result<()> {
+        packets.clear();
+        let room = room.min(packets.capacity());
+        let mut count = 0;
+        // SAFETY: there is room for as many entries as is said, and `KernelEvent` is
+        // laid out as an entry is.
+        let dequeued = bool_result(unsafe {
+            GetQueuedCompletionStatusEx(
+                self.handle.as_raw_handle(),
+                packets.as_mut_ptr().cast(),
+                room as u32,
+                &mut count,
+                millis,
+                0,
+            )
+        });
+        match dequeued {
+            Ok(()) => {
+                debug_assert!(count as usize <= room);
+                // SAFETY: the kernel has written so many entries.
+                unsafe { packets.set_len(count as usize) };
+                Ok(())
+            }
+            Err(error) if error.raw_os_error() == Some(WAIT_TIMEOUT as i32) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The end of a sleep of the whole machine.
+//!
+//! A timeout of the port's does not count the time that the machine sleeps, while
+//! deadlines go on. So whoever waits looks at the clock again when it has woken up:
+//! [PowerRegisterSuspendResumeNotification](https://learn.microsoft.com/en-us/windows/win32/api/powerbase/nf-powerbase-powerregistersuspendresumenotification),
+//! which Windows has from 8 on.
+
+use std::ffi::c_void;
+use std::mem;
+use std::ptr;
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+
+use windows_sys::Win32::Foundation::HANDLE;
+
+use super::library::{find, Function};
+use super::port::{Kind, Port};
+
+/// All ports that are open, and some that were.
+static PORTS: Mutex<Vec<Weak<Port>>> = Mutex::new(Vec::new());
+
+/// From now on a port gets a nudge when the machine has slept.
+pub(super) fn watch(port: &Arc<Port>) {
+    static ONCE: Once = Once::new();
+    // Where the system does not tell, nothing can be done.
+    ONCE.call_once(|| {
+        let _ = subscribe();
+    });
+    let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    ports.retain(|port| port.strong_count() > 0);
+    ports.push(Arc::downgrade(port));
+}
+
+/// `DEVICE_NOTIFY_SUBSCRIBE_PARAMETERS`.
+#[repr(C)]
+struct Subscription {
+    callback: unsafe extern "system" fn(*const c_void, u32, *const c_void) -> u32,
+    context: *const c_void,
+}
+
+const DEVICE_NOTIFY_CALLBACK: u32 = 2;
+
+/// What is told: that it runs again, and, if so, that somebody is there.
+const PBT_APMRESUMEAUTOMATIC: u32 = 18;
+const PBT_APMRESUMESUSPEND: u32 = 7;
+
+/// Asks to be told for as long as the process lives.
+fn subscribe() -> Option<()> {
+    type Register = unsafe extern "system" fn(u32, *const Subscription, *mut HANDLE) -> u32;
+
+    let register = find("powrprof.dll", "PowerRegisterSuspendResumeNotification")?;
+    // SAFETY: this is the type that the function of this name has.
+    let register = unsafe { mem::transmute::<Function, Register>(register) };
+    let subscription = Subscription {
+        callback: told,
+        context: ptr::null(),
+    };
+    let mut registration = ptr::null_mut();
+    // SAFETY: the subscription is read before the call returns, a handle is written to
+    // `registration`, and what is to be called lives as long as the process. (A library that
+    // is unloaded would have to take it back; a Rust library is not made to be.)
+    let status = unsafe { register(DEVICE_NOTIFY_CALLBACK, &subscription, &mut registration) };
+    (status == 0).then_some(())
+}
+
+/// Called on a thread of the system's.
+unsafe extern "system" fn told(_: *const c_void, what: u32, _: *const c_void) -> u32 {
+    if matches!(what, PBT_APMRESUMEAUTOMATIC | PBT_APMRESUMESUSPEND) {
+        let ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+        for port in ports.iter().filter_map(Weak::upgrade) {
+            // If it fails nothing more can be done.
+            let _ = port.post(Kind::Nudge, 0, 0);
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_on_a_port_is_nudged_when_the_machine_has_slept() {
+        const PBT_APMSUSPEND: u32 = 4;
+
+        let gone = Arc::new(Port::open().unwrap());
+        watch(&gone);
+        drop(gone);
+        let port = Arc::new(Port::open().unwrap());
+        watch(&port);
+        let mut packets = Vec::with_capacity(8);
+        for (what, nudges) in [
+            (PBT_APMSUSPEND, 0),
+            (PBT_APMRESUMEAUTOMATIC, 1),
+            (PBT_APMRESUMESUSPEND, 1),
+        ] {
+            // SAFETY: it follows no pointer.
+            unsafe { told(ptr::null(), what, ptr::null()) };
+            port.dequeue(&mut packets, 8, 0).unwrap();
+            assert_eq!(packets.len(), nudges, "{what}");
+            assert!(packets
+                .iter()
+                .all(|packet| packet.kind() == Some(Kind::Nudge)));
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_gone_is_forgotten() {
+        for _ in 0..100 {
+            watch(&Arc::new(Port::open().unwrap()));
+        }
+        // Those of other tests are there as well.
+        let gone = |ports: &Vec<Weak<Port>>| {
+            let gone = ports.iter().filter(|port| port.strong_count() == 0);
+            gone.count()
+        };
+        assert!(gone(&PORTS.lock().unwrap()) < 50);
+    }
+}

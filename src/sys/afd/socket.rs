@@ -1,0 +1,459 @@
+//! One socket: what is asked of the driver about it, and the memory for that.
+//!
+//! The driver knows one-shot polls. At most one is under way of a socket, because of
+//! two of them it is known to mix up the answers. So all registrations that a handle
+//! has one after the other have one `Socket`, which outlives the last one until its
+//! poll has ended. What the kernel has is one thing,
+//!
+//! ```text
+//! Idle        nothing                     submit ─────► Polling
+//! Polling     a poll, for some events     cancel ─────► Cancelling
+//!                                         its packet ─► Idle
+//! Cancelling  a poll that is to end       its packet ─► Idle
+//! ```
+//!
+//! and who is interested another:
+//!
+//! ```text
+//! free        nobody, and it is idle      begin ──────► watched
+//! watched     a registration              end ────────► free or gone
+//! gone        nobody, and it is not idle  begin ──────► watched, of the same handle
+//!                                         its packet ─► free
+//! ```
+//!
+//! **Who owns the memory.** `operation` is the kernel's from `submit` to its packet
+//! ([`Socket::packet_came`]), whatever becomes of the registration. It is freed with
+//! the `Socket`, before which the selector waits for all packets; what has not come
+//! even then is leaked.
+//!
+//! **Whose an answer is.** What ends after `end` may be of the registration before,
+//! or of a socket that had the same handle: it is passed over, and asked again.
+
+use std::io;
+use std::mem;
+use std::os::windows::io::RawSocket;
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{NTSTATUS, STATUS_CANCELLED};
+use windows_sys::Win32::Networking::WinSock::{
+    WSAGetLastError, WSAIoctl, SIO_BASE_HANDLE, SIO_BSP_HANDLE_POLL, SOCKET, SOCKET_ERROR,
+    WSAENOTSOCK,
+};
+
+use super::super::rearm::{Drained, Edges};
+use super::super::Key;
+use super::device::{check, AfdEvents, Device, Poll};
+use crate::event::readiness::Readiness;
+use crate::event::Event;
+use crate::{Interest, Token};
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    /// The handle that the driver knows; `None` for one that is free, or was closed.
+    handle: Option<RawSocket>,
+    registration: Option<Registration>,
+    /// Tells apart the registrations that it had one after the other.
+    generation: u32,
+    stage: Stage,
+    /// The poll under way was begun for a registration that has ended.
+    is_of_before: bool,
+    /// The selector has it among those to bring up to date.
+    pub(super) is_changed: bool,
+    /// Of `Box::into_raw`.
+    operation: *mut Poll,
+}
+
+// SAFETY: the operation is owned, by the `Socket` or, for it, by the kernel, and
+// neither cares for the thread.
+unsafe impl Send for Socket {}
+
+#[derive(Debug)]
+struct Registration {
+    token: Token,
+    edges: Edges,
+    /// The driver does not know its handle any more: said once.
+    is_dead: bool,
+}
+
+/// What the kernel has of it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Polling(AfdEvents),
+    Cancelling,
+}
+
+/// What came of a packet.
+#[derive(Debug)]
+pub(super) enum Came {
+    Nothing,
+    Event(Event),
+    Dead(Dead),
+}
+
+/// The driver does not know the handle any more.
+#[derive(Debug)]
+pub(super) struct Dead {
+    /// What it was, if that was not known before.
+    pub(super) handle: Option<RawSocket>,
+    pub(super) event: Event,
+}
+
+impl Socket {
+    /// A free one.
+    pub(super) fn new() -> Socket {
+        Socket {
+            handle: None,
+            registration: None,
+            generation: 0,
+            stage: Stage::Idle,
+            is_of_before: false,
+            is_changed: false,
+            operation: Box::into_raw(Box::new(Poll::new())),
+        }
+    }
+
+    /// A registration begins, of a free socket, or of one that is gone and had the
+    /// same handle.
+    pub(super) fn begin(
+        &mut self,
+        slot: u32,
+        handle: RawSocket,
+        token: Token,
+        interest: Interest,
+    ) -> Key {
+        debug_assert!(self.registration.is_none());
+        let mut edges = Edges::new();
+        edges.begin(interest, Drained::IsTold);
+        self.handle = Some(handle);
+        self.registration = Some(Registration {
+            token,
+            edges,
+            is_dead: false,
+        });
+        self.generation = (self.generation + 1) % Key::GENERATIONS;
+        Key::new(slot, self.generation)
+    }
+
+    pub(super) fn begin_anew(&mut self, token: Token, interest: Interest) {
+        if let Some(registration) = &mut self.registration {
+            registration.token = token;
+            registration.edges.begin(interest, Drained::IsTold);
+            registration.is_dead = false;
+        }
+    }
+
+    /// The registration ends. What is under way is to be cancelled.
+    pub(super) fn end(&mut self) {
+        self.registration = None;
+        self.is_of_before = self.is_under_way();
+    }
+
+    pub(super) fn is_registered(&self) -> bool {
+        self.registration.is_some()
+    }
+
+    pub(super) fn is_registered_as(&self, generation: u32) -> bool {
+        self.registration.is_some() && self.generation == generation
+    }
+
+    /// Whether the kernel has its memory.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.stage != Stage::Idle
+    }
+
+    /// Of a registered one.
+    pub(super) fn key(&self, slot: u32) -> Key {
+        Key::new(slot, self.generation)
+    }
+
+    pub(super) fn handle(&self) -> Option<RawSocket> {
+        self.handle
+    }
+
+    pub(super) fn set_handle(&mut self, handle: RawSocket) {
+        self.handle = Some(handle);
+    }
+
+    pub(super) fn take_handle(&mut self) -> Option<RawSocket> {
+        self.handle.take()
+    }
+
+    pub(super) fn edges(&mut self) -> Option<&mut Edges> {
+        self.registration
+            .as_mut()
+            .map(|registration| &mut registration.edges)
+    }
+
+    /// What is to be asked of the driver.
+    fn wanted(&self) -> Option<AfdEvents> {
+        match &self.registration {
+            Some(registration) if !registration.is_dead => registration.edges.wanted().map(to_afd),
+            _ => None,
+        }
+    }
+
+    /// Brings the driver up to date with what is wanted. Where it refuses the
+    /// registration is dead, which is what is returned.
+    pub(super) fn update(&mut self, device: &Device, word: usize) -> Option<Dead> {
+        let outcome = match (self.stage, self.wanted(), self.handle) {
+            (Stage::Idle, Some(events), Some(handle)) => self.submit(device, handle, events, word),
+            // What is asked beyond what is wanted is passed over when it comes.
+            (Stage::Polling(asked), Some(events), _) if asked.contains(events) => Ok(()),
+            (Stage::Polling(_), _, _) => self.cancel(device),
+            _ => Ok(()),
+        };
+        match outcome {
+            Ok(()) => None,
+            Err(_) => self.died(),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        device: &Device,
+        handle: RawSocket,
+        events: AfdEvents,
+        word: usize,
+    ) -> io::Result<()> {
+        // SAFETY: nothing is under way, so the memory is ours; until `packet_came` the
+        // stage says that it is not, and then it is neither accessed nor freed.
+        unsafe { device.poll(self.operation, handle, events, word)? };
+        self.stage = Stage::Polling(events);
+        self.is_of_before = false;
+        Ok(())
+    }
+
+    /// Asks for the end of what is under way.
+    pub(super) fn cancel(&mut self, device: &Device) -> io::Result<()> {
+        if let Stage::Polling(_) = self.stage {
+            device.cancel(self.operation)?;
+            self.stage = Stage::Cancelling;
+        }
+        Ok(())
+    }
+
+    /// The packet of what was under way has been taken off the port.
+    pub(super) fn packet_came(&mut self, status: NTSTATUS) -> Came {
+        debug_assert!(self.is_under_way());
+        self.stage = Stage::Idle;
+        let is_of_before = mem::take(&mut self.is_of_before);
+        let Some(registration) = &mut self.registration else {
+            return Came::Nothing;
+        };
+        if is_of_before || status == STATUS_CANCELLED {
+            return Came::Nothing;
+        }
+        // SAFETY: the memory is valid, and ours again: its packet has come.
+        let answer = unsafe { (*self.operation).answer() };
+        if check(status).is_err() || answer.intersects(AfdEvents::LOCAL_CLOSE) {
+            return self.died().map_or(Came::Nothing, Came::Dead);
+        }
+        let report = registration.edges.fired(from_afd(answer));
+        match report {
+            Readiness::NONE => Came::Nothing,
+            report => Came::Event(Event::new(registration.token, report)),
+        }
+    }
+
+    /// It cannot be watched any more: said once, and then it is left alone until it
+    /// is registered anew.
+    fn died(&mut self) -> Option<Dead> {
+        let registration = self.registration.as_mut()?;
+        registration.is_dead = true;
+        let report = Readiness::IN.or(Readiness::OUT).or(Readiness::ERR);
+        Some(Dead {
+            handle: self.handle.take(),
+            event: Event::new(registration.token, report),
+        })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if !self.is_under_way() {
+            // SAFETY: it is of `Box::into_raw`, freed here only, and the kernel does not
+            // have it.
+            drop(unsafe { Box::from_raw(self.operation) });
+        }
+        // Otherwise the kernel may still write to it, and it is leaked.
+    }
+}
+
+/// What to ask for a direction. The end of a connection is always asked for.
+fn to_afd(wanted: Readiness) -> AfdEvents {
+    let mut events = AfdEvents::ABORT
+        .or(AfdEvents::CONNECT_FAIL)
+        .or(AfdEvents::LOCAL_CLOSE);
+    for (ours, theirs) in [
+        (
+            Readiness::IN,
+            AfdEvents::RECEIVE
+                .or(AfdEvents::ACCEPT)
+                .or(AfdEvents::DISCONNECT),
+        ),
+        (Readiness::RDHUP, AfdEvents::DISCONNECT),
+        (Readiness::OUT, AfdEvents::SEND),
+        (Readiness::PRI, AfdEvents::RECEIVE_EXPEDITED),
+    ] {
+        if wanted.intersects(ours) {
+            events = events.or(theirs);
+        }
+    }
+    events
+}
+
+/// What epoll would say of the same.
+fn from_afd(answer: AfdEvents) -> Readiness {
+    let ended = Readiness::IN.or(Readiness::RDHUP);
+    let broken = ended
+        .or(Readiness::OUT)
+        .or(Readiness::HUP)
+        .or(Readiness::ERR);
+    [
+        (AfdEvents::RECEIVE, Readiness::IN),
+        (AfdEvents::ACCEPT, Readiness::IN),
+        (AfdEvents::RECEIVE_EXPEDITED, Readiness::PRI),
+        (AfdEvents::SEND, Readiness::OUT),
+        (AfdEvents::DISCONNECT, ended),
+        (AfdEvents::ABORT, broken),
+        (AfdEvents::CONNECT_FAIL, broken),
+    ]
+    .into_iter()
+    .filter(|&(theirs, _)| answer.intersects(theirs))
+    .fold(Readiness::NONE, |ready, (_, ours)| ready.or(ours))
+}
+
+/// The handle under a socket that the driver knows. It is the socket itself, but for
+/// a layered provider's, of which some do not hand on the first question; so another
+/// one is asked, which such a provider has to answer for itself.
+pub(super) fn base_handle(socket: RawSocket) -> io::Result<RawSocket> {
+    find_base(socket, ask_handle)
+}
+
+/// More layers than anybody has.
+const MOST_LAYERS: usize = 64;
+
+fn find_base(
+    socket: RawSocket,
+    ask: impl Fn(RawSocket, u32) -> io::Result<RawSocket>,
+) -> io::Result<RawSocket> {
+    let mut layer = socket;
+    for _ in 0..MOST_LAYERS {
+        let error = match ask(layer, SIO_BASE_HANDLE) {
+            Ok(base) => return Ok(base),
+            Err(error) if error.raw_os_error() == Some(WSAENOTSOCK) => return Err(error),
+            Err(error) => error,
+        };
+        // One layer down, if there is one.
+        match ask(layer, SIO_BSP_HANDLE_POLL) {
+            Ok(below) if below != layer => layer = below,
+            _ => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn ask_handle(socket: RawSocket, question: u32) -> io::Result<RawSocket> {
+    let mut handle: SOCKET = 0;
+    let mut written = 0;
+    // SAFETY: as many bytes as a handle has may be written to `handle`, and a number
+    // to `written`; without an overlapped structure the call is synchronous.
+    let result = unsafe {
+        WSAIoctl(
+            socket as SOCKET,
+            question,
+            ptr::null(),
+            0,
+            ptr::addr_of_mut!(handle).cast(),
+            mem::size_of::<SOCKET>() as u32,
+            &mut written,
+            ptr::null_mut(),
+            None,
+        )
+    };
+    match result {
+        // SAFETY: takes nothing.
+        SOCKET_ERROR => Err(io::Error::from_raw_os_error(unsafe { WSAGetLastError() })),
+        _ => Ok(handle as RawSocket),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windows_sys::Win32::Networking::WinSock::WSAEOPNOTSUPP;
+
+    use super::*;
+
+    fn error(code: i32) -> io::Result<RawSocket> {
+        Err(io::Error::from_raw_os_error(code))
+    }
+
+    #[test]
+    fn a_socket_that_tells_its_base_is_asked_once() {
+        let base = find_base(8, |socket, question| {
+            assert_eq!((socket, question), (8, SIO_BASE_HANDLE));
+            Ok(4)
+        });
+        assert_eq!(base.unwrap(), 4);
+    }
+
+    /// Layers that keep the question to themselves, over a provider that answers.
+    #[test]
+    fn a_layer_that_hides_its_base_is_asked_for_the_one_below() {
+        let base = find_base(12, |socket, question| match (socket, question) {
+            (12 | 8, SIO_BASE_HANDLE) => error(WSAEOPNOTSUPP),
+            (12, SIO_BSP_HANDLE_POLL) => Ok(8),
+            (8, SIO_BSP_HANDLE_POLL) => Ok(4),
+            (4, SIO_BASE_HANDLE) => Ok(4),
+            other => panic!("{other:?} was asked"),
+        });
+        assert_eq!(base.unwrap(), 4);
+    }
+
+    #[test]
+    fn a_layer_that_tells_nothing_is_an_error_and_no_endless_search() {
+        let refuses = find_base(8, |_, _| error(WSAEOPNOTSUPP)).unwrap_err();
+        assert_eq!(refuses.raw_os_error(), Some(WSAEOPNOTSUPP));
+        let itself = find_base(8, |socket, question| match question {
+            SIO_BASE_HANDLE => error(WSAEOPNOTSUPP),
+            _ => Ok(socket),
+        });
+        assert_eq!(itself.unwrap_err().raw_os_error(), Some(WSAEOPNOTSUPP));
+        let circle = find_base(8, |socket, question| match question {
+            SIO_BASE_HANDLE => error(WSAEOPNOTSUPP),
+            _ => Ok(socket ^ 4),
+        });
+        assert_eq!(circle.unwrap_err().kind(), io::ErrorKind::Unsupported);
+        let none = find_base(8, |_, question| match question {
+            SIO_BASE_HANDLE => error(WSAENOTSOCK),
+            _ => panic!("nobody there to ask"),
+        });
+        assert_eq!(none.unwrap_err().raw_os_error(), Some(WSAENOTSOCK));
+    }
+
+    /// The end of a connection is asked for whatever else is wanted, and each answer
+    /// is one that epoll would give.
+    #[test]
+    fn directions_and_answers_are_translated() {
+        let ends = AfdEvents::ABORT
+            .or(AfdEvents::CONNECT_FAIL)
+            .or(AfdEvents::LOCAL_CLOSE);
+        assert_eq!(to_afd(Readiness::NONE), ends);
+        assert_eq!(to_afd(Readiness::OUT), ends.or(AfdEvents::SEND));
+        assert_eq!(to_afd(Readiness::RDHUP), ends.or(AfdEvents::DISCONNECT));
+        assert!(to_afd(Readiness::IN).contains(AfdEvents::RECEIVE.or(AfdEvents::ACCEPT)));
+
+        assert_eq!(from_afd(AfdEvents(0)), Readiness::NONE);
+        assert_eq!(from_afd(AfdEvents::RECEIVE), Readiness::IN);
+        assert_eq!(from_afd(AfdEvents::ACCEPT), Readiness::IN);
+        assert_eq!(
+            from_afd(AfdEvents::DISCONNECT),
+            Readiness::IN.or(Readiness::RDHUP)
+        );
+        for broken in [AfdEvents::ABORT, AfdEvents::CONNECT_FAIL] {
+            let all = Readiness(0x1 | 0x4 | 0x8 | 0x10 | 0x2000);
+            assert_eq!(from_afd(broken), all);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Waiting on a port more exactly than its own timeouts, which end with the clock's
+//! ticks (every 15.6 ms, unless a program asks for more): with a timer of high
+//! resolution, whose end is a packet on the port.
+//!
+//! Windows has such timers from 10 (1803) on, and objects that queue a packet when
+//! something is signalled from 8 on:
+//! [NtAssociateWaitCompletionPacket](https://learn.microsoft.com/en-us/windows/win32/devnotes/ntassociatewaitcompletionpacket).
+//! Where one of them is missing, timeouts are kept to whole milliseconds and ticks.
+
+use std::ffi::c_void;
+use std::io;
+use std::mem;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
+use windows_sys::Win32::Foundation::{HANDLE, NTSTATUS};
+use windows_sys::Win32::System::Threading::{
+    CreateWaitableTimerExW, SetWaitableTimer, CREATE_WAITABLE_TIMER_HIGH_RESOLUTION,
+    TIMER_ALL_ACCESS,
+};
+
+use super::super::bool_result;
+use super::device::check;
+use super::library::{find, Function};
+use super::port::{Kind, Port};
+
+/// The functions of the system that not every Windows has.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Calls {
+    create_packet: CreatePacket,
+    associate: Associate,
+    cancel: Cancel,
+    /// What a timer is made with.
+    timer_flags: u32,
+}
+
+type CreatePacket =
+    unsafe extern "system" fn(*mut HANDLE, u32, *const OBJECT_ATTRIBUTES) -> NTSTATUS;
+type Associate = unsafe extern "system" fn(
+    packet: HANDLE,
+    port: HANDLE,
+    signalled: HANDLE,
+    key: *const c_void,
+    word: *const c_void,
+    status: NTSTATUS,
+    number: usize,
+    was_signalled: *mut u8,
+) -> NTSTATUS;
+type Cancel = unsafe extern "system" fn(packet: HANDLE, remove: u8) -> NTSTATUS;
+
+impl Calls {
+    /// Those of this system, looked up once.
+    pub(super) fn of_system() -> Option<Calls> {
+        static CALLS: OnceLock<Option<Calls>> = OnceLock::new();
+        *CALLS.get_or_init(|| {
+            let create_packet = find("ntdll.dll", "NtCreateWaitCompletionPacket")?;
+            let associate = find("ntdll.dll", "NtAssociateWaitCompletionPacket")?;
+            let cancel = find("ntdll.dll", "NtCancelWaitCompletionPacket")?;
+            // SAFETY: these are the types that the functions of these names have.
+            unsafe {
+                Some(Calls {
+                    create_packet: mem::transmute::<Function, CreatePacket>(create_packet),
+                    associate: mem::transmute::<Function, Associate>(associate),
+                    cancel: mem::transmute::<Function, Cancel>(cancel),
+                    timer_flags: CREATE_WAITABLE_TIMER_HIGH_RESOLUTION,
+                })
+            }
+        })
+    }
+}
+
+/// A timer that ends with a packet.
+#[derive(Debug)]
+pub(super) struct Timer {
+    calls: Calls,
+    timer: OwnedHandle,
+    packet: OwnedHandle,
+}
+
+impl Timer {
+    pub(super) fn open(calls: Calls) -> io::Result<Timer> {
+        // Whatever this process may have.
+        const MAXIMUM_ALLOWED: u32 = 0x0200_0000;
+
+        // SAFETY: there are neither attributes nor a name.
+        let timer = unsafe {
+            CreateWaitableTimerExW(
+                ptr::null(),
+                ptr::null(),
+                calls.timer_flags,
+                TIMER_ALL_ACCESS,
+            )
+        };
+        if timer.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the handle is new, open and nobody else's.
+        let timer = unsafe { OwnedHandle::from_raw_handle(timer) };
+
+        let mut packet = ptr::null_mut();
+        // SAFETY: a handle is written to `packet`; there are no attributes.
+        check(unsafe { (calls.create_packet)(&mut packet, MAXIMUM_ALLOWED, ptr::null()) })?;
+        // SAFETY: as above.
+        let packet = unsafe { OwnedHandle::from_raw_handle(packet) };
+        Ok(Timer {
+            calls,
+            timer,
+            packet,
+        })
+    }
+
+    /// A packet will come when so much time has passed, rounded up to 100 ns. It is
+    /// not on its way yet.
+    pub(super) fn start(&self, port: &Port, after: Duration) -> io::Result<()> {
+        let units = (after.as_nanos() + 99) / 100;
+        // Negative is from now on.
+        let due = -i64::try_from(units).unwrap_or(i64::MAX);
+        // SAFETY: the time is read before the call returns; there is no routine to be
+        // called.
+        bool_result(unsafe {
+            SetWaitableTimer(self.timer.as_raw_handle(), &due, 0, None, ptr::null(), 0)
+        })?;
+        // SAFETY: three open handles, and words that come back as they are.
+        check(unsafe {
+            (self.calls.associate)(
+                self.packet.as_raw_handle(),
+                port.as_raw_handle(),
+                self.timer.as_raw_handle(),
+                Kind::Timer as usize as *const c_void,
+                ptr::null(),
+                0,
+                0,
+                ptr::null_mut(),
+            )
+        })
+    }
+
+    /// Its packet will not come any more, also where it is on the port already.
+    pub(super) fn stop(&self) {
+        // Where it fails the packet has been taken off the port, or is about to be
+        // queued: it then comes with a wait that it does not belong to, which goes on.
+        // SAFETY: an open handle and a number.
+        let _ = unsafe { (self.calls.cancel)(self.packet.as_raw_handle(), 1) };
+    }
+}
+
+#[cfg(test)]
+pub(super) mod stand_in {
+    //! In the place of the system's functions where it has none: a thread waits for
+    //! the timer and posts the packet.
+
+    use std::collections::HashMap;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Mutex;
+    use std::thread::{self, JoinHandle};
+
+    use windows_sys::Win32::Foundation::{STATUS_NOT_IMPLEMENTED, STATUS_SUCCESS, WAIT_OBJECT_0};
+    use windows_sys::Win32::System::Threading::{
+        CreateEventW, SetEvent, WaitForMultipleObjects, INFINITE,
+    };
+    use windows_sys::Win32::System::IO::PostQueuedCompletionStatus;
+
+    use super::*;
+
+    pub(in super::super) const CALLS: Calls = Calls {
+        create_packet,
+        associate,
+        cancel,
+        timer_flags: 0,
+    };
+
+    /// Functions that fail.
+    pub(in super::super) const NO_PACKETS: Calls = Calls {
+        create_packet: refuse_packet,
+        ..CALLS
+    };
+    pub(in super::super) const NO_ASSOCIATIONS: Calls = Calls {
+        associate: refuse_association,
+        ..CALLS
+    };
+
+    /// How often a timer was started.
+    pub(in super::super) static STARTED: AtomicUsize = AtomicUsize::new(0);
+
+    /// The threads that wait, by their packets, which are events that end them.
+    static WAITING: Mutex<Option<HashMap<usize, JoinHandle<()>>>> = Mutex::new(None);
+
+    unsafe extern "system" fn create_packet(
+        packet: *mut HANDLE,
+        _: u32,
+        _: *const OBJECT_ATTRIBUTES,
+    ) -> NTSTATUS {
+        // SAFETY: the caller's pointer; there are no attributes, and there is no name.
+        unsafe { *packet = CreateEventW(ptr::null(), 0, 0, ptr::null()) };
+        STATUS_SUCCESS
+    }
+
+    unsafe extern "system" fn refuse_packet(
+        _: *mut HANDLE,
+        _: u32,
+        _: *const OBJECT_ATTRIBUTES,
+    ) -> NTSTATUS {
+        STATUS_NOT_IMPLEMENTED
+    }
+
+    unsafe extern "system" fn refuse_association(
+        _: HANDLE,
+        _: HANDLE,
+        _: HANDLE,
+        _: *const c_void,
+        _: *const c_void,
+        _: NTSTATUS,
+        _: usize,
+        _: *mut u8,
+    ) -> NTSTATUS {
+        STATUS_NOT_IMPLEMENTED
+    }
+
+    unsafe extern "system" fn associate(
+        packet: HANDLE,
+        port: HANDLE,
+        signalled: HANDLE,
+        key: *const c_void,
+        word: *const c_void,
+        _: NTSTATUS,
+        number: usize,
+        _: *mut u8,
+    ) -> NTSTATUS {
+        // Relaxed: it is only counted.
+        STARTED.fetch_add(1, Ordering::Relaxed);
+        let [packet, port, signalled, key, word] = [
+            packet as usize,
+            port as usize,
+            signalled as usize,
+            key as usize,
+            word as usize,
+        ];
+        let waits = thread::spawn(move || {
+            let handles = [packet as HANDLE, signalled as HANDLE];
+            // SAFETY: two handles, which are open until `cancel`, or the packet, has
+            // ended this.
+            let ended = unsafe { WaitForMultipleObjects(2, handles.as_ptr(), 0, INFINITE) };
+            if ended == WAIT_OBJECT_0 + 1 {
+                // SAFETY: an open port, and words that come back as they are.
+                unsafe {
+                    PostQueuedCompletionStatus(port as HANDLE, number as u32, key, word as *const _)
+                };
+            }
+        });
+        let mut waiting = WAITING.lock().unwrap();
+        let before = waiting
+            .get_or_insert_with(HashMap::new)
+            .insert(packet, waits);
+        drop(waiting);
+        if let Some(before) = before {
+            before.join().unwrap();
+        }
+        STATUS_SUCCESS
+    }
+
+    unsafe extern "system" fn cancel(packet: HANDLE, _: u8) -> NTSTATUS {
+        // SAFETY: an open event.
+        unsafe { SetEvent(packet) };
+        let waits = WAITING
+            .lock()
+            .unwrap()
+            .as_mut()
+            .and_then(|waiting| waiting.remove(&(packet as usize)));
+        if let Some(waits) = waits {
+            waits.join().unwrap();
+        }
+        STATUS_SUCCESS
+    }
+}

@@ -1,0 +1,53 @@
+//! Sockets of Windows. None is inherited by child processes.
+
+use std::io;
+use std::net;
+use std::os::windows::io::AsSocket;
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+/// How many connections may wait to be accepted: as many as the system lets.
+const BACKLOG: i32 = i32::MAX;
+
+fn new_socket(domain: Domain, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(domain, kind, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+pub(crate) fn tcp_connect(address: net::SocketAddr) -> io::Result<net::TcpStream> {
+    let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(socket.into()),
+    }
+}
+
+/// `SO_REUSEADDR` is left alone: here it would let others take the address over, and
+/// a server that starts again need not wait for its old connections anyway.
+pub(crate) fn tcp_listen(address: net::SocketAddr) -> io::Result<net::TcpListener> {
+    let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+pub(crate) fn tcp_accept(
+    listener: &net::TcpListener,
+) -> io::Result<(net::TcpStream, net::SocketAddr)> {
+    let (stream, address) = SockRef::from(&listener.as_socket()).accept()?;
+    stream.set_nonblocking(true)?;
+    match SockAddr::as_socket(&address) {
+        Some(address) => Ok((stream.into(), address)),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the listener's addresses are neither IPv4 nor IPv6",
+        )),
+    }
+}
+
+pub(crate) fn udp_bind(address: net::SocketAddr) -> io::Result<net::UdpSocket> {
+    let socket = new_socket(Domain::for_address(address), Type::DGRAM)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}

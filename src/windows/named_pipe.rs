@@ -1,0 +1,255 @@
+//! A named pipe.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::windows::io::{
+    AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle,
+};
+
+use crate::event::Source;
+use crate::sys::afd::named_pipe;
+use crate::{Interest, Registry, Token};
+
+/// One end of a [named pipe](https://learn.microsoft.com/en-us/windows/win32/ipc/named-pipes),
+/// non-blocking.
+///
+/// A server's end is made by [`new`](NamedPipe::new), registered, and told to
+/// [`connect`](NamedPipe::connect); it serves one client at a time, so that a server has several, of
+/// the same name. A client opens the name as a file, with `FILE_FLAG_OVERLAPPED`, and hands the
+/// handle to [`from_raw_handle`](NamedPipe::from_raw_handle).
+///
+/// # Readiness
+///
+/// Windows completes operations on pipes, and does not tell when one could be tried. So a registered
+/// pipe reads ahead, 64 KiB at most, and is readable when something has come; what is written is
+/// copied and goes out in the background, and the pipe is writable when that is done. Hence:
+///
+/// - Before it was registered nothing can be read, written or connected:
+///   [`WouldBlock`](io::ErrorKind::WouldBlock).
+/// - That a write returned does not mean that it went well: an error comes with the next one, and
+///   makes the pipe writable.
+/// - A pipe stays with the poll that it was first registered with. It can be deregistered and
+///   registered there again.
+/// - When that poll and its registries are gone, reading and writing go on, without events.
+///
+/// A pipe whose peer has closed its end is reported as a Unix stream is whose peer was closed. What
+/// came before is still read; then reading returns 0. Only a pipe that was registered for reading
+/// learns of it without writing.
+///
+/// # Messages
+///
+/// On a pipe of messages (`PIPE_TYPE_MESSAGE`) each write is one message. Of a handle that reads
+/// messages (`PIPE_READMODE_MESSAGE`) a read returns one message, or the part of it that there was
+/// room for; the next read returns the rest.
+///
+/// # Dropping
+///
+/// What was written goes out first, in the background; then the peer reads the end. That needs a poll
+/// that goes on: if it is gone before, the pipe stays open as long as the process.
+///
+/// # Cost
+///
+/// A pipe has 128 KiB of buffers, from its first registration on. After that nothing is allocated, but
+/// for messages that are longer. A read or write is a system call, and another packet on the poll's port.
+///
+/// # Examples
+///
+/// ```
+/// use std::fs::File;
+/// use std::io::{self, Read, Write};
+///
+/// use mio::windows::NamedPipe;
+/// use mio::{Events, Interest, Poll, Token};
+///
+/// # fn main() -> io::Result<()> {
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+///
+/// let name = format!(r"\\.\pipe\mio-example-{}", std::process::id());
+/// let mut server = NamedPipe::new(&name)?;
+/// let both = Interest::READABLE | Interest::WRITABLE;
+/// poll.registry().register(&mut server, Token(0), both)?;
+/// assert_eq!(server.connect().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+///
+/// // A client that blocks, to keep it short.
+/// let mut client = File::options().read(true).write(true).open(&name)?;
+/// client.write_all(b"hello")?;
+///
+/// let mut received = [0; 8];
+/// let length = loop {
+///     poll.poll(&mut events, None)?;
+///     match server.read(&mut received) {
+///         Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+///         outcome => break outcome?,
+///     }
+/// };
+/// assert_eq!(&received[..length], b"hello");
+/// # Ok(())
+/// # }
+/// ```
+pub struct NamedPipe {
+    inner: named_pipe::NamedPipe,
+}
+
+impl NamedPipe {
+    /// A server's end of a pipe with this name, such as `\\.\pipe\name`: of bytes, both ways, and
+    /// one of as many as there are clients. It is not inherited by child processes.
+    ///
+    /// # Errors
+    ///
+    /// Those of
+    /// [CreateNamedPipeW](https://learn.microsoft.com/en-us/windows/win32/api/winbase/nf-winbase-createnamedpipew).
+    pub fn new<A: AsRef<OsStr>>(addr: A) -> io::Result<NamedPipe> {
+        named_pipe::NamedPipe::new(addr.as_ref()).map(|inner| NamedPipe { inner })
+    }
+
+    /// Waits for a client, of a server's end: success says that there is one.
+    ///
+    /// When there is none yet the call fails with [`WouldBlock`](io::ErrorKind::WouldBlock), and the
+    /// pipe becomes writable when one has come, or when waiting has failed, which
+    /// [`take_error`](NamedPipe::take_error) tells.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) also where the pipe was never registered; otherwise
+    /// those of
+    /// [ConnectNamedPipe](https://learn.microsoft.com/en-us/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
+    pub fn connect(&self) -> io::Result<()> {
+        self.inner.connect()
+    }
+
+    /// Sends the client away, of a server's end. What was not read yet, on either side, is lost; the
+    /// next client, after another [`connect`](NamedPipe::connect), sees nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of
+    /// [DisconnectNamedPipe](https://learn.microsoft.com/en-us/windows/win32/api/namedpipeapi/nf-namedpipeapi-disconnectnamedpipe).
+    pub fn disconnect(&self) -> io::Result<()> {
+        self.inner.disconnect()
+    }
+
+    /// Takes the error with which waiting for a client has failed, if it has.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(self.inner.take_error())
+    }
+}
+
+impl Read for &NamedPipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(&mut [IoSliceMut::new(buffer)])
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.inner.read(buffers)
+    }
+}
+
+impl Write for &NamedPipe {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.inner.write(&[IoSlice::new(buffer)])
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.inner.write(buffers)
+    }
+
+    /// Does nothing: whether it has gone out is told by the next event.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for NamedPipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(buffers)
+    }
+}
+
+impl Write for NamedPipe {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        (&*self).write(buffer)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+impl Source for NamedPipe {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.inner.register(registry.queue(), token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.inner.reregister(registry.queue(), token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.inner.deregister(registry.queue())
+    }
+}
+
+impl AsRawHandle for NamedPipe {
+    fn as_raw_handle(&self) -> RawHandle {
+        self.inner.raw_handle()
+    }
+}
+
+impl AsHandle for NamedPipe {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        // SAFETY: it is open for as long as the pipe is there, and longer.
+        unsafe { BorrowedHandle::borrow_raw(self.inner.raw_handle()) }
+    }
+}
+
+impl FromRawHandle for NamedPipe {
+    /// Takes over either end of a pipe, which must have been opened with `FILE_FLAG_OVERLAPPED`: else
+    /// registering it fails.
+    ///
+    /// # Safety
+    ///
+    /// The handle must be open, and owned by nobody else.
+    unsafe fn from_raw_handle(handle: RawHandle) -> NamedPipe {
+        // SAFETY: as the caller promises.
+        NamedPipe::from(unsafe { OwnedHandle::from_raw_handle(handle) })
+    }
+}
+
+impl From<OwnedHandle> for NamedPipe {
+    /// As [`from_raw_handle`](NamedPipe::from_raw_handle).
+    fn from(handle: OwnedHandle) -> NamedPipe {
+        NamedPipe {
+            inner: named_pipe::NamedPipe::from_handle(handle),
+        }
+    }
+}
+
+impl fmt::Debug for NamedPipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
