@@ -7,13 +7,17 @@ mod util;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+#[cfg(unix)]
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
-use mio::unix::{pipe, SourceFd};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+use mio::net::{UnixDatagram, UnixListener, UnixStream};
+#[cfg(unix)]
+use mio::unix::SourceFd;
 use mio::{Backend, Events, Interest, IoSource, Poll, Token, Waker};
-use util::any_port;
+use util::{any_port, pipe, stream_pair};
 
 on_each_backend![
     polling_allocates_nothing,
@@ -22,6 +26,8 @@ on_each_backend![
     stream_io_allocates_nothing,
     datagram_io_allocates_nothing,
     making_connections_allocates_nothing,
+    #[cfg(unix)]
+    making_unix_connections_allocates_nothing,
 ];
 
 /// Counts what each thread allocates.
@@ -92,7 +98,7 @@ fn the_counter_counts() {
 fn polling_allocates_nothing(backend: Backend) {
     let mut poll = Poll::with_backend(backend).unwrap();
     let mut events = Events::with_capacity(8);
-    let (mut socket, mut other) = UnixStream::pair().unwrap();
+    let (mut socket, mut other) = stream_pair();
     poll.registry()
         .register(&mut socket, Token(1), BOTH)
         .unwrap();
@@ -118,7 +124,6 @@ fn registering_allocates_nothing(backend: Backend) {
     let poll = Poll::with_backend(backend).unwrap();
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     let (_sender, receiver) = pipe::new().unwrap();
-    let fd = receiver.as_raw_fd();
     let mut borrowing = IoSource::new(&receiver);
     without_allocating("registering", || {
         let registry = poll.registry().try_clone().unwrap();
@@ -127,10 +132,14 @@ fn registering_allocates_nothing(backend: Backend) {
             .reregister(&mut socket, Token(2), Interest::READABLE)
             .unwrap();
         registry.deregister(&mut socket).unwrap();
-        registry
-            .register(&mut SourceFd(&fd), Token(3), Interest::READABLE)
-            .unwrap();
-        registry.deregister(&mut SourceFd(&fd)).unwrap();
+        #[cfg(unix)]
+        {
+            let fd = receiver.as_raw_fd();
+            registry
+                .register(&mut SourceFd(&fd), Token(3), Interest::READABLE)
+                .unwrap();
+            registry.deregister(&mut SourceFd(&fd)).unwrap();
+        }
         registry
             .register(&mut borrowing, Token(4), Interest::READABLE)
             .unwrap();
@@ -158,7 +167,7 @@ fn stream_io_allocates_nothing(backend: Backend) {
     let (tcp_peer, _) = std::iter::repeat_with(|| listener.accept())
         .find_map(Result::ok)
         .unwrap();
-    let (unix, unix_peer) = UnixStream::pair().unwrap();
+    let (stream, stream_peer) = stream_pair();
     let (sender, receiver) = pipe::new().unwrap();
 
     fn echo(mut from: impl Write, mut to: impl Read) {
@@ -182,15 +191,17 @@ fn stream_io_allocates_nothing(backend: Backend) {
         });
     }
 
-    let (mut tcp, mut unix, mut receiver) = (tcp, unix, receiver);
+    let (mut tcp, mut stream, mut receiver) = (tcp, stream, receiver);
     poll.registry().register(&mut tcp, Token(1), BOTH).unwrap();
-    poll.registry().register(&mut unix, Token(2), BOTH).unwrap();
+    poll.registry()
+        .register(&mut stream, Token(2), BOTH)
+        .unwrap();
     poll.registry()
         .register(&mut receiver, Token(3), Interest::READABLE)
         .unwrap();
     echo(&tcp_peer, &tcp);
     echo(&tcp, &tcp_peer);
-    echo(&unix_peer, &unix);
+    echo(&stream_peer, &stream);
     echo(&sender, &receiver);
     without_allocating("peeking and trying", || {
         would_block(tcp.peek(&mut [0; 8]));
@@ -212,8 +223,10 @@ fn datagram_io_allocates_nothing(backend: Backend) {
     let other = UdpSocket::bind(any_port()).unwrap();
     let (one_address, other_address) = (one.local_addr().unwrap(), other.local_addr().unwrap());
     one.connect(other_address).unwrap();
-    let (mut unix, unix_peer) = UnixDatagram::pair().unwrap();
     poll.registry().register(&mut one, Token(1), BOTH).unwrap();
+    #[cfg(unix)]
+    let (mut unix, unix_peer) = UnixDatagram::pair().unwrap();
+    #[cfg(unix)]
     poll.registry().register(&mut unix, Token(2), BOTH).unwrap();
     let mut buffer = [0; 64];
     without_allocating("datagrams", || {
@@ -226,12 +239,14 @@ fn datagram_io_allocates_nothing(backend: Backend) {
         while other.recv(&mut buffer).is_err() {}
         would_block(other.recv_from(&mut buffer));
         would_block(other.peek_from(&mut buffer));
-
-        unix_peer.send(b"to").unwrap();
-        assert_eq!(unix.recv_from(&mut buffer).unwrap().0, 2);
-        would_block(unix.recv(&mut buffer));
-        unix.send(b"back").unwrap();
-        assert_eq!(unix_peer.recv(&mut buffer).unwrap(), 4);
+        #[cfg(unix)]
+        {
+            unix_peer.send(b"to").unwrap();
+            assert_eq!(unix.recv_from(&mut buffer).unwrap().0, 2);
+            would_block(unix.recv(&mut buffer));
+            unix.send(b"back").unwrap();
+            assert_eq!(unix_peer.recv(&mut buffer).unwrap(), 4);
+        }
     });
 }
 
@@ -242,12 +257,6 @@ fn making_connections_allocates_nothing(backend: Backend) {
     poll.registry()
         .register(&mut listener, Token(1), Interest::READABLE)
         .unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let mut unix = UnixListener::bind(&path).unwrap();
-    poll.registry()
-        .register(&mut unix, Token(2), Interest::READABLE)
-        .unwrap();
     without_allocating("connecting and accepting", || {
         let mut stream = TcpStream::connect(address).unwrap();
         poll.registry()
@@ -255,7 +264,19 @@ fn making_connections_allocates_nothing(backend: Backend) {
             .unwrap();
         while listener.accept().is_err() {}
         would_block(listener.accept());
+    });
+}
 
+#[cfg(unix)]
+fn making_unix_connections_allocates_nothing(backend: Backend) {
+    let poll = Poll::with_backend(backend).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let mut unix = UnixListener::bind(&path).unwrap();
+    poll.registry()
+        .register(&mut unix, Token(2), Interest::READABLE)
+        .unwrap();
+    without_allocating("connecting and accepting", || {
         let mut stream = UnixStream::connect(&path).unwrap();
         poll.registry()
             .register(&mut stream, Token(3), BOTH)

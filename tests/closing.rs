@@ -8,7 +8,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use mio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
+use mio::net::{TcpStream, UdpSocket};
+#[cfg(unix)]
+use mio::net::{UnixDatagram, UnixStream};
+#[cfg(unix)]
 use mio::unix::pipe;
 use mio::{Backend, Interest, Token};
 use util::{any_port, Differences, Loop, Seen};
@@ -23,17 +26,29 @@ on_each_backend![
     tcp_both_halves_shut_down,
     tcp_closed_with_data_unread,
     tcp_never_connected,
+    #[cfg_attr(windows, ignore = "Wine does not tell that a datagram was refused")]
     udp_refused,
+    #[cfg(unix)]
     unix_peer_closes,
+    #[cfg(unix)]
     unix_peer_closes_with_data_unread,
+    #[cfg(unix)]
     unix_peer_shuts_down_writing,
+    #[cfg(unix)]
     unix_datagram_peer_closes,
+    #[cfg(unix)]
     a_pipes_last_sender_closes,
+    #[cfg(unix)]
     a_pipes_last_sender_closes_with_data_unread,
+    #[cfg(unix)]
     a_pipes_last_receiver_closes,
+    #[cfg(unix)]
     a_pipe_closed_before_it_is_registered,
+    #[cfg(unix)]
     a_pipe_without_receivers_is_deregistered,
+    #[cfg(unix)]
     a_sender_without_receivers_is_dropped,
+    #[cfg(unix)]
     a_sender_without_receivers_is_refused_as_a_whole,
     closing_is_reported_to_the_other_interest,
 ];
@@ -128,7 +143,9 @@ fn a_refused_connect(backend: Backend) {
         expect(&mut looper, expected);
         let error = stream.take_error().unwrap().expect("an error is pending");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        assert!(stream.take_error().unwrap().is_none(), "taken once");
+        let again = stream.take_error().unwrap();
+        // Wine keeps it.
+        assert!(again.is_none() || util::under_wine(), "taken once");
         let error = stream.peer_addr().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
     }
@@ -164,8 +181,11 @@ fn tcp_peer_resets(backend: Backend) {
         &mut looper,
         "readable writable read_closed write_closed error",
     );
-    let error = stream.read(&mut [0; 8]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    match stream.read(&mut [0; 8]) {
+        // Wine's driver has taken the error to tell of it.
+        Ok(length) => assert!(length == 0 && util::under_wine()),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
 }
 
 fn tcp_own_shutdown_of_writing_is_not_the_peers(backend: Backend) {
@@ -190,19 +210,28 @@ fn tcp_both_halves_shut_down(backend: Backend) {
     peer.shutdown(Shutdown::Write).unwrap();
     expect(&mut looper, "readable writable read_closed");
     stream.shutdown(Shutdown::Write).unwrap();
-    expect(&mut looper, "readable writable read_closed write_closed");
+    if backend.reports_both_halves() {
+        expect(&mut looper, "readable writable read_closed write_closed");
+    } else {
+        looper.assert_quiet();
+    }
 }
 
 fn tcp_closed_with_data_unread(backend: Backend) {
     let (mut looper, mut stream, mut peer) = connected(backend, Interest::READABLE);
     peer.write_all(b"last words").unwrap();
     drop(peer);
-    expect(&mut looper, "readable read_closed");
+    match util::under_wine() {
+        false => expect(&mut looper, "readable read_closed"),
+        // Its driver sees the end when there is nothing before it any more.
+        true => expect(&mut looper, "readable"),
+    }
     let mut words = Vec::new();
     stream.read_to_end(&mut words).unwrap();
     assert_eq!(words, b"last words");
 }
 
+#[cfg(unix)]
 fn unix_pair(backend: Backend, interest: Interest) -> (Loop, UnixStream, UnixStream) {
     let mut looper = Loop::new(backend);
     let (mut stream, peer) = UnixStream::pair().unwrap();
@@ -216,6 +245,7 @@ fn unix_pair(backend: Backend, interest: Interest) -> (Loop, UnixStream, UnixStr
     (looper, stream, peer)
 }
 
+#[cfg(unix)]
 fn unix_peer_closes(backend: Backend) {
     let (mut looper, mut stream, peer) = unix_pair(backend, BOTH);
     drop(peer);
@@ -225,6 +255,7 @@ fn unix_peer_closes(backend: Backend) {
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
 }
 
+#[cfg(unix)]
 fn unix_peer_closes_with_data_unread(backend: Backend) {
     let (mut looper, mut stream, peer) = unix_pair(backend, BOTH);
     stream.write_all(b"unread").unwrap();
@@ -260,12 +291,17 @@ fn udp_refused(backend: Backend) {
         true => expect(&mut looper, "write_closed error"),
         false => expect(&mut looper, "readable"),
     }
-    let error = socket.take_error().unwrap().expect("an error is pending");
-    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    // Taken by asking for it, or by receiving.
+    let error = match cfg!(unix) {
+        true => socket.take_error().unwrap().expect("an error is pending"),
+        false => socket.recv(&mut [0; 8]).unwrap_err(),
+    };
+    assert_eq!(error.kind(), util::REFUSED_DATAGRAM);
     let error = socket.recv(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
+#[cfg(unix)]
 fn unix_peer_shuts_down_writing(backend: Backend) {
     let (mut looper, mut stream, peer) = unix_pair(backend, Interest::READABLE);
     peer.shutdown(Shutdown::Write).unwrap();
@@ -274,6 +310,7 @@ fn unix_peer_shuts_down_writing(backend: Backend) {
     stream.write_all(b"x").unwrap();
 }
 
+#[cfg(unix)]
 fn unix_datagram_peer_closes(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut socket, peer) = UnixDatagram::pair().unwrap();
@@ -292,6 +329,7 @@ fn unix_datagram_peer_closes(backend: Backend) {
 }
 
 /// A pipe that is empty and has no sender any more.
+#[cfg(unix)]
 fn no_sender(backend: Backend) -> &'static str {
     match backend.has_events_for_each_direction() {
         true => "readable read_closed",
@@ -300,6 +338,7 @@ fn no_sender(backend: Backend) -> &'static str {
 }
 
 /// A pipe that has room and no receiver any more.
+#[cfg(unix)]
 fn no_receiver(backend: Backend) -> &'static str {
     match backend.has_events_for_each_direction() {
         true => "writable write_closed",
@@ -307,6 +346,7 @@ fn no_receiver(backend: Backend) -> &'static str {
     }
 }
 
+#[cfg(unix)]
 fn a_pipes_last_sender_closes(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (sender, mut receiver) = pipe::new().unwrap();
@@ -320,6 +360,7 @@ fn a_pipes_last_sender_closes(backend: Backend) {
     assert_eq!(receiver.read(&mut [0; 8]).unwrap(), 0);
 }
 
+#[cfg(unix)]
 fn a_pipes_last_sender_closes_with_data_unread(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut sender, mut receiver) = pipe::new().unwrap();
@@ -340,6 +381,7 @@ fn a_pipes_last_sender_closes_with_data_unread(backend: Backend) {
 
 /// The sender is full, so that the event is an error alone, which must wake a
 /// writer all the same.
+#[cfg(unix)]
 fn a_pipes_last_receiver_closes(backend: Backend) {
     for full in [true, false] {
         let mut looper = Loop::new(backend);
@@ -372,6 +414,7 @@ fn a_pipes_last_receiver_closes(backend: Backend) {
     }
 }
 
+#[cfg(unix)]
 fn a_pipe_closed_before_it_is_registered(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (sender, mut receiver) = pipe::new().unwrap();
@@ -397,6 +440,7 @@ fn a_pipe_closed_before_it_is_registered(backend: Backend) {
 }
 
 /// It counts as registered where the kernel would not watch it, too.
+#[cfg(unix)]
 fn a_pipe_without_receivers_is_deregistered(backend: Backend) {
     if !backend.takes_a_pipe_without_receivers() {
         return;
@@ -421,6 +465,7 @@ fn a_pipe_without_receivers_is_deregistered(backend: Backend) {
 }
 
 /// It is registered by other means than a filter where the kernel takes none.
+#[cfg(unix)]
 fn a_sender_without_receivers_is_dropped(backend: Backend) {
     if !backend.takes_a_pipe_without_receivers() {
         return;
@@ -445,6 +490,7 @@ fn a_sender_without_receivers_is_dropped(backend: Backend) {
     looper.assert_quiet();
 }
 
+#[cfg(unix)]
 fn a_sender_without_receivers_is_refused_as_a_whole(backend: Backend) {
     if backend.takes_a_pipe_without_receivers() {
         return;
@@ -472,16 +518,19 @@ fn closing_is_reported_to_the_other_interest(backend: Backend) {
         expect(&mut looper, "writable write_closed error");
         return;
     }
-    let mut looper = Loop::new(backend);
-    let (mut sender, receiver) = pipe::new().unwrap();
-    // A sender is never readable.
-    looper
-        .registry()
-        .register(&mut sender, T, Interest::READABLE)
-        .unwrap();
-    looper.assert_quiet();
-    drop(receiver);
-    expect(&mut looper, "write_closed error");
+    #[cfg(unix)]
+    {
+        let mut looper = Loop::new(backend);
+        let (mut sender, receiver) = pipe::new().unwrap();
+        // A sender is never readable.
+        looper
+            .registry()
+            .register(&mut sender, T, Interest::READABLE)
+            .unwrap();
+        looper.assert_quiet();
+        drop(receiver);
+        expect(&mut looper, "write_closed error");
+    }
 
     let (mut looper, mut stream, peer) = connected(backend, Interest::WRITABLE);
     looper

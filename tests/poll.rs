@@ -5,15 +5,19 @@ mod util;
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
+#[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::net::{UdpSocket, UnixStream};
-use mio::unix::{pipe, SourceFd};
+use mio::net::UdpSocket;
+#[cfg(unix)]
+use mio::unix::SourceFd;
 use mio::{Backend, Events, Interest, Poll, Token, Waker};
-use util::{any_port, patience, Differences, Loop};
+use util::{any_port, patience, pipe, Loop};
+#[cfg(unix)]
+use util::{stream_pair, Differences};
 
 on_each_backend![
     a_zero_timeout_returns_at_once,
@@ -22,13 +26,16 @@ on_each_backend![
     more_ready_sources_than_capacity_are_all_reported,
     a_small_buffer_starves_nobody,
     each_poll_replaces_the_events,
+    #[cfg(unix)]
     an_error_leaves_no_events,
     clear_empties_the_buffer,
     tokens_come_back_bit_for_bit,
     registering_while_another_thread_polls_takes_effect,
     deregistering_while_another_thread_polls,
     a_poll_can_be_sent_to_another_thread,
+    #[cfg(unix)]
     a_nested_poll_is_readable_while_events_wait,
+    #[cfg(unix)]
     a_descriptor_added_by_hand_is_reported_with_its_word,
     everything_prints,
 ];
@@ -133,6 +140,7 @@ fn each_poll_replaces_the_events(backend: Backend) {
     looper.assert_nothing_ready();
 }
 
+#[cfg(unix)]
 fn an_error_leaves_no_events(backend: Backend) {
     // On a thread of its own, to which the signal is sent.
     let ran = thread::spawn(move || {
@@ -283,6 +291,7 @@ fn a_poll_can_be_sent_to_another_thread(backend: Backend) {
     .unwrap();
 }
 
+#[cfg(unix)]
 fn a_nested_poll_is_readable_while_events_wait(backend: Backend) {
     if !backend.can_be_nested() {
         return;
@@ -316,6 +325,7 @@ fn a_nested_poll_is_readable_while_events_wait(backend: Backend) {
 }
 
 /// What poll(2) says of a descriptor, without waiting.
+#[cfg(unix)]
 fn poll_readable(fd: i32) -> bool {
     let mut entry = libc::pollfd {
         fd,
@@ -329,12 +339,13 @@ fn poll_readable(fd: i32) -> bool {
 }
 
 /// People add descriptors to the queue with calls of their own.
+#[cfg(unix)]
 fn a_descriptor_added_by_hand_is_reported_with_its_word(backend: Backend) {
     if backend != Backend::Epoll {
         return; // The call below is epoll's.
     }
     let mut looper = Loop::new(backend);
-    let (mut one, other) = UnixStream::pair().unwrap();
+    let (mut one, other) = stream_pair();
     util::add_to_epoll(looper.poll.as_raw_fd(), other.as_raw_fd(), 0xfeed);
     one.write_all(b"x").unwrap();
     looper.until_readable(Token(0xfeed));
@@ -356,6 +367,7 @@ fn everything_prints(backend: Backend) {
     assert!(format!("{:?}", looper.poll).contains("Poll"));
     assert!(format!("{:?}", looper.registry()).contains("Registry"));
     assert!(format!("{waker:?}").contains("Waker"));
+    #[cfg(unix)]
     assert_eq!(format!("{:?}", SourceFd(&5)), "SourceFd(5)");
 
     let event = looper.events.iter().next().unwrap().clone();

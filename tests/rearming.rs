@@ -1,22 +1,27 @@
 //! Edges, where a backend has to make them itself out of levels: no event lost, no
 //! busy loop, one direction at a time, and what nobody tells of. Where it has a
 //! meaning there, a backend whose kernel makes them is tested as well.
-#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", unix))]
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
 
+#[cfg(unix)]
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
+#[cfg(unix)]
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
-use mio::unix::{pipe, SourceFd};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+use mio::net::{UnixDatagram, UnixListener, UnixStream};
+#[cfg(unix)]
+use mio::unix::SourceFd;
 use mio::{Backend, Interest, IoSource, Token, Waker};
-use util::{any_port, patience, Differences, Loop};
+use util::{any_port, patience, pipe, stream_pair, Differences, Loop, Stream};
 
 on_each_backend![
     a_read_that_would_block_does_not_rearm_writing,
@@ -25,31 +30,50 @@ on_each_backend![
     every_reading_call_rearms,
     every_writing_call_rearms,
     accepting_rearms,
+    #[cfg(unix)]
+    accepting_of_unix_rearms,
     a_short_write_brings_the_next_edge,
     a_short_read_brings_the_next_edge,
     another_thread_drains_while_the_poll_waits,
+    #[cfg(unix)]
     a_bare_descriptor_is_reported_again,
+    #[cfg(unix)]
     a_bare_descriptor_drained_behind_a_waiting_poll,
+    #[cfg(unix)]
     a_bare_descriptor_drained_and_filled_between_polls,
+    #[cfg(unix)]
     a_bare_descriptor_that_is_always_ready_is_no_busy_loop,
+    #[cfg(unix)]
     a_bare_descriptor_is_fast_again_after_a_burst,
+    #[cfg(unix)]
     registering_a_bare_descriptor_again,
+    #[cfg(unix)]
     a_dead_descriptor_is_reported_once,
+    #[cfg(unix)]
     what_is_in_hand_comes_before_an_error,
+    #[cfg(unix)]
     files_are_always_ready_where_they_can_be_registered,
     a_hang_up_is_no_busy_loop,
+    #[cfg_attr(windows, ignore = "Wine does not tell that a datagram was refused")]
     an_error_is_no_busy_loop,
     after_a_hang_up_a_source_can_be_changed_and_deregistered,
+    #[cfg_attr(windows, ignore = "Wine does not tell that a datagram was refused")]
     a_second_error_is_reported,
+    #[cfg(unix)]
     a_named_pipe_gets_a_new_writer,
+    #[cfg(unix)]
     a_named_pipe_gets_a_new_writer_at_once,
     a_socket_that_is_connected_after_it_was_registered,
+    #[cfg(unix)]
     what_blocks_after_a_hang_up_is_waited_for,
     the_end_behind_data_that_was_not_read_is_reported,
+    #[cfg(unix)]
     a_small_buffer_is_shared_with_bare_descriptors,
+    #[cfg(unix)]
     fewer_descriptors_are_allowed_than_there_were,
     a_glance_ends_while_others_register,
     waiting_for_what_lasts_takes_no_time,
+    #[cfg(unix)]
     dropping_in_a_forked_child_does_not_hang,
     the_timeout_does_not_start_over_when_sources_are_registered,
     an_interrupted_poll_waits_on,
@@ -57,11 +81,16 @@ on_each_backend![
     a_slot_goes_to_one_source,
     tokens_of_deregistered_sources_never_come,
     registering_many_while_the_poll_waits,
+    #[cfg(unix)]
     a_slot_of_one_source_is_not_anothers,
+    #[cfg(unix)]
     a_named_pipe_gets_a_receiver_again,
+    #[cfg(unix)]
     what_blocks_behind_a_waiting_poll_is_waited_for,
+    #[cfg(unix)]
     no_more_events_than_capacity_beside_bare_descriptors,
     a_descriptor_that_was_closed_behind_its_source,
+    #[cfg(unix)]
     what_is_found_by_looking_is_not_held_back,
     what_is_told_of_a_source_is_not_of_the_next,
 ];
@@ -69,8 +98,8 @@ on_each_backend![
 const T: Token = Token(1);
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-fn pair(looper: &Loop, interest: Interest) -> (UnixStream, UnixStream) {
-    let (mut one, other) = UnixStream::pair().unwrap();
+fn pair(looper: &Loop, interest: Interest) -> (Stream, Stream) {
+    let (mut one, other) = stream_pair();
     looper.registry().register(&mut one, T, interest).unwrap();
     (one, other)
 }
@@ -150,7 +179,7 @@ fn every_reading_call_rearms(backend: Backend) {
     type Call<S> = fn(&S, &mut [u8]) -> std::io::Result<usize>;
     let mut buffer = [0; 16];
 
-    let streams: [Call<UnixStream>; 4] = [
+    let streams: [Call<Stream>; 4] = [
         |stream, buffer| (&*stream).read(buffer),
         |stream, buffer| {
             let parts = &mut [std::io::IoSliceMut::new(buffer)];
@@ -168,21 +197,24 @@ fn every_reading_call_rearms(backend: Backend) {
         would_block(call(&one, &mut buffer));
     }
 
-    let datagrams: [Call<UnixDatagram>; 2] = [
-        |socket, buffer| socket.recv(buffer),
-        |socket, buffer| socket.recv_from(buffer).map(|(length, _)| length),
-    ];
-    let mut looper = Loop::new(backend);
-    let (mut one, other) = UnixDatagram::pair().unwrap();
-    looper
-        .registry()
-        .register(&mut one, T, Interest::READABLE)
-        .unwrap();
-    for call in datagrams {
-        other.send(b"x").unwrap();
-        looper.until_readable(T);
-        assert_eq!(call(&one, &mut buffer).unwrap(), 1);
-        would_block(call(&one, &mut buffer));
+    #[cfg(unix)]
+    {
+        let datagrams: [Call<UnixDatagram>; 2] = [
+            |socket, buffer| socket.recv(buffer),
+            |socket, buffer| socket.recv_from(buffer).map(|(length, _)| length),
+        ];
+        let mut looper = Loop::new(backend);
+        let (mut one, other) = UnixDatagram::pair().unwrap();
+        looper
+            .registry()
+            .register(&mut one, T, Interest::READABLE)
+            .unwrap();
+        for call in datagrams {
+            other.send(b"x").unwrap();
+            looper.until_readable(T);
+            assert_eq!(call(&one, &mut buffer).unwrap(), 1);
+            would_block(call(&one, &mut buffer));
+        }
     }
 
     let mut looper = Loop::new(backend);
@@ -202,7 +234,7 @@ fn every_reading_call_rearms(backend: Backend) {
 
 fn every_writing_call_rearms(backend: Backend) {
     type Call<S> = fn(&S) -> std::io::Result<usize>;
-    let streams: [Call<UnixStream>; 3] = [
+    let streams: [Call<Stream>; 3] = [
         |stream| (&*stream).write(&[1; 4096]),
         |stream| (&*stream).write_vectored(&[std::io::IoSlice::new(&[1; 4096])]),
         |stream| stream.try_io_with(Interest::WRITABLE, || (&*stream).write(&[1; 4096])),
@@ -217,40 +249,50 @@ fn every_writing_call_rearms(backend: Backend) {
     }
     looper.until_writable(T);
 
-    let mut looper = Loop::new(backend);
-    let (mut one, other) = UnixDatagram::pair().unwrap();
-    looper
-        .registry()
-        .register(&mut one, T, Interest::WRITABLE)
-        .unwrap();
-    for _ in 0..3 {
+    #[cfg(unix)]
+    {
+        let mut looper = Loop::new(backend);
+        let (mut one, other) = UnixDatagram::pair().unwrap();
+        looper
+            .registry()
+            .register(&mut one, T, Interest::WRITABLE)
+            .unwrap();
+        for _ in 0..3 {
+            looper.until_writable(T);
+            while one.send(&[1; 512]).is_ok() {}
+            would_block(one.send(&[1; 512]));
+            while other.recv(&mut [0; 512]).is_ok() {}
+        }
         looper.until_writable(T);
-        while one.send(&[1; 512]).is_ok() {}
-        would_block(one.send(&[1; 512]));
-        while other.recv(&mut [0; 512]).is_ok() {}
     }
-    looper.until_writable(T);
 }
 
 fn accepting_rearms(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut tcp = TcpListener::bind(any_port()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let mut unix = UnixListener::bind(&path).unwrap();
-    let registry = looper.registry();
-    registry
+    looper
+        .registry()
         .register(&mut tcp, Token(1), Interest::READABLE)
-        .unwrap();
-    registry
-        .register(&mut unix, Token(2), Interest::READABLE)
         .unwrap();
     for _ in 0..3 {
         let _client = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
         looper.until_readable(Token(1));
         tcp.accept().unwrap();
         would_block(tcp.accept());
+    }
+}
 
+#[cfg(unix)]
+fn accepting_of_unix_rearms(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let mut unix = UnixListener::bind(&path).unwrap();
+    looper
+        .registry()
+        .register(&mut unix, Token(2), Interest::READABLE)
+        .unwrap();
+    for _ in 0..3 {
         let _client = UnixStream::connect(&path).unwrap();
         looper.until_readable(Token(2));
         unix.accept().unwrap();
@@ -305,8 +347,9 @@ fn another_thread_drains_while_the_poll_waits(backend: Backend) {
 }
 
 /// A descriptor whose I/O nobody tells of.
+#[cfg(unix)]
 fn bare_pair(looper: &Loop, interest: Interest) -> (File, File) {
-    let (one, other) = UnixStream::pair().unwrap();
+    let (one, other) = stream_pair();
     let (one, other) = (
         File::from(OwnedFd::from(one)),
         File::from(OwnedFd::from(other)),
@@ -318,6 +361,7 @@ fn bare_pair(looper: &Loop, interest: Interest) -> (File, File) {
     (one, other)
 }
 
+#[cfg(unix)]
 fn a_bare_descriptor_is_reported_again(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = bare_pair(&looper, Interest::READABLE);
@@ -328,6 +372,7 @@ fn a_bare_descriptor_is_reported_again(backend: Backend) {
     }
 }
 
+#[cfg(unix)]
 fn a_bare_descriptor_drained_behind_a_waiting_poll(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = bare_pair(&looper, Interest::READABLE);
@@ -349,6 +394,7 @@ fn a_bare_descriptor_drained_behind_a_waiting_poll(backend: Backend) {
     draining.join().unwrap();
 }
 
+#[cfg(unix)]
 fn a_bare_descriptor_drained_and_filled_between_polls(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = bare_pair(&looper, Interest::READABLE);
@@ -363,6 +409,7 @@ fn a_bare_descriptor_drained_and_filled_between_polls(backend: Backend) {
 
 /// About 16 events a second, once it has been ready for a while, and nothing in
 /// between.
+#[cfg(unix)]
 fn a_bare_descriptor_that_is_always_ready_is_no_busy_loop(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (_one, _other) = bare_pair(&looper, BOTH);
@@ -384,6 +431,7 @@ fn a_bare_descriptor_that_is_always_ready_is_no_busy_loop(backend: Backend) {
 
 /// The pause starts over when it was drained: a stream that somebody drains every
 /// 5 ms stays fast.
+#[cfg(unix)]
 fn a_bare_descriptor_is_fast_again_after_a_burst(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = bare_pair(&looper, Interest::READABLE);
@@ -422,6 +470,7 @@ fn a_bare_descriptor_is_fast_again_after_a_burst(backend: Backend) {
 
 /// A number that was closed and handed out again is one that is registered twice,
 /// for all that a table knows; epoll knows better.
+#[cfg(unix)]
 fn registering_a_bare_descriptor_again(backend: Backend) {
     if !backend.keeps_a_table() {
         return;
@@ -456,6 +505,7 @@ fn registering_a_bare_descriptor_again(backend: Backend) {
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
 }
 
+#[cfg(unix)]
 fn a_dead_descriptor_is_reported_once(backend: Backend) {
     if !backend.takes_everything() {
         return; // see `what_cannot_be_watched_is_refused` in `registering.rs`
@@ -490,6 +540,7 @@ fn a_dead_descriptor_is_reported_once(backend: Backend) {
 }
 
 /// A descriptor that turned out to be dead is in hand, when looking at others fails.
+#[cfg(unix)]
 fn what_is_in_hand_comes_before_an_error(backend: Backend) {
     let finds_out_early = backend.keeps_a_table() && !backend.takes_everything();
     // On a real system of the kind there is no refusing a call.
@@ -535,6 +586,7 @@ fn what_is_in_hand_comes_before_an_error(backend: Backend) {
     assert!(looper.events.is_empty());
 }
 
+#[cfg(unix)]
 fn files_are_always_ready_where_they_can_be_registered(backend: Backend) {
     if !backend.keeps_a_table() {
         return;
@@ -570,7 +622,7 @@ fn a_hang_up_is_no_busy_loop(backend: Backend) {
         if interest.is_writable() {
             looper.until_writable(T);
         }
-        drop(other);
+        util::hang_up(other);
         let events = events_in(&mut looper, util::A_WHILE);
         let in_parts = backend.reports_in_parts() && events == 2;
         assert!(events == 1 || in_parts, "{events} events");
@@ -598,7 +650,10 @@ fn an_error_is_no_busy_loop(backend: Backend) {
     looper.until("the error", |event| util::is_refusal(backend, event));
     assert_eq!(events_in(&mut looper, 3 * util::A_WHILE), 0);
     // Reading goes on once the error was picked up, although no read has blocked.
-    assert!(socket.take_error().unwrap().is_some());
+    match cfg!(unix) {
+        true => assert!(socket.take_error().unwrap().is_some()),
+        false => assert!(socket.recv(&mut [0; 8]).is_err()),
+    }
     let peer = UdpSocket::bind(any_port()).unwrap();
     socket.connect(peer.local_addr().unwrap()).unwrap();
     peer.send_to(b"I am", socket.local_addr().unwrap()).unwrap();
@@ -609,7 +664,7 @@ fn an_error_is_no_busy_loop(backend: Backend) {
 fn after_a_hang_up_a_source_can_be_changed_and_deregistered(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut one, other) = pair(&looper, BOTH);
-    drop(other);
+    util::hang_up(other);
     looper.until("the hang-up", |event| event.is_write_closed());
     looper
         .registry()
@@ -621,6 +676,7 @@ fn after_a_hang_up_a_source_can_be_changed_and_deregistered(backend: Backend) {
     looper.assert_quiet();
 }
 
+#[cfg(unix)]
 fn named_pipe() -> (pipe::Receiver, std::path::PathBuf, tempfile::TempDir) {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::OpenOptionsExt;
@@ -640,6 +696,7 @@ fn named_pipe() -> (pipe::Receiver, std::path::PathBuf, tempfile::TempDir) {
 
 /// A named pipe hangs up when its last writer leaves, and comes to life with the
 /// next one. A read says 0 in between, and never that it would block.
+#[cfg(unix)]
 fn a_named_pipe_gets_a_new_writer(backend: Backend) {
     let (mut receiver, path, _folder) = named_pipe();
     let mut looper = Loop::new(backend);
@@ -661,7 +718,12 @@ fn a_named_pipe_gets_a_new_writer(backend: Backend) {
 
 /// The first one was picked up by a call that failed, and not by one that blocked.
 fn a_second_error_is_reported(backend: Backend) {
-    for take in [false, true] {
+    // Not everywhere can it be asked for.
+    let takes: &[bool] = match cfg!(unix) {
+        true => &[false, true],
+        false => &[false],
+    };
+    for &take in takes {
         let mut looper = Loop::new(backend);
         let mut socket = UdpSocket::bind(any_port()).unwrap();
         socket.connect(util::nobody()).unwrap();
@@ -676,12 +738,13 @@ fn a_second_error_is_reported(backend: Backend) {
                 true => socket.take_error().unwrap().unwrap(),
                 false => socket.recv(&mut [0; 8]).unwrap_err(),
             };
-            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            assert_eq!(error.kind(), util::REFUSED_DATAGRAM);
         }
     }
 }
 
 /// Before the poll has seen anything of the end.
+#[cfg(unix)]
 fn a_named_pipe_gets_a_new_writer_at_once(backend: Backend) {
     for keep in [false, true] {
         let (mut receiver, path, _folder) = named_pipe();
@@ -722,10 +785,11 @@ fn a_socket_that_is_connected_after_it_was_registered(backend: Backend) {
     events_in(&mut looper, util::A_WHILE);
     let connecting =
         socket2::SockRef::from(&stream).connect(&listener.local_addr().unwrap().into());
-    assert_eq!(
-        connecting.unwrap_err().raw_os_error(),
-        Some(libc::EINPROGRESS)
-    );
+    #[cfg(unix)]
+    let in_progress = libc::EINPROGRESS;
+    #[cfg(windows)]
+    let in_progress = windows_sys::Win32::Networking::WinSock::WSAEWOULDBLOCK;
+    assert_eq!(connecting.unwrap_err().raw_os_error(), Some(in_progress));
     looper.until("the connection", |event| {
         event.is_writable() && !event.is_write_closed()
     });
@@ -734,6 +798,7 @@ fn a_socket_that_is_connected_after_it_was_registered(backend: Backend) {
 
 /// A registered socket that was reported as hung up, and goes on receiving, as one of
 /// Linux does.
+#[cfg(unix)]
 fn hung_up(backend: Backend) -> (Loop, UdpSocket, UdpSocket) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
@@ -750,6 +815,7 @@ fn hung_up(backend: Backend) -> (Loop, UdpSocket, UdpSocket) {
     (looper, socket, peer)
 }
 
+#[cfg(unix)]
 fn what_blocks_after_a_hang_up_is_waited_for(backend: Backend) {
     let (mut looper, socket, peer) = hung_up(backend);
     // A shut down UDP socket of Linux goes on receiving.
@@ -766,10 +832,14 @@ fn the_end_behind_data_that_was_not_read_is_reported(backend: Backend) {
         return; // reading the data finds it
     }
     let mut looper = Loop::new(backend);
-    let (_one, mut other) = pair(&looper, Interest::READABLE);
+    let (one, mut other) = pair(&looper, Interest::READABLE);
     other.write_all(b"not read").unwrap();
     looper.until_readable(T);
     looper.assert_quiet();
+    if util::under_wine() {
+        // Its driver sees the end when there is nothing before it any more.
+        drain(&one);
+    }
     other.shutdown(std::net::Shutdown::Write).unwrap();
     looper.until("the end", |event| {
         event.is_readable() && event.is_read_closed()
@@ -779,11 +849,12 @@ fn the_end_behind_data_that_was_not_read_is_reported(backend: Backend) {
 
 /// The program takes longer over each event than the longest pause, so that the
 /// bare descriptors are due each time.
+#[cfg(unix)]
 fn a_small_buffer_is_shared_with_bare_descriptors(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
     let bare: Vec<_> = (0..3)
         .map(|n| {
-            let (one, other) = UnixStream::pair().unwrap();
+            let (one, other) = stream_pair();
             let one = File::from(OwnedFd::from(one));
             let fd = one.as_raw_fd();
             looper
@@ -823,6 +894,7 @@ fn a_small_buffer_is_shared_with_bare_descriptors(backend: Backend) {
 }
 
 /// poll(2) takes no more descriptors than the process may open.
+#[cfg(unix)]
 fn fewer_descriptors_are_allowed_than_there_were(backend: Backend) {
     if !util::in_child(backend, "fewer_descriptors_are_allowed_than_there_were") {
         return;
@@ -875,8 +947,8 @@ fn a_glance_ends_while_others_register(backend: Backend) {
 
 /// No loop inside a wait either: a second of it takes next to no processor time.
 fn waiting_for_what_lasts_takes_no_time(backend: Backend) {
-    // A pipe that hung up, an error that nobody picks up, a bare descriptor that is
-    // always ready.
+    // A pipe or stream that hung up, an error that nobody picks up, a bare descriptor
+    // that is always ready.
     let (sender, mut hung_up) = pipe::new().unwrap();
     drop(sender);
     let mut failed = UdpSocket::bind(any_port()).unwrap();
@@ -890,11 +962,12 @@ fn waiting_for_what_lasts_takes_no_time(backend: Backend) {
     registry
         .register(&mut failed, Token(3), Interest::READABLE)
         .unwrap();
+    #[cfg(unix)]
     let _ready = bare_pair(&looper, BOTH);
 
-    let before = processor_time();
+    let before = util::processor_time();
     events_in(&mut looper, Duration::from_millis(400));
-    let spent = processor_time() - before;
+    let spent = util::processor_time() - before;
     assert!(
         spent < Duration::from_millis(80) * util::slowness(),
         "{spent:?} of 400 ms"
@@ -902,6 +975,7 @@ fn waiting_for_what_lasts_takes_no_time(backend: Backend) {
 }
 
 /// The child has the locks of the parent's threads in whatever state they were.
+#[cfg(unix)]
 fn dropping_in_a_forked_child_does_not_hang(backend: Backend) {
     if !util::in_child(backend, "dropping_in_a_forked_child_does_not_hang") {
         return;
@@ -994,7 +1068,7 @@ fn dropping_a_source_while_the_poll_waits_closes_it(backend: Backend) {
     let until_asked = || thread::sleep(util::A_WHILE);
     until_asked();
     for deregister in [true, false] {
-        let (mut one, mut other) = UnixStream::pair().unwrap();
+        let (mut one, other) = stream_pair();
         registry.register(&mut one, T, Interest::READABLE).unwrap();
         until_asked();
         if deregister {
@@ -1002,10 +1076,7 @@ fn dropping_a_source_while_the_poll_waits_closes_it(backend: Backend) {
         }
         drop(one);
         // A blocking read with a limit, instead of an event of the same poll.
-        let peer = std::os::unix::net::UnixStream::from(OwnedFd::from(std::mem::replace(
-            &mut other,
-            UnixStream::pair().unwrap().0,
-        )));
+        let peer = util::into_std(other);
         peer.set_nonblocking(false).unwrap();
         peer.set_read_timeout(Some(patience())).unwrap();
         assert_eq!((&peer).read(&mut [0; 8]).unwrap(), 0);
@@ -1046,19 +1117,21 @@ fn tokens_of_deregistered_sources_never_come(backend: Backend) {
         // A new descriptor each time, most often with the number of the last one.
         let (mut sender, mut receiver) = pipe::new().unwrap();
         sender.write_all(b"x").unwrap();
-        let fd = receiver.as_raw_fd();
-        if round % 2 == 0 {
-            registry
-                .register(&mut receiver, Token(round), Interest::READABLE)
-                .unwrap();
-            registry.deregister(&mut receiver).unwrap();
-        } else {
+        #[cfg(unix)]
+        if round % 2 != 0 {
+            let fd = receiver.as_raw_fd();
             let mut source = SourceFd(&fd);
             registry
                 .register(&mut source, Token(round), Interest::READABLE)
                 .unwrap();
             registry.deregister(&mut source).unwrap();
+            gone.store(round, Ordering::SeqCst);
+            continue;
         }
+        registry
+            .register(&mut receiver, Token(round), Interest::READABLE)
+            .unwrap();
+        registry.deregister(&mut receiver).unwrap();
         gone.store(round, Ordering::SeqCst);
     }
     let (mut sender, mut receiver) = pipe::new().unwrap();
@@ -1099,12 +1172,12 @@ fn an_interrupted_poll_waits_on(backend: Backend) {
     let mut looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
     let waker = Waker::new(looper.registry(), Token(0)).unwrap();
-    let (mut one, _other) = UnixStream::pair().unwrap();
+    let (mut one, _other) = stream_pair();
     let long = 10 * util::A_WHILE;
     let polling = thread::spawn(move || {
-        let before = processor_time();
+        let before = util::processor_time();
         looper.until_readable(Token(0));
-        let spent = processor_time() - before;
+        let spent = util::processor_time() - before;
         let most = long / 4 * util::slowness();
         assert!(spent < most, "{spent:?} of {long:?}");
     });
@@ -1116,23 +1189,11 @@ fn an_interrupted_poll_waits_on(backend: Backend) {
     polling.join().unwrap();
 }
 
-/// What this thread has had of a processor so far.
-fn processor_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the kernel writes one timespec.
-    let got = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    assert_eq!(got, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
 /// What became free is handed out once.
 fn a_slot_goes_to_one_source(backend: Backend) {
     let mut looper = Loop::new(backend);
     let register = |token| {
-        let (mut one, mut other) = UnixStream::pair().unwrap();
+        let (mut one, mut other) = stream_pair();
         looper
             .registry()
             .register(&mut one, Token(token), Interest::READABLE)
@@ -1158,16 +1219,17 @@ fn a_slot_goes_to_one_source(backend: Backend) {
 
 /// What one source left behind is not taken for another one's: neither by what it
 /// still tells, nor when it is dropped at last.
+#[cfg(unix)]
 fn a_slot_of_one_source_is_not_anothers(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (mut old, _old_peer) = UnixStream::pair().unwrap();
+    let (mut old, _old_peer) = stream_pair();
     looper.registry().register(&mut old, T, BOTH).unwrap();
     looper.until_writable(T);
     // Behind its back.
     let fd = old.as_raw_fd();
     looper.registry().deregister(&mut SourceFd(&fd)).unwrap();
 
-    let (mut new, mut new_peer) = UnixStream::pair().unwrap();
+    let (mut new, mut new_peer) = stream_pair();
     looper
         .registry()
         .register(&mut new, Token(2), Interest::READABLE)
@@ -1183,6 +1245,7 @@ fn a_slot_of_one_source_is_not_anothers(backend: Backend) {
 }
 
 /// That it had none is not reported any more.
+#[cfg(unix)]
 fn a_named_pipe_gets_a_receiver_again(backend: Backend) {
     use std::os::unix::fs::OpenOptionsExt;
 
@@ -1216,6 +1279,7 @@ fn a_named_pipe_gets_a_receiver_again(backend: Backend) {
 }
 
 /// As `what_blocks_after_a_hang_up_is_waited_for`, but the poll waits already.
+#[cfg(unix)]
 fn what_blocks_behind_a_waiting_poll_is_waited_for(backend: Backend) {
     let (mut looper, socket, peer) = hung_up(backend);
     let (about_to_wait, waits) = std::sync::mpsc::channel();
@@ -1233,6 +1297,7 @@ fn what_blocks_behind_a_waiting_poll_is_waited_for(backend: Backend) {
 }
 
 /// What is looked at takes part of the room.
+#[cfg(unix)]
 fn no_more_events_than_capacity_beside_bare_descriptors(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 3);
     let bare = [bare_pair(&looper, BOTH), bare_pair(&looper, BOTH)];
@@ -1272,11 +1337,11 @@ fn a_descriptor_that_was_closed_behind_its_source(backend: Backend) {
 /// `is_reported`, or deregistered before.
 fn closed_behind_its_source(backend: Backend, is_reported: bool) {
     let mut looper = Loop::new(backend);
-    let (one, mut other) = UnixStream::pair().unwrap();
-    let number = one.as_raw_fd();
+    let (one, mut other) = stream_pair();
+    let number = util::raw(&one);
     // SAFETY: it is closed while this is in use, which is what is tested; the process
     // opens nothing after that, so that the number is nobody else's.
-    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+    let borrowed = unsafe { util::borrow(number) };
     let mut source = IoSource::new(borrowed);
     looper
         .registry()
@@ -1298,6 +1363,7 @@ fn closed_behind_its_source(backend: Backend, is_reported: bool) {
 }
 
 /// A poll that has an event in hand does not wait for others.
+#[cfg(unix)]
 fn what_is_found_by_looking_is_not_held_back(backend: Backend) {
     if !backend.keeps_a_table() {
         return;
@@ -1322,7 +1388,10 @@ fn what_is_found_by_looking_is_not_held_back(backend: Backend) {
 fn what_is_told_of_a_source_is_not_of_the_next(backend: Backend) {
     const DOOMED: Token = Token(1);
     const STANDING: Token = Token(2);
-    let rounds = if util::slowness() > 1 { 30 } else { 1500 };
+    let rounds = match util::slowness() == 1 && util::KNOWS_WHO_SLEEPS {
+        true => 1500,
+        false => 30,
+    };
     let mut looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
     let waker = Waker::new(looper.registry(), Token(0)).unwrap();
@@ -1337,7 +1406,7 @@ fn what_is_told_of_a_source_is_not_of_the_next(backend: Backend) {
     });
     let poller = polls.recv().unwrap();
     let open = |token| {
-        let (mut one, other) = UnixStream::pair().unwrap();
+        let (mut one, other) = stream_pair();
         registry
             .register(&mut one, token, Interest::READABLE)
             .unwrap();
@@ -1361,6 +1430,7 @@ fn what_is_told_of_a_source_is_not_of_the_next(backend: Backend) {
 }
 
 /// A source that gives its descriptor away takes its registration along.
+#[cfg(unix)]
 #[test]
 fn into_raw_fd_ends_the_registration_in_a_table() {
     let mut looper = Loop::new(Backend::Poll);

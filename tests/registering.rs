@@ -7,15 +7,20 @@
 
 mod util;
 
+#[cfg(unix)]
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+#[cfg(unix)]
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use mio::event::Source;
-use mio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
-use mio::unix::{pipe, SourceFd};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+use mio::unix::SourceFd;
 use mio::{Backend, Interest, IoSource, Registry, Token, Waker};
-use util::{any_port, Differences, Loop};
+#[cfg(unix)]
+use util::Stream;
+use util::{any_port, pipe, stream_pair, Differences, Loop};
 
 on_each_backend![
     what_is_ready_when_registered_is_reported,
@@ -26,22 +31,32 @@ on_each_backend![
     reregister_replaces_token_and_interest,
     deregister_stops_events_already_queued,
     register_deregister_register_without_a_poll,
+    one_source_in_the_place_of_another,
     registering_twice_already_exists,
     registering_twice_replaces,
+    #[cfg(unix)]
     a_direction_that_there_is_not_is_never_ready,
+    #[cfg(unix)]
     a_source_turned_into_its_std_type_stays_registered,
     reregistering_what_is_not_registered_is_not_found,
     deregistering_what_is_not_registered_is_not_found,
     a_source_can_move_to_another_poll,
     another_polls_source_is_a_mistake,
+    #[cfg(unix)]
     what_cannot_be_watched_is_refused,
+    #[cfg(unix)]
     a_circle_of_polls_is_refused,
+    #[cfg(unix)]
     a_failed_register_registers_nothing,
     a_failed_reregister_changes_nothing,
+    #[cfg(unix)]
     one_descriptor_in_two_polls,
+    #[cfg(unix)]
     a_duplicate_keeps_the_registration_alive,
+    #[cfg(unix)]
     a_duplicate_is_a_source_of_its_own,
     a_dropped_source_is_no_longer_reported,
+    #[cfg(unix)]
     mixing_with_source_fd_leaves_no_state_behind,
     a_boxed_source_is_a_source,
     a_source_of_the_programs_own,
@@ -64,7 +79,7 @@ fn what_is_ready_when_registered_is_reported(backend: Backend) {
 
 fn only_what_was_asked_for_is_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     looper
         .registry()
         .register(&mut one, Token(1), Interest::READABLE)
@@ -85,7 +100,7 @@ fn only_what_was_asked_for_is_reported(backend: Backend) {
 
 fn an_edge_is_reported_once(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     looper
         .registry()
         .register(&mut other, Token(1), BOTH)
@@ -99,7 +114,7 @@ fn an_edge_is_reported_once(backend: Backend) {
 
 fn draining_brings_the_next_edge(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     looper
         .registry()
         .register(&mut other, Token(1), Interest::READABLE)
@@ -116,7 +131,7 @@ fn draining_brings_the_next_edge(backend: Backend) {
 
 fn reregister_reports_readiness_anew(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     one.write_all(b"x").unwrap();
     looper
         .registry()
@@ -133,7 +148,7 @@ fn reregister_reports_readiness_anew(backend: Backend) {
 
 fn reregister_replaces_token_and_interest(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     looper
         .registry()
         .register(&mut other, Token(1), BOTH)
@@ -152,7 +167,7 @@ fn reregister_replaces_token_and_interest(backend: Backend) {
 
 fn deregister_stops_events_already_queued(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     looper
         .registry()
         .register(&mut other, Token(1), BOTH)
@@ -166,7 +181,7 @@ fn deregister_stops_events_already_queued(backend: Backend) {
 
 fn register_deregister_register_without_a_poll(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     one.write_all(b"x").unwrap();
     for token in 0..10 {
         looper
@@ -183,6 +198,30 @@ fn register_deregister_register_without_a_poll(backend: Backend) {
         assert_eq!(event.token(), Token(10));
         event.is_readable()
     });
+}
+
+/// The first one stays open, and the kernel may still be asked about it.
+fn one_source_in_the_place_of_another(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut kept = Vec::new();
+    for token in 0..5 {
+        let (mut first, first_peer) = stream_pair();
+        looper
+            .registry()
+            .register(&mut first, Token(100), Interest::READABLE)
+            .unwrap();
+        looper.assert_nothing_ready();
+        looper.registry().deregister(&mut first).unwrap();
+        let (mut second, mut peer) = stream_pair();
+        looper
+            .registry()
+            .register(&mut second, Token(token), Interest::READABLE)
+            .unwrap();
+        looper.assert_nothing_ready();
+        peer.write_all(b"x").unwrap();
+        looper.until_readable(Token(token));
+        kept.push((first, first_peer, second, peer));
+    }
 }
 
 fn registering_twice_already_exists(backend: Backend) {
@@ -209,7 +248,7 @@ fn registering_twice_replaces(backend: Backend) {
         return; // see `registering_twice_already_exists`
     }
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     other.write_all(b"x").unwrap();
     let registry = looper.registry();
     registry.register(&mut one, Token(1), BOTH).unwrap();
@@ -240,12 +279,15 @@ fn reregistering_what_is_not_registered_is_not_found(backend: Backend) {
         .reregister(&mut socket, Token(1), BOTH)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    let fd = socket.as_raw_fd();
-    let error = looper
-        .registry()
-        .reregister(&mut SourceFd(&fd), Token(1), BOTH)
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    #[cfg(unix)]
+    {
+        let fd = socket.as_raw_fd();
+        let error = looper
+            .registry()
+            .reregister(&mut SourceFd(&fd), Token(1), BOTH)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
     looper.assert_quiet();
 }
 
@@ -255,9 +297,12 @@ fn deregistering_what_is_not_registered_is_not_found(backend: Backend) {
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     let error = registry.deregister(&mut socket).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    let fd = socket.as_raw_fd();
-    let error = registry.deregister(&mut SourceFd(&fd)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    #[cfg(unix)]
+    {
+        let fd = socket.as_raw_fd();
+        let error = registry.deregister(&mut SourceFd(&fd)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
     // Once more, after it was registered.
     registry.register(&mut socket, Token(1), BOTH).unwrap();
     registry.deregister(&mut socket).unwrap();
@@ -325,8 +370,10 @@ fn another_polls_source_is_a_mistake(backend: Backend) {
 }
 
 /// A descriptor number that is not open.
+#[cfg(unix)]
 const DEAD: i32 = 1_000_000_000;
 
+#[cfg(unix)]
 fn what_cannot_be_watched_is_refused(backend: Backend) {
     if backend.takes_everything() {
         return; // see `a_dead_descriptor_is_reported_once` in `rearming.rs`
@@ -365,6 +412,7 @@ fn what_cannot_be_watched_is_refused(backend: Backend) {
     looper.assert_nothing_ready();
 }
 
+#[cfg(unix)]
 fn a_circle_of_polls_is_refused(backend: Backend) {
     if !backend.refuses_circles() {
         return;
@@ -384,6 +432,7 @@ fn a_circle_of_polls_is_refused(backend: Backend) {
 }
 
 /// What can only be read from is not refused to who asks for both.
+#[cfg(unix)]
 fn a_direction_that_there_is_not_is_never_ready(backend: Backend) {
     if !backend.can_be_nested() {
         return;
@@ -419,6 +468,7 @@ fn a_direction_that_there_is_not_is_never_ready(backend: Backend) {
     }
 }
 
+#[cfg(unix)]
 fn a_failed_register_registers_nothing(backend: Backend) {
     if !backend.refuses_files() {
         return;
@@ -464,6 +514,7 @@ fn a_failed_reregister_changes_nothing(backend: Backend) {
     mine.until_writable(Token(3));
 }
 
+#[cfg(unix)]
 fn one_descriptor_in_two_polls(backend: Backend) {
     let (mut first, mut second) = (Loop::new(backend), Loop::new(backend));
     let (mut sender, receiver) = pipe::new().unwrap();
@@ -484,6 +535,7 @@ fn one_descriptor_in_two_polls(backend: Backend) {
 }
 
 /// Documented: a registration lives as long as any copy of the descriptor.
+#[cfg(unix)]
 fn a_duplicate_keeps_the_registration_alive(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut sender, receiver) = pipe::new().unwrap();
@@ -517,6 +569,7 @@ fn a_duplicate_keeps_the_registration_alive(backend: Backend) {
     looper.assert_quiet();
 }
 
+#[cfg(unix)]
 fn a_duplicate_is_a_source_of_its_own(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut sender, receiver) = pipe::new().unwrap();
@@ -540,7 +593,7 @@ fn a_duplicate_is_a_source_of_its_own(backend: Backend) {
 
 fn a_dropped_source_is_no_longer_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     looper
         .registry()
         .register(&mut other, Token(1), BOTH)
@@ -550,6 +603,7 @@ fn a_dropped_source_is_no_longer_reported(backend: Backend) {
     looper.assert_quiet();
 }
 
+#[cfg(unix)]
 fn mixing_with_source_fd_leaves_no_state_behind(backend: Backend) {
     let (mut first, mut second) = (Loop::new(backend), Loop::new(backend));
     let mut socket = UdpSocket::bind(any_port()).unwrap();
@@ -698,12 +752,13 @@ fn an_io_source_that_borrows_must_be_deregistered(backend: Backend) {
 }
 
 /// What was registered may be turned into its std type, and stays registered.
+#[cfg(unix)]
 fn a_source_turned_into_its_std_type_stays_registered(backend: Backend) {
     if backend.keeps_a_table() {
         return; // from which it is removed
     }
     let mut looper = Loop::new(backend);
-    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (mut one, mut other) = stream_pair();
     looper
         .registry()
         .register(&mut other, Token(1), Interest::READABLE)
@@ -715,6 +770,6 @@ fn a_source_turned_into_its_std_type_stays_registered(backend: Backend) {
     // And back, by way of its number: the kernel knows it still.
     let number = std::os::fd::IntoRawFd::into_raw_fd(other);
     // SAFETY: the descriptor was just given up.
-    let mut other = unsafe { UnixStream::from_raw_fd(number) };
+    let mut other = unsafe { Stream::from_raw_fd(number) };
     looper.registry().deregister(&mut other).unwrap();
 }

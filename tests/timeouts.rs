@@ -4,15 +4,18 @@
 
 mod util;
 
-use std::io::{ErrorKind, Write};
+#[cfg(unix)]
+use std::io::ErrorKind;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::unix::pipe;
 use mio::{Backend, Interest, Token, Waker};
-use util::{patience, Differences, Loop, Signals};
+#[cfg(unix)]
+use util::Signals;
+use util::{patience, pipe, Differences, Loop};
 
 on_each_backend![
     a_timeout_is_never_cut_short,
@@ -23,7 +26,9 @@ on_each_backend![
     poll_until_waits_for_the_deadline,
     poll_until_a_past_deadline_takes_what_is_ready,
     poll_until_without_deadline_waits_for_an_event,
+    #[cfg(unix)]
     a_signal_interrupts_poll,
+    #[cfg(unix)]
     poll_until_goes_on_after_signals,
 ];
 
@@ -181,6 +186,7 @@ fn poll_until_without_deadline_waits_for_an_event(backend: Backend) {
     waking.join().unwrap();
 }
 
+#[cfg(unix)]
 fn a_signal_interrupts_poll(backend: Backend) {
     thread::spawn(move || {
         let mut looper = Loop::new(backend);
@@ -200,6 +206,7 @@ fn a_signal_interrupts_poll(backend: Backend) {
     .unwrap();
 }
 
+#[cfg(unix)]
 fn poll_until_goes_on_after_signals(backend: Backend) {
     thread::spawn(move || {
         let mut looper = Loop::new(backend);

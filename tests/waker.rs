@@ -6,15 +6,19 @@ mod util;
 
 use std::collections::HashMap;
 use std::io::Write;
+#[cfg(unix)]
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::unix::{pipe, SourceFd};
+#[cfg(unix)]
+use mio::unix::SourceFd;
 use mio::{Backend, Interest, Token, Waker};
-use util::{patience, Differences, Loop};
+#[cfg(unix)]
+use util::Differences;
+use util::{patience, pipe, Loop};
 
 on_each_backend![
     a_wake_ends_a_wait,
@@ -38,6 +42,7 @@ on_each_backend![
     wake_after_the_poll_is_gone_is_ok,
     wake_works_beside_other_events,
     a_poll_that_times_out_swallows_no_wake,
+    #[cfg(unix)]
     a_poll_by_another_loop_sees_each_wake,
 ];
 
@@ -415,6 +420,7 @@ fn a_poll_that_times_out_swallows_no_wake(backend: Backend) {
 
 /// The poll sits inside another loop, which must see every wake, although the
 /// poll itself never waits.
+#[cfg(unix)]
 fn a_poll_by_another_loop_sees_each_wake(backend: Backend) {
     if !backend.can_be_nested() {
         return;

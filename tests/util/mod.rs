@@ -4,9 +4,15 @@
 // Every test file is a crate of its own and uses part of this.
 #![allow(dead_code)]
 
-use std::os::fd::RawFd;
+#[cfg(unix)]
+use std::os::fd::{AsRawFd, RawFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsRawSocket, RawSocket};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+#[cfg(unix)]
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU8, Ordering};
+#[cfg(unix)]
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,14 +27,15 @@ use mio::event::Event;
 use mio::{Backend, Events, Poll, Registry, Token};
 
 /// Makes a `#[test]` of each function for each backend: `epoll::name`. Every
-/// function takes the backend; one that is not listed is a warning of dead code.
+/// function takes the backend; one that is not listed is a warning of dead code. What
+/// only some systems can do has a `#[cfg(…)]` before its name.
 ///
 /// `every_backend_is_tested`, in `tests/backends.rs`, holds the list here against
 /// what the crate says is available. Here, and nowhere else in the tests, it is said
 /// which system has which.
 #[macro_export]
 macro_rules! on_each_backend {
-    ($($test:ident),+ $(,)?) => {
+    ($($(#[$attribute:meta])* $test:ident),+ $(,)?) => {
         #[cfg(any(
             all(
                 any(target_os = "linux", target_os = "android"),
@@ -38,6 +45,7 @@ macro_rules! on_each_backend {
         ))]
         mod epoll {
             $(
+                $(#[$attribute])*
                 #[test]
                 fn $test() {
                     super::$test(mio::Backend::Epoll)
@@ -55,6 +63,7 @@ macro_rules! on_each_backend {
         ))]
         mod kqueue {
             $(
+                $(#[$attribute])*
                 #[test]
                 fn $test() {
                     super::$test(mio::Backend::Kqueue)
@@ -69,6 +78,7 @@ macro_rules! on_each_backend {
         ))]
         mod event_ports {
             $(
+                $(#[$attribute])*
                 #[test]
                 fn $test() {
                     super::$test(mio::Backend::EventPorts)
@@ -76,11 +86,24 @@ macro_rules! on_each_backend {
             )+
         }
 
+        #[cfg(unix)]
         mod poll {
             $(
+                $(#[$attribute])*
                 #[test]
                 fn $test() {
                     super::$test(mio::Backend::Poll)
+                }
+            )+
+        }
+
+        #[cfg(windows)]
+        mod afd {
+            $(
+                $(#[$attribute])*
+                #[test]
+                fn $test() {
+                    super::$test(mio::Backend::Afd)
                 }
             )+
         }
@@ -131,6 +154,9 @@ pub trait Differences {
     /// A pipe without receivers can be registered for writing, and is then reported.
     fn takes_a_pipe_without_receivers(self) -> bool;
 
+    /// That both halves of a stream are shut down is told apart from the peer's alone.
+    fn reports_both_halves(self) -> bool;
+
     /// What happens at once may be reported by one event after another.
     fn reports_in_parts(self) -> bool;
 
@@ -149,7 +175,7 @@ pub trait Differences {
 
 impl Differences for Backend {
     fn keeps_a_table(self) -> bool {
-        matches!(self, Backend::Poll | Backend::EventPorts)
+        matches!(self, Backend::Poll | Backend::EventPorts | Backend::Afd)
     }
 
     fn reports_all_readiness(self) -> bool {
@@ -177,11 +203,11 @@ impl Differences for Backend {
     }
 
     fn reports_unconnected(self) -> bool {
-        self != Backend::Kqueue
+        !matches!(self, Backend::Kqueue | Backend::Afd)
     }
 
     fn reports_refused_datagrams(self) -> bool {
-        self != Backend::Kqueue
+        !matches!(self, Backend::Kqueue | Backend::Afd)
     }
 
     fn reports_half_close(self) -> bool {
@@ -205,8 +231,12 @@ impl Differences for Backend {
         !(self == Backend::Kqueue && switched("KQUEUE_MODEL_WITHOUT_USER", "1"))
     }
 
+    fn reports_both_halves(self) -> bool {
+        self != Backend::Afd
+    }
+
     fn reports_in_parts(self) -> bool {
-        matches!(self, Backend::Kqueue | Backend::EventPorts)
+        matches!(self, Backend::Kqueue | Backend::EventPorts | Backend::Afd)
     }
 
     fn waits_for_fractions(self) -> bool {
@@ -222,12 +252,14 @@ impl Differences for Backend {
                 ));
                 !lacks && !ON_A_MODEL
             }
+            // With a timer that the newest systems have.
+            Backend::Afd => false,
             _ => true,
         }
     }
 
     fn can_be_nested(self) -> bool {
-        self != Backend::Poll
+        !matches!(self, Backend::Poll | Backend::Afd)
     }
 
     fn refuses_circles(self) -> bool {
@@ -353,6 +385,27 @@ impl Loop {
         assert!(self.events.is_empty(), "unexpected: {:?}", self.events);
     }
 
+    /// Polls for a little while and fails if there is an event that says anything but writable.
+    #[track_caller]
+    pub fn assert_quiet_but_writable(&mut self) {
+        self.poll
+            .poll_until(&mut self.events, Some(Instant::now() + A_WHILE / 4))
+            .expect("polls");
+        for event in &self.events {
+            let seen = Seen::of(event);
+            assert_eq!(seen, Seen::named("writable"), "unexpected: {event:?}");
+        }
+    }
+
+    /// Polls once and fails if there is no event.
+    #[track_caller]
+    pub fn assert_some_ready(&mut self) {
+        self.poll
+            .poll_until(&mut self.events, Some(Instant::now() + patience()))
+            .expect("polls");
+        assert!(!self.events.is_empty(), "waited in vain");
+    }
+
     /// Looks, without waiting, and fails if there is any event.
     #[track_caller]
     pub fn assert_nothing_ready(&mut self) {
@@ -439,6 +492,9 @@ pub fn until_asleep(thread: libc::c_long) {
     }
 }
 
+/// Whether that takes no longer than the thread needs.
+pub const KNOWS_WHO_SLEEPS: bool = cfg!(target_os = "linux");
+
 /// Where nothing tells whether a thread sleeps: it is given a while. What is tested has to hold of a
 /// thread that does not sleep yet as well.
 #[cfg(not(target_os = "linux"))]
@@ -470,6 +526,140 @@ pub fn exact_timeouts() -> bool {
     false
 }
 
+#[cfg(windows)]
+pub use mio::net::TcpStream as Stream;
+/// Two streams that are connected to each other: of Unix, or of TCP where there are none.
+#[cfg(unix)]
+pub use mio::net::UnixStream as Stream;
+
+#[cfg(windows)]
+pub use std::net::TcpStream as StdStream;
+/// Likewise of the standard library; they block.
+#[cfg(unix)]
+pub use std::os::unix::net::UnixStream as StdStream;
+
+pub fn stream_pair() -> (Stream, Stream) {
+    let (one, other) = std_stream_pair();
+    for stream in [&one, &other] {
+        stream.set_nonblocking(true).unwrap();
+    }
+    (Stream::from_std(one), Stream::from_std(other))
+}
+
+#[cfg(unix)]
+pub fn std_stream_pair() -> (StdStream, StdStream) {
+    StdStream::pair().unwrap()
+}
+
+#[cfg(windows)]
+pub fn std_stream_pair() -> (StdStream, StdStream) {
+    let listener = std::net::TcpListener::bind(any_port()).unwrap();
+    let one = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other, _) = listener.accept().unwrap();
+    // What is written is not gathered.
+    for stream in [&one, &other] {
+        stream.set_nodelay(true).unwrap();
+    }
+    (one, other)
+}
+
+/// One writes, the other reads: a pipe, or streams where there are none to register.
+#[cfg(unix)]
+#[allow(unused_imports)] // not every test file uses it
+pub use mio::unix::pipe;
+
+#[cfg(windows)]
+pub mod pipe {
+    pub type Sender = super::Stream;
+    pub type Receiver = super::Stream;
+
+    pub fn new() -> std::io::Result<(Sender, Receiver)> {
+        Ok(super::stream_pair())
+    }
+}
+
+/// What the system calls a source.
+#[cfg(unix)]
+pub type RawSource = RawFd;
+#[cfg(windows)]
+pub type RawSource = RawSocket;
+
+#[cfg(unix)]
+pub fn raw(source: &impl AsRawFd) -> RawSource {
+    source.as_raw_fd()
+}
+
+#[cfg(windows)]
+pub fn raw(source: &impl AsRawSocket) -> RawSource {
+    source.as_raw_socket()
+}
+
+/// # Safety
+///
+/// As of the standard library's `borrow_raw`.
+#[cfg(unix)]
+pub unsafe fn borrow<'a>(source: RawSource) -> std::os::fd::BorrowedFd<'a> {
+    // SAFETY: as the caller promises.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(source) }
+}
+
+/// # Safety
+///
+/// As of the standard library's `borrow_raw`.
+#[cfg(windows)]
+pub unsafe fn borrow<'a>(source: RawSource) -> std::os::windows::io::BorrowedSocket<'a> {
+    // SAFETY: as the caller promises.
+    unsafe { std::os::windows::io::BorrowedSocket::borrow_raw(source) }
+}
+
+/// Ends a stream so that its peer has hung up in both directions: a closed stream of
+/// TCP could be half open.
+pub fn hang_up(stream: Stream) {
+    #[cfg(windows)]
+    socket2::SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(stream);
+}
+
+#[cfg(unix)]
+pub fn into_std(stream: Stream) -> StdStream {
+    StdStream::from(std::os::fd::OwnedFd::from(stream))
+}
+
+#[cfg(windows)]
+pub fn into_std(stream: Stream) -> StdStream {
+    StdStream::from(stream)
+}
+
+/// What this thread has had of a processor so far.
+#[cfg(unix)]
+pub fn processor_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one timespec.
+    let got = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(got, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(windows)]
+pub fn processor_time() -> Duration {
+    use windows_sys::Win32::Foundation::FILETIME;
+    use windows_sys::Win32::System::Threading::{GetCurrentThread, GetThreadTimes};
+
+    let mut times = [FILETIME::default(); 4];
+    let [created, ended, kernel, user] = &mut times;
+    // SAFETY: four times are written; the handle is this thread's.
+    let got = unsafe { GetThreadTimes(GetCurrentThread(), created, ended, kernel, user) };
+    assert_ne!(got, 0);
+    let units =
+        |time: FILETIME| u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime);
+    Duration::from_nanos(100 * (units(times[2]) + units(times[3])))
+}
+
 /// Adds a descriptor to an epoll, to be reported readable with this word.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "illumos"))]
 pub fn add_to_epoll(epoll: RawFd, fd: RawFd, word: u64) {
@@ -482,7 +672,10 @@ pub fn add_to_epoll(epoll: RawFd, fd: RawFd, word: u64) {
     assert_eq!(added, 0);
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "illumos")))]
+#[cfg(all(
+    unix,
+    not(any(target_os = "linux", target_os = "android", target_os = "illumos"))
+))]
 pub fn add_to_epoll(_: RawFd, _: RawFd, _: u64) {
     unreachable!("there is no epoll here");
 }
@@ -501,6 +694,28 @@ pub fn nobody() -> std::net::SocketAddr {
     gone.local_addr().unwrap()
 }
 
+/// Whether Windows is played by Wine, where what its driver does not tell is not asked
+/// for. Everything else is expected of both.
+#[cfg(windows)]
+pub fn under_wine() -> bool {
+    use windows_sys::core::{s, w};
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+
+    // SAFETY: both names end with a zero, and the library is in every process.
+    unsafe { GetProcAddress(GetModuleHandleW(w!("ntdll.dll")), s!("wine_get_version")) }.is_some()
+}
+
+#[cfg(unix)]
+pub fn under_wine() -> bool {
+    false
+}
+
+/// What receiving fails with after a datagram to nobody.
+pub const REFUSED_DATAGRAM: std::io::ErrorKind = match cfg!(windows) {
+    true => std::io::ErrorKind::ConnectionReset,
+    false => std::io::ErrorKind::ConnectionRefused,
+};
+
 /// What comes of a datagram to nobody.
 pub fn is_refusal(backend: Backend, event: &Event) -> bool {
     match backend.reports_refused_datagrams() {
@@ -514,13 +729,17 @@ pub fn is_refusal(backend: Backend, event: &Event) -> bool {
 /// child, which then does the work and returns; in the parent, waits for the
 /// child, and fails as it failed.
 pub fn in_child(backend: Backend, test: &str) -> bool {
+    in_child_test(&format!("{}::{test}", module(backend)))
+}
+
+/// `in_child` of a test that is none of each backend's.
+pub fn in_child_test(name: &str) -> bool {
     const MARK: &str = "MIO_TEST_CHILD";
     if std::env::var_os(MARK).is_some() {
         return true;
     }
-    let name = format!("{}::{test}", module(backend));
     let child = itself()
-        .args([&name, "--exact", "--nocapture", "--test-threads=1"])
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(MARK, "1")
         .output()
         .expect("starts itself");
@@ -531,6 +750,57 @@ pub fn in_child(backend: Backend, test: &str) -> bool {
         child.status
     );
     false
+}
+
+/// How many handles this process has open.
+#[cfg(windows)]
+pub fn handles() -> u32 {
+    use windows_sys::Win32::Foundation::{GetHandleInformation, HANDLE};
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
+
+    let mut count = 0;
+    // SAFETY: a number is written; the handle is this process.
+    let got = unsafe { GetProcessHandleCount(GetCurrentProcess(), &mut count) };
+    assert_ne!(got, 0);
+    if count > 0 {
+        return count;
+    }
+    // Wine does not count. Handles are multiples of four, the lowest one that is free first.
+    assert!(under_wine());
+    let is_open = |&handle: &usize| {
+        let mut flags = 0;
+        // SAFETY: a number is written, where there is such a handle.
+        unsafe { GetHandleInformation(handle as HANDLE, &mut flags) != 0 }
+    };
+    let open = (4..1 << 14).step_by(4).filter(is_open).count();
+    assert!((1..4000).contains(&open), "{open} handles");
+    open as u32
+}
+
+/// Runs work of which no handle may be left, in a process of its own: the tests around it open
+/// and close others.
+#[cfg(windows)]
+#[track_caller]
+pub fn without_leaking(test: &str, mut work: impl FnMut()) {
+    if !in_child_test(test) {
+        return;
+    }
+    // The first time, libraries are loaded and threads started.
+    work();
+    let before = handles();
+    for _ in 0..3 {
+        work();
+    }
+    // A thread that has ended may still be going, with its handles.
+    let deadline = Instant::now() + patience();
+    while handles() > before {
+        assert!(
+            Instant::now() < deadline,
+            "{before} handles, then {}",
+            handles()
+        );
+        thread::yield_now();
+    }
 }
 
 /// The command that runs this program: by itself, or by the emulator that `MIO_TEST_RUNNER` names,
@@ -611,11 +881,13 @@ fn filter(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 
 /// A thread that sends signals to the one that made it, until it is dropped, or
 /// two seconds have passed; they do nothing but interrupt.
+#[cfg(unix)]
 pub struct Signals {
     done: Arc<AtomicBool>,
     sender: Option<thread::JoinHandle<()>>,
 }
 
+#[cfg(unix)]
 impl Signals {
     pub fn to_this_thread() -> Signals {
         extern "C" fn nothing(_: libc::c_int) {}
@@ -649,6 +921,7 @@ impl Signals {
     }
 }
 
+#[cfg(unix)]
 impl Drop for Signals {
     fn drop(&mut self) {
         self.done.store(true, Ordering::SeqCst);

@@ -1,0 +1,428 @@
+//! What Windows does differently: sockets watched by AFD, on a completion port.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", windows))]
+
+mod util;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpListener as StdListener, UdpSocket as StdUdp};
+use std::os::windows::io::{AsRawSocket, FromRawSocket, IntoRawSocket, OwnedSocket, RawSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Backend, Events, Interest, IoSource, Poll, Token, Waker};
+use util::{any_port, patience, stream_pair, Loop, Seen};
+use windows_sys::Win32::Foundation::{GetHandleInformation, HANDLE, HANDLE_FLAG_INHERIT};
+use windows_sys::Win32::Networking::WinSock::{WSAEMSGSIZE, WSAENOTSOCK};
+
+const AFD: Backend = Backend::Afd;
+const T: Token = Token(1);
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+#[test]
+fn no_handle_is_left_of_a_poll_with_polls_under_way() {
+    util::without_leaking("no_handle_is_left_of_a_poll_with_polls_under_way", || {
+        for polls_first in [false, true] {
+            let mut looper = Loop::new(AFD);
+            let waker = Waker::new(looper.registry(), Token(9999)).unwrap();
+            let mut sockets: Vec<_> = (0..100)
+                .map(|_| UdpSocket::bind(any_port()).unwrap())
+                .collect();
+            for (n, socket) in sockets.iter_mut().enumerate() {
+                looper
+                    .registry()
+                    .register(socket, Token(n), Interest::READABLE)
+                    .unwrap();
+            }
+            if polls_first {
+                looper.assert_nothing_ready();
+            }
+            waker.wake().unwrap();
+            // The sockets outlive the poll, which has 100 polls under way.
+            drop(looper);
+            drop(sockets);
+        }
+    });
+}
+
+#[test]
+fn no_handle_is_left_of_sockets_that_come_and_go() {
+    util::without_leaking("no_handle_is_left_of_sockets_that_come_and_go", || {
+        let mut looper = Loop::new(AFD);
+        for round in 0..20 {
+            let mut pairs: Vec<_> = (0..40).map(|_| stream_pair()).collect();
+            for (n, (one, _)) in pairs.iter_mut().enumerate() {
+                looper.registry().register(one, Token(n), BOTH).unwrap();
+            }
+            looper.assert_some_ready();
+            for (one, _) in pairs.iter_mut().step_by(1 + round % 3) {
+                looper.registry().deregister(one).unwrap();
+            }
+        }
+    });
+}
+
+/// Handles of the driver are for 32 sockets each, and taken again.
+#[test]
+fn many_sockets_share_handles_of_the_driver() {
+    if !util::in_child_test("many_sockets_share_handles_of_the_driver") {
+        return;
+    }
+    let mut looper = Loop::with_capacity(AFD, 256);
+    let mut sockets: Vec<_> = (0..200)
+        .map(|_| UdpSocket::bind(any_port()).unwrap())
+        .collect();
+    for _ in 0..3 {
+        let before = util::handles();
+        for (n, socket) in sockets.iter_mut().enumerate() {
+            looper
+                .registry()
+                .register(socket, Token(n), Interest::WRITABLE)
+                .unwrap();
+        }
+        let mut seen = [false; 200];
+        looper.until("all of them", |event| {
+            seen[event.token().0] = true;
+            seen.iter().all(|&seen| seen)
+        });
+        assert!(
+            util::handles() <= before + 8,
+            "{before}, then {}",
+            util::handles()
+        );
+        for socket in &mut sockets {
+            looper.registry().deregister(socket).unwrap();
+        }
+        looper.assert_quiet();
+    }
+}
+
+#[test]
+fn what_is_no_socket_is_refused() {
+    let mut looper = Loop::new(AFD);
+    // SAFETY: it is not open, nor any number that is handed out; nothing closes it.
+    let mut source = IoSource::new(unsafe { util::borrow(0x7fff_fff0) });
+    match looper.registry().register(&mut source, T, BOTH) {
+        Err(error) => assert_eq!(error.raw_os_error(), Some(WSAENOTSOCK)),
+        // Wine takes any number for a socket, until it is asked about it.
+        Ok(()) => {
+            assert!(util::under_wine());
+            looper.until("an error", |event| event.is_error());
+        }
+    }
+    looper.assert_quiet();
+}
+
+/// The handle is closed and handed out again while the driver still has the poll of
+/// the old socket.
+#[test]
+fn a_handle_that_is_handed_out_again_is_another_socket() {
+    let mut looper = Loop::new(AFD);
+    let mut reused = 0;
+    for round in 0..300 {
+        let mut old = UdpSocket::bind(any_port()).unwrap();
+        looper
+            .registry()
+            .register(&mut old, Token(1000 + round), Interest::READABLE)
+            .unwrap();
+        looper.assert_nothing_ready();
+        let number = old.as_raw_socket();
+        match round % 3 {
+            0 => drop(old),
+            1 => {
+                looper.registry().deregister(&mut old).unwrap();
+                drop(old);
+            }
+            // SAFETY: it was just given up.
+            _ => drop(unsafe { OwnedSocket::from_raw_socket(old.into_raw_socket()) }),
+        }
+        let mut new = UdpSocket::bind(any_port()).unwrap();
+        reused += usize::from(new.as_raw_socket() == number);
+        looper
+            .registry()
+            .register(&mut new, Token(round), Interest::READABLE)
+            .unwrap();
+        let sender = StdUdp::bind("127.0.0.1:0").unwrap();
+        sender.send_to(b"x", new.local_addr().unwrap()).unwrap();
+        looper.until(&format!("round {round}"), |event| {
+            assert_eq!(event.token(), Token(round), "of the old one");
+            assert!(!event.is_error(), "of the old one");
+            event.is_readable()
+        });
+    }
+    assert!(reused > 0, "the numbers were never the same");
+}
+
+/// Between these there is no poll, or one that waits on another thread: in neither
+/// case may two polls of the socket be under way.
+#[test]
+fn a_socket_comes_back_while_another_thread_waits() {
+    let rounds = 500;
+    let mut looper = Loop::new(AFD);
+    let registry = looper.registry().try_clone().unwrap();
+    let (mut one, mut other) = stream_pair();
+    let at = Arc::new(AtomicUsize::new(0));
+    let waiting = thread::spawn({
+        let at = Arc::clone(&at);
+        move || {
+            for round in 1..=rounds {
+                looper.until(&format!("round {round}"), |event| {
+                    event.token().0 == round && event.is_readable()
+                });
+                at.store(round, Ordering::SeqCst);
+            }
+        }
+    });
+    other.write_all(b"stays").unwrap();
+    for round in 1..=rounds {
+        registry
+            .register(&mut one, Token(round), Interest::READABLE)
+            .unwrap();
+        let deadline = Instant::now() + patience();
+        while at.load(Ordering::SeqCst) < round {
+            assert!(Instant::now() < deadline, "round {round}");
+            thread::yield_now();
+        }
+        registry.deregister(&mut one).unwrap();
+        // And once for nothing.
+        registry
+            .register(&mut one, Token(usize::MAX), Interest::READABLE)
+            .unwrap();
+        registry.deregister(&mut one).unwrap();
+    }
+    waiting.join().unwrap();
+}
+
+/// One that another program part has closed, among others that go on.
+#[test]
+fn a_socket_that_was_closed_behind_its_source_does_not_stop_the_others() {
+    if !util::in_child_test("a_socket_that_was_closed_behind_its_source_does_not_stop_the_others") {
+        return;
+    }
+    for polled in [false, true] {
+        let mut looper = Loop::new(AFD);
+        let victim = StdUdp::bind("127.0.0.1:0").unwrap();
+        // SAFETY: it is closed while this is in use, which is what is tested; nothing is opened
+        // after that.
+        let mut source = IoSource::new(unsafe { util::borrow(victim.as_raw_socket()) });
+        let mut others: Vec<_> = (0..5)
+            .map(|_| UdpSocket::bind(any_port()).unwrap())
+            .collect();
+        looper
+            .registry()
+            .register(&mut source, T, Interest::READABLE)
+            .unwrap();
+        if polled {
+            looper.assert_nothing_ready();
+        }
+        drop(victim);
+        for (n, socket) in others.iter_mut().enumerate() {
+            looper
+                .registry()
+                .register(socket, Token(10 + n), Interest::WRITABLE)
+                .unwrap();
+        }
+        let (mut dead, mut seen) = (0, 0);
+        let start = Instant::now();
+        while (dead == 0 || seen < 5) && start.elapsed() < patience() {
+            looper
+                .poll
+                .poll(&mut looper.events, Some(Duration::from_millis(10)))
+                .unwrap();
+            for event in &looper.events {
+                if event.token() == T {
+                    let failed = Seen::named("readable writable write_closed error");
+                    assert_eq!(Seen::of(event), failed);
+                    dead += 1;
+                } else {
+                    seen += 1;
+                }
+            }
+        }
+        assert_eq!((dead, seen), (1, 5));
+        looper.assert_quiet();
+        looper.registry().deregister(&mut source).unwrap();
+    }
+}
+
+/// A waker and sockets are registered, changed and dropped by threads while another one polls.
+#[test]
+fn sources_come_and_go_while_another_thread_polls() {
+    let mut looper = Loop::new(AFD);
+    let done = Arc::new(AtomicBool::new(false));
+    let waker = Waker::new(looper.registry(), Token(0)).unwrap();
+    let threads: Vec<_> = (0..3)
+        .map(|n| {
+            let registry = looper.registry().try_clone().unwrap();
+            thread::spawn(move || {
+                for round in 0..300 {
+                    let (mut one, mut other) = stream_pair();
+                    registry.register(&mut one, Token(n + 1), BOTH).unwrap();
+                    other.write_all(b"x").unwrap();
+                    if round % 2 == 0 {
+                        registry
+                            .reregister(&mut one, Token(n + 1), Interest::READABLE)
+                            .unwrap();
+                        let _ = one.read(&mut [0; 8]);
+                        let _ = one.read(&mut [0; 8]);
+                    }
+                    if round % 3 == 0 {
+                        registry.deregister(&mut one).unwrap();
+                    }
+                    drop(other);
+                }
+            })
+        })
+        .collect();
+    let polling = thread::spawn({
+        let done = Arc::clone(&done);
+        move || {
+            while !done.load(Ordering::SeqCst) {
+                looper
+                    .poll
+                    .poll(&mut looper.events, Some(patience()))
+                    .unwrap();
+                assert!(!looper.events.is_empty(), "waited in vain");
+            }
+            looper
+        }
+    });
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    done.store(true, Ordering::SeqCst);
+    waker.wake().unwrap();
+    let mut looper = polling.join().unwrap();
+    // All are gone.
+    looper.assert_quiet();
+}
+
+/// A datagram that does not fit is an error, and the next one is reported although no
+/// call has blocked.
+#[test]
+fn a_datagram_that_does_not_fit_leaves_the_socket_armed() {
+    let mut looper = Loop::new(AFD);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let to = socket.local_addr().unwrap();
+    let sender = StdUdp::bind("127.0.0.1:0").unwrap();
+    looper
+        .registry()
+        .register(&mut socket, T, Interest::READABLE)
+        .unwrap();
+    for _ in 0..3 {
+        sender.send_to(b"too long", to).unwrap();
+        looper.until_readable(T);
+        let error = socket.recv_from(&mut [0; 4]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(WSAEMSGSIZE));
+    }
+}
+
+#[test]
+fn sockets_are_not_inherited_and_do_not_block() {
+    let listener = TcpListener::bind(any_port()).unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let deadline = Instant::now() + patience();
+    let accepted = loop {
+        match listener.accept() {
+            Ok((accepted, _)) => break accepted,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert!(Instant::now() < deadline);
+    };
+    let udp = UdpSocket::bind(any_port()).unwrap();
+    let is_inherited = |socket: RawSocket| {
+        let mut flags = 0;
+        // SAFETY: a number is written; the socket is open.
+        let got = unsafe { GetHandleInformation(socket as usize as HANDLE, &mut flags) };
+        assert_ne!(got, 0);
+        flags & HANDLE_FLAG_INHERIT != 0
+    };
+    for socket in [
+        listener.as_raw_socket(),
+        stream.as_raw_socket(),
+        accepted.as_raw_socket(),
+        udp.as_raw_socket(),
+    ] {
+        assert!(!is_inherited(socket));
+    }
+    for result in [
+        (&accepted).read(&mut [0; 8]),
+        (&stream).read(&mut [0; 8]),
+        udp.recv(&mut [0; 8]),
+        listener.accept().map(|_| 0),
+    ] {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}
+
+/// Any socket that is one: here of another crate.
+#[test]
+fn a_socket_of_another_crate_is_a_source() {
+    use socket2::{Domain, Socket, Type};
+
+    let mut looper = Loop::new(AFD);
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let any: std::net::SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    socket.bind(&any.into()).unwrap();
+    let to = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut source = IoSource::new(socket);
+    looper
+        .registry()
+        .register(&mut source, T, Interest::READABLE)
+        .unwrap();
+    let sender = StdUdp::bind("127.0.0.1:0").unwrap();
+    let receive = || source.do_io(Interest::READABLE, |mut socket| socket.read(&mut [0; 8]));
+    for _ in 0..3 {
+        sender.send_to(b"x", to).unwrap();
+        looper.until_readable(T);
+        assert_eq!(receive().unwrap(), 1);
+        assert_eq!(receive().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}
+
+/// The clock of Windows ticks every 15.6 ms, and a port's timeouts end with its ticks.
+#[test]
+fn a_timeout_is_never_early_by_a_tick() {
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    for millis in (1..=30).chain([31, 47, 63]) {
+        let timeout = Duration::from_micros(millis * 1000 - 100);
+        let start = Instant::now();
+        poll.poll(&mut events, Some(timeout)).unwrap();
+        let waited = start.elapsed();
+        assert!(waited >= timeout, "{waited:?} for {timeout:?}");
+    }
+}
+
+/// A connection that was refused, and one that stands, in the same poll.
+#[test]
+fn a_refused_connection_does_not_disturb_another() {
+    let mut looper = Loop::new(AFD);
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    let gone = StdListener::bind("127.0.0.1:0").unwrap();
+    let nobody = gone.local_addr().unwrap();
+    drop(gone);
+    let mut refused = TcpStream::connect(nobody).unwrap();
+    let mut taken = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let registry = looper.registry();
+    registry
+        .register(&mut refused, T, Interest::WRITABLE)
+        .unwrap();
+    registry
+        .register(&mut taken, Token(2), Interest::WRITABLE)
+        .unwrap();
+    let mut seen = [None; 3];
+    looper.until("both", |event| {
+        seen[event.token().0] = Some(Seen::of(event));
+        seen[1].is_some() && seen[2].is_some()
+    });
+    let refusal = Seen::named("writable error read_closed write_closed");
+    assert_eq!(seen[1], Some(refusal));
+    assert_eq!(seen[2], Some(Seen::named("writable")));
+    let error = refused.take_error().unwrap().unwrap();
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert!(taken.peer_addr().is_ok());
+}

@@ -1,0 +1,700 @@
+//! Named pipes of Windows.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", windows))]
+
+mod util;
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::windows::fs::OpenOptionsExt;
+use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, IntoRawHandle, OwnedHandle};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::windows::NamedPipe;
+use mio::{Backend, Interest, Token, Waker};
+use util::{patience, Loop, Seen};
+use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
+use windows_sys::Win32::Storage::FileSystem::{FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX};
+use windows_sys::Win32::System::Pipes::{
+    CreateNamedPipeW, SetNamedPipeHandleState, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE,
+};
+
+const SERVER: Token = Token(1);
+const CLIENT: Token = Token(2);
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// A name that no other test has.
+fn name() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!(r"\\.\pipe\mio-test-{}-{number}", std::process::id())
+}
+
+/// A client's end, which is not registered.
+fn client(name: &str) -> NamedPipe {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(FILE_FLAG_OVERLAPPED)
+        .open(name)
+        .unwrap();
+    // SAFETY: it was just given up.
+    unsafe { NamedPipe::from_raw_handle(file.into_raw_handle()) }
+}
+
+/// A client's end that blocks.
+fn blocking_client(name: &str) -> File {
+    File::options().read(true).write(true).open(name).unwrap()
+}
+
+/// Both ends, registered and connected.
+fn pair() -> (Loop, NamedPipe, NamedPipe) {
+    let mut looper = Loop::new(Backend::Afd);
+    let (server, client) = pair_of(&mut looper);
+    (looper, server, client)
+}
+
+fn pair_of(looper: &mut Loop) -> (NamedPipe, NamedPipe) {
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    looper
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap();
+    would_block(server.connect());
+    let mut client = client(&name);
+    looper
+        .registry()
+        .register(&mut client, CLIENT, BOTH)
+        .unwrap();
+    let mut writable = [false; 3];
+    looper.until("both to be writable", |event| {
+        writable[event.token().0] |= event.is_writable();
+        writable[1] && writable[2]
+    });
+    server.connect().unwrap();
+    (server, client)
+}
+
+#[track_caller]
+fn would_block<R: std::fmt::Debug>(result: std::io::Result<R>) {
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+/// Reads so many bytes, with events.
+#[track_caller]
+fn read_all(looper: &mut Loop, mut pipe: &NamedPipe, token: Token, length: usize) -> Vec<u8> {
+    let mut all = vec![0; length];
+    let mut read = 0;
+    while read < length {
+        match pipe.read(&mut all[read..]) {
+            Ok(0) => panic!("the end, after {read} of {length}"),
+            Ok(length) => read += length,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                looper.until_readable(token);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn a_server_and_a_client_talk() {
+    let (mut looper, mut server, mut client) = pair();
+    would_block(server.read(&mut [0; 8]));
+    would_block(client.read(&mut [0; 8]));
+    for round in 0..20u8 {
+        let question = [round; 100];
+        assert_eq!(client.write(&question).unwrap(), 100);
+        assert_eq!(read_all(&mut looper, &server, SERVER, 100), question);
+        assert_eq!(server.write(b"answer").unwrap(), 6);
+        assert_eq!(read_all(&mut looper, &client, CLIENT, 6), b"answer");
+        looper.assert_quiet_but_writable();
+    }
+    would_block(server.read(&mut [0; 8]));
+    assert!(server.take_error().unwrap().is_none());
+}
+
+#[test]
+fn nothing_is_done_before_it_is_registered() {
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    would_block(server.connect());
+    would_block(server.read(&mut [0; 8]));
+    would_block(server.write(b"x"));
+    assert!(server.take_error().unwrap().is_none());
+}
+
+#[test]
+fn a_client_that_was_faster_is_connected_at_once() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    let mut client = blocking_client(&name);
+    client.write_all(b"early").unwrap();
+    looper
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap();
+    server.connect().unwrap();
+    assert_eq!(read_all(&mut looper, &server, SERVER, 5), b"early");
+}
+
+#[test]
+fn connecting_is_reported_as_writable_and_not_before() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    looper
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap();
+    would_block(server.connect());
+    would_block(server.connect());
+    would_block(server.write(b"nobody there"));
+    would_block(server.read(&mut [0; 8]));
+    looper.assert_quiet();
+    let _client = client(&name);
+    looper.until_writable(SERVER);
+    server.connect().unwrap();
+}
+
+#[test]
+fn a_large_amount_goes_through_in_both_directions() {
+    let (mut looper, server, client) = pair();
+    let large: Vec<u8> = (0..1_000_000u32).map(|n| (n * 7 % 251) as u8).collect();
+    let mut sent = [0, 0];
+    let mut received = [Vec::new(), Vec::new()];
+    let mut buffer = vec![0; 10_000];
+    let deadline = Instant::now() + patience();
+    while received.iter().any(|data| data.len() < large.len()) {
+        assert!(Instant::now() < deadline);
+        let mut progress = false;
+        for (n, mut pipe) in [&server, &client].into_iter().enumerate() {
+            if sent[n] < large.len() {
+                match pipe.write(&large[sent[n]..]) {
+                    Ok(length) => {
+                        sent[n] += length;
+                        progress = true;
+                    }
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+            }
+            match pipe.read(&mut buffer) {
+                Ok(length) => {
+                    received[n].extend_from_slice(&buffer[..length]);
+                    progress = true;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        if !progress {
+            looper.assert_some_ready();
+        }
+    }
+    assert!(received[0] == large && received[1] == large);
+}
+
+#[test]
+fn vectored_io_uses_every_buffer() {
+    let (mut looper, mut server, mut client) = pair();
+    let parts = [
+        IoSlice::new(b"one"),
+        IoSlice::new(b""),
+        IoSlice::new(b"two"),
+    ];
+    assert_eq!(client.write_vectored(&parts).unwrap(), 6);
+    looper.until_readable(SERVER);
+    let (mut a, mut b) = ([0; 2], [0; 8]);
+    let parts = &mut [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
+    assert_eq!(server.read_vectored(parts).unwrap(), 6);
+    assert_eq!((&a, &b[..4]), (b"on", &b"etwo"[..]));
+}
+
+#[test]
+fn the_peers_end_is_reported_once_and_read_as_an_end() {
+    let (mut looper, mut server, mut client) = pair();
+    client.write_all(b"last").unwrap();
+    drop(client);
+    assert_eq!(read_all(&mut looper, &server, SERVER, 4), b"last");
+    let closed = Seen::named("readable writable read_closed write_closed");
+    let mut seen = Seen::default();
+    looper.until("the end", |event| {
+        if event.token() == SERVER {
+            seen = seen.and(Seen::of(event));
+        }
+        seen.read_closed
+    });
+    assert_eq!(seen, closed);
+    assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
+    looper.assert_quiet();
+    let error = server.write(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+/// It waited for ever, elsewhere.
+#[test]
+fn writing_to_a_pipe_that_was_disconnected_is_an_error() {
+    let (_looper, mut server, _client) = pair();
+    server.disconnect().unwrap();
+    let error = server.write(b"x").unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::WouldBlock);
+}
+
+/// It went out in the background, so that the next call has to tell.
+#[test]
+fn a_write_that_fails_in_the_background_fails_the_next_one() {
+    let (mut looper, mut server, client) = pair();
+    while server.write(&[1; 60_000]).is_ok() {}
+    // As long as there is room it goes out.
+    loop {
+        looper
+            .poll
+            .poll(&mut looper.events, Some(Duration::from_millis(100)))
+            .unwrap();
+        if looper.events.iter().all(|event| event.token() != SERVER) {
+            break;
+        }
+        while server.write(&[1; 60_000]).is_ok() {}
+    }
+    would_block(server.write(b"x"));
+    drop(client);
+    looper.until("an error", |event| {
+        event.token() == SERVER && event.is_writable() && event.is_error()
+    });
+    let error = server.write(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+/// What is there already when it is registered needs no operation that ends.
+#[test]
+fn registering_while_another_thread_polls_takes_effect() {
+    let (mut looper, mut server, mut client) = pair();
+    client.write_all(b"x").unwrap();
+    looper.until_readable(SERVER);
+    looper.registry().deregister(&mut server).unwrap();
+    let registry = looper.registry().try_clone().unwrap();
+    let (about_to_wait, waits) = std::sync::mpsc::channel();
+    let polling = thread::spawn(move || {
+        looper
+            .poll
+            .poll(&mut looper.events, Some(Duration::ZERO))
+            .unwrap();
+        about_to_wait.send(util::this_thread()).unwrap();
+        looper.until_readable(Token(7));
+    });
+    util::until_asleep(waits.recv().unwrap());
+    registry
+        .register(&mut server, Token(7), Interest::READABLE)
+        .unwrap();
+    polling.join().unwrap();
+}
+
+/// Data of one client, read ahead or not, is not the next one's.
+#[test]
+fn a_disconnected_pipe_starts_clean() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    looper
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap();
+    for round in 0..30u8 {
+        match server.connect() {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        let mut client = blocking_client(&name);
+        looper.until_writable(SERVER);
+        server.connect().unwrap();
+        client.write_all(&[round; 10]).unwrap();
+        match round % 3 {
+            // Read ahead, in part or whole, or not yet.
+            0 => {
+                looper.until_readable(SERVER);
+                assert_eq!(server.read(&mut [0; 4]).unwrap(), 4);
+            }
+            1 => looper.until_readable(SERVER),
+            _ => {}
+        }
+        if round % 2 == 0 {
+            server.write_all(b"not read").unwrap();
+        }
+        server.disconnect().unwrap();
+        would_block_or_fail(server.read(&mut [0; 16]));
+        drop(client);
+
+        would_block(server.connect());
+        let mut next = blocking_client(&name);
+        next.write_all(b"next").unwrap();
+        assert_eq!(read_all(&mut looper, &server, SERVER, 4), b"next");
+        server.connect().unwrap();
+        let deadline = Instant::now() + patience();
+        while let Err(error) = server.write(b"hello") {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            assert!(Instant::now() < deadline);
+            looper
+                .poll
+                .poll(&mut looper.events, Some(Duration::from_millis(100)))
+                .unwrap();
+        }
+        let mut answer = [0; 5];
+        next.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"hello");
+        server.disconnect().unwrap();
+    }
+}
+
+#[track_caller]
+fn would_block_or_fail(result: std::io::Result<usize>) {
+    assert!(result.is_err(), "{result:?}");
+}
+
+#[test]
+fn a_message_is_a_read_and_a_long_one_is_several() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let wide: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    // SAFETY: the name ends with a zero; there are no attributes.
+    let handle = unsafe {
+        CreateNamedPipeW(
+            wide.as_ptr(),
+            PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED,
+            PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE,
+            1,
+            1 << 20,
+            1 << 20,
+            0,
+            std::ptr::null(),
+        )
+    };
+    assert_ne!(handle, INVALID_HANDLE_VALUE);
+    // SAFETY: it is new.
+    let mut server = NamedPipe::from(unsafe { OwnedHandle::from_raw_handle(handle) });
+    let mut client = client(&name);
+    let mode = PIPE_READMODE_MESSAGE;
+    // SAFETY: a number is read.
+    let set = unsafe {
+        SetNamedPipeHandleState(
+            client.as_raw_handle(),
+            &mode,
+            std::ptr::null(),
+            std::ptr::null(),
+        )
+    };
+    assert_ne!(set, 0);
+    for (pipe, token) in [(&mut server, SERVER), (&mut client, CLIENT)] {
+        looper.registry().register(pipe, token, BOTH).unwrap();
+    }
+    server.connect().unwrap();
+
+    let mut send = |looper: &mut Loop, message: &[u8]| {
+        let deadline = Instant::now() + patience();
+        loop {
+            match client.write(message) {
+                Ok(length) => return assert_eq!(length, message.len()),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+            assert!(Instant::now() < deadline);
+            looper.assert_some_ready();
+        }
+    };
+    send(&mut looper, b"one");
+    send(&mut looper, b"three");
+    let mut buffer = [0; 100];
+    for message in [&b"one"[..], b"three"] {
+        let length = loop {
+            match server.read(&mut buffer) {
+                Ok(length) => break length,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+            looper.until_readable(SERVER);
+        };
+        assert_eq!(&buffer[..length], message);
+    }
+    // Longer than what is asked for, and longer than what is read ahead.
+    for length in [1000, 200_000] {
+        let long: Vec<u8> = (0..length).map(|n| (n % 253) as u8).collect();
+        send(&mut looper, &long);
+        assert_eq!(read_all(&mut looper, &server, SERVER, length), long);
+        send(&mut looper, b"end");
+        assert_eq!(read_all(&mut looper, &server, SERVER, 3), b"end");
+    }
+}
+
+#[test]
+fn nothing_comes_of_a_pipe_that_was_deregistered() {
+    let (mut looper, mut server, mut client) = pair();
+    // A read is under way, and its packet comes after that.
+    looper.registry().deregister(&mut server).unwrap();
+    client.write_all(b"unseen").unwrap();
+    let soon = Instant::now() + util::A_WHILE;
+    looper
+        .poll
+        .poll_until(&mut looper.events, Some(soon))
+        .unwrap();
+    assert!(looper.events.iter().all(|event| event.token() == CLIENT));
+    let error = looper.registry().deregister(&mut server).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let error = looper
+        .registry()
+        .reregister(&mut server, SERVER, BOTH)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    // And what came meanwhile is reported to the next registration.
+    looper
+        .registry()
+        .register(&mut server, Token(3), Interest::READABLE)
+        .unwrap();
+    looper.until_readable(Token(3));
+    assert_eq!(read_all(&mut looper, &server, Token(3), 6), b"unseen");
+}
+
+#[test]
+fn reregistering_reports_anew_and_only_what_is_asked_for() {
+    let (mut looper, mut server, mut client) = pair();
+    client.write_all(b"x").unwrap();
+    looper.until_readable(SERVER);
+    for _ in 0..3 {
+        looper
+            .registry()
+            .reregister(&mut server, Token(5), Interest::READABLE)
+            .unwrap();
+        looper.until("readable alone", |event| {
+            let is_it = event.token() == Token(5);
+            assert!(!is_it || !event.is_writable());
+            is_it && event.is_readable()
+        });
+        looper
+            .registry()
+            .reregister(&mut server, SERVER, Interest::WRITABLE)
+            .unwrap();
+        looper.until("writable alone", |event| {
+            let is_it = event.token() == SERVER;
+            assert!(!is_it || !event.is_readable());
+            is_it && event.is_writable()
+        });
+    }
+}
+
+#[test]
+fn a_pipe_stays_with_its_poll() {
+    let (mut looper, mut server, _client) = pair();
+    let error = looper
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    let other = Loop::new(Backend::Afd);
+    let error = other
+        .registry()
+        .reregister(&mut server, SERVER, BOTH)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let error = other.registry().deregister(&mut server).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    looper.registry().deregister(&mut server).unwrap();
+    let error = other
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    looper
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap();
+    looper.until_writable(SERVER);
+}
+
+#[test]
+fn a_handle_that_is_not_overlapped_is_refused() {
+    let looper = Loop::new(Backend::Afd);
+    let name = name();
+    let _server = NamedPipe::new(&name).unwrap();
+    let file = blocking_client(&name);
+    let mut pipe = NamedPipe::from(OwnedHandle::from(file));
+    assert!(looper.registry().register(&mut pipe, CLIENT, BOTH).is_err());
+}
+
+/// More than the kernel takes while nobody reads, so that it is under way when the pipe is dropped.
+#[test]
+fn dropping_a_pipe_loses_nothing_that_was_written() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    looper
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap();
+    would_block(server.connect());
+    let mut client = blocking_client(&name);
+    looper.until_writable(SERVER);
+    let mut written = 0;
+    // The last one is under way for ever.
+    loop {
+        match server.write(&vec![7; 60_000]) {
+            Ok(length) => written += length,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                let soon = Some(Duration::from_millis(100));
+                looper.poll.poll(&mut looper.events, soon).unwrap();
+                if looper.events.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+    drop(server);
+    let waker = Arc::new(Waker::new(looper.registry(), Token(0)).unwrap());
+    let reading = thread::spawn({
+        let waker = Arc::clone(&waker);
+        move || {
+            let mut all = Vec::new();
+            let _ = client.read_to_end(&mut all);
+            waker.wake().unwrap();
+            all
+        }
+    });
+    // Somebody has to take its packet.
+    looper.until_readable(Token(0));
+    let all = reading.join().unwrap();
+    assert_eq!(all.len(), written);
+    assert!(all.iter().all(|&byte| byte == 7));
+}
+
+#[test]
+fn a_pipe_goes_on_when_its_poll_is_gone() {
+    let (looper, mut server, mut client) = pair();
+    drop(looper);
+    client.write_all(b"still there").unwrap();
+    let deadline = Instant::now() + patience();
+    let mut all = Vec::new();
+    while all.len() < 11 {
+        assert!(Instant::now() < deadline);
+        let mut buffer = [0; 4];
+        match server.read(&mut buffer) {
+            Ok(length) => all.extend_from_slice(&buffer[..length]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    assert_eq!(all, b"still there");
+    drop(client);
+    loop {
+        match server.read(&mut [0; 4]) {
+            Ok(length) => break assert_eq!(length, 0),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        assert!(Instant::now() < deadline);
+    }
+    let mut next = Loop::new(Backend::Afd);
+    let error = next
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    next.assert_quiet();
+}
+
+/// Pipes are used and dropped by threads, with operations under way, while another one takes their
+/// packets.
+#[test]
+fn pipes_are_dropped_while_another_thread_polls() {
+    let mut looper = Loop::new(Backend::Afd);
+    let waker = Waker::new(looper.registry(), Token(0)).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let registry = looper.registry().try_clone().unwrap();
+            thread::spawn(move || {
+                for round in 0..300 {
+                    let name = name();
+                    let mut server = NamedPipe::new(&name).unwrap();
+                    registry.register(&mut server, SERVER, BOTH).unwrap();
+                    let _ = server.connect();
+                    let mut client = client(&name);
+                    registry.register(&mut client, CLIENT, BOTH).unwrap();
+                    let _ = client.write(&[1; 3000]);
+                    let _ = server.read(&mut [0; 100]);
+                    let _ = server.write(b"answer");
+                    match round % 4 {
+                        0 => drop(client),
+                        1 => {
+                            let _ = server.disconnect();
+                            let _ = server.connect();
+                        }
+                        2 => registry.deregister(&mut server).unwrap(),
+                        _ => drop(server),
+                    }
+                }
+            })
+        })
+        .collect();
+    let polling = thread::spawn({
+        let done = Arc::clone(&done);
+        move || {
+            while !done.load(Ordering::SeqCst) {
+                looper
+                    .poll
+                    .poll(&mut looper.events, Some(patience()))
+                    .unwrap();
+                assert!(!looper.events.is_empty(), "waited in vain");
+            }
+            looper
+        }
+    });
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    done.store(true, Ordering::SeqCst);
+    waker.wake().unwrap();
+    polling.join().unwrap().assert_quiet();
+}
+
+#[test]
+fn no_handle_is_left_whatever_is_dropped_first() {
+    util::without_leaking("no_handle_is_left_whatever_is_dropped_first", || {
+        for order in 0..4 {
+            let mut looper = Loop::new(Backend::Afd);
+            let (mut server, mut client) = pair_of(&mut looper);
+            let _ = server.write(b"x");
+            let _ = client.write(b"y");
+            match order {
+                0 => {
+                    drop(looper);
+                    drop((server, client));
+                }
+                1 => {
+                    drop((server, client));
+                    drop(looper);
+                }
+                2 => {
+                    drop(server);
+                    drop(looper);
+                    drop(client);
+                }
+                _ => {
+                    // What is behind data that was not read is not known.
+                    assert_eq!(read_all(&mut looper, &server, SERVER, 1), b"y");
+                    drop(client);
+                    looper.until("the end", |event| event.is_read_closed());
+                    drop((looper, server));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn handles_go_in_and_come_out() {
+    let name = name();
+    let server = NamedPipe::new(&name).unwrap();
+    assert_eq!(server.as_handle().as_raw_handle(), server.as_raw_handle());
+    assert!(format!("{server:?}").contains("NamedPipe"));
+    let error = NamedPipe::new("no pipe's name").unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::WouldBlock);
+}
