@@ -7,7 +7,7 @@ use anyhow::{bail, Result};
 use crate::budget::{self, Budget, Cost};
 use crate::{
     android, api, calls, cpus, faults, interop, link, lint, model, msrv, os_names, package,
-    programs, targets, testing, valgrind,
+    programs, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -32,6 +32,7 @@ const CI: &[Step] = &[
     ("asan", testing::sanitizers),
     ("c10k", programs::c10k),
     ("interop", interop::run),
+    ("wine", wine::all),
     ("valgrind", valgrind::tests),
     ("android", android::run),
 ];

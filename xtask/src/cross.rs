@@ -86,6 +86,11 @@ impl Cross {
         }
     }
 
+    /// Where `building` puts what it built.
+    pub fn programs(&self) -> PathBuf {
+        self.std.dir("cross").join(&self.target).join("debug")
+    }
+
     /// How the checker of the API is called so that it shares std with `checking`.
     pub fn parity(&self) -> Result<Checker> {
         Ok(Checker {

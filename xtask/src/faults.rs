@@ -6,7 +6,8 @@
 //! A test that hangs, dies or no longer compiles has noticed nothing; nor has one of which the
 //! patch no longer applies.
 //!
-//! Those of a backend that has a model are built for the model, and run on it.
+//! Those of a backend that has a model are built for the model, and run on it; those of Windows'
+//! are run under Wine.
 //!
 //! Everything happens in a copy of the sources below target/faults, where the builds are kept too.
 
@@ -24,8 +25,10 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail, Context, Result};
 use clap::Args as ClapArgs;
 
+use crate::cross::Cross;
 use crate::report::Report;
 use crate::sh::Cmd;
+use crate::wine::{self, Wine};
 use crate::{model, root, target};
 use header::{Header, Target};
 use verdict::{Outcome, Verdict};
@@ -198,7 +201,10 @@ fn list(faults: &[Fault]) {
 /// Tries each fault, until the bound is reached.
 fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Result<()> {
     let start = Instant::now();
-    let tree = Tree::copy()?;
+    let mut tree = Tree::copy()?;
+    if by_build(faults).contains_key(&Build::Windows) {
+        tree.wine = Some(Wine::start()?);
+    }
     let sound = without_faults(&tree, faults)?;
     for (index, fault) in faults.iter().enumerate() {
         if bound.is_some_and(|bound| start.elapsed() > bound) {
@@ -231,6 +237,8 @@ enum Build {
     Plain,
     /// For the model of this name.
     Model(&'static str),
+    /// To be run under Wine.
+    Windows,
     Loom,
 }
 
@@ -239,24 +247,29 @@ impl Build {
         match (target, model::of_backend(&fault.backend)) {
             (Target::Loom, _) => Build::Loom,
             (_, Some(model)) => Build::Model(model),
+            _ if wine::BACKENDS.contains(&fault.backend.as_str()) => Build::Windows,
             (_, None) => Build::Plain,
         }
     }
 
     /// Each has a target directory of its own, so that none throws away another's work.
-    fn cargo(self) -> Cmd {
+    fn cargo(self) -> Result<Cmd> {
         let cfg = match self {
-            Build::Plain => String::new(),
+            Build::Plain | Build::Windows => String::new(),
             Build::Model(name) => model::cfg(name),
             Build::Loom => "--cfg mio_loom".to_owned(),
         };
-        let cargo = Cmd::cargo("test")
+        let cargo = match self {
+            Build::Windows => Cross::new(wine::TARGET)?.building("test"),
+            _ => Cmd::cargo("test"),
+        };
+        let cargo = cargo
             .env("RUSTFLAGS", format!("-D warnings {cfg}"))
             .target_dir(target("faults").join(self.to_string()));
-        match self {
+        Ok(match self {
             Build::Loom => cargo.arg("--release"),
             _ => cargo,
-        }
+        })
     }
 
     fn lib(self) -> Target {
@@ -272,6 +285,7 @@ impl fmt::Display for Build {
         f.write_str(match self {
             Build::Plain => "plain",
             Build::Model(name) => name,
+            Build::Windows => "windows",
             Build::Loom => "loom",
         })
     }
@@ -369,6 +383,8 @@ fn try_one(tree: &Tree, fault: &Fault) -> Result<Verdict> {
 /// The copy of the sources that the faults are put into.
 struct Tree {
     sources: PathBuf,
+    /// Where there are faults of Windows'.
+    wine: Option<Wine>,
     /// Held until this is dropped: two at once would put their faults into the same copy.
     _lock: fs::File,
 }
@@ -406,6 +422,7 @@ impl Tree {
         remove_others(&sources, &wanted)?;
         Ok(Tree {
             sources,
+            wine: None,
             _lock: lock,
         })
     }
@@ -445,7 +462,7 @@ impl Tree {
         targets: impl Iterator<Item = &'a Target> + Clone,
     ) -> Result<Option<BTreeMap<Target, PathBuf>>> {
         let mut cargo = build
-            .cargo()
+            .cargo()?
             .args(["--no-run", "--quiet"])
             .arg("--message-format=json-render-diagnostics")
             .dir(&self.sources);
@@ -503,7 +520,11 @@ impl Tree {
     }
 
     fn harness(&self, program: &Path, tests: &BTreeSet<String>, env: &Env) -> Cmd {
-        let harness = Cmd::new(program)
+        let harness = match &self.wine {
+            Some(wine) if is_for_windows(program) => wine.command(program),
+            _ => Cmd::new(program),
+        };
+        let harness = harness
             .args(tests)
             .arg("--exact")
             .dir(&self.sources)
@@ -513,6 +534,12 @@ impl Tree {
         env.iter()
             .fold(harness, |harness, (name, value)| harness.env(name, value))
     }
+}
+
+fn is_for_windows(program: &Path) -> bool {
+    program
+        .extension()
+        .is_some_and(|extension| extension == "exe")
 }
 
 /// A command whose standard error goes where its standard output goes.
@@ -610,6 +637,8 @@ mod tests {
         let tests = Target::Tests("waker".to_owned());
         assert_eq!(of("event-ports", tests), Build::Model("event-ports"));
         assert_eq!(of("event-ports", Target::Loom), Build::Loom);
+        assert_eq!(of("afd", Target::Lib), Build::Windows);
+        assert_eq!(of("named-pipe", Target::Lib), Build::Windows);
     }
 
     #[test]
@@ -643,6 +672,7 @@ mod tests {
         fs::write(&file, "before\nsound\nafter\n").unwrap();
         let tree = Tree {
             sources: folder.path().to_owned(),
+            wine: None,
             _lock: tempfile::tempfile().unwrap(),
         };
         let with = |hunk: &str| {

@@ -34,6 +34,7 @@ mod targets;
 mod testing;
 mod tools;
 mod valgrind;
+mod wine;
 
 #[derive(Parser)]
 #[command(
@@ -100,6 +101,8 @@ enum Chore {
     Link(link::Args),
     /// The tests on other processors, under qemu-user
     Cpus(cpus::Args),
+    /// The tests and examples built for Windows and run under Wine
+    Wine(wine::Args),
     /// The c10k example under valgrind (part of `full`)
     ValgrindC10k,
 }
@@ -143,6 +146,7 @@ fn run() -> Result<()> {
         Chore::Android => android::run(),
         Chore::Link(args) => link::run(&args),
         Chore::Cpus(args) => cpus::run(&args),
+        Chore::Wine(args) => wine::run(&args),
         Chore::ValgrindC10k => valgrind::c10k(),
     }
 }

@@ -1,0 +1,498 @@
+//! The tests and examples as programs for Windows, run under Wine.
+//!
+//! Each test has a process and a time limit of its own. What Windows does not have, or Wine
+//! does not do, is left out by name: testing/wine/not-on-windows.txt says why.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use clap::Args as ClapArgs;
+
+use crate::cross::Cross;
+use crate::report::Report;
+use crate::sh::{Cmd, Ended};
+use crate::valgrind::executables;
+use crate::{root, target, tools};
+
+pub const TARGET: &str = "x86_64-pc-windows-gnu";
+
+/// Folders of testing/faults whose faults are of code for Windows.
+pub const BACKENDS: [&str; 2] = ["afd", "named-pipe"];
+
+/// For one test. A second is usual for the longest ones.
+const TEST_LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(ClapArgs, Default)]
+pub struct Args {
+    /// Only tests whose name contains one of these
+    filters: Vec<String>,
+    /// Only the tests of this file: `waker` for tests/waker.rs, `mio` for the library's own
+    #[arg(long, value_name = "NAME")]
+    file: Vec<String>,
+    /// Only show the tests
+    #[arg(long)]
+    list: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let is_whole = args.filters.is_empty() && args.file.is_empty();
+    Report::of(|report| {
+        let wine = Wine::start()?;
+        let cross = Cross::new(TARGET)?;
+        let mut left_out = LeftOut::read()?;
+        let mut skipped = Vec::new();
+        for program in programs(&cross)? {
+            let file = file_of(&program);
+            if !args.file.is_empty() && !args.file.contains(&file) {
+                continue;
+            }
+            let tests = tests_of(|| wine.command(&program))?;
+            left_out.forget_present(&file, &tests);
+            for test in tests {
+                let name = format!("{file}: {test}");
+                if !args.filters.is_empty() && !args.filters.iter().any(|f| name.contains(f)) {
+                    continue;
+                }
+                if args.list {
+                    println!("{name}");
+                    continue;
+                }
+                let start = Instant::now();
+                let outcome = one(&wine, &program, &test)?;
+                let took = start.elapsed().as_secs_f64();
+                println!("{name} ... {} ({took:.2} s)", outcome.word());
+                match outcome {
+                    Outcome::Passed => report.one(&name, Ok(())),
+                    Outcome::Failed(why) => report.problem(format!("{name}: {why}")),
+                    Outcome::Skipped(why) => skipped.push(format!("{name}: {why}")),
+                }
+            }
+        }
+        if args.list {
+            // Else it would be a failure to have run none.
+            report.one("listed", Ok(()));
+            return Ok(());
+        }
+        if is_whole {
+            for problem in left_out.rest(&mut skipped)? {
+                report.problem(problem);
+            }
+            examples(&wine, &cross, report)?;
+            tokio(&wine, &cross, report)?;
+        }
+        for line in &skipped {
+            println!("skipped: {line}");
+        }
+        println!("{} skipped", skipped.len());
+        Ok(())
+    })
+}
+
+pub fn all() -> Result<()> {
+    run(&Args::default())
+}
+
+/// What became of one test.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+impl Outcome {
+    fn word(&self) -> &'static str {
+        match self {
+            Outcome::Passed => "ok",
+            Outcome::Failed(_) => "FAILED",
+            Outcome::Skipped(_) => "skipped",
+        }
+    }
+
+    /// Of what the harness has printed when it was to run this test alone.
+    fn of(test: &str, stdout: &str) -> Outcome {
+        let line = format!("test {test} ... ");
+        let told = stdout.lines().find_map(|l| l.strip_prefix(&line));
+        match told {
+            Some("ok") if stdout.contains("test result: ok. 1 passed;") => Outcome::Passed,
+            Some(ignored) if ignored.starts_with("ignored") => {
+                let why = ignored
+                    .strip_prefix("ignored, ")
+                    .unwrap_or("no reason given");
+                Outcome::Skipped(why.to_owned())
+            }
+            _ => Outcome::Failed("it failed".to_owned()),
+        }
+    }
+}
+
+fn one(wine: &Wine, program: &Path, test: &str) -> Result<Outcome> {
+    let ended = started(|| {
+        let harness = wine.command(program).args([test, "--exact"]);
+        harness.limit(TEST_LIMIT)
+    })?;
+    let outcome = match ended.success() {
+        Ok(()) => Outcome::of(test, &ended.stdout),
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    };
+    if let Outcome::Failed(_) = outcome {
+        println!("{}", ended.stdout);
+    }
+    Ok(outcome)
+}
+
+/// Runs a program that says something as soon as it has started. Once in some thousand times
+/// Wine itself fails before that, and then it is started again.
+fn started(program: impl Fn() -> Cmd) -> Result<Ended> {
+    let ended = program().quiet()?;
+    if !ended.stdout.is_empty() || ended.timed_out.is_some() {
+        return Ok(ended);
+    }
+    println!("it did not start ({}): once more", ended.status);
+    program().quiet()
+}
+
+/// Wine, with a prefix of its own, and something that runs in it all the time, so that its
+/// services are started once, and hold nothing of what is run later.
+pub struct Wine {
+    prefix: PathBuf,
+    keeper: Child,
+}
+
+impl Wine {
+    /// Installs what is missing.
+    pub fn start() -> Result<Wine> {
+        tools::need("wine", &["wine", "wine64"])?;
+        tools::need("x86_64-w64-mingw32-gcc", &["gcc-mingw-w64-x86-64"])?;
+        let folder = target("wine");
+        fs::create_dir_all(&folder)?;
+        let prefix = folder.join("prefix");
+        let ready = folder.join("prefix-is-ready");
+        if !ready.is_file() {
+            if prefix.is_dir() {
+                fs::remove_dir_all(&prefix)?;
+            }
+            prepare(&prefix)?;
+            fs::write(&ready, "")?;
+        }
+        let mut keeper = Command::new("wine");
+        for (name, value) in environment(&prefix) {
+            keeper.env(name, value);
+        }
+        // Its output goes nowhere: the services, which inherit it, live longer than it does.
+        let keeper = keeper
+            .args(["cmd", "/q"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start Wine")?;
+        let wine = Wine { prefix, keeper };
+        // By then the services run.
+        wine.wine(&["cmd", "/c", "ver"])
+            .limit(Duration::from_secs(120))
+            .quiet()?
+            .success()?;
+        Ok(wine)
+    }
+
+    /// A program for Windows.
+    pub fn command(&self, program: &Path) -> Cmd {
+        self.wine::<&str>(&[]).arg(program)
+    }
+
+    fn wine<A: AsRef<str>>(&self, args: &[A]) -> Cmd {
+        in_prefix("wine", &self.prefix)
+            .env("RUST_BACKTRACE", "0")
+            .args(args.iter().map(AsRef::as_ref))
+    }
+}
+
+impl Drop for Wine {
+    fn drop(&mut self) {
+        // At the end of its input it ends.
+        drop(self.keeper.stdin.take());
+        let stop = in_prefix("wineserver", &self.prefix).arg("-k");
+        if let Err(error) = stop.limit(Duration::from_secs(30)).quiet() {
+            println!("{error:#}");
+        }
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
+fn in_prefix(program: &str, prefix: &Path) -> Cmd {
+    // What Wine itself says, of a missing 32-bit part for example, is none of a test's business.
+    let cmd = Cmd::new("sh").args(["-c", "exec \"$@\" 2>/dev/null", "sh", program]);
+    environment(prefix)
+        .into_iter()
+        .fold(cmd, |cmd, (name, value)| cmd.env(name, value))
+}
+
+fn environment(prefix: &Path) -> [(&'static str, String); 4] {
+    [
+        ("WINEPREFIX", prefix.display().to_string()),
+        ("WINEDEBUG", "-all".to_owned()),
+        // What it would ask to be installed.
+        ("WINEDLLOVERRIDES", "mscoree=;mshtml=".to_owned()),
+        ("DISPLAY", String::new()),
+    ]
+}
+
+/// A new prefix, with what Rust's standard library needs of Windows.
+fn prepare(prefix: &Path) -> Result<()> {
+    // In a session of its own and with its output thrown away, for the services that it starts
+    // live on for a while, and hold on to what they inherit.
+    let script = "exec setsid \"$@\" >/dev/null 2>&1 </dev/null";
+    let wineboot = Cmd::new("sh").args(["-c", script, "sh", "wine", "wineboot", "-i"]);
+    environment(prefix)
+        .into_iter()
+        .fold(wineboot, |cmd, (name, value)| cmd.env(name, value))
+        .limit(Duration::from_secs(300))
+        .run()?;
+    let version = Cmd::new("wine").arg("--version").quiet()?;
+    if !has_random_numbers(&version.successful_stdout()?)? {
+        let library = prefix.join("drive_c/windows/system32/bcryptprimitives.dll");
+        Cmd::new("x86_64-w64-mingw32-gcc")
+            .args(["-Wall", "-Werror", "-O2", "-shared", "-o"])
+            .arg(&library)
+            .args(["testing/wine/bcryptprimitives.c", "-ladvapi32"])
+            .run()?;
+    }
+    Ok(())
+}
+
+/// Whether a Wine of this version has `bcryptprimitives.dll`: from 10 on.
+fn has_random_numbers(version: &str) -> Result<bool> {
+    let major = version
+        .strip_prefix("wine-")
+        .and_then(|version| version.split(['.', ' ', '-']).next())
+        .with_context(|| format!("{version:?} is no version of Wine"))?;
+    Ok(major.trim().parse::<u32>()? >= 10)
+}
+
+/// The library's unit tests and those of tests/.
+fn programs(cross: &Cross) -> Result<Vec<PathBuf>> {
+    built(
+        cross
+            .building("test")
+            .args(["--no-run", "--lib", "--tests"]),
+    )
+}
+
+fn built(cargo: Cmd) -> Result<Vec<PathBuf>> {
+    let cargo = cargo
+        .arg("--all-features")
+        .arg("--message-format=json-render-diagnostics");
+    println!("$ {cargo}");
+    let mut programs = executables(&cargo.quiet()?.successful_stdout()?);
+    if programs.is_empty() {
+        bail!("cargo built no test program");
+    }
+    programs.sort();
+    Ok(programs)
+}
+
+/// The file of tests that a program is of: its name without cargo's hash.
+fn file_of(program: &Path) -> String {
+    let stem = program.file_stem().unwrap_or_default().to_string_lossy();
+    match stem.rsplit_once('-') {
+        Some((file, _)) => file.to_owned(),
+        None => stem.into_owned(),
+    }
+}
+
+/// The tests of a program.
+fn tests_of(program: impl Fn() -> Cmd) -> Result<Vec<String>> {
+    // It closes with how many there are.
+    let list = started(|| {
+        let harness = program().arg("--list");
+        harness.limit(Duration::from_secs(120))
+    })?;
+    let list = list.successful_stdout()?;
+    let tests = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(tests.map(str::to_owned).collect())
+}
+
+/// What is tested on the machine itself and not on Windows, and why.
+struct LeftOut {
+    /// `file: test`, without the backend's module.
+    tests: BTreeSet<String>,
+    reasons: Vec<Reason>,
+}
+
+/// A line of testing/wine/not-on-windows.txt.
+#[derive(Debug, PartialEq)]
+struct Reason {
+    /// `file: test`, or the beginning of such, with `*` at its end.
+    pattern: String,
+    why: String,
+}
+
+impl LeftOut {
+    /// All that the machine has.
+    fn read() -> Result<LeftOut> {
+        let text = fs::read_to_string(root().join("testing/wine/not-on-windows.txt"))?;
+        let mut tests = BTreeSet::new();
+        for program in built(Cmd::cargo("test").args(["--no-run", "--lib", "--tests"]))? {
+            let file = file_of(&program);
+            for test in tests_of(|| Cmd::new(&program))? {
+                tests.insert(format!("{file}: {}", without_backend(&test)));
+            }
+        }
+        Ok(LeftOut {
+            tests,
+            reasons: reasons(&text)?,
+        })
+    }
+
+    fn forget_present(&mut self, file: &str, tests: &[String]) {
+        for test in tests {
+            self.tests
+                .remove(&format!("{file}: {}", without_backend(test)));
+        }
+    }
+
+    /// Tells of what is left, and returns what is wrong with it.
+    fn rest(&self, skipped: &mut Vec<String>) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        let mut used = BTreeSet::new();
+        for test in &self.tests {
+            match self.reasons.iter().position(|reason| reason.is_of(test)) {
+                Some(index) => {
+                    used.insert(index);
+                    skipped.push(format!("{test}: {}", self.reasons[index].why));
+                }
+                None => problems.push(format!(
+                    "{test} is not there on Windows, and nobody says why"
+                )),
+            }
+        }
+        for (index, reason) in self.reasons.iter().enumerate() {
+            if !used.contains(&index) {
+                let pattern = &reason.pattern;
+                problems.push(format!(
+                    "not-on-windows.txt: nothing is left out by {pattern:?}"
+                ));
+            }
+        }
+        Ok(problems)
+    }
+}
+
+impl Reason {
+    fn is_of(&self, test: &str) -> bool {
+        match self.pattern.strip_suffix('*') {
+            Some(beginning) => test.starts_with(beginning),
+            None => self.pattern == test,
+        }
+    }
+}
+
+fn reasons(text: &str) -> Result<Vec<Reason>> {
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| match line.split_once(" -- ") {
+            Some((pattern, why)) => Ok(Reason {
+                pattern: pattern.trim().to_owned(),
+                why: why.trim().to_owned(),
+            }),
+            None => bail!("{line:?} has no reason"),
+        })
+        .collect()
+}
+
+/// A test's name without the module of its backend, of which Windows has another one.
+fn without_backend(test: &str) -> &str {
+    ["afd::", "epoll::", "poll::"]
+        .iter()
+        .find_map(|backend| test.strip_prefix(backend))
+        .unwrap_or(test)
+}
+
+/// Those that end by themselves.
+fn examples(wine: &Wine, cross: &Cross, report: &mut Report) -> Result<()> {
+    cross.building("build").args(["--examples"]).run()?;
+    let folder = cross.programs().join("examples");
+    for (name, args) in [
+        ("quickstart", &[][..]),
+        ("c10k", &["--connections", "500", "--messages", "20"]),
+    ] {
+        let example = wine
+            .command(&folder.join(format!("{name}.exe")))
+            .args(args)
+            .limit(Duration::from_secs(180));
+        report.one(name, example.run());
+    }
+    Ok(())
+}
+
+/// tokio on this crate, as far as Windows has what it needs.
+fn tokio(wine: &Wine, cross: &Cross, report: &mut Report) -> Result<()> {
+    let interop = root().join("interop");
+    for program in built(cross.building("test").dir(interop).arg("--no-run"))? {
+        report.libtest(wine.command(&program).limit(Duration::from_secs(180)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_versions_of_wine_are_told_from_new_ones() {
+        assert!(!has_random_numbers("wine-8.0 (Debian 8.0~repack-4)\n").unwrap());
+        assert!(!has_random_numbers("wine-9.22\n").unwrap());
+        assert!(has_random_numbers("wine-10.0\n").unwrap());
+        assert!(has_random_numbers("wine-11-rc1\n").unwrap());
+        assert!(has_random_numbers("something").is_err());
+    }
+
+    #[test]
+    fn what_became_of_a_test_is_read_from_its_line() {
+        let ended = |result, line| {
+            let text = format!("running 1 test\ntest a::b ... {line}\n\ntest result: {result}");
+            Outcome::of("a::b", &text)
+        };
+        let ok = "ok. 1 passed; 0 failed; 0 ignored;";
+        assert_eq!(ended(ok, "ok"), Outcome::Passed);
+        let none = "ok. 0 passed; 0 failed; 1 ignored;";
+        let why = Outcome::Skipped("because".to_owned());
+        assert_eq!(ended(none, "ignored, because"), why);
+        assert!(matches!(ended(none, "ok"), Outcome::Failed(_)));
+        assert!(matches!(ended(ok, "FAILED"), Outcome::Failed(_)));
+        assert!(matches!(Outcome::of("a::b", ""), Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn what_is_not_there_needs_a_reason_and_a_reason_something_that_is_not_there() {
+        let mut left_out = LeftOut {
+            tests: ["f: a", "f: b", "g: x::c", "g: d"]
+                .map(str::to_owned)
+                .into(),
+            reasons: reasons("# a comment\n\nf: a -- no a\ng: x::* -- no x\nf: z -- no z\n")
+                .unwrap(),
+        };
+        left_out.forget_present("f", &["afd::b".to_owned()]);
+        let mut skipped = Vec::new();
+        let problems = left_out.rest(&mut skipped).unwrap();
+        assert_eq!(skipped, ["f: a: no a", "g: x::c: no x"]);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("g: d") && problems[1].contains("f: z"));
+        assert!(reasons("f: a").is_err());
+    }
+
+    #[test]
+    fn a_program_is_named_after_its_file() {
+        assert_eq!(
+            file_of(Path::new("/t/deps/waker_pipe-0a1b.exe")),
+            "waker_pipe"
+        );
+    }
+}
