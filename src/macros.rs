@@ -63,21 +63,16 @@ macro_rules! try_io_methods {
         /// # Examples
         ///
         /// ```
-        /// use std::io;
-        /// use std::os::fd::AsRawFd;
+        /// use std::io::{self, Read};
         ///
-        /// use mio::net::UnixStream;
+        /// use mio::net::UdpSocket;
         ///
         /// # fn main() -> io::Result<()> {
-        /// let (stream, _peer) = UnixStream::pair()?;
+        /// let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
         /// let mut buffer = [0; 16];
-        /// let received = stream.try_io(|| {
-        ///     let (fd, room) = (stream.as_raw_fd(), buffer.len());
-        ///     // SAFETY: the kernel writes at most `room` bytes.
-        ///     match unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), room, 0) } {
-        ///         -1 => Err(io::Error::last_os_error()),
-        ///         length => Ok(length as usize),
-        ///     }
+        /// let received = socket.try_io(|| {
+        ///     // By another crate, which knows nothing of polls.
+        ///     (&*socket2::SockRef::from(&socket)).read(&mut buffer)
         /// });
         /// // Nothing was sent.
         /// assert_eq!(received.unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -98,18 +93,16 @@ macro_rules! try_io_methods {
         /// # Examples
         ///
         /// ```
-        /// use std::io::{self, Read, Write};
-        ///
-        /// use mio::net::UnixStream;
+        /// use mio::net::UdpSocket;
         /// use mio::Interest;
         ///
-        /// # fn main() -> io::Result<()> {
-        /// let (mut stream, mut peer) = UnixStream::pair()?;
-        /// peer.write_all(b"ping")?;
+        /// # fn main() -> std::io::Result<()> {
+        /// let any = "127.0.0.1:0".parse().unwrap();
+        /// let (sender, receiver) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
+        /// let to = receiver.local_addr()?;
         ///
-        /// let mut buffer = [0; 16];
-        /// let length = stream.try_io_with(Interest::READABLE, || (&stream).read(&mut buffer))?;
-        /// assert_eq!(&buffer[..length], b"ping");
+        /// let sent = sender.try_io_with(Interest::WRITABLE, || sender.send_to(b"ping", to))?;
+        /// assert_eq!(sent, 4);
         /// # Ok(())
         /// # }
         /// ```

@@ -47,14 +47,16 @@ use crate::{Backend, Events, Registry};
 /// ```
 /// use std::io::{self, Read, Write};
 ///
-/// use mio::net::UnixStream;
+/// use mio::net::TcpStream;
 /// use mio::{Events, Interest, Poll, Token};
 ///
 /// # fn main() -> io::Result<()> {
 /// let mut poll = Poll::new()?;
 /// let mut events = Events::with_capacity(64);
 ///
-/// let (mut sender, mut receiver) = UnixStream::pair()?;
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let mut receiver = TcpStream::connect(listener.local_addr()?)?;
+/// let (mut sender, _) = listener.accept()?;
 /// poll.registry().register(&mut receiver, Token(0), Interest::READABLE)?;
 /// sender.write_all(b"metal")?;
 ///
@@ -139,9 +141,10 @@ impl Poll {
     /// next microsecond or millisecond where it cannot (the latter: Linux before
     /// 5.11, some sandboxes, Android; on illumos epoll; poll(2) of Apple's systems,
     /// illumos and Solaris).
-    /// illumos adds up to a tick of its clock. So does Windows (15.6 ms), to whole
-    /// milliseconds; from Windows 10 (1803) on a timer of high resolution keeps it
-    /// to some tenths of a millisecond. Time for which the machine slept counts there.
+    /// illumos adds up to a tick of its clock. On Windows whole milliseconds are
+    /// counted, and up to a tick of 15.6 ms is added, but where the system has timers of
+    /// high resolution (Windows 10 from version 1803 on), which do without either. Time
+    /// for which the machine slept counts there.
     /// One that is longer than the system's longest is taken for that, 24 days
     /// at the least. The system adds some slack: Linux 0.1 % of the timeout, at
     /// least 50 µs (`PR_SET_TIMERSLACK`) and at most 100 ms.
@@ -166,7 +169,8 @@ impl Poll {
     /// descriptor, which has to be asked for anew. On poll(2) one, another before it where a descriptor is looked
     /// at now and then (`SourceFd`), and one for each
     /// waker that is reported. On AFD one, and one for each socket that has to be asked
-    /// about anew; two or three more for a timeout that a timer keeps.
+    /// about anew; up to four more for a timeout that such a timer keeps, if nothing comes
+    /// before.
     ///
     /// # Examples
     ///

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 use clap::Args as ClapArgs;
 
-use crate::cross::Cross;
+use crate::cross::{setting, Cross};
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
 use crate::valgrind::executables;
@@ -81,6 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
             for problem in left_out.rest(&mut skipped)? {
                 report.problem(problem);
             }
+            report.libtest(wine.doc_tests(&cross));
             examples(&wine, &cross, report)?;
             tokio(&wine, &cross, report)?;
         }
@@ -203,6 +204,17 @@ impl Wine {
     /// A program for Windows.
     pub fn command(&self, program: &Path) -> Cmd {
         self.wine::<&str>(&[]).arg(program)
+    }
+
+    /// Cargo with the tests in the documentation.
+    fn doc_tests(&self, cross: &Cross) -> Cmd {
+        let cargo = cross
+            .building("test")
+            .args(["--doc", "--all-features"])
+            .env(&setting(TARGET, "RUNNER"), "wine");
+        environment(&self.prefix)
+            .into_iter()
+            .fold(cargo, |cargo, (name, value)| cargo.env(name, value))
     }
 
     fn wine<A: AsRef<str>>(&self, args: &[A]) -> Cmd {
