@@ -6,7 +6,7 @@ mod util;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener as StdListener, UdpSocket as StdUdp};
 use std::os::windows::io::{AsRawSocket, FromRawSocket, IntoRawSocket, OwnedSocket, RawSocket};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -250,14 +250,12 @@ fn a_socket_that_was_closed_behind_its_source_does_not_stop_the_others() {
 /// A waker and sockets are registered, changed and dropped by threads while another one polls.
 #[test]
 fn sources_come_and_go_while_another_thread_polls() {
-    let mut looper = Loop::new(AFD);
-    let done = Arc::new(AtomicBool::new(false));
-    let waker = Waker::new(looper.registry(), Token(0)).unwrap();
+    let polling = util::Polling::begin(Loop::new(AFD));
     let threads: Vec<_> = (0..3)
         .map(|n| {
-            let registry = looper.registry().try_clone().unwrap();
+            let registry = polling.registry();
             thread::spawn(move || {
-                for round in 0..300 {
+                for round in 0..1000 {
                     let (mut one, mut other) = stream_pair();
                     registry.register(&mut one, Token(n + 1), BOTH).unwrap();
                     other.write_all(b"x").unwrap();
@@ -276,27 +274,11 @@ fn sources_come_and_go_while_another_thread_polls() {
             })
         })
         .collect();
-    let polling = thread::spawn({
-        let done = Arc::clone(&done);
-        move || {
-            while !done.load(Ordering::SeqCst) {
-                looper
-                    .poll
-                    .poll(&mut looper.events, Some(patience()))
-                    .unwrap();
-                assert!(!looper.events.is_empty(), "waited in vain");
-            }
-            looper
-        }
-    });
     for thread in threads {
         thread.join().unwrap();
     }
-    done.store(true, Ordering::SeqCst);
-    waker.wake().unwrap();
-    let mut looper = polling.join().unwrap();
     // All are gone.
-    looper.assert_quiet();
+    polling.end().assert_quiet();
 }
 
 /// A datagram that does not fit is an error, and the next one is reported although no

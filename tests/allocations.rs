@@ -26,6 +26,8 @@ on_each_backend![
     stream_io_allocates_nothing,
     datagram_io_allocates_nothing,
     making_connections_allocates_nothing,
+    #[cfg(windows)]
+    named_pipe_io_allocates_nothing,
     #[cfg(unix)]
     making_unix_connections_allocates_nothing,
 ];
@@ -264,6 +266,48 @@ fn making_connections_allocates_nothing(backend: Backend) {
             .unwrap();
         while listener.accept().is_err() {}
         would_block(listener.accept());
+    });
+}
+
+#[cfg(windows)]
+fn named_pipe_io_allocates_nothing(backend: Backend) {
+    use mio::windows::NamedPipe;
+    use std::os::windows::fs::OpenOptionsExt;
+    use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
+
+    let mut poll = Poll::with_backend(backend).unwrap();
+    let mut events = Events::with_capacity(8);
+    let name = format!(r"\\.\pipe\mio-allocations-{}", std::process::id());
+    let mut server = NamedPipe::new(&name).unwrap();
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.read(true).write(true);
+    let client = options.custom_flags(FILE_FLAG_OVERLAPPED).open(&name);
+    let mut client = NamedPipe::from(std::os::windows::io::OwnedHandle::from(client.unwrap()));
+    for (n, pipe) in [&mut server, &mut client].into_iter().enumerate() {
+        poll.registry().register(pipe, Token(n), BOTH).unwrap();
+    }
+    server.connect().unwrap();
+    let mut buffer = [0; 64];
+    without_allocating("a pipe's I/O", || {
+        for n in 0..3 {
+            while client.write(b"some").is_err() {
+                poll.poll(&mut events, None).unwrap();
+            }
+            let mut received = 0;
+            while received < 4 {
+                match server.read(&mut buffer) {
+                    Ok(length) => received += length,
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                        poll.poll(&mut events, None).unwrap();
+                    }
+                }
+            }
+            would_block(server.read(&mut buffer));
+            poll.registry()
+                .reregister(&mut server, Token(n), BOTH)
+                .unwrap();
+        }
     });
 }
 

@@ -221,6 +221,8 @@ fn unix_datagrams_keep_their_boundaries_and_senders() {
 fn named_pipes_serve_one_client_after_the_other() {
     use tokio::net::windows::named_pipe::{ClientOptions, ServerOptions};
 
+    const ERROR_PIPE_BUSY: i32 = 231;
+
     run(several_threads(), async {
         let name = format!(r"\\.\pipe\mio-interop-{}", std::process::id());
         let mut server = ServerOptions::new()
@@ -239,7 +241,14 @@ fn named_pipes_serve_one_client_after_the_other() {
                 server
             });
             let sent = pattern(client, LARGE);
-            let mut stream = ClientOptions::new().open(&name).unwrap();
+            // Before the server waits again the pipe is busy.
+            let mut stream = loop {
+                match ClientOptions::new().open(&name) {
+                    Ok(stream) => break stream,
+                    Err(error) => assert_eq!(error.raw_os_error(), Some(ERROR_PIPE_BUSY)),
+                }
+                tokio::task::yield_now().await;
+            };
             stream.write_all(&sent).await.unwrap();
             let mut received = vec![0; LARGE];
             stream.read_exact(&mut received).await.unwrap();

@@ -65,8 +65,8 @@ use crate::Token;
 /// down is readable and read closed, as one whose peer shut down its writing half,
 /// and that one that was never connected is not reported. A datagram that was refused
 /// by its destination is something to read, which fails with
-/// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). Pipes are
-/// different ones there.
+/// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). Of a named
+/// pipe no event says closed or error.
 ///
 /// [`Poll::poll`]: crate::Poll::poll
 /// [`WouldBlock`]: std::io::ErrorKind::WouldBlock

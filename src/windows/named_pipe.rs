@@ -33,9 +33,10 @@ use crate::{Interest, Registry, Token};
 ///   registered there again.
 /// - When that poll and its registries are gone, reading and writing go on, without events.
 ///
-/// A pipe whose peer has closed its end is reported as a Unix stream is whose peer was closed. What
-/// came before is still read; then reading returns 0. Only a pipe that was registered for reading
-/// learns of it without writing.
+/// A pipe whose peer has closed its end is readable: what came before is still read, and then reading
+/// returns 0. No event says [closed](crate::event::Event::is_read_closed) or
+/// [error](crate::event::Event::is_error), for the next client may come. Only a pipe that was
+/// registered for reading learns of an end without writing.
 ///
 /// # Messages
 ///

@@ -9,10 +9,7 @@ use std::os::fd::{AsRawFd, RawFd};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket, RawSocket};
 use std::process::Command;
-#[cfg(unix)]
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::{AtomicU8, Ordering};
-#[cfg(unix)]
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +21,7 @@ extern crate event_ports_model as _;
 extern crate kqueue_model as _;
 
 use mio::event::Event;
-use mio::{Backend, Events, Poll, Registry, Token};
+use mio::{Backend, Events, Poll, Registry, Token, Waker};
 
 /// Makes a `#[test]` of each function for each backend: `epoll::name`. Every
 /// function takes the backend; one that is not listed is a warning of dead code. What
@@ -413,6 +410,44 @@ impl Loop {
             .poll(&mut self.events, Some(Duration::ZERO))
             .expect("polls");
         assert!(self.events.is_empty(), "unexpected: {:?}", self.events);
+    }
+}
+
+/// A thread that polls while others do what they like.
+pub struct Polling {
+    registry: Registry,
+    waker: Waker,
+    done: Arc<AtomicBool>,
+    thread: thread::JoinHandle<Loop>,
+}
+
+impl Polling {
+    /// The token is that of nothing else.
+    const DONE: Token = Token(usize::MAX);
+
+    pub fn begin(mut looper: Loop) -> Polling {
+        let done = Arc::new(AtomicBool::new(false));
+        Polling {
+            registry: looper.registry().try_clone().unwrap(),
+            waker: Waker::new(looper.registry(), Polling::DONE).unwrap(),
+            done: Arc::clone(&done),
+            thread: thread::spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    looper.assert_some_ready();
+                }
+                looper
+            }),
+        }
+    }
+
+    pub fn registry(&self) -> Registry {
+        self.registry.try_clone().unwrap()
+    }
+
+    pub fn end(self) -> Loop {
+        self.done.store(true, Ordering::SeqCst);
+        self.waker.wake().unwrap();
+        self.thread.join().unwrap()
     }
 }
 

@@ -792,37 +792,20 @@ impl State {
         home.is_some_and(|home| home.queue.strong_count() > 0)
     }
 
-    /// What to report of what is new.
+    /// What to report of what is new: never that anything is closed, for the next client may
+    /// come. (Runtimes take that for final.)
     fn event(&self, news: Readiness) -> Option<Event> {
         let Registration { token, interest } = self.registration?;
+        let is_readable = self.data.is_some() || self.read_end.is_some();
+        let is_free = self.is_connected && self.write == Stage::Idle;
+        let is_writable = is_free || self.error.is_some() || self.write_error.is_some();
         let mut report = Readiness::NONE;
-        if news.intersects(READS) {
-            report = report.or(match &self.read_end {
-                // As a Unix socket says whose peer was closed.
-                Some(End::Peer) => Readiness::IN
-                    .or(Readiness::OUT)
-                    .or(Readiness::RDHUP)
-                    .or(Readiness::HUP),
-                Some(End::Failed(_)) => Readiness::IN.or(Readiness::ERR),
-                None if self.data.is_some() => Readiness::IN,
-                None => Readiness::NONE,
-            });
-        }
-        if news.intersects(WRITES) {
-            report = report.or(if self.error.is_some() || self.write_error.is_some() {
-                Readiness::OUT.or(Readiness::ERR)
-            } else if self.is_connected && self.write == Stage::Idle {
-                Readiness::OUT
-            } else {
-                Readiness::NONE
-            });
-        }
-        for (is_asked, bits) in [
-            (interest.is_readable(), Readiness::IN.or(Readiness::RDHUP)),
-            (interest.is_writable(), Readiness::OUT),
+        for (bits, is_asked, is_ready) in [
+            (READS, interest.is_readable(), is_readable),
+            (WRITES, interest.is_writable(), is_writable),
         ] {
-            if !is_asked {
-                report = report.without(bits);
+            if news.intersects(bits) && is_asked && is_ready {
+                report = report.or(bits);
             }
         }
         (report != Readiness::NONE).then(|| Event::new(token, report))
