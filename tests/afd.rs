@@ -121,6 +121,7 @@ fn what_is_no_socket_is_refused() {
 fn a_handle_that_is_handed_out_again_is_another_socket() {
     let mut looper = Loop::new(AFD);
     let mut reused = 0;
+    let mut duplicates = Vec::new();
     for round in 0..300 {
         let mut old = UdpSocket::bind(any_port()).unwrap();
         looper
@@ -128,6 +129,10 @@ fn a_handle_that_is_handed_out_again_is_another_socket() {
             .register(&mut old, Token(1000 + round), Interest::READABLE)
             .unwrap();
         looper.assert_nothing_ready();
+        if round % 2 == 0 {
+            // So that the poll of the old one does not end when its handle is closed.
+            duplicates.push(socket2::SockRef::from(&old).try_clone().unwrap());
+        }
         let number = old.as_raw_socket();
         match round % 3 {
             0 => drop(old),

@@ -198,8 +198,14 @@ impl Socket {
     pub(super) fn update(&mut self, device: &Device, word: usize) -> Option<Dead> {
         let outcome = match (self.stage, self.wanted(), self.handle) {
             (Stage::Idle, Some(events), Some(handle)) => self.submit(device, handle, events, word),
-            // What is asked beyond what is wanted is passed over when it comes.
-            (Stage::Polling(asked), Some(events), _) if asked.contains(events) => Ok(()),
+            // What is asked beyond what is wanted is passed over when it comes. (But what was
+            // asked before may be of a socket that had the same handle, and is open still: it
+            // has a duplicate.)
+            (Stage::Polling(asked), Some(events), _)
+                if asked.contains(events) && !self.is_of_before =>
+            {
+                Ok(())
+            }
             (Stage::Polling(_), _, _) => self.cancel(device),
             _ => Ok(()),
         };
