@@ -105,9 +105,20 @@ impl AsRawHandle for Port {
 impl Port {
     /// An empty port, which child processes do not inherit.
     pub(super) fn open() -> io::Result<Port> {
+        // Else a packet waits while as many threads as there are processors, which once
+        // took packets off the port, are busy with something else.
+        const ANY_NUMBER_OF_THREADS: u32 = i32::MAX as u32;
+
         // SAFETY: takes no pointers; makes a port where the first handle is invalid
         // and the second one none.
-        let handle = unsafe { CreateIoCompletionPort(INVALID_HANDLE_VALUE, ptr::null_mut(), 0, 0) };
+        let handle = unsafe {
+            CreateIoCompletionPort(
+                INVALID_HANDLE_VALUE,
+                ptr::null_mut(),
+                0,
+                ANY_NUMBER_OF_THREADS,
+            )
+        };
         if handle.is_null() {
             return Err(io::Error::last_os_error());
         }
