@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use clap::Args as ClapArgs;
 
 use crate::cross::{setting, Cross};
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
             if !args.file.is_empty() && !args.file.contains(&file) {
                 continue;
             }
-            let tests = tests_of(|| wine.command(&program))?;
+            let tests = tests_of(wine.run(|| list(wine.command(&program)))?)?;
             left_out.forget_present(&file, &tests);
             for test in tests {
                 let name = format!("{file}: {test}");
@@ -114,47 +114,39 @@ impl Outcome {
         }
     }
 
-    /// Of what the harness has printed when it was to run this test alone.
-    fn of(test: &str, stdout: &str) -> Outcome {
+    /// Of a harness that was to run this test alone.
+    fn of(test: &str, ended: &Ended) -> Outcome {
         let line = format!("test {test} ... ");
-        let told = stdout.lines().find_map(|l| l.strip_prefix(&line));
-        match told {
-            Some("ok") if stdout.contains("test result: ok. 1 passed;") => Outcome::Passed,
-            Some(ignored) if ignored.starts_with("ignored") => {
+        let told = ended.stdout.lines().find_map(|l| l.strip_prefix(&line));
+        if let Some(limit) = ended.timed_out {
+            return Outcome::Failed(format!("it took longer than {} s", limit.as_secs()));
+        }
+        match (told, ended.status.success()) {
+            (Some("ok"), true) if ended.stdout.contains("test result: ok. 1 passed;") => {
+                Outcome::Passed
+            }
+            (Some(ignored), true) if ignored.starts_with("ignored") => {
                 let why = ignored
                     .strip_prefix("ignored, ")
                     .unwrap_or("no reason given");
                 Outcome::Skipped(why.to_owned())
             }
-            _ => Outcome::Failed("it failed".to_owned()),
+            (Some("FAILED"), _) => Outcome::Failed("it failed".to_owned()),
+            _ => Outcome::Failed(format!("its program ended with {}", ended.status)),
         }
     }
 }
 
 fn one(wine: &Wine, program: &Path, test: &str) -> Result<Outcome> {
-    let ended = started(|| {
+    let ended = wine.run(|| {
         let harness = wine.command(program).args([test, "--exact"]);
         harness.limit(TEST_LIMIT)
     })?;
-    let outcome = match ended.success() {
-        Ok(()) => Outcome::of(test, &ended.stdout),
-        Err(error) => Outcome::Failed(format!("{error:#}")),
-    };
+    let outcome = Outcome::of(test, &ended);
     if let Outcome::Failed(_) = outcome {
         println!("{}", ended.stdout);
     }
     Ok(outcome)
-}
-
-/// Runs a program that says something as soon as it has started. Once in some thousand times
-/// Wine itself fails before that, and then it is started again.
-fn started(program: impl Fn() -> Cmd) -> Result<Ended> {
-    let ended = program().quiet()?;
-    if !ended.stdout.is_empty() || ended.timed_out.is_some() {
-        return Ok(ended);
-    }
-    println!("it did not start ({}): once more", ended.status);
-    program().quiet()
 }
 
 /// Wine, with a prefix of its own, and something that runs in it all the time, so that its
@@ -162,6 +154,8 @@ fn started(program: impl Fn() -> Cmd) -> Result<Ended> {
 pub struct Wine {
     prefix: PathBuf,
     keeper: Child,
+    /// Held until this is dropped, which ends all that runs in the prefix.
+    _lock: fs::File,
 }
 
 impl Wine {
@@ -171,14 +165,20 @@ impl Wine {
         tools::need("x86_64-w64-mingw32-gcc", &["gcc-mingw-w64-x86-64"])?;
         let folder = target("wine");
         fs::create_dir_all(&folder)?;
+        let lock = fs::File::create(folder.join("lock"))?;
+        lock.try_lock()
+            .map_err(|error| anyhow!("another run holds target/wine: {error}"))?;
         let prefix = folder.join("prefix");
-        let ready = folder.join("prefix-is-ready");
-        if !ready.is_file() {
+        let version = Cmd::new("wine").arg("--version").quiet()?;
+        let version = version.successful_stdout()?;
+        // What prepared it, written when that was at its end.
+        let prepared_by = folder.join("prefix-is-of");
+        if fs::read_to_string(&prepared_by).ok().as_ref() != Some(&version) {
             if prefix.is_dir() {
                 fs::remove_dir_all(&prefix)?;
             }
-            prepare(&prefix)?;
-            fs::write(&ready, "")?;
+            prepare(&prefix, &version)?;
+            fs::write(&prepared_by, &version)?;
         }
         let mut keeper = Command::new("wine");
         for (name, value) in environment(&prefix) {
@@ -192,7 +192,11 @@ impl Wine {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start Wine")?;
-        let wine = Wine { prefix, keeper };
+        let wine = Wine {
+            prefix,
+            keeper,
+            _lock: lock,
+        };
         // By then the services run.
         wine.wine(&["cmd", "/c", "ver"])
             .limit(Duration::from_secs(120))
@@ -217,6 +221,18 @@ impl Wine {
             .fold(cargo, |cargo, (name, value)| cargo.env(name, value))
     }
 
+    /// Runs a test harness. Once in some thousand times Wine itself fails before the program has
+    /// begun; then it is started again.
+    pub fn run(&self, harness: impl Fn() -> Cmd) -> Result<Ended> {
+        let ended = harness().quiet()?;
+        if has_begun(&ended.stdout) || ended.timed_out.is_some() {
+            return Ok(ended);
+        }
+        print!("{}", ended.stdout);
+        println!("it did not start ({}): once more", ended.status);
+        harness().quiet()
+    }
+
     fn wine<A: AsRef<str>>(&self, args: &[A]) -> Cmd {
         in_prefix("wine", &self.prefix)
             .env("RUST_BACKTRACE", "0")
@@ -237,9 +253,15 @@ impl Drop for Wine {
     }
 }
 
+/// Whether a harness has said what it says first: how many tests it runs, or which ones it has.
+fn has_begun(stdout: &str) -> bool {
+    let begins = |line: &str| line.starts_with("running ") || line.ends_with(" benchmarks");
+    stdout.lines().any(begins)
+}
+
 fn in_prefix(program: &str, prefix: &Path) -> Cmd {
-    // What Wine itself says, of a missing 32-bit part for example, is none of a test's business.
-    let cmd = Cmd::new("sh").args(["-c", "exec \"$@\" 2>/dev/null", "sh", program]);
+    // Why a program was aborted it says there.
+    let cmd = Cmd::new("sh").args(["-c", "exec \"$@\" 2>&1", "sh", program]);
     environment(prefix)
         .into_iter()
         .fold(cmd, |cmd, (name, value)| cmd.env(name, value))
@@ -248,6 +270,7 @@ fn in_prefix(program: &str, prefix: &Path) -> Cmd {
 fn environment(prefix: &Path) -> [(&'static str, String); 4] {
     [
         ("WINEPREFIX", prefix.display().to_string()),
+        // Nothing of Wine's own, such as that its 32-bit part is missing.
         ("WINEDEBUG", "-all".to_owned()),
         // What it would ask to be installed.
         ("WINEDLLOVERRIDES", "mscoree=;mshtml=".to_owned()),
@@ -256,7 +279,7 @@ fn environment(prefix: &Path) -> [(&'static str, String); 4] {
 }
 
 /// A new prefix, with what Rust's standard library needs of Windows.
-fn prepare(prefix: &Path) -> Result<()> {
+fn prepare(prefix: &Path, version: &str) -> Result<()> {
     // In a session of its own and with its output thrown away, for the services that it starts
     // live on for a while, and hold on to what they inherit.
     let script = "exec setsid \"$@\" >/dev/null 2>&1 </dev/null";
@@ -266,8 +289,7 @@ fn prepare(prefix: &Path) -> Result<()> {
         .fold(wineboot, |cmd, (name, value)| cmd.env(name, value))
         .limit(Duration::from_secs(300))
         .run()?;
-    let version = Cmd::new("wine").arg("--version").quiet()?;
-    if !has_random_numbers(&version.successful_stdout()?)? {
+    if !has_random_numbers(version)? {
         let library = prefix.join("drive_c/windows/system32/bcryptprimitives.dll");
         Cmd::new("x86_64-w64-mingw32-gcc")
             .args(["-Wall", "-Werror", "-O2", "-shared", "-o"])
@@ -318,13 +340,12 @@ fn file_of(program: &Path) -> String {
     }
 }
 
-/// The tests of a program.
-fn tests_of(program: impl Fn() -> Cmd) -> Result<Vec<String>> {
-    // It closes with how many there are.
-    let list = started(|| {
-        let harness = program().arg("--list");
-        harness.limit(Duration::from_secs(120))
-    })?;
+/// A harness that is to list its tests, and closes with how many there are.
+fn list(harness: Cmd) -> Cmd {
+    harness.arg("--list").limit(Duration::from_secs(120))
+}
+
+fn tests_of(list: Ended) -> Result<Vec<String>> {
     let list = list.successful_stdout()?;
     let tests = list.lines().filter_map(|line| line.strip_suffix(": test"));
     Ok(tests.map(str::to_owned).collect())
@@ -352,7 +373,7 @@ impl LeftOut {
         let mut tests = BTreeSet::new();
         for program in built(Cmd::cargo("test").args(["--no-run", "--lib", "--tests"]))? {
             let file = file_of(&program);
-            for test in tests_of(|| Cmd::new(&program))? {
+            for test in tests_of(list(Cmd::new(&program)).quiet()?)? {
                 tests.insert(format!("{file}: {}", without_backend(&test)));
             }
         }
@@ -467,19 +488,41 @@ mod tests {
     }
 
     #[test]
-    fn what_became_of_a_test_is_read_from_its_line() {
-        let ended = |result, line| {
-            let text = format!("running 1 test\ntest a::b ... {line}\n\ntest result: {result}");
-            Outcome::of("a::b", &text)
+    fn what_became_of_a_test_is_read_from_its_line_and_how_its_program_ended() {
+        let run = |script: &str, limit| {
+            let cmd = Cmd::new("sh").arg("-c").arg(script).limit(limit);
+            Outcome::of("a::b", &cmd.quiet().unwrap())
         };
-        let ok = "ok. 1 passed; 0 failed; 0 ignored;";
-        assert_eq!(ended(ok, "ok"), Outcome::Passed);
-        let none = "ok. 0 passed; 0 failed; 1 ignored;";
+        let told = |line: &str, result: &str, status: i32| {
+            let script = format!(
+                "echo 'test a::b ... {line}'; echo 'test result: {result};'; exit {status}"
+            );
+            run(&script, TEST_LIMIT)
+        };
+        let failed = |why: &str| Outcome::Failed(why.to_owned());
+        let (ok, none) = ("ok. 1 passed", "ok. 0 passed; 0 failed; 1 ignored");
+        assert_eq!(told("ok", ok, 0), Outcome::Passed);
         let why = Outcome::Skipped("because".to_owned());
-        assert_eq!(ended(none, "ignored, because"), why);
-        assert!(matches!(ended(none, "ok"), Outcome::Failed(_)));
-        assert!(matches!(ended(ok, "FAILED"), Outcome::Failed(_)));
-        assert!(matches!(Outcome::of("a::b", ""), Outcome::Failed(_)));
+        assert_eq!(told("ignored, because", none, 0), why);
+        assert_eq!(told("FAILED", "FAILED. 0 passed", 1), failed("it failed"));
+        let status = |status: i32| failed(&format!("its program ended with exit status: {status}"));
+        assert_eq!(told("ok", none, 0), status(0));
+        assert_eq!(told("ok", ok, 1), status(1));
+        assert_eq!(run("echo running 1 test; exit 3", TEST_LIMIT), status(3));
+        assert_eq!(
+            run("sleep 60", Duration::from_millis(200)),
+            failed("it took longer than 0 s")
+        );
+    }
+
+    #[test]
+    fn a_harness_that_has_said_something_has_begun() {
+        assert!(has_begun("\nrunning 1 test\n"));
+        assert!(has_begun("a::b: test\n\n1 test, 0 benchmarks\n"));
+        assert!(!has_begun(""));
+        assert!(!has_begun(
+            "wine client error:0: write: Bad file descriptor\n"
+        ));
     }
 
     #[test]
