@@ -27,7 +27,7 @@ use clap::Args as ClapArgs;
 
 use crate::cross::Cross;
 use crate::report::Report;
-use crate::sh::Cmd;
+use crate::sh::{Cmd, Ended};
 use crate::wine::{self, Wine};
 use crate::{model, root, target};
 use header::{Header, Target};
@@ -326,8 +326,9 @@ fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<Sound> {
             let with_env = faults.iter().filter(|fault| fault.header.env == *env);
             for (target, tests) in by_build(with_env).remove(&build).unwrap_or_default() {
                 let limit = TEST_LIMIT * tests.len() as u32;
-                let harness = tree.harness(&programs[&target], &tests, env);
-                let ended = harness.limit(limit).quiet()?;
+                let program = &programs[&target];
+                let ended =
+                    tree.run(program, || tree.harness(program, &tests, env).limit(limit))?;
                 println!("without faults: {build}, {target}, {} tests", tests.len());
                 for test in tests {
                     let outcome = verdict::outcome(&ended, &test);
@@ -497,11 +498,11 @@ impl Tree {
         env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
         if *target != Target::Loom {
-            let ended = self
-                .harness(program, &tests, env)
-                .env("MIO_TEST_PATIENCE", PATIENCE)
-                .limit(TEST_LIMIT)
-                .quiet()?;
+            let ended = self.run(program, || {
+                self.harness(program, &tests, env)
+                    .env("MIO_TEST_PATIENCE", PATIENCE)
+                    .limit(TEST_LIMIT)
+            })?;
             let outcome = |test: String| (test.clone(), verdict::outcome(&ended, &test));
             return Ok(tests.into_iter().map(outcome).collect());
         }
@@ -519,10 +520,17 @@ impl Tree {
         Ok(outcomes)
     }
 
+    fn run(&self, program: &Path, harness: impl Fn() -> Cmd) -> Result<Ended> {
+        match self.wine_for(program) {
+            Some(wine) => wine.run(harness),
+            None => harness().quiet(),
+        }
+    }
+
     fn harness(&self, program: &Path, tests: &BTreeSet<String>, env: &Env) -> Cmd {
-        let harness = match &self.wine {
-            Some(wine) if is_for_windows(program) => wine.command(program),
-            _ => Cmd::new(program),
+        let harness = match self.wine_for(program) {
+            Some(wine) => wine.command(program),
+            None => Cmd::new(program),
         };
         let harness = harness
             .args(tests)
@@ -534,12 +542,14 @@ impl Tree {
         env.iter()
             .fold(harness, |harness, (name, value)| harness.env(name, value))
     }
-}
 
-fn is_for_windows(program: &Path) -> bool {
-    program
-        .extension()
-        .is_some_and(|extension| extension == "exe")
+    /// What runs a program, where it is for Windows.
+    fn wine_for(&self, program: &Path) -> Option<&Wine> {
+        let is_for_windows = program
+            .extension()
+            .is_some_and(|extension| extension == "exe");
+        self.wine.as_ref().filter(|_| is_for_windows)
+    }
 }
 
 /// A command whose standard error goes where its standard output goes.

@@ -20,6 +20,8 @@ pub enum Outcome {
     /// The harness was ended at its limit, before it told of this test.
     TimedOut(Duration),
     Signal(i32),
+    /// The harness ended without a result: something in it has ended its process.
+    Exited(i32),
     NotRun,
 }
 
@@ -33,6 +35,7 @@ impl fmt::Display for Outcome {
             },
             Outcome::TimedOut(limit) => write!(f, "takes longer than {} s", limit.as_secs()),
             Outcome::Signal(signal) => write!(f, "dies by signal {signal}"),
+            Outcome::Exited(status) => write!(f, "ends its process with status {status}"),
             Outcome::NotRun => f.write_str("is not there"),
         }
     }
@@ -48,6 +51,7 @@ pub enum Verdict {
     DoesNotCompile,
     TimedOut(Duration),
     Signal(i32),
+    Exited(i32),
     /// It failed, but not by an assertion of its own.
     NotItsOwn(String),
     /// The tests are of no use for this fault.
@@ -63,6 +67,7 @@ impl fmt::Display for Verdict {
             Verdict::DoesNotCompile => f.write_str("does not compile"),
             Verdict::TimedOut(limit) => write!(f, "timed out, after {} s", limit.as_secs()),
             Verdict::Signal(signal) => write!(f, "ended by a signal, {signal}"),
+            Verdict::Exited(status) => write!(f, "the process ended, with status {status}"),
             Verdict::NotItsOwn(what) => write!(f, "not by an assertion of the test: {what}"),
             Verdict::NoMeasure(why) => write!(f, "no measure: {why}"),
         }
@@ -72,13 +77,16 @@ impl fmt::Display for Verdict {
 /// What a harness that has come to its end says of one test.
 pub fn outcome(ended: &Ended, test: &str) -> Outcome {
     let told = told(&ended.stdout, test);
+    let has_result = ended.stdout.contains("test result: ");
     match (told, ended.timed_out, ended.status.signal()) {
         (Some(Outcome::Passed), ..) => Outcome::Passed,
         // What a failed test said comes in the end.
         (_, Some(limit), _) => Outcome::TimedOut(limit),
         (_, None, Some(signal)) => Outcome::Signal(signal),
         (Some(failed), None, None) => failed,
-        (None, None, None) => Outcome::NotRun,
+        (None, None, None) if has_result => Outcome::NotRun,
+        // As on Windows every death ends, which knows no signals.
+        (None, None, None) => Outcome::Exited(ended.status.code().unwrap_or_default()),
     }
 }
 
@@ -126,6 +134,7 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
         Outcome::Passed => return Verdict::Survived(format!("{target} {test}")),
         Outcome::TimedOut(limit) => return Verdict::TimedOut(limit),
         Outcome::Signal(signal) => return Verdict::Signal(signal),
+        Outcome::Exited(status) => return Verdict::Exited(status),
         Outcome::NotRun => return Verdict::NoMeasure(format!("{target} {test} is not there")),
         Outcome::Failed(output) => output,
     };
@@ -373,7 +382,10 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
         let (long, short) = (Duration::from_secs(60), Duration::from_millis(200));
         assert_eq!(run("kill -SEGV $$", long), Outcome::Signal(11));
         assert_eq!(run("sleep 60", short), Outcome::TimedOut(short));
-        assert_eq!(run("echo 'test b ... ok'", long), Outcome::NotRun);
+        let another = "echo 'test b ... ok'; echo 'test result: ok. 1 passed'";
+        assert_eq!(run(another, long), Outcome::NotRun);
+        let exited = run("echo 'test b ... ok'; exit 5", long);
+        assert_eq!(exited, Outcome::Exited(5));
         let passed = run("echo 'test a ... ok'; sleep 60", short);
         assert_eq!(passed, Outcome::Passed);
         let failed = run("echo 'test a ... FAILED'; sleep 60", short);
