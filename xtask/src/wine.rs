@@ -169,8 +169,10 @@ impl Wine {
         lock.try_lock()
             .map_err(|error| anyhow!("another run holds target/wine: {error}"))?;
         let prefix = folder.join("prefix");
-        let version = Cmd::new("wine").arg("--version").quiet()?;
+        let version = in_prefix("wine", &prefix).arg("--version").quiet()?;
         let version = version.successful_stdout()?;
+        // What a run has left that was killed.
+        end_all(&prefix);
         // What prepared it, written when that was at its end.
         let prepared_by = folder.join("prefix-is-of");
         if fs::read_to_string(&prepared_by).ok().as_ref() != Some(&version) {
@@ -244,10 +246,7 @@ impl Drop for Wine {
     fn drop(&mut self) {
         // At the end of its input it ends.
         drop(self.keeper.stdin.take());
-        let stop = in_prefix("wineserver", &self.prefix).arg("-k");
-        if let Err(error) = stop.limit(Duration::from_secs(30)).quiet() {
-            println!("{error:#}");
-        }
+        end_all(&self.prefix);
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
     }
@@ -278,17 +277,34 @@ fn environment(prefix: &Path) -> [(&'static str, String); 4] {
     ]
 }
 
+/// Ends all that runs in a prefix, if it is there.
+fn end_all(prefix: &Path) {
+    if !prefix.is_dir() {
+        return;
+    }
+    let end = in_prefix("wineserver", prefix).arg("-k");
+    // It says so by its status where nothing runs there.
+    if let Err(error) = end.limit(Duration::from_secs(30)).quiet() {
+        println!("{error:#}");
+    }
+}
+
 /// A new prefix, with what Rust's standard library needs of Windows.
 fn prepare(prefix: &Path, version: &str) -> Result<()> {
+    println!("making {}", prefix.display());
     // In a session of its own and with its output thrown away, for the services that it starts
-    // live on for a while, and hold on to what they inherit.
-    let script = "exec setsid \"$@\" >/dev/null 2>&1 </dev/null";
-    let wineboot = Cmd::new("sh").args(["-c", script, "sh", "wine", "wineboot", "-i"]);
-    environment(prefix)
-        .into_iter()
-        .fold(wineboot, |cmd, (name, value)| cmd.env(name, value))
+    // live on for a while, and hold on to what they inherit. It is complete when they have ended,
+    // for then its registry is written.
+    let script = "setsid --wait wine wineboot -i >/dev/null 2>&1 && wineserver -w";
+    let made = in_prefix("sh", prefix)
+        .args(["-c", script])
         .limit(Duration::from_secs(300))
-        .run()?;
+        .quiet()
+        .and_then(|ended| ended.success());
+    if made.is_err() {
+        end_all(prefix);
+    }
+    made?;
     if !has_random_numbers(version)? {
         let library = prefix.join("drive_c/windows/system32/bcryptprimitives.dll");
         Cmd::new("x86_64-w64-mingw32-gcc")
