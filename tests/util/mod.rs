@@ -9,7 +9,10 @@ use std::os::fd::{AsRawFd, RawFd};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket, RawSocket};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+#[cfg(unix)]
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicU8, Ordering};
+#[cfg(unix)]
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -417,7 +420,6 @@ impl Loop {
 pub struct Polling {
     registry: Registry,
     waker: Waker,
-    done: Arc<AtomicBool>,
     thread: thread::JoinHandle<Loop>,
 }
 
@@ -426,16 +428,16 @@ impl Polling {
     const DONE: Token = Token(usize::MAX);
 
     pub fn begin(mut looper: Loop) -> Polling {
-        let done = Arc::new(AtomicBool::new(false));
         Polling {
             registry: looper.registry().try_clone().unwrap(),
             waker: Waker::new(looper.registry(), Polling::DONE).unwrap(),
-            done: Arc::clone(&done),
-            thread: thread::spawn(move || {
-                while !done.load(Ordering::SeqCst) {
-                    looper.assert_some_ready();
+            // Until the event itself has come, so that it is not left to whoever polls next.
+            thread: thread::spawn(move || loop {
+                looper.assert_some_ready();
+                let mut events = looper.events.iter();
+                if events.any(|event| event.token() == Polling::DONE) {
+                    return looper;
                 }
-                looper
             }),
         }
     }
@@ -445,7 +447,6 @@ impl Polling {
     }
 
     pub fn end(self) -> Loop {
-        self.done.store(true, Ordering::SeqCst);
         self.waker.wake().unwrap();
         self.thread.join().unwrap()
     }
