@@ -581,6 +581,7 @@ impl Drop for Afd {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::ManuallyDrop;
     use std::net::{Ipv4Addr, UdpSocket};
     use std::os::windows::io::AsRawSocket;
     use std::sync::atomic::Ordering;
@@ -644,6 +645,33 @@ mod tests {
             afd.select(&mut events, Some(timeout)).unwrap();
             assert!(start.elapsed() >= timeout);
         }
+    }
+
+    #[test]
+    fn a_poll_that_is_cancelled_is_awaited_before_the_next_one() {
+        // Not dropped if it does not know what the kernel has.
+        let afd = ManuallyDrop::new(Afd::open().unwrap());
+        let mut events = EventBuffer::with_capacity(8);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let raw = socket.as_raw_socket();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let key = afd
+            .register(raw, Token(1), Interest::READABLE, Owner::Source)
+            .unwrap();
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        afd.reregister(raw, key, Token(2), both).unwrap();
+        {
+            let mut state = afd.lock();
+            for _ in 0..3 {
+                // The kernel has the memory of the first one until its packet has come.
+                state.update_all();
+                state.mark_changed(0);
+                assert!(state.sockets[0].is_under_way());
+            }
+        }
+        afd.select(&mut events, None).unwrap();
+        assert_eq!(events.events()[0].token(), Token(2));
+        drop(ManuallyDrop::into_inner(afd));
     }
 
     /// A driver that is asked about one socket by two polls may tell one of them only.
