@@ -10,7 +10,8 @@
 //! user_events.rs  wakers' events
 //! selector.rs     the backend: registrations, and waiting
 //! library.rs      functions that not every Windows has
-//! named_pipe.rs   pipes, whose operations end on the port
+//! named_pipe.rs   pipes: what they have read ahead, and what is still to be written
+//! operation.rs    an operation of a pipe, and the memory that the kernel has
 //! timer.rs        waiting for less than a tick, where the system can
 //! resume.rs       the end of a sleep of the whole machine
 //! ```
@@ -19,6 +20,8 @@ mod device;
 mod library;
 #[cfg(feature = "os-ext")]
 pub(crate) mod named_pipe;
+#[cfg(feature = "os-ext")]
+mod operation;
 mod port;
 mod resume;
 mod selector;

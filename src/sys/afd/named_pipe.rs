@@ -9,10 +9,8 @@
 //! idle ── submit ──► under way ── its packet ──► idle
 //! ```
 //!
-//! **Who owns the memory.** An [`Operation`] lies inside the pipe's `Arc`, as the buffers'
-//! owners do. Before an operation is submitted the kernel gets a strong count of it, which is
-//! taken back with the packet, or at once where none will come because the submission failed.
-//! So whatever is dropped, and on whatever thread, the memory is there until then.
+//! **Who owns the memory.** What the kernel has lies inside the pipe's `Arc`, of which it has a
+//! count meanwhile: see [`Operation`].
 //!
 //! **Whose an answer is.** Each `disconnect` begins another epoch, and an operation that was
 //! submitted in an earlier one says nothing of the client that there is now.
@@ -23,7 +21,6 @@
 //! **Locks.** The selector's, then the pipe's. So a pipe tells its selector of something only
 //! when it has given up its own.
 
-use std::cell::UnsafeCell;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -46,10 +43,10 @@ use windows_sys::Win32::System::Pipes::{
     ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeInfo, PeekNamedPipe,
     PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES,
 };
-use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 
 use super::super::{bool_result, Queue};
 use super::device::check;
+use super::operation::{take_ended, Operation, Which};
 use super::port::{KernelEvent, Kind, Port};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -74,28 +71,10 @@ pub(super) struct Pipe {
     writing: Operation,
 }
 
-// SAFETY: the operations are touched by who submits, under the lock of `state`, and by who takes
-// their packets, one at a time; a handle can be used by any thread.
+// SAFETY: any thread can use a handle; all else is so by itself.
 unsafe impl Send for Pipe {}
 // SAFETY: as above.
 unsafe impl Sync for Pipe {}
-
-/// What the kernel has of an operation.
-#[repr(C)]
-struct Operation {
-    /// First: the packet has the address of it, and so of the whole.
-    overlapped: UnsafeCell<OVERLAPPED>,
-    which: Which,
-    /// The pipe that it lies in, of `Arc::into_raw`, while it is under way.
-    pipe: UnsafeCell<*const Pipe>,
-}
-
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Which {
-    Connect,
-    Read,
-    Write,
-}
 
 struct State {
     /// Open until the pipe is dropped and what was written is out.
@@ -185,11 +164,6 @@ impl NamedPipe {
     }
 
     pub(crate) fn from_handle(handle: OwnedHandle) -> NamedPipe {
-        let operation = |which| Operation {
-            overlapped: UnsafeCell::new(OVERLAPPED::default()),
-            which,
-            pipe: UnsafeCell::new(ptr::null()),
-        };
         NamedPipe {
             pipe: Arc::new(Pipe {
                 raw: handle.as_raw_handle(),
@@ -214,9 +188,9 @@ impl NamedPipe {
                     write_error: None,
                     error: None,
                 }),
-                connecting: operation(Which::Connect),
-                reading: operation(Which::Read),
-                writing: operation(Which::Write),
+                connecting: Operation::new(Which::Connect),
+                reading: Operation::new(Which::Read),
+                writing: Operation::new(Which::Write),
             }),
         }
     }
@@ -413,9 +387,7 @@ impl Drop for NamedPipe {
                 (state.read, &self.pipe.reading),
             ] {
                 if stage != Stage::Idle {
-                    // SAFETY: the handle is open; the address only tells which one is meant.
-                    // Where that has ended already it fails, and its packet comes all the same.
-                    unsafe { CancelIoEx(self.pipe.raw, operation.overlapped.get()) };
+                    operation.cancel(self.pipe.raw);
                 }
             }
             if state.write == Stage::Idle {
@@ -539,7 +511,8 @@ impl Pipe {
 
     /// Whether it has succeeded at once; otherwise it is under way.
     fn submit_connect(self: &Arc<Self>, state: &mut State) -> io::Result<bool> {
-        let overlapped = self.give_away(&self.connecting);
+        // SAFETY: it lies in here, is idle, and `state` is what the lock guards.
+        let overlapped = unsafe { self.connecting.give_away(self) };
         // SAFETY: the handle is open, as who calls this has it; the structure stays where it is,
         // and nobody touches it, until its packet has come, since a count of the pipe is the
         // kernel's.
@@ -549,7 +522,8 @@ impl Pipe {
             Ok(()) => {}
             Err(error) if is(&error, ERROR_IO_PENDING) => {}
             Err(error) => {
-                self.take_back(&self.connecting);
+                // SAFETY: it was not submitted, and `state` is what the lock guards.
+                unsafe { self.connecting.take_back() };
                 // Somebody was faster, and may have gone already.
                 let is_there = is(&error, ERROR_PIPE_CONNECTED) || is(&error, ERROR_NO_DATA);
                 return is_there.then_some(true).ok_or(error);
@@ -561,7 +535,8 @@ impl Pipe {
 
     /// Submits a read, or finds the end; `WouldBlock` where there is no client.
     fn submit_read(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        let overlapped = self.give_away(&self.reading);
+        // SAFETY: it lies in here, is idle, and `state` is what the lock guards.
+        let overlapped = unsafe { self.reading.give_away(self) };
         let buffer = &mut state.read_buffer;
         // SAFETY: as above, and so does the buffer stay: it is taken or changed only when no
         // read is under way.
@@ -579,7 +554,8 @@ impl Pipe {
             // The rest of a message is there as well, and comes with the next one.
             Err(error) if is(&error, ERROR_IO_PENDING) || is(&error, ERROR_MORE_DATA) => {}
             Err(error) => {
-                self.take_back(&self.reading);
+                // SAFETY: it was not submitted, and `state` is what the lock guards.
+                unsafe { self.reading.take_back() };
                 return match error {
                     error if is(&error, ERROR_BROKEN_PIPE) => {
                         state.read_end = Some(End::Peer);
@@ -598,7 +574,8 @@ impl Pipe {
 
     /// Submits what is in the buffer and not written yet.
     fn submit_write(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        let overlapped = self.give_away(&self.writing);
+        // SAFETY: it lies in here, is idle, and `state` is what the lock guards.
+        let overlapped = unsafe { self.writing.give_away(self) };
         let rest = &state.write_buffer[state.written..];
         // SAFETY: as above; the buffer is changed only when no write is under way.
         let submitted = bool_result(unsafe {
@@ -614,32 +591,13 @@ impl Pipe {
             Ok(()) => {}
             Err(error) if is(&error, ERROR_IO_PENDING) => {}
             Err(error) => {
-                self.take_back(&self.writing);
+                // SAFETY: it was not submitted, and `state` is what the lock guards.
+                unsafe { self.writing.take_back() };
                 return Err(error);
             }
         }
         state.write = Stage::UnderWay(state.epoch);
         Ok(())
-    }
-
-    /// Gives the kernel a count of the pipe, before anything can be under way.
-    fn give_away(self: &Arc<Self>, operation: &Operation) -> *mut OVERLAPPED {
-        // SAFETY: it is not under way, and the lock is held, so nobody else touches it.
-        unsafe {
-            *operation.pipe.get() = Arc::into_raw(Arc::clone(self));
-            *operation.overlapped.get() = OVERLAPPED::default();
-        }
-        // Of the whole, which the packet's address is to be followed to.
-        operation as *const Operation as *mut OVERLAPPED
-    }
-
-    /// No packet will come.
-    fn take_back(&self, operation: &Operation) {
-        // SAFETY: the count was given away a moment ago, and nobody else takes it.
-        unsafe {
-            let pipe = mem::replace(&mut *operation.pipe.get(), ptr::null());
-            drop(Arc::from_raw(pipe));
-        }
     }
 
     /// An operation has ended. Returns what is to be reported.
@@ -818,13 +776,8 @@ impl State {
 ///
 /// The packet is one of [`Kind::Pipe`], and is handed in once.
 pub(super) unsafe fn packet_came(packet: KernelEvent) -> Option<Event> {
-    let operation = packet.word() as *const Operation;
-    // SAFETY: it is the address of an operation that was submitted, and whose pipe has stayed
-    // since; the kernel has done with it. The count that it was given is taken over.
-    let (pipe, which) = unsafe {
-        let pipe = mem::replace(&mut *(*operation).pipe.get(), ptr::null());
-        (Arc::from_raw(pipe), (*operation).which)
-    };
+    // SAFETY: as the caller says.
+    let (pipe, which) = unsafe { take_ended(&packet) };
     let outcome = match packet.status() {
         // A part of a message: the rest comes with the next read.
         STATUS_BUFFER_OVERFLOW => Ok(()),
