@@ -1,4 +1,4 @@
-//! What the sources of [`net`](crate::net) and [`unix::pipe`](crate::unix::pipe)
+//! What the sources of [`net`](crate::net) and `unix::pipe`
 //! have in common: each is a struct with one field, `inner: IoSource<_>`.
 
 /// A line for the program's log; nothing without the feature `log`.
