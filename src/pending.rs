@@ -97,19 +97,11 @@ impl PendingWakes {
     ) -> Result<(), E> {
         match bit {
             Some(bit) if !self.raise(bit) => Ok(()),
-            _ => self.signal(bit, signal),
+            _ => signal().map_err(|error| {
+                self.lower(bit);
+                error
+            }),
         }
-    }
-
-    // Out of the way of a wake that has nothing to do.
-    #[cold]
-    #[inline(never)]
-    fn signal<E>(&self, bit: Option<Bit>, signal: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
-        let signalled = signal();
-        if let (Some(bit), Err(_)) = (bit, &signalled) {
-            self.lower(bit);
-        }
-        signalled
     }
 
     /// Sets a waker's bit; whether it was clear, so that a signal has to be sent.
@@ -124,10 +116,13 @@ impl PendingWakes {
     }
 
     /// Takes a bit back whose signal failed.
-    fn lower(&self, bit: Bit) {
-        // Relaxed: nothing but the bit is told. What others told by setting it
-        // meanwhile is handed on, since this is a read-modify-write.
-        self.pending.fetch_and(!bit.mask(), Ordering::Relaxed);
+    #[cold]
+    fn lower(&self, bit: Option<Bit>) {
+        if let Some(bit) = bit {
+            // Relaxed: nothing but the bit is told. What others told by setting it
+            // meanwhile is handed on, since this is a read-modify-write.
+            self.pending.fetch_and(!bit.mask(), Ordering::Relaxed);
+        }
     }
 
     /// Ends the pending wake-ups and returns them; to be called by every poll

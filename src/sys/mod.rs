@@ -477,6 +477,23 @@ mod calls {
     #[path = "poll.rs"]
     pub(super) mod poll;
 
+    /// What the C library has no cheap function for.
+    #[cfg(all(
+        target_os = "linux",
+        target_arch = "x86_64",
+        target_pointer_width = "64",
+        not(any(mio_model = "kqueue", mio_model = "event-ports"))
+    ))]
+    #[path = "syscall_x86_64.rs"]
+    mod syscall;
+    #[cfg(all(
+        target_os = "linux",
+        not(all(target_arch = "x86_64", target_pointer_width = "64")),
+        not(any(mio_model = "kqueue", mio_model = "event-ports"))
+    ))]
+    #[path = "syscall.rs"]
+    mod syscall;
+
     /// Writing without a cancellation point, which the C library's call is.
     #[cfg(all(
         target_os = "linux",
@@ -594,11 +611,13 @@ impl Key {
     /// How many slots there are.
     pub(crate) const SLOTS: usize = (1 << (32 - Self::GENERATION_BITS)) - 1;
 
+    #[inline]
     fn new(slot: u32, generation: u32) -> Key {
         Key(((slot + 1) << Self::GENERATION_BITS) | generation)
     }
 
     /// Slot and generation.
+    #[inline]
     fn parts(self) -> Option<(u32, u32)> {
         let slot = (self.0 >> Self::GENERATION_BITS).checked_sub(1)?;
         Some((slot, self.0 % Self::GENERATIONS))
@@ -632,23 +651,28 @@ impl EventBuffer {
         }
     }
 
+    #[inline]
     pub(crate) fn capacity(&self) -> usize {
         self.events.capacity()
     }
 
+    #[inline]
     pub(crate) fn events(&self) -> &[Event] {
         &self.events
     }
 
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.events.clear();
     }
 
+    #[inline]
     fn is_full(&self) -> bool {
         self.events.len() == self.events.capacity()
     }
 
     /// To be called when it is not full.
+    #[inline]
     fn push(&mut self, event: Event) {
         debug_assert!(!self.is_full());
         self.events.push(event);
@@ -726,6 +750,7 @@ impl Queue {
         selected
     }
 
+    #[inline]
     pub(crate) fn register(
         &self,
         source: RawSource,
@@ -736,6 +761,7 @@ impl Queue {
         dispatch!(self, register(source, token, interest, owner))
     }
 
+    #[inline]
     pub(crate) fn reregister(
         &self,
         source: RawSource,
@@ -746,6 +772,7 @@ impl Queue {
         dispatch!(self, reregister(source, key, token, interest))
     }
 
+    #[inline]
     pub(crate) fn deregister(&self, source: RawSource, key: Key) -> io::Result<()> {
         dispatch!(self, deregister(source, key))
     }

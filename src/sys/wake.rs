@@ -65,11 +65,17 @@ impl Wake {
         match self {
             #[cfg(unix)]
             Wake::Descriptor { fd, .. } => fd.signal(),
-            Wake::UserEvent { queue, event } => match queue.upgrade() {
-                Some(queue) => queue.trigger(*event),
-                None => Ok(()),
-            },
+            Wake::UserEvent { queue, event } => trigger(queue, *event),
         }
+    }
+}
+
+// Not a part of what wakes by a descriptor.
+#[inline(never)]
+fn trigger(queue: &Weak<Queue>, event: UserEvent) -> io::Result<()> {
+    match queue.upgrade() {
+        Some(queue) => queue.trigger(event),
+        None => Ok(()),
     }
 }
 

@@ -1,26 +1,25 @@
 //! Waiting on epoll to the nanosecond:
 //! [epoll_wait(2)](https://man7.org/linux/man-pages/man2/epoll_wait.2.html).
 //!
-//! Past the C library, whose functions are cancellation points: two atomic
-//! operations in a process with threads, which buy nothing, since Rust's cannot be
-//! cancelled. And the C library need not have `epoll_pwait2`.
+//! Past the C library, which need not have `epoll_pwait2`, and whose functions cost
+//! more: see [`syscall`](super::syscall).
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use libc::{c_int, c_long};
 
+use super::syscall::{syscall, EPOLL_WAIT};
 use crate::event::Event;
-use crate::sys::{cvt, millis_rounded_up, whole_millis};
+use crate::sys::{millis_rounded_up, whole_millis};
 
 /// How many events the kernel has written into `room`, after as long as `timeout`
 /// says.
 ///
-/// Whole milliseconds are left to `epoll_pwait`, which costs less than
+/// Whole milliseconds are left to the older call, which costs less than
 /// `epoll_pwait2`.
 #[inline]
 pub(crate) fn wait(
@@ -37,30 +36,30 @@ pub(crate) fn wait(
     }
 }
 
-/// `epoll_pwait` without a signal mask, since not every architecture has
-/// `epoll_wait`; -1 waits for ever.
+/// -1 waits for ever.
 #[inline]
 fn wait_millis(
     epoll: BorrowedFd<'_>,
     room: &mut [MaybeUninit<Event>],
     millis: c_int,
 ) -> io::Result<usize> {
-    let epoll = c_long::from(epoll.as_raw_fd());
-    // `Events::with_capacity` keeps it far below where it would not fit.
-    let most = room.len() as c_long;
-    let events = room.as_mut_ptr();
-    let millis = c_long::from(millis);
-    let (no_mask, mask_size) = (ptr::null::<libc::sigset_t>(), c_long::from(0));
-    let call = libc::SYS_epoll_pwait;
-    // SAFETY: the kernel writes at most `most` events, as many as there is room
-    // for, and reads no mask, since it is null.
-    let ready =
-        cvt(unsafe { libc::syscall(call, epoll, events, most, millis, no_mask, mask_size) })?;
-    Ok(ready as usize)
+    let arguments = [
+        c_long::from(epoll.as_raw_fd()),
+        room.as_mut_ptr() as c_long,
+        // `Events::with_capacity` keeps it far below where it would not fit.
+        room.len() as c_long,
+        c_long::from(millis),
+        // `epoll_pwait` has these: no signal mask.
+        0,
+        0,
+    ];
+    // SAFETY: the kernel writes at most as many events as there is room for, and reads
+    // no mask, since it is null.
+    unsafe { syscall(EPOLL_WAIT, arguments) }
 }
 
 /// `epoll_pwait2`, where the kernel has it and lets this process call it; otherwise
-/// `epoll_pwait` with the timeout rounded up.
+/// the older call with the timeout rounded up.
 #[cold]
 fn wait_nanos(
     epoll: BorrowedFd<'_>,
@@ -73,19 +72,20 @@ fn wait_nanos(
 
     // Relaxed, as the store: a thread that sees it late finds out itself.
     if !REFUSED.load(Ordering::Relaxed) {
-        let queue = c_long::from(epoll.as_raw_fd());
-        let most = room.len() as c_long;
-        let events = room.as_mut_ptr();
         let limit = KernelTimespec::at_most(timeout);
-        let (no_mask, mask_size) = (ptr::null::<libc::sigset_t>(), c_long::from(0));
-        let call = libc::SYS_epoll_pwait2;
-        // SAFETY: the kernel writes at most `most` events, as many as there is
-        // room for, reads a timespec in its own layout and no mask, since it is
-        // null.
-        let ready =
-            cvt(unsafe { libc::syscall(call, queue, events, most, &limit, no_mask, mask_size) });
-        match ready {
-            Ok(ready) => return Ok(ready as usize),
+        let arguments = [
+            c_long::from(epoll.as_raw_fd()),
+            room.as_mut_ptr() as c_long,
+            room.len() as c_long,
+            &limit as *const KernelTimespec as c_long,
+            // No signal mask.
+            0,
+            0,
+        ];
+        // SAFETY: the kernel writes at most as many events as there is room for, reads
+        // a timespec in its own layout and no mask, since it is null.
+        match unsafe { syscall(libc::SYS_epoll_pwait2, arguments) } {
+            Ok(ready) => return Ok(ready),
             // Before Linux 5.11 it does not exist; some sandboxes refuse what they
             // do not know with EPERM, which the call itself never returns.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {

@@ -1,21 +1,19 @@
 //! [write(2)](https://man7.org/linux/man-pages/man2/write.2.html), past the C
-//! library, whose function is a cancellation point: two atomic operations in a
-//! process with threads, which buy nothing, since Rust's cannot be cancelled.
+//! library, whose function costs more: see [`syscall`](super::syscall).
 
 use std::io;
 use std::os::fd::RawFd;
 
 use libc::c_long;
 
-use crate::sys::cvt;
+use super::syscall::syscall;
 
-/// Writes all 8 bytes, or none.
 #[inline]
 pub(crate) fn write_word(fd: RawFd, word: &'static u64) -> io::Result<()> {
     let bytes: *const u64 = word;
-    let size = 8 as c_long;
+    let arguments = [c_long::from(fd), bytes as c_long, 8, 0, 0, 0];
     // SAFETY: the kernel reads the 8 bytes of `word`. It takes all or none: it is
     // less than a pipe takes at once.
-    cvt(unsafe { libc::syscall(libc::SYS_write, c_long::from(fd), bytes, size) })?;
+    unsafe { syscall(libc::SYS_write, arguments) }?;
     Ok(())
 }
