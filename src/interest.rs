@@ -107,6 +107,7 @@ impl Interest {
     // The name is part of the established API; `Add` would read as arithmetic.
     #[allow(clippy::should_implement_trait)]
     #[must_use = "returns the sum and leaves `self` as it was"]
+    #[inline]
     pub const fn add(self, other: Interest) -> Interest {
         interest(self.0.get() | other.0.get())
     }
@@ -122,18 +123,21 @@ impl Interest {
     /// assert_eq!(both.remove(both), None);
     /// ```
     #[must_use = "returns the difference and leaves `self` as it was"]
+    #[inline]
     pub fn remove(self, other: Interest) -> Option<Interest> {
         NonZeroU8::new(self.0.get() & !other.0.get()).map(Interest)
     }
 
     /// Whether reading is asked for.
     #[must_use]
+    #[inline]
     pub const fn is_readable(self) -> bool {
         self.0.get() & READABLE != 0
     }
 
     /// Whether writing is asked for.
     #[must_use]
+    #[inline]
     pub const fn is_writable(self) -> bool {
         self.0.get() & WRITABLE != 0
     }
@@ -141,6 +145,7 @@ impl Interest {
     /// Whether completions of POSIX asynchronous I/O are asked for: false
     /// where the system has no such interest.
     #[must_use]
+    #[inline]
     pub const fn is_aio(self) -> bool {
         self.0.get() & AIO != 0
     }
@@ -148,12 +153,14 @@ impl Interest {
     /// Whether completions of POSIX list I/O are asked for: false where the
     /// system has no such interest.
     #[must_use]
+    #[inline]
     pub const fn is_lio(self) -> bool {
         self.0.get() & LIO != 0
     }
 
     /// Whether priority data is asked for.
     #[must_use]
+    #[inline]
     pub const fn is_priority(self) -> bool {
         self.0.get() & PRIORITY != 0
     }
@@ -162,12 +169,14 @@ impl Interest {
 impl BitOr for Interest {
     type Output = Interest;
 
+    #[inline]
     fn bitor(self, other: Interest) -> Interest {
         self.add(other)
     }
 }
 
 impl BitOrAssign for Interest {
+    #[inline]
     fn bitor_assign(&mut self, other: Interest) {
         *self = self.add(other);
     }

@@ -109,7 +109,9 @@ impl<T> IoSource<T> {
         F: FnOnce(&T) -> io::Result<R>,
     {
         let outcome = io(&self.inner);
-        self.registration.after_io(Some(direction), &outcome);
+        if self.registration.is_told() {
+            return self.registration.after_io(Some(direction), outcome);
+        }
         outcome
     }
 
@@ -138,7 +140,9 @@ impl<T> IoSource<T> {
         F: FnOnce(&T) -> io::Result<R>,
     {
         let outcome = io(&self.inner);
-        self.registration.after_io(None, &outcome);
+        if self.registration.is_told() {
+            return self.registration.after_io(None, outcome);
+        }
         outcome
     }
 
@@ -155,8 +159,11 @@ impl<T> IoSource<T> {
         io: impl FnOnce(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let outcome = io(&self.inner);
-        self.registration
-            .after_stream_io(direction, wanted, end_is_last, &outcome);
+        if self.registration.is_told() {
+            return self
+                .registration
+                .after_stream_io(direction, wanted, end_is_last, outcome);
+        }
         outcome
     }
 
@@ -167,7 +174,9 @@ impl<T> IoSource<T> {
         take_error: impl FnOnce(&T) -> io::Result<Option<io::Error>>,
     ) -> io::Result<Option<io::Error>> {
         let error = take_error(&self.inner);
-        self.registration.after_taking_error();
+        if self.registration.is_told() {
+            self.registration.after_taking_error();
+        }
         error
     }
 
@@ -200,6 +209,7 @@ impl<T> Deref for IoSource<T> {
 macro_rules! impl_source_for {
     ($AsSource:ident, $raw:expr) => {
         impl<T: $AsSource> Source for IoSource<T> {
+            #[inline]
             fn register(
                 &mut self,
                 registry: &Registry,
@@ -211,6 +221,7 @@ macro_rules! impl_source_for {
                     .register(queue, source, token, interests, Owner::Source)
             }
 
+            #[inline]
             fn reregister(
                 &mut self,
                 registry: &Registry,
@@ -222,6 +233,7 @@ macro_rules! impl_source_for {
                     .reregister(queue, source, token, interests)
             }
 
+            #[inline]
             fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
                 let (queue, source) = (registry.queue(), $raw(&self.inner));
                 self.registration.deregister(queue, source)

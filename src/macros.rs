@@ -1,19 +1,12 @@
 //! What the sources of [`net`](crate::net) and `unix::pipe`
 //! have in common: each is a struct with one field, `inner: IoSource<_>`.
 
-/// A line for the program's log; nothing without the feature `log`.
-macro_rules! trace {
-    ($($argument:tt)+) => {
-        #[cfg(feature = "log")]
-        log::trace!($($argument)+);
-    };
-}
-
 /// `Source`, as its `IoSource` has it, and `Debug`, as the object inside.
 #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! impl_source {
     ($Type:ident) => {
         impl crate::event::Source for $Type {
+            #[inline]
             fn register(
                 &mut self,
                 registry: &crate::Registry,
@@ -23,6 +16,7 @@ macro_rules! impl_source {
                 self.inner.register(registry, token, interests)
             }
 
+            #[inline]
             fn reregister(
                 &mut self,
                 registry: &crate::Registry,
@@ -32,6 +26,7 @@ macro_rules! impl_source {
                 self.inner.reregister(registry, token, interests)
             }
 
+            #[inline]
             fn deregister(&mut self, registry: &crate::Registry) -> std::io::Result<()> {
                 self.inner.deregister(registry)
             }
@@ -79,6 +74,7 @@ macro_rules! try_io_methods {
         /// # Ok(())
         /// # }
         /// ```
+        #[inline]
         pub fn try_io<F, R>(&self, io: F) -> std::io::Result<R>
         where
             F: FnOnce() -> std::io::Result<R>,
@@ -106,6 +102,7 @@ macro_rules! try_io_methods {
         /// # Ok(())
         /// # }
         /// ```
+        #[inline]
         pub fn try_io_with<F, R>(&self, direction: crate::Interest, io: F) -> std::io::Result<R>
         where
             F: FnOnce() -> std::io::Result<R>,
@@ -121,6 +118,7 @@ macro_rules! try_io_methods {
 macro_rules! impl_read {
     (end_is_last: $end_is_last:literal, $($Type:ty),+) => {$(
         impl std::io::Read for $Type {
+            #[inline]
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 let wanted = buffer.len();
                 self.inner
@@ -129,6 +127,7 @@ macro_rules! impl_read {
                     })
             }
 
+            #[inline]
             fn read_vectored(
                 &mut self,
                 buffers: &mut [std::io::IoSliceMut<'_>],
@@ -149,6 +148,7 @@ macro_rules! impl_read {
 macro_rules! impl_write {
     ($($Type:ty),+) => {$(
         impl std::io::Write for $Type {
+            #[inline]
             fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
                 self.inner
                     .do_stream_io(crate::Interest::WRITABLE, buffer.len(), true, |mut inner| {
@@ -156,6 +156,7 @@ macro_rules! impl_write {
                     })
             }
 
+            #[inline]
             fn write_vectored(
                 &mut self,
                 buffers: &[std::io::IoSlice<'_>],
@@ -167,6 +168,7 @@ macro_rules! impl_write {
                     })
             }
 
+            #[inline]
             fn flush(&mut self) -> std::io::Result<()> {
                 Ok(())
             }

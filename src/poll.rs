@@ -129,6 +129,7 @@ impl Poll {
     }
 
     /// Where sources are registered.
+    #[inline]
     pub fn registry(&self) -> &Registry {
         &self.registry
     }

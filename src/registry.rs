@@ -31,6 +31,7 @@ impl Registry {
         }
     }
 
+    #[inline]
     pub(crate) fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
@@ -105,11 +106,12 @@ impl Registry {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn register<S>(&self, source: &mut S, token: Token, interests: Interest) -> io::Result<()>
     where
         S: Source + ?Sized,
     {
-        trace!("register: {token:?}, {interests:?}");
+        trace("register", Some((token, interests)));
         source.register(self, token, interests)
     }
 
@@ -148,11 +150,12 @@ impl Registry {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn reregister<S>(&self, source: &mut S, token: Token, interests: Interest) -> io::Result<()>
     where
         S: Source + ?Sized,
     {
-        trace!("reregister: {token:?}, {interests:?}");
+        trace("reregister", Some((token, interests)));
         source.reregister(self, token, interests)
     }
 
@@ -204,11 +207,12 @@ impl Registry {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn deregister<S>(&self, source: &mut S) -> io::Result<()>
     where
         S: Source + ?Sized,
     {
-        trace!("deregister");
+        trace("deregister", None);
         source.deregister(self)
     }
 
@@ -242,10 +246,29 @@ impl Registry {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn try_clone(&self) -> io::Result<Registry> {
         Ok(Registry {
             queue: Arc::clone(&self.queue),
         })
+    }
+}
+
+/// A line for the program's log, if it keeps one.
+#[inline]
+#[cfg_attr(not(feature = "log"), allow(unused_variables))]
+fn trace(what: &'static str, wanted: Option<(Token, Interest)>) {
+    #[cfg(feature = "log")]
+    if log::max_level() == log::LevelFilter::Trace {
+        // Out of the way of those who keep none.
+        #[cold]
+        fn write(what: &'static str, wanted: Option<(Token, Interest)>) {
+            match wanted {
+                Some((token, interests)) => log::trace!("{what}: {token:?}, {interests:?}"),
+                None => log::trace!("{what}"),
+            }
+        }
+        write(what, wanted);
     }
 }
 

@@ -81,6 +81,7 @@ pub struct Event {
 }
 
 impl Event {
+    #[inline]
     pub(crate) fn new(token: Token, readiness: Readiness) -> Event {
         Event {
             readiness,
@@ -95,6 +96,7 @@ impl Event {
     }
 
     /// The token that the source was registered with.
+    #[inline]
     pub fn token(&self) -> Token {
         // A token has the width of a pointer: what was widened for the kernel
         // is narrowed back.
@@ -106,11 +108,13 @@ impl Event {
     ///
     /// An error alone need not make a source readable: see
     /// [`is_error`](Event::is_error).
+    #[inline]
     pub fn is_readable(&self) -> bool {
         self.bits().intersects(Readiness::IN.or(Readiness::PRI))
     }
 
     /// The source may be written to, or an attempt to connect has ended.
+    #[inline]
     pub fn is_writable(&self) -> bool {
         self.bits().intersects(Readiness::OUT)
     }
@@ -119,6 +123,7 @@ impl Event {
     /// which. It may come without the source being readable or writable.
     ///
     /// [`take_error`]: crate::net::TcpStream::take_error
+    #[inline]
     pub fn is_error(&self) -> bool {
         self.bits().intersects(Readiness::ERR)
     }
@@ -127,6 +132,7 @@ impl Event {
     ///
     /// Where it is reported for a half-closed connection depends on the
     /// system; a read that returns 0 is the portable sign.
+    #[inline]
     pub fn is_read_closed(&self) -> bool {
         let bits = self.bits();
         bits.intersects(Readiness::HUP) || bits.contains(Readiness::IN.or(Readiness::RDHUP))
@@ -139,6 +145,7 @@ impl Event {
     /// which the socket goes on working; and a TCP stream that was never
     /// connected is closed in both directions. On kqueue it may be this side that
     /// has shut down its writing half.
+    #[inline]
     pub fn is_write_closed(&self) -> bool {
         let bits = self.bits();
         bits.intersects(Readiness::HUP.or(Readiness::WRHUP))
@@ -148,6 +155,7 @@ impl Event {
 
     /// The source has priority (out-of-band) data; such an event counts as
     /// readable too. Linux and Android, which have the interest for it.
+    #[inline]
     pub fn is_priority(&self) -> bool {
         self.bits().intersects(Readiness::PRI)
     }
@@ -155,17 +163,20 @@ impl Event {
     /// A POSIX asynchronous I/O operation is complete: on kqueue, to which the
     /// operation's `sigevent` names the queue and the token
     /// ([aio(4)](https://man.freebsd.org/cgi/man.cgi?aio)). Elsewhere always false.
+    #[inline]
     pub fn is_aio(&self) -> bool {
         self.bits().intersects(Readiness::AIO)
     }
 
     /// A list of POSIX asynchronous I/O operations is complete: on FreeBSD's kqueue,
     /// as above. Elsewhere always false.
+    #[inline]
     pub fn is_lio(&self) -> bool {
         self.bits().intersects(Readiness::LIO)
     }
 
     /// A copy: fields of a packed struct cannot be borrowed.
+    #[inline]
     fn bits(&self) -> Readiness {
         self.readiness
     }

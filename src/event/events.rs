@@ -57,17 +57,20 @@ impl Events {
     }
 
     /// How many events one poll reports at most.
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
     /// Whether the last poll reported nothing: its time ran out.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.buffer.events().is_empty()
     }
 
     /// The events of the last poll, in the order in which the operating system
     /// gave them.
+    #[inline]
     pub fn iter(&self) -> Iter<'_> {
         Iter {
             events: self.buffer.events().iter(),
@@ -75,10 +78,12 @@ impl Events {
     }
 
     /// Forgets the events. There is no need to call it before a poll.
+    #[inline]
     pub fn clear(&mut self) {
         self.buffer.clear();
     }
 
+    #[inline]
     pub(crate) fn buffer(&mut self) -> &mut EventBuffer {
         &mut self.buffer
     }
@@ -94,6 +99,7 @@ impl<'a> IntoIterator for &'a Events {
     type Item = &'a Event;
     type IntoIter = Iter<'a>;
 
+    #[inline]
     fn into_iter(self) -> Iter<'a> {
         self.iter()
     }
@@ -126,14 +132,17 @@ pub struct Iter<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = &'a Event;
 
+    #[inline]
     fn next(&mut self) -> Option<&'a Event> {
         self.events.next()
     }
 
+    #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.events.size_hint()
     }
 
+    #[inline]
     fn count(self) -> usize {
         self.events.count()
     }

@@ -52,6 +52,7 @@ impl Selector for Epoll {
         Ok(())
     }
 
+    #[inline]
     fn register(
         &self,
         fd: RawFd,
@@ -64,11 +65,13 @@ impl Selector for Epoll {
         Ok(Key::NONE)
     }
 
+    #[inline]
     fn reregister(&self, fd: RawFd, _: Key, token: Token, interest: Interest) -> io::Result<Key> {
         self.control(libc::EPOLL_CTL_MOD, fd, token, interest)?;
         Ok(Key::NONE)
     }
 
+    #[inline]
     fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: takes numbers; the event, which this operation has no use
@@ -89,6 +92,7 @@ impl Selector for Epoll {
 }
 
 impl Epoll {
+    #[inline]
     fn control(
         &self,
         operation: c_int,
@@ -108,6 +112,7 @@ impl Epoll {
 }
 
 /// The kernel's flags for an interest. Errors and hang-ups need no asking.
+#[inline]
 fn event_mask(interest: Interest) -> u32 {
     let mut mask = libc::EPOLLET;
     if interest.is_readable() {

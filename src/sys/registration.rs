@@ -49,9 +49,30 @@ impl Registration {
         Registration { known: UNKNOWN }
     }
 
+    // Where nothing is known, which is always so where the kernel keeps the
+    // registrations, each of these is the backend's call and nothing else.
+
     /// Fails with `AlreadyExists` where the source is known to be registered with
     /// another queue.
+    #[inline]
     pub(crate) fn register(
+        &mut self,
+        queue: &Arc<Queue>,
+        source: RawSource,
+        token: Token,
+        interest: Interest,
+        owner: Owner,
+    ) -> io::Result<()> {
+        if self.is_known() {
+            return self.register_known(queue, source, token, interest, owner);
+        }
+        let key = queue.register(source, token, interest, owner)?;
+        self.remember(queue, key);
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn register_known(
         &mut self,
         queue: &Arc<Queue>,
         source: RawSource,
@@ -63,13 +84,31 @@ impl Registration {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let key = queue.register(source, token, interest, owner)?;
+        self.forget();
         self.remember(queue, key);
         Ok(())
     }
 
     /// Fails with `NotFound` where the source is known to be registered with
     /// another queue.
+    #[inline]
     pub(crate) fn reregister(
+        &mut self,
+        queue: &Arc<Queue>,
+        source: RawSource,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        if self.is_known() {
+            return self.reregister_known(queue, source, token, interest);
+        }
+        let key = queue.reregister(source, Key::NONE, token, interest)?;
+        self.remember(queue, key);
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn reregister_known(
         &mut self,
         queue: &Arc<Queue>,
         source: RawSource,
@@ -82,6 +121,7 @@ impl Registration {
         let before = self.key_at(queue);
         let key = queue.reregister(source, before, token, interest)?;
         if key != before {
+            self.forget();
             self.remember(queue, key);
         }
         Ok(())
@@ -89,7 +129,16 @@ impl Registration {
 
     /// Fails with `NotFound` where the source is known to be registered with
     /// another queue; in every other case forgets the registration.
+    #[inline]
     pub(crate) fn deregister(&mut self, queue: &Arc<Queue>, source: RawSource) -> io::Result<()> {
+        if self.is_known() {
+            return self.deregister_known(queue, source);
+        }
+        queue.deregister(source, Key::NONE)
+    }
+
+    #[inline(never)]
+    fn deregister_known(&mut self, queue: &Arc<Queue>, source: RawSource) -> io::Result<()> {
         if self.is_elsewhere(queue) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -98,32 +147,36 @@ impl Registration {
         queue.deregister(source, key)
     }
 
-    /// To be told of the outcome of every I/O call on the source, and of the
-    /// direction where it is known.
+    /// Whether the backend has to be told of I/O: where not, none of the following
+    /// needs to be called.
     #[inline]
-    pub(crate) fn after_io<R>(&self, direction: Option<Interest>, outcome: &io::Result<R>) {
-        if let Err(error) = outcome {
-            if self.known.key != Key::NONE {
-                self.tell_error(direction, error);
-            }
-        }
+    pub(crate) fn is_told(&self) -> bool {
+        self.known.key != Key::NONE
     }
 
-    #[cold]
-    fn tell_error(&self, direction: Option<Interest>, error: &io::Error) {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => self.tell(Outcome::WouldBlock(direction)),
-            io::ErrorKind::Interrupted => {}
-            _ => self.tell(Outcome::Failed(direction)),
-        }
+    /// To be told of the outcome of every I/O call on the source, and of the
+    /// direction where it is known.
+    #[inline(never)]
+    pub(crate) fn after_io<R>(
+        &self,
+        direction: Option<Interest>,
+        outcome: io::Result<R>,
+    ) -> io::Result<R> {
+        outcome.map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::WouldBlock => self.tell(Outcome::WouldBlock(direction)),
+                io::ErrorKind::Interrupted => {}
+                _ => self.tell(Outcome::Failed(direction)),
+            }
+            error
+        })
     }
 
     /// To be told when the pending error was asked for.
     #[cfg(feature = "net")]
+    #[inline(never)]
     pub(crate) fn after_taking_error(&self) {
-        if self.known.key != Key::NONE {
-            self.tell(Outcome::ErrorTaken);
-        }
+        self.tell(Outcome::ErrorTaken);
     }
 
     /// To be told of every read from a stream or write to one, of `wanted` bytes.
@@ -131,29 +184,41 @@ impl Registration {
     /// one that would block; and so has one that read the end, where the end need
     /// not be the last one.
     #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
-    #[inline]
+    #[inline(never)]
     pub(crate) fn after_stream_io(
         &self,
         direction: Interest,
         wanted: usize,
         end_is_last: bool,
-        outcome: &io::Result<usize>,
-    ) {
+        outcome: io::Result<usize>,
+    ) -> io::Result<usize> {
         match outcome {
-            Ok(length) if *length < wanted && (*length > 0 || !end_is_last) => {
-                if self.known.key != Key::NONE {
-                    self.tell(Outcome::WouldBlock(Some(direction)));
-                }
+            Ok(length) if length < wanted && (length > 0 || !end_is_last) => {
+                self.tell(Outcome::WouldBlock(Some(direction)));
+                outcome
             }
             _ => self.after_io(Some(direction), outcome),
         }
     }
 
-    #[cold]
     fn tell(&self, outcome: Outcome) {
         if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
             queue.after_io(self.known.key, outcome);
         }
+    }
+
+    #[inline(never)]
+    fn end(&self) {
+        if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
+            queue.forget(self.known.key);
+        }
+    }
+
+    /// Whether anything is known: a key, or in debug builds where it is registered.
+    #[inline]
+    fn is_known(&self) -> bool {
+        let queue = self.known.queue;
+        queue.is_some()
     }
 
     /// The key, where it is one of this queue's.
@@ -179,18 +244,32 @@ impl Registration {
         Some(ManuallyDrop::new(unsafe { Weak::from_raw(queue.as_ptr()) }))
     }
 
+    /// To be called when nothing is known.
+    #[inline]
     fn remember(&mut self, queue: &Arc<Queue>, key: Key) {
-        self.forget();
         if key != Key::NONE || cfg!(debug_assertions) {
-            let weak = Weak::into_raw(Arc::downgrade(queue));
-            self.known = Known {
-                queue: NonNull::new(weak.cast_mut()),
-                key,
-            };
+            self.keep(queue, key);
         }
     }
 
+    #[inline(never)]
+    fn keep(&mut self, queue: &Arc<Queue>, key: Key) {
+        let weak = Weak::into_raw(Arc::downgrade(queue));
+        self.known = Known {
+            queue: NonNull::new(weak.cast_mut()),
+            key,
+        };
+    }
+
+    #[inline]
     fn forget(&mut self) {
+        if self.is_known() {
+            self.forget_known();
+        }
+    }
+
+    #[inline(never)]
+    fn forget_known(&mut self) {
         let known = mem::replace(&mut self.known, UNKNOWN);
         if let Some(queue) = known.queue {
             // SAFETY: the pointer is of `Weak::into_raw`, and its count, which was
@@ -203,12 +282,10 @@ impl Registration {
 impl Drop for Registration {
     /// Ends the registration where the backend has given a key. On the others it
     /// ends when the descriptor is closed.
+    #[inline]
     fn drop(&mut self) {
-        let key = self.known.key;
-        if key != Key::NONE {
-            if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
-                queue.forget(key);
-            }
+        if self.is_told() {
+            self.end();
         }
         self.forget();
     }
