@@ -82,6 +82,7 @@ impl Rearming for Poll {
         &self.registrations
     }
 
+    #[inline]
     fn ask(&self, state: &mut State<Asked>, slot: usize) -> io::Result<()> {
         let all = &mut state.asked.all;
         if all.len() <= slot + 1 {

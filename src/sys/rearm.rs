@@ -58,6 +58,8 @@ const DIRECTIONS: [Readiness; 3] = [
     Readiness::OUT,
     Readiness::PRI,
 ];
+const READING: usize = 0;
+const WRITING: usize = 1;
 const PRIORITY: usize = 2;
 
 /// Who knows when a direction has been drained.
@@ -150,6 +152,7 @@ impl Edges {
 
     /// What to ask of the kernel while waiting; `None` for nothing at all, not
     /// even errors.
+    #[inline]
     pub(super) fn wanted(&self) -> Option<Readiness> {
         if self.held.is_some() {
             None
@@ -160,22 +163,26 @@ impl Edges {
         }
     }
 
+    #[inline]
     fn waits_for_end(&self) -> bool {
         !self.end_is_told && self.fired_ones().intersects(Readiness::IN)
     }
 
     /// The directions in the state `Fired`; priority data never is.
+    #[inline]
     fn fired_ones(&self) -> Readiness {
         self.interest.without(self.armed).without(self.again)
     }
 
     /// What to ask of the kernel when it is looked at, and when an error or a
     /// hang-up has come, which is reported together with all that is ready.
+    #[inline]
     pub(super) fn interest(&self) -> Readiness {
         self.interest
     }
 
     /// The kernel has answered while waiting: what to report.
+    #[inline]
     pub(super) fn fired(&mut self, ready: Readiness) -> Readiness {
         let ready = match ready.intersects(Readiness::RDHUP) && self.waits_for_end() {
             // Asked for alone, but what has ended is readable.
@@ -199,6 +206,7 @@ impl Edges {
     }
 
     /// An armed direction is ready, which is reported.
+    #[inline]
     fn fire(&mut self, index: usize) {
         self.armed = self.armed.without(DIRECTIONS[index]);
         // Priority data stays ready while ordinary data is read, so that a read
@@ -210,6 +218,7 @@ impl Edges {
     }
 
     /// Whether it is to be looked at now and then.
+    #[inline]
     pub(super) fn is_looked_at(&self) -> bool {
         self.again != Readiness::NONE || self.held.is_some_and(|held| !held.is_final)
     }
@@ -278,6 +287,7 @@ impl Edges {
 
     /// An operation would have blocked, in a direction that is not known where
     /// `None`: arms that one, and no other.
+    #[inline]
     pub(super) fn would_block(&mut self, direction: Option<Interest>) {
         let concerned = direction.map_or(self.interest, bits_of);
         self.armed = self.armed.or(self.fired_ones().and(concerned));
@@ -295,6 +305,7 @@ impl Edges {
 
     /// An operation failed, and so has picked an error up: if there is one still,
     /// it is new. (A hang-up is not picked up.)
+    #[inline]
     pub(super) fn failed(&mut self) {
         if let Some(held) = &mut self.held {
             held.bits = held.bits.and(HUP);
@@ -303,17 +314,15 @@ impl Edges {
 }
 
 /// The bits of all directions that an interest asks for.
+#[inline]
 fn bits_of(interest: Interest) -> Readiness {
-    let asked = [
-        interest.is_readable(),
-        interest.is_writable(),
-        interest.is_priority(),
-    ];
-    asked
-        .into_iter()
-        .zip(DIRECTIONS)
-        .filter(|&(is_asked, _)| is_asked)
-        .fold(Readiness::NONE, |bits, (_, more)| bits.or(more))
+    let bits_if = |is_asked: bool, direction: usize| match is_asked {
+        true => DIRECTIONS[direction],
+        false => Readiness::NONE,
+    };
+    bits_if(interest.is_readable(), READING)
+        .or(bits_if(interest.is_writable(), WRITING))
+        .or(bits_if(interest.is_priority(), PRIORITY))
 }
 
 /// Where a thread that waits meets those that change what it waits for, under a
@@ -329,17 +338,20 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// The lock is about to be given up for a wait.
+    #[inline]
     pub(super) fn begin(&mut self) {
         self.is_waiting = true;
         self.is_interrupted = false;
     }
 
     /// The lock has been taken again after the wait; what was put down is now made.
+    #[inline]
     pub(super) fn end(&mut self) {
         self.is_waiting = false;
     }
 
     /// What changes now is not heard of by somebody who waits, unless he is told.
+    #[inline]
     pub(super) fn is_waiting(&self) -> bool {
         self.is_waiting
     }
@@ -347,8 +359,15 @@ impl Waiting {
     /// Whether to signal who waits: once, whoever it was that changed something. The
     /// signal may be sent after the lock was given up: one that comes too late
     /// makes the next wait a short one.
+    #[inline]
     pub(super) fn interrupt(&mut self) -> bool {
         !std::mem::replace(&mut self.is_interrupted, true)
+    }
+
+    /// The signal could not be sent: the next one to interrupt sends it.
+    #[allow(dead_code)] // where a signal that fails is the caller's error
+    pub(super) fn not_interrupted(&mut self) {
+        self.is_interrupted = false;
     }
 }
 

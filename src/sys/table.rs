@@ -306,6 +306,7 @@ enum Failure {
 }
 
 /// Puts into effect what has changed in a slot.
+#[inline]
 fn change<B: Rearming>(
     backend: &B,
     mut state: MutexGuard<'_, State<B::Asked>>,
@@ -335,6 +336,7 @@ fn change<B: Rearming>(
 }
 
 /// Asks the kernel what the registration in a slot wants.
+#[inline]
 fn update<B: Rearming>(backend: &B, state: &mut State<B::Asked>, slot: usize) -> io::Result<()> {
     state.table.begin_to_look(slot);
     let asked = backend.ask(state, slot);
@@ -396,6 +398,7 @@ fn look<B: Rearming>(
 
 /// The kernel has said something of a slot: makes an event of it, and asks for what
 /// is wanted now.
+#[inline]
 pub(super) fn answered<B: Rearming>(
     backend: &B,
     state: &mut State<B::Asked>,
@@ -442,6 +445,7 @@ impl<A> Registrations<A> {
         }
     }
 
+    #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State<A>> {
         // No code of a program's runs under the lock, and ours does not panic
         // half-way through a change.
@@ -457,6 +461,7 @@ impl<A> Registrations<A> {
 
 impl Entry {
     /// A registration begins.
+    #[inline]
     fn begin(&mut self, slot: usize, token: Token, interest: Interest, owner: Owner) -> Key {
         self.token = token;
         self.owner = owner;
@@ -468,20 +473,24 @@ impl Entry {
 
     /// Whether its descriptor may be another one by now: nobody tells when one is
     /// closed that no source owns.
+    #[inline]
     fn may_be_replaced(&self) -> bool {
         self.owner == Owner::Nobody || self.is_dead
     }
 
     /// The descriptor, its token, and what to ask of it, if anything.
+    #[inline]
     pub(super) fn wanted(&self) -> Option<(RawFd, Token, c_short)> {
         let wanted = self.edges.wanted().filter(|_| self.is_watched())?;
         Some((self.fd, self.token, to_poll(wanted)))
     }
 
+    #[inline]
     fn is_watched(&self) -> bool {
         self.fd >= 0 && !self.is_dead
     }
 
+    #[inline]
     fn begins_to_be_looked_at(&self) -> bool {
         self.edges.is_looked_at() && !self.is_looked_at
     }
@@ -489,6 +498,7 @@ impl Entry {
     /// An error is reported together with all that is ready, as by a kernel that
     /// knows edges; and only if it lasts, for some kernels tell everybody of it who
     /// waits for anything of the kind.
+    #[inline]
     fn all_of(&self, answer: c_short) -> Readiness {
         let ready = from_poll(answer);
         let unasked = Readiness::ERR.or(Readiness::HUP);
@@ -509,6 +519,7 @@ impl Entry {
 }
 
 impl Owner {
+    #[inline]
     fn drained(self) -> Drained {
         match self {
             Owner::Source | Owner::Waker => Drained::IsTold,
@@ -518,11 +529,13 @@ impl Owner {
 }
 
 impl Table {
+    #[inline]
     pub(super) fn entry(&self, slot: usize) -> &Entry {
         &self.entries[slot]
     }
 
     /// The slot of a descriptor, if it is registered.
+    #[inline]
     pub(super) fn find(&self, fd: RawFd) -> Option<usize> {
         let index = usize::try_from(fd).ok()?;
         if index < MAX_LOOKED_UP {
@@ -535,6 +548,7 @@ impl Table {
 
     /// The slot of a registration: by its key, where a source has it, and else by
     /// the descriptor.
+    #[inline]
     fn slot(&self, fd: RawFd, key: Key) -> io::Result<usize> {
         let slot = match key.parts() {
             Some((slot, generation)) => Some(slot as usize).filter(|&slot| {
@@ -656,6 +670,7 @@ impl Table {
         }
     }
 
+    #[inline]
     fn begin_to_look(&mut self, slot: usize) {
         let entry = &mut self.entries[slot];
         if entry.begins_to_be_looked_at() {
