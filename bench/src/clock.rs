@@ -1,0 +1,115 @@
+//! Measuring sections of code, in time or otherwise. The workloads do not know which.
+
+use std::ffi::CString;
+
+use crate::allocator;
+
+/// What is done around each section.
+enum Mode {
+    /// Measures nothing.
+    Off,
+    Time,
+    /// Counts allocations; callgrind, by `section`'s name, instructions.
+    Count,
+    /// Tells strace where a section begins and ends, by writing to a descriptor that does not exist.
+    Marks {
+        begin: CString,
+        end: CString,
+    },
+}
+
+pub struct Clock {
+    mode: Mode,
+    /// Ticks of the processor's counter, or allocations.
+    total: u64,
+}
+
+impl Clock {
+    /// To run something that is not measured.
+    pub fn off() -> Clock {
+        Clock::of(Mode::Off)
+    }
+
+    pub fn timing() -> Clock {
+        Clock::of(Mode::Time)
+    }
+
+    pub fn counting() -> Clock {
+        Clock::of(Mode::Count)
+    }
+
+    pub fn marking(name: &str) -> Clock {
+        let mark = |sign| CString::new(format!("{sign}{name}")).expect("a name has no NUL");
+        Clock::of(Mode::Marks {
+            begin: mark('>'),
+            end: mark('<'),
+        })
+    }
+
+    fn of(mode: Mode) -> Clock {
+        Clock { mode, total: 0 }
+    }
+
+    /// What has come together since the last call.
+    pub fn take(&mut self) -> u64 {
+        std::mem::take(&mut self.total)
+    }
+
+    /// Runs what is to be measured.
+    #[inline(always)]
+    pub fn measure<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        match &self.mode {
+            Mode::Off => work(),
+            Mode::Time => {
+                let start = ticks();
+                let result = measured_section(work);
+                self.total += ticks().wrapping_sub(start);
+                result
+            }
+            Mode::Count => {
+                let before = allocator::count();
+                let result = measured_section(work);
+                self.total += allocator::count() - before;
+                result
+            }
+            Mode::Marks { begin, end } => {
+                write_mark(begin);
+                let result = measured_section(work);
+                write_mark(end);
+                result
+            }
+        }
+    }
+}
+
+/// A function of its own, so that callgrind can begin and stop to count at its edges.
+#[inline(never)]
+fn measured_section<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// Called between two countings: callgrind writes down what it has counted since the last one.
+#[inline(never)]
+pub fn counted_boundary() {
+    std::hint::black_box(());
+}
+
+fn write_mark(mark: &CString) {
+    // SAFETY: reads the bytes of the mark; the descriptor is none, so that nothing is written.
+    unsafe { libc::write(-1, mark.as_ptr().cast(), mark.as_bytes().len()) };
+}
+
+/// A counter that goes on evenly; its unit does not matter, since only ratios are told.
+#[inline(always)]
+fn ticks() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has it.
+    return unsafe { std::arch::x86_64::_rdtsc() };
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        use std::sync::OnceLock;
+        use std::time::Instant;
+        static START: OnceLock<Instant> = OnceLock::new();
+        return START.get_or_init(Instant::now).elapsed().as_nanos() as u64;
+    }
+}

@@ -1,0 +1,236 @@
+//! This crate beside its peers, in one process, by turns. `cargo xtask bench` runs it.
+
+mod allocator;
+mod clock;
+mod counts;
+mod os;
+mod plot;
+mod report;
+mod results;
+mod rounds;
+mod rows;
+mod subject;
+mod subjects;
+mod workloads;
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::results::{Class, Comparison, Results};
+use crate::rounds::{percentile, Plan};
+use crate::rows::Row;
+use crate::subjects::ON_POLL;
+
+#[derive(Parser)]
+#[command(about = "mio beside its peers", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What workloads there are
+    List,
+    /// Measures time, and writes ratios
+    Time {
+        /// Only workloads whose names begin so (may be given several times)
+        #[arg(long, value_name = "PREFIX")]
+        only: Vec<String>,
+        /// Of a workload that one thread runs
+        #[arg(long, default_value_t = 400)]
+        rounds: usize,
+        /// Of one that the scheduler has a part in
+        #[arg(long, default_value_t = 60)]
+        scheduled_rounds: usize,
+        /// A file; otherwise they are shown only
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Counts what repeats exactly, for `cargo xtask counts`
+    Counts(counts::Args),
+    /// Puts what several runs have written together, and makes the report of it
+    Report {
+        /// What `time --out` has written
+        runs: Vec<PathBuf>,
+        /// What stands above the report (may be given several times)
+        #[arg(long, value_name = "NAME: VALUE")]
+        fact: Vec<String>,
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Tells how far two reports are apart
+    Compare { old: PathBuf, new: PathBuf },
+}
+
+fn main() -> Result<()> {
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    match Cli::parse().command {
+        Command::List => {
+            for row in rows::all() {
+                println!("{}", row.name);
+            }
+            Ok(())
+        }
+        Command::Time {
+            only,
+            rounds,
+            scheduled_rounds,
+            out,
+        } => time(&only, [rounds, scheduled_rounds], out),
+        Command::Counts(args) => counts::run(&args),
+        Command::Report { runs, fact, out } => write_report(&runs, &fact, &out),
+        Command::Compare { old, new } => {
+            let read = |path: &PathBuf| Results::from_text(&fs::read_to_string(path)?);
+            let differences = report::compare(&read(&old)?, &read(&new)?);
+            print!("{}", report::differences(&differences));
+            Ok(())
+        }
+    }
+}
+
+fn time(only: &[String], rounds: [usize; 2], out: Option<PathBuf>) -> Result<()> {
+    let rows: Vec<Row> = rows::all()
+        .into_iter()
+        .filter(|row| only.is_empty() || only.iter().any(|prefix| row.name.starts_with(prefix)))
+        .collect();
+    let mut results = Results::default();
+    let mut has_threads = false;
+    for row in rows {
+        if row.with_threads && !has_threads {
+            // One that is just there.
+            thread::spawn(|| loop {
+                thread::park();
+            });
+            has_threads = true;
+        }
+        for comparison in measure(&row, rounds) {
+            let [q1, median, q3] = comparison.quartiles;
+            println!(
+                "{:32} {:10} {:.4}  {q1:.4} {median:.4} {q3:.4}",
+                comparison.workload, comparison.other, comparison.p10
+            );
+            results.comparisons.push(comparison);
+        }
+    }
+    match out {
+        Some(path) => Ok(fs::write(path, results.to_text())?),
+        None => Ok(()),
+    }
+}
+
+fn measure(row: &Row, [rounds, scheduled_rounds]: [usize; 2]) -> Vec<Comparison> {
+    let plan = match row.class {
+        Class::Single => Plan {
+            rounds,
+            batch: Duration::from_micros(40),
+        },
+        // Long enough that a thread that was asleep has its share.
+        Class::Scheduled => Plan {
+            rounds: scheduled_rounds,
+            batch: Duration::from_millis(3),
+        },
+    };
+    let mut contenders = (row.contenders)();
+    let times = rounds::measure(&mut contenders, plan);
+    let (ours, others) = times.split_first().expect("there is somebody");
+    others
+        .iter()
+        .zip(&contenders[1..])
+        .map(|(theirs, contender)| {
+            let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
+            let target = row
+                .targets
+                .iter()
+                .find(|(name, _)| *name == contender.name)
+                .map(|(_, most)| *most);
+            Comparison {
+                workload: row.name.clone(),
+                class: row.class,
+                backend: if ON_POLL { "poll(2)" } else { "epoll" }.to_owned(),
+                other: contender.name.to_owned(),
+                p10: percentile(ours, 0.1) / percentile(theirs, 0.1),
+                quartiles: [0.25, 0.5, 0.75].map(|share| percentile(&ratios, share)),
+                target,
+            }
+        })
+        .collect()
+}
+
+/// What several processes have measured: of each figure the median, since where a process lies in
+/// memory has a part in it.
+fn together(runs: &[Results]) -> Results {
+    let mut results = Results::default();
+    for comparison in runs.iter().flat_map(|run| &run.comparisons) {
+        let is_same = |other: &Comparison| {
+            (&other.workload, &other.backend, &other.other)
+                == (&comparison.workload, &comparison.backend, &comparison.other)
+        };
+        if results.comparisons.iter().any(is_same) {
+            continue;
+        }
+        let of_all: Vec<&Comparison> = runs
+            .iter()
+            .flat_map(|run| &run.comparisons)
+            .filter(|other| is_same(other))
+            .collect();
+        let median = |figure: &dyn Fn(&Comparison) -> f64| {
+            let figures: Vec<f64> = of_all.iter().map(|row| figure(row)).collect();
+            percentile(&figures, 0.5)
+        };
+        results.comparisons.push(Comparison {
+            p10: median(&|row| row.p10),
+            quartiles: [0, 1, 2].map(|index| median(&|row| row.quartiles[index])),
+            ..comparison.clone()
+        });
+    }
+    results
+}
+
+fn write_report(runs: &[PathBuf], facts: &[String], out: &PathBuf) -> Result<()> {
+    let runs = runs
+        .iter()
+        .map(|path| Results::from_text(&fs::read_to_string(path)?))
+        .collect::<Result<Vec<_>>>()?;
+    let mut results = together(&runs);
+    for fact in facts {
+        let (name, value) = fact.split_once(": ").context("a fact is `NAME: VALUE`")?;
+        results.facts.push((name.to_owned(), value.to_owned()));
+    }
+    results.facts.extend(subjects::versions());
+    fs::create_dir_all(out)?;
+    fs::write(out.join("results.tsv"), results.to_text())?;
+    fs::write(out.join("README.md"), report::markdown(&results))?;
+    plot::all(&results, out)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_put_together_by_their_medians() {
+        let run = |p10| Results {
+            facts: Vec::new(),
+            comparisons: vec![Comparison {
+                workload: "turn/1".to_owned(),
+                class: Class::Single,
+                backend: "epoll".to_owned(),
+                other: "raw".to_owned(),
+                p10,
+                quartiles: [p10, p10 + 1.0, p10 + 2.0],
+                target: None,
+            }],
+        };
+        let results = together(&[run(1.0), run(5.0), run(2.0)]);
+        assert_eq!(results.comparisons.len(), 1);
+        assert_eq!(results.comparisons[0].p10, 2.0);
+        assert_eq!(results.comparisons[0].quartiles, [2.0, 3.0, 4.0]);
+    }
+}

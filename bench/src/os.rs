@@ -1,0 +1,117 @@
+//! What the workloads need of the operating system, and of nobody who is compared.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
+
+/// The seeds of hash maps, for which std asks this function of the C library's: always the same, so
+/// that what a map costs is the same in every run.
+#[no_mangle]
+extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: libc::c_uint) -> isize {
+    // SAFETY: the caller has so much room.
+    unsafe { buffer.write_bytes(0x5a, length) };
+    length as isize
+}
+
+/// A descriptor that becomes readable when it is written to.
+pub fn eventfd() -> OwnedFd {
+    // SAFETY: takes numbers; returns a descriptor or -1.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: new, open and nobody else's.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// A copy with this number, which must be free.
+pub fn duplicate(fd: &OwnedFd, number: usize) -> OwnedFd {
+    // SAFETY: takes numbers; returns a descriptor or -1.
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number) };
+    assert_eq!(copy as usize, number, "{}", std::io::Error::last_os_error());
+    // SAFETY: new, open and nobody else's.
+    unsafe { OwnedFd::from_raw_fd(copy) }
+}
+
+/// Makes an edge on every copy of an eventfd.
+pub fn signal(eventfd: &OwnedFd) {
+    let one = 1u64;
+    // SAFETY: reads the 8 bytes of `one`.
+    let written = unsafe { libc::write(eventfd.as_raw_fd(), (&one as *const u64).cast(), 8) };
+    assert_eq!(written, 8);
+}
+
+/// Makes it unreadable.
+pub fn drain(eventfd: &OwnedFd) {
+    let mut count = 0u64;
+    // SAFETY: writes the 8 bytes of `count`.
+    let read = unsafe { libc::read(eventfd.as_raw_fd(), (&mut count as *mut u64).cast(), 8) };
+    assert_eq!(read, 8);
+}
+
+/// The one side, which blocks, and the other, which does not.
+pub fn unix_pair() -> (UnixStream, OwnedFd) {
+    let (client, server) = UnixStream::pair().expect("descriptors");
+    server.set_nonblocking(true).expect("a socket");
+    (client, server.into())
+}
+
+pub fn tcp_pair(listener: &TcpListener) -> (TcpStream, OwnedFd) {
+    let address = listener.local_addr().expect("it is bound");
+    let client = TcpStream::connect(address).expect("it listens");
+    let (server, _) = listener.accept().expect("it has connected");
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).expect("a socket");
+    }
+    server.set_nonblocking(true).expect("a socket");
+    (client, server.into())
+}
+
+pub fn tcp_listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("a port")
+}
+
+/// While this lives, the thread that made it and those that it begins share one processor.
+///
+/// Two threads that take turns are then as far apart as the scheduler makes them. On two processors
+/// what is measured is how long an idle one takes to begin, which in a virtual machine is most of it.
+pub struct OneProcessor(());
+
+impl OneProcessor {
+    pub fn of_this_thread() -> OneProcessor {
+        let all = processors_at_start();
+        let first = (0..libc::CPU_SETSIZE as usize).find(|&number| {
+            // SAFETY: the number is one of those that a set has.
+            unsafe { libc::CPU_ISSET(number, all) }
+        });
+        // SAFETY: all zeros are an empty set.
+        let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the number was in another set.
+        unsafe { libc::CPU_SET(first.expect("the thread runs somewhere"), &mut one) };
+        set_processors(&one);
+        OneProcessor(())
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        set_processors(processors_at_start());
+    }
+}
+
+fn processors_at_start() -> &'static libc::cpu_set_t {
+    static AT_START: OnceLock<libc::cpu_set_t> = OnceLock::new();
+    AT_START.get_or_init(|| {
+        // SAFETY: all zeros are an empty set.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: writes to `set`, of that size.
+        let got = unsafe { libc::sched_getaffinity(0, std::mem::size_of_val(&set), &mut set) };
+        assert_eq!(got, 0);
+        set
+    })
+}
+
+fn set_processors(set: &libc::cpu_set_t) {
+    // SAFETY: reads `set`, of that size.
+    let done = unsafe { libc::sched_setaffinity(0, std::mem::size_of_val(set), set) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}

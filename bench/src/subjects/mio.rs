@@ -1,0 +1,190 @@
+//! This crate, and the one whose place it takes: the same program on both.
+//!
+//! The other one has its poll(2) only in a build of its own, where it has no epoll.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use mio as ours;
+use mio_upstream as upstream;
+
+use super::ON_POLL;
+use crate::subject::{Accept, Ready, Source, Subject, Wake, Want, WAKER};
+
+macro_rules! mio_subject {
+    ($Type:ident, $mio:ident, $name:literal) => {
+        pub struct $Type {
+            poll: $mio::Poll,
+            events: $mio::Events,
+        }
+
+        impl Subject for $Type {
+            const NAME: &'static str = $name;
+            const EDGES: bool = true;
+            const CLOSING_DEREGISTERS: bool = !ON_POLL;
+
+            type Tcp = $mio::net::TcpStream;
+            type Unix = $mio::net::UnixStream;
+            type Listener = $mio::net::TcpListener;
+            type Bare = Bare<Self>;
+            type Waker = $mio::Waker;
+
+            fn new(capacity: usize) -> $Type {
+                $Type {
+                    poll: $mio::Poll::new().expect("a descriptor"),
+                    events: $mio::Events::with_capacity(capacity),
+                }
+            }
+
+            #[inline(always)]
+            fn wait(&mut self, timeout: Option<Duration>, mut each: impl FnMut(Ready)) {
+                self.poll
+                    .poll(&mut self.events, timeout)
+                    .expect("no signals");
+                for event in &self.events {
+                    each(Ready {
+                        token: event.token().0,
+                        readable: event.is_readable(),
+                    });
+                }
+            }
+
+            fn waker(&mut self) -> $mio::Waker {
+                $mio::Waker::new(self.poll.registry(), $mio::Token(WAKER)).expect("a descriptor")
+            }
+        }
+
+        impl Registries for $Type {
+            #[inline(always)]
+            fn clone_registry(&self) {
+                drop(self.poll.registry().try_clone().expect("can be cloned"));
+            }
+        }
+
+        impl WouldBlock for $mio::net::UnixStream {
+            #[inline(always)]
+            fn would_block(&self) {
+                let outcome = self.try_io(|| Err::<(), _>(ErrorKind::WouldBlock.into()));
+                std::hint::black_box(&outcome);
+            }
+        }
+
+        impl Wake for $mio::Waker {
+            #[inline(always)]
+            fn wake(&self) {
+                $mio::Waker::wake(self).expect("can wake");
+            }
+        }
+
+        impl<T: $mio::event::Source> Source<$Type> for T {
+            #[inline(always)]
+            fn register(&mut self, subject: &mut $Type, token: usize, want: Want) {
+                subject
+                    .poll
+                    .registry()
+                    .register(self, $mio::Token(token), $mio::Interest::from_want(want))
+                    .expect("can be watched");
+            }
+
+            #[inline(always)]
+            fn reregister(&mut self, subject: &mut $Type, token: usize, want: Want) {
+                subject
+                    .poll
+                    .registry()
+                    .reregister(self, $mio::Token(token), $mio::Interest::from_want(want))
+                    .expect("is watched");
+            }
+
+            #[inline(always)]
+            fn deregister(&mut self, subject: &mut $Type) {
+                subject
+                    .poll
+                    .registry()
+                    .deregister(self)
+                    .expect("is watched");
+            }
+        }
+
+        impl FromWant for $mio::Interest {
+            #[inline(always)]
+            fn from_want(want: Want) -> $mio::Interest {
+                match want {
+                    Want::Read => $mio::Interest::READABLE,
+                    Want::Write => $mio::Interest::WRITABLE,
+                }
+            }
+        }
+
+        impl $mio::event::Source for Bare<$Type> {
+            fn register(
+                &mut self,
+                registry: &$mio::Registry,
+                token: $mio::Token,
+                interests: $mio::Interest,
+            ) -> std::io::Result<()> {
+                let fd = &mut $mio::unix::SourceFd(&self.fd.as_raw_fd());
+                $mio::event::Source::register(fd, registry, token, interests)
+            }
+
+            fn reregister(
+                &mut self,
+                registry: &$mio::Registry,
+                token: $mio::Token,
+                interests: $mio::Interest,
+            ) -> std::io::Result<()> {
+                let fd = &mut $mio::unix::SourceFd(&self.fd.as_raw_fd());
+                $mio::event::Source::reregister(fd, registry, token, interests)
+            }
+
+            fn deregister(&mut self, registry: &$mio::Registry) -> std::io::Result<()> {
+                let fd = &mut $mio::unix::SourceFd(&self.fd.as_raw_fd());
+                $mio::event::Source::deregister(fd, registry)
+            }
+        }
+
+        impl Accept<$mio::net::TcpStream> for $mio::net::TcpListener {
+            #[inline(always)]
+            fn accept(&mut self) -> Option<$mio::net::TcpStream> {
+                match $mio::net::TcpListener::accept(self) {
+                    Ok((stream, _)) => Some(stream),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    };
+}
+
+/// What the two have, and the others not.
+pub trait Registries {
+    /// Makes a registry, and drops it.
+    fn clone_registry(&self);
+}
+
+pub trait WouldBlock {
+    /// What a read does that would block, without the read.
+    fn would_block(&self);
+}
+
+trait FromWant {
+    fn from_want(want: Want) -> Self;
+}
+
+/// A descriptor that either of the two watches as it is.
+pub struct Bare<S> {
+    fd: OwnedFd,
+    of: std::marker::PhantomData<S>,
+}
+
+impl<S> From<OwnedFd> for Bare<S> {
+    fn from(fd: OwnedFd) -> Bare<S> {
+        Bare {
+            fd,
+            of: std::marker::PhantomData,
+        }
+    }
+}
+
+mio_subject!(Mio, ours, "mio");
+mio_subject!(Upstream, upstream, "mio 1.2.5");
