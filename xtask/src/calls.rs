@@ -5,7 +5,7 @@
 //! ends by writing `>NAME` and `<NAME` to a descriptor that does not exist. Each is run several
 //! times; all have to make the same calls.
 
-mod strace;
+pub mod strace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,6 @@ use clap::Args as ClapArgs;
 use crate::report::Report;
 use crate::root;
 use crate::sh::Cmd;
-use crate::tools;
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
@@ -52,24 +51,11 @@ fn table_path() -> PathBuf {
 
 /// The operations in the order they were run, each with the calls of every time.
 fn watch() -> Result<Vec<strace::Section>> {
-    tools::need("strace", &["strace"])?;
     // Optimised: std checks descriptors with calls of its own in a debug build.
     Cmd::cargo("build")
         .args(["--release", "-p", "calls"])
         .run()?;
-    let dir = tempfile::tempdir()?;
-    let trace = dir.path().join("trace");
-    Cmd::new("strace")
-        .args(["-f", "-s", "128", "-o"])
-        .arg(&trace)
-        .arg(root().join("target/release/calls"))
-        .run()
-        .context("testing/calls failed, or strace may not trace here")?;
-    let sections = strace::sections(&fs::read_to_string(&trace)?)?;
-    if sections.is_empty() {
-        bail!("strace has seen no operation");
-    }
-    Ok(sections)
+    strace::watch(&root().join("target/release/calls"), &[])
 }
 
 /// Each operation that is in either, and whether it is in both and does the same.

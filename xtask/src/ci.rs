@@ -6,7 +6,7 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    android, api, calls, cpus, faults, interop, link, lint, model, msrv, os_names, package,
+    android, api, calls, counts, cpus, faults, interop, link, lint, model, msrv, os_names, package,
     programs, targets, testing, valgrind, wine,
 };
 
@@ -26,6 +26,7 @@ const CI: &[Step] = &[
     ("package", package::run),
     ("examples", programs::quickstart),
     ("calls", || calls::run(&calls::Args::default())),
+    ("counts", || counts::run(&counts::Args::default())),
     ("forced", testing::forced),
     ("model", model::all),
     ("loom", testing::loom),

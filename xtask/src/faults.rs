@@ -4,7 +4,8 @@
 //! would suffer and names the tests that must fail; `faults/header.rs` has its form. A fault counts
 //! as noticed when each of these tests, which passes without it, fails by an assertion of its own.
 //! A test that hangs, dies or no longer compiles has noticed nothing; nor has one of which the
-//! patch no longer applies.
+//! patch no longer applies. What only costs more than it need is for `cargo xtask counts` to notice,
+//! in the place of a test.
 //!
 //! Those of a backend that has a model are built for the model, and run on it; those of Windows'
 //! are run under Wine.
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail, Context, Result};
 use clap::Args as ClapArgs;
 
+use crate::counts::{self, Bench};
 use crate::cross::Cross;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
@@ -231,7 +233,7 @@ fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Re
     Ok(())
 }
 
-/// One of the ways in which the tests are built.
+/// One of the ways in which what has to notice a fault is built.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Build {
     Plain,
@@ -240,12 +242,15 @@ enum Build {
     /// To be run under Wine.
     Windows,
     Loom,
+    /// What the guard against slow changes runs.
+    Counts(Bench),
 }
 
 impl Build {
     fn of(fault: &Fault, target: &Target) -> Build {
         match (target, model::of_backend(&fault.backend)) {
             (Target::Loom, _) => Build::Loom,
+            (Target::Counts(bench), _) => Build::Counts(*bench),
             (_, Some(model)) => Build::Model(model),
             _ if wine::BACKENDS.contains(&fault.backend.as_str()) => Build::Windows,
             (_, None) => Build::Plain,
@@ -258,10 +263,12 @@ impl Build {
             Build::Plain | Build::Windows => String::new(),
             Build::Model(name) => model::cfg(name),
             Build::Loom => "--cfg mio_loom".to_owned(),
+            Build::Counts(bench) => bench.cfg().to_owned(),
         };
         let cargo = match self {
-            Build::Windows => Cross::new(wine::TARGET)?.building("test"),
-            _ => Cmd::cargo("test"),
+            Build::Windows => Cross::new(wine::TARGET)?.building("test").arg("--no-run"),
+            Build::Counts(_) => counts::cargo()?,
+            _ => Cmd::cargo("test").arg("--no-run"),
         };
         let cargo = cargo
             .env("RUSTFLAGS", format!("-D warnings {cfg}"))
@@ -272,9 +279,19 @@ impl Build {
         })
     }
 
-    fn lib(self) -> Target {
+    /// The folder that it is built in.
+    fn workspace(self, sources: &Path) -> PathBuf {
+        match self {
+            Build::Counts(_) => counts::workspace(sources),
+            _ => sources.to_owned(),
+        }
+    }
+
+    /// Of the program that is not of a file of tests/.
+    fn main(self) -> Target {
         match self {
             Build::Loom => Target::Loom,
+            Build::Counts(bench) => Target::Counts(bench),
             _ => Target::Lib,
         }
     }
@@ -287,6 +304,8 @@ impl fmt::Display for Build {
             Build::Model(name) => name,
             Build::Windows => "windows",
             Build::Loom => "loom",
+            Build::Counts(Bench::Plain) => "counts",
+            Build::Counts(Bench::ForcedPoll) => "counts-poll",
         })
     }
 }
@@ -325,13 +344,9 @@ fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<Sound> {
         for env in envs {
             let with_env = faults.iter().filter(|fault| fault.header.env == *env);
             for (target, tests) in by_build(with_env).remove(&build).unwrap_or_default() {
-                let limit = TEST_LIMIT * tests.len() as u32;
-                let program = &programs[&target];
-                let ended =
-                    tree.run(program, || tree.harness(program, &tests, env).limit(limit))?;
+                let outcomes = tree.sound_outcomes(&target, &programs[&target], &tests, env)?;
                 println!("without faults: {build}, {target}, {} tests", tests.len());
-                for test in tests {
-                    let outcome = verdict::outcome(&ended, &test);
+                for (test, outcome) in outcomes {
                     sound.insert((build, env.clone(), target.clone(), test), outcome);
                 }
             }
@@ -369,7 +384,7 @@ fn try_one(tree: &Tree, fault: &Fault) -> Result<Verdict> {
             return Ok(Verdict::DoesNotCompile);
         };
         for (target, tests) in tests {
-            let outcomes = tree.outcomes(&target, &programs[&target], tests, &fault.header.env)?;
+            let outcomes = tree.outcomes(&target, &programs[&target], &tests, &fault.header.env)?;
             for (test, outcome) in outcomes {
                 match verdict::of(outcome, &target, &test, fault.header.may_be_killed) {
                     Verdict::Noticed(by) => noticed.push(by),
@@ -464,13 +479,15 @@ impl Tree {
     ) -> Result<Option<BTreeMap<Target, PathBuf>>> {
         let mut cargo = build
             .cargo()?
-            .args(["--no-run", "--quiet"])
+            .arg("--quiet")
             .arg("--message-format=json-render-diagnostics")
-            .dir(&self.sources);
+            .dir(build.workspace(&self.sources));
         for target in targets.clone() {
             cargo = match target {
                 Target::Tests(file) => cargo.args(["--test", file]),
                 Target::Lib | Target::Loom => cargo.arg("--lib"),
+                // There is but one.
+                Target::Counts(_) => cargo,
             };
         }
         let ended = cargo.quiet()?;
@@ -480,13 +497,29 @@ impl Tree {
         if !ended.status.success() {
             return Ok(None);
         }
-        let programs = verdict::test_programs(&ended.stdout, &build.lib());
+        let programs = verdict::test_programs(&ended.stdout, &build.main());
         for target in targets {
             if !programs.contains_key(target) {
-                bail!("cargo has built no test program of {target}");
+                bail!("cargo has built no program of {target}");
             }
         }
         Ok(Some(programs))
+    }
+
+    /// Runs tests of which each is expected to pass.
+    fn sound_outcomes(
+        &self,
+        target: &Target,
+        program: &Path,
+        tests: &BTreeSet<String>,
+        env: &Env,
+    ) -> Result<Vec<(String, Outcome)>> {
+        if let Target::Counts(_) = target {
+            return Ok(self.counted(program, tests));
+        }
+        let limit = TEST_LIMIT * tests.len() as u32;
+        let ended = self.run(program, || self.harness(program, tests, env).limit(limit))?;
+        Ok(of_each(tests, |test| verdict::outcome(&ended, test)))
     }
 
     /// Runs tests of which each is expected to fail.
@@ -494,30 +527,41 @@ impl Tree {
         &self,
         target: &Target,
         program: &Path,
-        tests: BTreeSet<String>,
+        tests: &BTreeSet<String>,
         env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
+        if let Target::Counts(_) = target {
+            return Ok(self.counted(program, tests));
+        }
         if *target != Target::Loom {
             let ended = self.run(program, || {
-                self.harness(program, &tests, env)
+                self.harness(program, tests, env)
                     .env("MIO_TEST_PATIENCE", PATIENCE)
                     .limit(TEST_LIMIT)
             })?;
-            let outcome = |test: String| (test.clone(), verdict::outcome(&ended, &test));
-            return Ok(tests.into_iter().map(outcome).collect());
+            return Ok(of_each(tests, |test| verdict::outcome(&ended, test)));
         }
         // Each may abort, and what it has said must be known all the same.
         let mut outcomes = Vec::new();
         for test in tests {
             let ended = all_output_of(program)
-                .args([&test, "--exact", "--nocapture"])
+                .args([test, "--exact", "--nocapture"])
                 .dir(&self.sources)
                 .env("RUST_BACKTRACE", "0")
                 .limit(TEST_LIMIT)
                 .quiet()?;
-            outcomes.push((test, verdict::outcome_alone(&ended)));
+            outcomes.push((test.clone(), verdict::outcome_alone(&ended)));
         }
         Ok(outcomes)
+    }
+
+    /// Has the guard against slow changes count operations, and compare with the copy's table.
+    fn counted(&self, program: &Path, operations: &BTreeSet<String>) -> Vec<(String, Outcome)> {
+        let only: Vec<String> = operations.iter().cloned().collect();
+        let outcomes = counts::check(&self.sources, program, &only);
+        of_each(operations, |operation| {
+            verdict::outcome_counted(&outcomes, operation)
+        })
     }
 
     fn run(&self, program: &Path, harness: impl Fn() -> Cmd) -> Result<Ended> {
@@ -550,6 +594,11 @@ impl Tree {
             .is_some_and(|extension| extension == "exe");
         self.wine.as_ref().filter(|_| is_for_windows)
     }
+}
+
+fn of_each(tests: &BTreeSet<String>, outcome: impl Fn(&str) -> Outcome) -> Vec<(String, Outcome)> {
+    let outcome = |test: &String| (test.clone(), outcome(test));
+    tests.iter().map(outcome).collect()
 }
 
 /// A command whose standard error goes where its standard output goes.
@@ -649,6 +698,8 @@ mod tests {
         assert_eq!(of("event-ports", Target::Loom), Build::Loom);
         assert_eq!(of("afd", Target::Lib), Build::Windows);
         assert_eq!(of("named-pipe", Target::Lib), Build::Windows);
+        let counts = Target::Counts(Bench::ForcedPoll);
+        assert_eq!(of("cost", counts), Build::Counts(Bench::ForcedPoll));
     }
 
     #[test]

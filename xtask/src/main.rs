@@ -16,6 +16,7 @@ mod api;
 mod budget;
 mod calls;
 mod ci;
+mod counts;
 mod cpus;
 mod cross;
 mod faults;
@@ -77,6 +78,8 @@ enum Chore {
     Examples,
     /// Each operation makes exactly the system calls in testing/calls/expected.txt
     Calls(calls::Args),
+    /// No operation costs more than bench/counts.txt says
+    Counts(counts::Args),
     /// The tests with poll(2) by default and wakers on pipes, as programs can choose
     Forced,
     /// The tests and examples on models of other systems' kernels
@@ -134,6 +137,7 @@ fn run() -> Result<()> {
         Chore::Package => package::run(),
         Chore::Examples => programs::quickstart(),
         Chore::Calls(args) => calls::run(&args),
+        Chore::Counts(args) => counts::run(&args),
         Chore::Forced => testing::forced(),
         Chore::Model(args) => model::run(&args),
         Chore::Loom => testing::loom(),

@@ -10,11 +10,22 @@ use crate::sh::Cmd;
 
 /// Makes sure that `program` can be run; Debian has it in `packages`.
 pub fn need(program: &str, packages: &[&str]) -> Result<()> {
-    if find(program).is_some() {
+    need_so_that(|| find(program).is_some(), program, packages)
+}
+
+/// Makes sure that pkg-config knows `library`; Debian has it in `packages`.
+pub fn need_library(library: &str, packages: &[&str]) -> Result<()> {
+    need("pkg-config", &["pkg-config"])?;
+    need_so_that(|| is_known(library), library, packages)
+}
+
+/// Installs `packages` unless what they bring is there, which `is_there` tells.
+fn need_so_that(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> Result<()> {
+    if is_there() {
         return Ok(());
     }
     let missing = format!(
-        "{program} is missing (Debian: apt-get install {})",
+        "{what} is missing (Debian: apt-get install {})",
         packages.join(" ")
     );
     if !nix::unistd::geteuid().is_root() || find("apt-get").is_none() {
@@ -33,10 +44,10 @@ pub fn need(program: &str, packages: &[&str]) -> Result<()> {
         .args(["install", "-y", "--no-install-recommends"])
         .args(packages)
         .run();
-    match (find(program), installed) {
-        (Some(_), _) => Ok(()),
-        (None, Ok(())) => bail!("{missing}, and not there after installing"),
-        (None, Err(error)) => bail!("{missing}, and could not be installed: {error}"),
+    match (is_there(), installed) {
+        (true, _) => Ok(()),
+        (false, Ok(())) => bail!("{missing}, and not there after installing"),
+        (false, Err(error)) => bail!("{missing}, and could not be installed: {error}"),
     }
 }
 
@@ -73,9 +84,20 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Whether pkg-config finds what is needed to build with a library.
+fn is_known(library: &str) -> bool {
+    let asked = Cmd::new("pkg-config").args(["--exists", library]).quiet();
+    asked.is_ok_and(|ended| ended.success().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_that_is_nowhere_is_not_known() {
+        assert!(!is_known("no-such-library-anywhere"));
+    }
 
     #[test]
     fn programs_are_found_on_the_path() {

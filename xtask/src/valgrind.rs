@@ -33,7 +33,7 @@ const OPTIONS: [&str; 6] = [
 
 pub fn tests() -> Result<()> {
     Report::of(|report| {
-        need_valgrind()?;
+        need()?;
         for program in test_programs()? {
             let run = Run::new(&program, &["--test-threads=2"])?;
             report.libtest_ended(&run.ended);
@@ -48,7 +48,7 @@ pub fn tests() -> Result<()> {
 /// The c10k example with few connections: valgrind is some twenty times slower.
 pub fn c10k() -> Result<()> {
     Report::of(|report| {
-        need_valgrind()?;
+        need()?;
         Cmd::cargo("build")
             .args(["--release", "--example", "c10k"])
             .run()?;
@@ -65,7 +65,7 @@ pub fn c10k() -> Result<()> {
     })
 }
 
-fn need_valgrind() -> Result<()> {
+pub fn need() -> Result<()> {
     // It has to know the symbols of the dynamic linker.
     tools::need("valgrind", &["valgrind", "libc6-dbg"])
 }

@@ -1,6 +1,12 @@
-//! Reading strace's output.
+//! Running a program that marks its operations under strace, and reading what that says.
 
-use anyhow::{bail, Result};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{bail, Context, Result};
+
+use crate::sh::Cmd;
+use crate::tools;
 
 /// What was seen between the marks of one operation.
 #[derive(Debug, PartialEq)]
@@ -28,8 +34,27 @@ impl Section {
     }
 }
 
+/// Runs a program, and returns what it has marked.
+pub fn watch(program: &Path, args: &[&str]) -> Result<Vec<Section>> {
+    tools::need("strace", &["strace"])?;
+    let dir = tempfile::tempdir()?;
+    let trace = dir.path().join("trace");
+    Cmd::new("strace")
+        .args(["-f", "-s", "128", "-o"])
+        .arg(&trace)
+        .arg(program)
+        .args(args)
+        .run()
+        .context("the program failed, or strace may not trace here")?;
+    let sections = sections(&fs::read_to_string(&trace)?)?;
+    if sections.is_empty() {
+        bail!("strace has seen no operation");
+    }
+    Ok(sections)
+}
+
 /// The marked sections of a trace, in the order of their first time.
-pub fn sections(trace: &str) -> Result<Vec<Section>> {
+fn sections(trace: &str) -> Result<Vec<Section>> {
     let mut sections: Vec<Section> = Vec::new();
     let mut open: Option<(&str, Vec<String>)> = None;
     for line in trace.lines() {

@@ -7,12 +7,14 @@
 //! test: registering epoll::an_edge_is_reported_once
 //! test: lib pending::tests::a_released_bit_is_no_longer_pending
 //! test: loom pending::loom_tests::loom_two_wakers_on_one_poll
+//! test: counts turn/1/none
 //!
 //! --- a/src/…
 //! ```
 //!
 //! The target is a file of tests/, or `lib` for the unit tests, or `loom` for those under loom. The
-//! test's name is the one that the harness prints. Each of them has to fail.
+//! test's name is the one that the harness prints. With `counts` it is an operation of
+//! bench/counts.txt, which costs too much. Each of them has to fail.
 //!
 //! Further lines may stand among those: `env: NAME=VALUE` sets a variable of the environment for the
 //! tests, such as a switch of a model; `full only: REASON` keeps a fault out of `ci`; and
@@ -22,6 +24,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{anyhow, bail, Result};
+
+use crate::counts::Bench;
 
 #[derive(Debug)]
 pub struct Header {
@@ -41,6 +45,8 @@ pub enum Target {
     Tests(String),
     Lib,
     Loom,
+    /// The guard against slow changes, on one of its builds.
+    Counts(Bench),
 }
 
 impl fmt::Display for Target {
@@ -49,6 +55,7 @@ impl fmt::Display for Target {
             Target::Tests(file) => file,
             Target::Lib => "lib",
             Target::Loom => "loom",
+            Target::Counts(_) => "counts",
         })
     }
 }
@@ -90,16 +97,26 @@ impl Header {
         if header.tests.is_empty() {
             bail!("it names no test");
         }
+        let counts = |target: &Target| matches!(target, Target::Counts(_));
+        if !header.env.is_empty() && header.tests.iter().any(|(target, _)| counts(target)) {
+            bail!("an operation is counted without variables");
+        }
         Ok(header)
     }
 
     fn add_test(&mut self, test: &str) -> Result<()> {
-        let [target, name] = test.split_whitespace().collect::<Vec<_>>()[..] else {
+        let target_and_name = test.trim().split_once(char::is_whitespace);
+        let Some((target, name)) = target_and_name
+            .map(|(target, name)| (target, name.trim()))
+            // In an operation's name there may be blanks.
+            .filter(|(target, name)| *target == "counts" || !name.contains(char::is_whitespace))
+        else {
             bail!("{test:?} is not a target and a test's name");
         };
         let target = match target {
             "lib" => Target::Lib,
             "loom" => Target::Loom,
+            "counts" => Target::Counts(Bench::of(name)),
             file => Target::Tests(file.to_owned()),
         };
         let test = (target, name.to_owned());
@@ -200,6 +217,25 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_has_the_rest_of_the_line() {
+        let header = parse(
+            "Waits.\n\ntest: counts wake/first, 2 wakers\n\
+             test: counts poll(2): turn/1/none\ntest: lib a::b\n",
+        )
+        .unwrap();
+        let first = "wake/first, 2 wakers".to_owned();
+        let second = "poll(2): turn/1/none".to_owned();
+        assert_eq!(
+            header.tests,
+            [
+                (Target::Counts(Bench::Plain), first),
+                (Target::Counts(Bench::ForcedPoll), second),
+                (Target::Lib, "a::b".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
     fn there_may_be_more_in_it() {
         let header =
             parse("Suffers.\n\ntest: lib a\nfull only: takes long\nkilled: as it should\n")
@@ -228,6 +264,11 @@ mod tests {
             ("Suffers.\n\nfull only: slow\n", "names no test"),
             ("Suffers.\n\ntest: lib\n", "not a target and a test"),
             ("Suffers.\n\ntest: lib a b\n", "not a target and a test"),
+            ("Suffers.\n\ntest: counts \n", "not a target and a test"),
+            (
+                "Suffers.\n\ntest: counts a\nenv: A=1\n",
+                "without variables",
+            ),
             ("Suffers.\n\ntest: lib a\ntest: lib a\n", "twice"),
             ("Suffers.\n\ntest: lib a\nenv: A=1\nenv: A=2\n", "twice"),
             ("Suffers.\n\ntest: lib a\nenv: A\n", "is not NAME=VALUE"),

@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Result;
 use nix::sys::signal::Signal;
 
 use crate::faults::header::Target;
@@ -22,6 +23,8 @@ pub enum Outcome {
     Signal(i32),
     /// The harness ended without a result: something in it has ended its process.
     Exited(i32),
+    /// What runs it has failed, which says nothing of the test.
+    Broken(String),
     NotRun,
 }
 
@@ -31,11 +34,12 @@ impl fmt::Display for Outcome {
             Outcome::Passed => f.write_str("passes"),
             Outcome::Failed(output) => match panics(output).first() {
                 Some(panic) => write!(f, "fails: {panic}"),
-                None => f.write_str("fails"),
+                None => write!(f, "fails: {}", output.lines().next().unwrap_or("silently")),
             },
             Outcome::TimedOut(limit) => write!(f, "takes longer than {} s", limit.as_secs()),
             Outcome::Signal(signal) => write!(f, "dies by signal {signal}"),
             Outcome::Exited(status) => write!(f, "ends its process with status {status}"),
+            Outcome::Broken(why) => write!(f, "has no result: {why}"),
             Outcome::NotRun => f.write_str("is not there"),
         }
     }
@@ -135,7 +139,12 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
         Outcome::TimedOut(limit) => return Verdict::TimedOut(limit),
         Outcome::Signal(signal) => return Verdict::Signal(signal),
         Outcome::Exited(status) => return Verdict::Exited(status),
+        Outcome::Broken(why) => return Verdict::NotItsOwn(why),
         Outcome::NotRun => return Verdict::NoMeasure(format!("{target} {test} is not there")),
+        // It says itself what is wrong, and nothing of it is another's.
+        Outcome::Failed(why) if matches!(target, Target::Counts(_)) => {
+            return Verdict::Noticed(why);
+        }
         Outcome::Failed(output) => output,
     };
     let panics = panics(&output);
@@ -186,6 +195,8 @@ impl Panic {
                 self.place.starts_with("src/")
                     || self.place.contains("/loom-") && self.message.starts_with("deadlock")
             }
+            // It does not panic.
+            Target::Counts(_) => false,
         }
     }
 }
@@ -228,19 +239,32 @@ fn panics(output: &str) -> Vec<Panic> {
     panics
 }
 
-/// The test programs, in what cargo says with `--message-format=json`; `lib` is what the library's own
-/// is called.
-pub fn test_programs(messages: &str, lib: &Target) -> BTreeMap<Target, PathBuf> {
+/// What the guard against slow changes says of an operation.
+pub fn outcome_counted(outcomes: &Result<Vec<(String, Result<()>)>>, operation: &str) -> Outcome {
+    let outcomes = match outcomes {
+        Ok(outcomes) => outcomes,
+        Err(error) => return Outcome::Broken(format!("{error:#}")),
+    };
+    match outcomes.iter().find(|(name, _)| name == operation) {
+        Some((_, Ok(()))) => Outcome::Passed,
+        Some((_, Err(error))) => Outcome::Failed(format!("{error:#}")),
+        None => Outcome::NotRun,
+    }
+}
+
+/// The programs with the tests, in what cargo says with `--message-format=json`; `main` is what the
+/// one is called that is not of a file of tests/.
+pub fn test_programs(messages: &str, main: &Target) -> BTreeMap<Target, PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter(|message| message["reason"] == "compiler-artifact")
-        .filter(|message| message["profile"]["test"] == true)
         .filter_map(|message| {
             let built = &message["target"];
-            let target = match built["kind"][0].as_str()? {
-                "test" => Target::Tests(built["name"].as_str()?.to_owned()),
-                "lib" => lib.clone(),
+            let is_test = message["profile"]["test"] == true;
+            let target = match (built["kind"][0].as_str()?, is_test) {
+                ("test", true) => Target::Tests(built["name"].as_str()?.to_owned()),
+                ("lib", true) | ("bin", false) => main.clone(),
                 _ => return None,
             };
             Some((target, PathBuf::from(message["executable"].as_str()?)))
@@ -250,7 +274,10 @@ pub fn test_programs(messages: &str, lib: &Target) -> BTreeMap<Target, PathBuf> 
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
+    use crate::counts::Bench;
 
     const OUTPUT: &str = "
 running 3 tests
@@ -393,6 +420,23 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
     }
 
     #[test]
+    fn the_guards_word_on_an_operation_is_its_own() {
+        let target = Target::Counts(Bench::Plain);
+        let verdict = |outcomes: &Result<Vec<(String, Result<()>)>>| {
+            of(outcome_counted(outcomes, "a b"), &target, "a b", false)
+        };
+        let one = |outcome| Ok(vec![("a b".to_owned(), outcome)]);
+        let noticed = Verdict::Noticed("too many".to_owned());
+        assert_eq!(verdict(&one(Err(anyhow!("too many")))), noticed);
+        let survived = Verdict::Survived("counts a b".to_owned());
+        assert_eq!(verdict(&one(Ok(()))), survived);
+        let broken = Verdict::NotItsOwn("no strace".to_owned());
+        assert_eq!(verdict(&Err(anyhow!("no strace"))), broken);
+        let not_there = Verdict::NoMeasure("counts a b is not there".to_owned());
+        assert_eq!(verdict(&Ok(vec![])), not_there);
+    }
+
+    #[test]
     fn the_test_programs_are_found() {
         let artifact = |kind: &str, name: &str, is_test: bool, program: &str| {
             format!(
@@ -416,5 +460,13 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
         ];
         assert_eq!(found, BTreeMap::from(expected));
         assert!(test_programs("", &Target::Lib).is_empty());
+        let bench = Target::Counts(Bench::Plain);
+        let messages = [
+            artifact("lib", "mio", false, "null"),
+            artifact("bin", "mio-bench", false, r#""/mio-bench""#),
+        ]
+        .concat();
+        let found = test_programs(&messages, &bench);
+        assert_eq!(found, BTreeMap::from([(bench, "/mio-bench".into())]));
     }
 }
