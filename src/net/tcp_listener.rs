@@ -85,6 +85,7 @@ impl TcpListener {
     /// # Cost
     ///
     /// One system call on Linux.
+    #[inline]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.inner
             .do_io(Interest::READABLE, sys::socket::tcp_accept)

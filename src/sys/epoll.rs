@@ -15,14 +15,13 @@
 //!   other.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use libc::c_int;
 
 use super::calls::epoll_wait::wait;
-use super::{cvt, EventBuffer, Key, Outcome, Owner, Selector};
+use super::{calls, EventBuffer, Key, Outcome, Owner, Selector};
 use crate::event::Event;
 use crate::{Interest, Token};
 
@@ -33,11 +32,8 @@ pub(crate) struct Epoll {
 
 impl Selector for Epoll {
     fn open() -> io::Result<Epoll> {
-        // SAFETY: takes a number; returns a descriptor or -1.
-        let epoll = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         Ok(Epoll {
-            // SAFETY: the descriptor is new, open and nobody else's.
-            epoll: unsafe { OwnedFd::from_raw_fd(epoll) },
+            epoll: calls::epoll::create()?,
         })
     }
 
@@ -73,11 +69,7 @@ impl Selector for Epoll {
 
     #[inline]
     fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {
-        let epoll = self.epoll.as_raw_fd();
-        // SAFETY: takes numbers; the event, which this operation has no use
-        // for, may be null. A wrong descriptor gives an error.
-        cvt(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) })?;
-        Ok(())
+        calls::epoll::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None)
     }
 
     /// The kernel sees for itself.
@@ -100,14 +92,11 @@ impl Epoll {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        let mut event = libc::epoll_event {
+        let event = libc::epoll_event {
             events: event_mask(interest),
             u64: token.0 as u64,
         };
-        // SAFETY: `event` is valid for reading during the call. A wrong
-        // descriptor gives an error.
-        cvt(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &mut event) })?;
-        Ok(())
+        calls::epoll::control(self.epoll.as_fd(), operation, fd, Some(&event))
     }
 }
 

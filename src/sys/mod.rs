@@ -403,6 +403,27 @@ mod calls {
     #[path = "no_abstract_names.rs"]
     pub(crate) mod abstract_names;
 
+    /// Making an epoll, and changing what it watches. On Linux nothing of it passes
+    /// through the C library: whoever stands in for its functions (a network stack of
+    /// its own, preloaded) has all of an epoll, or nothing.
+    #[cfg(all(
+        feature = "os-poll",
+        target_os = "linux",
+        not(any(mio_model = "kqueue", mio_model = "event-ports"))
+    ))]
+    #[path = "sys_epoll.rs"]
+    pub(super) mod epoll;
+    #[cfg(all(
+        feature = "os-poll",
+        any(
+            target_os = "android",
+            target_os = "illumos",
+            mio_model = "event-ports"
+        )
+    ))]
+    #[path = "epoll.rs"]
+    pub(super) mod epoll;
+
     /// What epoll waits with. (Android's sandbox knows the C library's calls only.)
     #[cfg(all(
         feature = "os-poll",

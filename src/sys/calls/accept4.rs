@@ -23,6 +23,7 @@ fn nonblocking(kind: Type) -> Type {
 }
 
 /// [accept4(2)](https://man7.org/linux/man-pages/man2/accept4.2.html)
+#[inline]
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: the kernel writes at most `length` bytes of the address, for which

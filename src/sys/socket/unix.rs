@@ -40,6 +40,7 @@ pub(crate) fn tcp_listen(address: net::SocketAddr) -> io::Result<net::TcpListene
     Ok(socket.into())
 }
 
+#[inline]
 pub(crate) fn tcp_accept(
     listener: &net::TcpListener,
 ) -> io::Result<(net::TcpStream, net::SocketAddr)> {
