@@ -242,6 +242,14 @@ fn on_epoll() -> Vec<Row> {
         at_the_limit,
         contenders!(S => read_and_write::<S>()),
     ));
+    let mut with_threads = row(
+        "connection/read-write/threads",
+        Single,
+        at_the_limit,
+        contenders!(S => read_and_write::<S>()),
+    );
+    with_threads.with_threads = true;
+    rows.push(with_threads);
     rows.push(row(
         "connection/short-lived",
         Single,
@@ -340,6 +348,14 @@ pub fn counted() -> Vec<Counted> {
     };
     if ON_POLL {
         return vec![
+            counted(
+                "poll(2): turn/0/zero",
+                contenders!(S => glance::<S>(); Mio, Upstream),
+            ),
+            counted(
+                "poll(2): wake/and-wait",
+                contenders!(S => waking::and_wait::<S>(); Mio, Upstream),
+            ),
             counted(
                 "poll(2): register/all",
                 contenders!(S => registering::all::<S>(); Mio, Upstream),

@@ -6,8 +6,8 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    android, api, calls, counts, cpus, faults, interop, link, lint, model, msrv, os_names, package,
-    programs, targets, testing, valgrind, wine,
+    android, api, bench, calls, counts, cpus, faults, interop, link, lint, model, msrv, os_names,
+    package, programs, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -27,6 +27,7 @@ const CI: &[Step] = &[
     ("examples", programs::quickstart),
     ("calls", || calls::run(&calls::Args::default())),
     ("counts", || counts::run(&counts::Args::default())),
+    ("bench-test", bench::tried),
     ("forced", testing::forced),
     ("model", model::all),
     ("loom", testing::loom),

@@ -88,7 +88,7 @@ pub enum Bench {
 }
 
 impl Bench {
-    const ALL: [Bench; 2] = [Bench::Plain, Bench::ForcedPoll];
+    pub const ALL: [Bench; 2] = [Bench::Plain, Bench::ForcedPoll];
 
     /// The one that has an operation.
     pub fn of(operation: &str) -> Bench {
@@ -116,7 +116,8 @@ impl Bench {
         })
     }
 
-    fn build(self) -> Result<PathBuf> {
+    /// The program, built.
+    pub fn build(self) -> Result<PathBuf> {
         let cargo = cargo()?
             .dir(workspace(root()))
             .target_dir(self.target_dir());
@@ -134,13 +135,19 @@ pub fn workspace(sources: &Path) -> PathBuf {
     sources.join("bench")
 }
 
-/// What builds mio-bench. Installs the libraries that are missing.
+/// What builds mio-bench.
 pub fn cargo() -> Result<Cmd> {
+    need_libraries()?;
+    Ok(Cmd::cargo("build").args(["--release", "--locked"]))
+}
+
+/// Installs what mio-bench is linked with, where it is missing.
+pub fn need_libraries() -> Result<()> {
     tools::need_library("libuv", &["libuv1-dev"])?;
     for library in ["libevent_core", "libevent_pthreads"] {
         tools::need_library(library, &["libevent-dev"])?;
     }
-    Ok(Cmd::cargo("build").args(["--release", "--locked"]))
+    Ok(())
 }
 
 /// What the table of these sources says of `only`, or of all operations.

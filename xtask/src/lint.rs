@@ -3,17 +3,19 @@
 use anyhow::Result;
 
 use crate::sh::{run_all, Cmd};
-use crate::{model, root, target};
+use crate::{counts, model, root, target};
 
 pub fn fmt() -> Result<()> {
     run_all([
         Cmd::cargo("fmt").args(["--all", "--check"]),
         Cmd::cargo("fmt").arg("--check").dir(root().join("interop")),
+        Cmd::cargo("fmt").arg("--check").dir(root().join("bench")),
     ])
 }
 
 pub fn clippy() -> Result<()> {
     let deny = ["--", "-D", "warnings"];
+    counts::need_libraries()?;
     run_all([
         Cmd::cargo("clippy")
             .args(["--workspace", "--all-targets", "--all-features"])
@@ -26,6 +28,11 @@ pub fn clippy() -> Result<()> {
             .args(deny)
             .dir(root().join("interop"))
             .target_dir(target("interop")),
+        Cmd::cargo("clippy")
+            .args(["--release", "--all-targets"])
+            .args(deny)
+            .dir(counts::workspace(root()))
+            .target_dir(target("bench")),
         model::cargo("kqueue", "clippy")
             .arg("--all-targets")
             .args(deny),

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 mod android;
 mod api;
+mod bench;
 mod budget;
 mod calls;
 mod ci;
@@ -78,6 +79,10 @@ enum Chore {
     Examples,
     /// Each operation makes exactly the system calls in testing/calls/expected.txt
     Calls(calls::Args),
+    /// This crate beside its peers, in time: writes bench/results (some minutes)
+    Bench(bench::Args),
+    /// The benchmarks' own tests, and a few rounds of each
+    BenchTest,
     /// No operation costs more than bench/counts.txt says
     Counts(counts::Args),
     /// The tests with poll(2) by default and wakers on pipes, as programs can choose
@@ -137,6 +142,8 @@ fn run() -> Result<()> {
         Chore::Package => package::run(),
         Chore::Examples => programs::quickstart(),
         Chore::Calls(args) => calls::run(&args),
+        Chore::Bench(args) => bench::run(&args),
+        Chore::BenchTest => bench::tried(),
         Chore::Counts(args) => counts::run(&args),
         Chore::Forced => testing::forced(),
         Chore::Model(args) => model::run(&args),
