@@ -16,10 +16,13 @@ use mio::windows::NamedPipe;
 use mio::{Backend, Interest, Token, Waker};
 use util::{patience, Loop, Seen};
 use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
-use windows_sys::Win32::Storage::FileSystem::{FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX};
+use windows_sys::Win32::Storage::FileSystem::{
+    ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
+};
 use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, SetNamedPipeHandleState, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE,
 };
+use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
 
 const SERVER: Token = Token(1);
 const CLIENT: Token = Token(2);
@@ -288,10 +291,155 @@ fn registering_while_another_thread_polls_takes_effect() {
         looper.until_readable(Token(7));
     });
     util::until_asleep(waits.recv().unwrap());
+    let start = Instant::now();
     registry
         .register(&mut server, Token(7), Interest::READABLE)
         .unwrap();
     polling.join().unwrap();
+    assert!(start.elapsed() < patience() / 2, "when its wait was over");
+}
+
+/// The client was there before anybody waited for one, and is found by writing to it.
+#[test]
+fn a_server_that_never_connects_is_writable_when_a_write_is_out() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    looper
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap();
+    let mut client = blocking_client(&name);
+    looper.assert_quiet();
+    for _ in 0..3 {
+        assert_eq!(server.write(b"hello").unwrap(), 5);
+        let mut greeting = [0; 5];
+        client.read_exact(&mut greeting).unwrap();
+        looper.until_writable(SERVER);
+    }
+    // And from then on it reads ahead.
+    client.write_all(b"answer").unwrap();
+    looper.until_readable(SERVER);
+    assert_eq!(read_all(&mut looper, &server, SERVER, 6), b"answer");
+}
+
+/// Likewise by reading what it has sent.
+#[test]
+fn a_server_that_never_connects_is_writable_when_it_has_read() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    looper
+        .registry()
+        .register(&mut server, SERVER, BOTH)
+        .unwrap();
+    let mut client = blocking_client(&name);
+    would_block(server.read(&mut [0; 8]));
+    client.write_all(b"hello").unwrap();
+    let both = Seen::named("readable writable");
+    looper.until_reported(SERVER, both);
+    assert_eq!(read_all(&mut looper, &server, SERVER, 5), b"hello");
+}
+
+/// A pipe that is ready whenever it is registered anew, a waker that is woken each time, and two
+/// others with one event each.
+#[test]
+fn a_small_buffer_is_shared_by_those_with_and_without_packets() {
+    let mut looper = Loop::with_capacity(Backend::Afd, 1);
+    let (mut server, mut client) = pair_of(&mut looper);
+    let now = Some(Duration::ZERO);
+    while {
+        looper.poll.poll(&mut looper.events, now).unwrap();
+        !looper.events.is_empty()
+    } {}
+    let waker = Waker::new(looper.registry(), Token(0)).unwrap();
+    let (mut stream, _peer) = util::stream_pair();
+    let registry = looper.registry().try_clone().unwrap();
+    registry.register(&mut stream, Token(3), BOTH).unwrap();
+    registry.reregister(&mut client, CLIENT, BOTH).unwrap();
+    registry.reregister(&mut server, SERVER, BOTH).unwrap();
+    waker.wake().unwrap();
+    let mut seen = [0; 4];
+    let mut polls = 0;
+    looper.until("all of them", |event| {
+        polls += 1;
+        assert!(polls < 100, "not all have had a turn: {seen:?}");
+        seen[event.token().0] += 1;
+        match event.token() {
+            Token(0) => waker.wake().unwrap(),
+            SERVER => registry.reregister(&mut server, SERVER, BOTH).unwrap(),
+            _ => {}
+        }
+        seen[0] > 10 && seen[1] > 10 && seen[2] > 0 && seen[3] > 0
+    });
+}
+
+/// What others start on the same file ends on the poll's port as well.
+#[test]
+fn operations_of_others_on_the_same_pipe_are_passed_over() {
+    /// Behind it is what could be taken for an address.
+    #[repr(C)]
+    struct Theirs {
+        overlapped: OVERLAPPED,
+        words: [usize; 8],
+    }
+
+    // Who follows such an address comes to an end.
+    if !util::in_child_test("operations_of_others_on_the_same_pipe_are_passed_over") {
+        return;
+    }
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    looper
+        .registry()
+        .register(&mut server, SERVER, Interest::WRITABLE)
+        .unwrap();
+    would_block(server.connect());
+    let mut client = blocking_client(&name);
+    looper.until_writable(SERVER);
+    let duplicate = server.as_handle().try_clone_to_owned().unwrap();
+    let handle = duplicate.as_raw_handle();
+    let mut theirs = Theirs {
+        overlapped: OVERLAPPED::default(),
+        words: [8; 8],
+    };
+    let theirs: *mut Theirs = &mut theirs;
+    let overlapped: *mut OVERLAPPED = theirs.cast();
+    let mut buffer = [0; 8];
+    let mut length = 0;
+    for round in 0..10u8 {
+        // SAFETY: the buffer and the structure are there, and left alone, until it has ended.
+        unsafe {
+            *theirs = Theirs {
+                overlapped: OVERLAPPED::default(),
+                words: [8; 8],
+            };
+            ReadFile(handle, buffer.as_mut_ptr(), 8, &mut length, overlapped);
+        }
+        client.write_all(&[round; 3]).unwrap();
+        // SAFETY: as above; it is waited for.
+        let ended = unsafe { GetOverlappedResult(handle, overlapped, &mut length, 1) };
+        assert_ne!(ended, 0);
+        assert_eq!(buffer[..length as usize], [round; 3]);
+        looper.assert_quiet();
+
+        // SAFETY: as above.
+        unsafe {
+            WriteFile(handle, buffer.as_ptr(), 3, &mut length, overlapped);
+        }
+        let mut received = [0; 3];
+        client.read_exact(&mut received).unwrap();
+        assert_eq!(received, [round; 3]);
+        looper.assert_quiet();
+
+        // And the pipe's own are told from them.
+        assert_eq!(server.write(b"ours").unwrap(), 4);
+        let mut received = [0; 4];
+        client.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"ours");
+        looper.until_writable(SERVER);
+    }
 }
 
 /// Data of one client, read ahead or not, is not the next one's.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem::{self, ManuallyDrop};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::{Arc, Weak};
 
 use super::{Key, Outcome, Owner, Queue, RawSource};
@@ -80,10 +80,12 @@ impl Registration {
         interest: Interest,
         owner: Owner,
     ) -> io::Result<()> {
-        if self.is_elsewhere(queue) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
+        let before = self.key_at(queue, io::ErrorKind::AlreadyExists)?;
         let key = queue.register(source, token, interest, owner)?;
+        if before != Key::NONE && before != key {
+            // It was of a descriptor that is closed by now.
+            queue.forget(before);
+        }
         self.forget();
         self.remember(queue, key);
         Ok(())
@@ -115,10 +117,7 @@ impl Registration {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        if self.is_elsewhere(queue) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let before = self.key_at(queue);
+        let before = self.key_at(queue, io::ErrorKind::NotFound)?;
         let key = queue.reregister(source, before, token, interest)?;
         if key != before {
             self.forget();
@@ -139,10 +138,7 @@ impl Registration {
 
     #[inline(never)]
     fn deregister_known(&mut self, queue: &Arc<Queue>, source: RawSource) -> io::Result<()> {
-        if self.is_elsewhere(queue) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let key = self.key_at(queue);
+        let key = self.key_at(queue, io::ErrorKind::NotFound)?;
         self.forget();
         queue.deregister(source, key)
     }
@@ -221,19 +217,18 @@ impl Registration {
         queue.is_some()
     }
 
-    /// The key, where it is one of this queue's.
-    fn key_at(&self, queue: &Arc<Queue>) -> Key {
-        match self.queue() {
-            Some(known) if known.as_ptr() == Arc::as_ptr(queue) => self.known.key,
-            _ => Key::NONE,
+    /// The key that it has at this queue; an error of this kind where it is known to be
+    /// registered with another one that still exists.
+    #[inline]
+    fn key_at(&self, queue: &Arc<Queue>, otherwise: io::ErrorKind) -> io::Result<Key> {
+        let known = self.known.queue;
+        // The address is not reused while this `Weak` stands.
+        if known.is_some_and(|known| ptr::eq(known.as_ptr(), Arc::as_ptr(queue))) {
+            return Ok(self.known.key);
         }
-    }
-
-    fn is_elsewhere(&self, queue: &Arc<Queue>) -> bool {
         match self.queue() {
-            // The address is not reused while this `Weak` stands.
-            Some(known) => known.as_ptr() != Arc::as_ptr(queue) && known.strong_count() > 0,
-            None => false,
+            Some(known) if known.strong_count() > 0 => Err(otherwise.into()),
+            _ => Ok(Key::NONE),
         }
     }
 

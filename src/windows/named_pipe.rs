@@ -32,6 +32,9 @@ use crate::{Interest, Registry, Token};
 /// - A pipe stays with the poll that it was first registered with. It can be deregistered and
 ///   registered there again.
 /// - When that poll and its registries are gone, reading and writing go on, without events.
+/// - A server's end that is not told to connect learns of its client by a read or write that succeeds.
+/// - What other code, or another process, starts on a duplicate of the handle is its own: it is not
+///   reported, and what it reads is gone.
 ///
 /// A pipe whose peer has closed its end is readable: what came before is still read, and then reading
 /// returns 0. No event says [closed](crate::event::Event::is_read_closed) or

@@ -82,6 +82,10 @@ struct PollHandle {
     status: NTSTATUS,
 }
 
+/// The bytes of an answer about one socket. (There may be padding behind it.)
+const ANSWER: usize =
+    mem::size_of::<i64>() + 2 * mem::size_of::<u32>() + mem::size_of::<PollHandle>();
+
 impl Poll {
     pub(super) fn new() -> Poll {
         Poll {
@@ -104,11 +108,12 @@ impl Poll {
         }
     }
 
-    /// What has become of the socket, after the poll has ended well.
-    pub(super) fn answer(&self) -> AfdEvents {
+    /// What has become of the socket, after the poll has ended well with an answer of so many
+    /// bytes.
+    pub(super) fn answer(&self, length: u32) -> AfdEvents {
         match self.info.count {
-            0 => AfdEvents(0),
-            _ => AfdEvents(self.info.handles[0].events),
+            1.. if length as usize >= ANSWER => AfdEvents(self.info.handles[0].events),
+            _ => AfdEvents(0),
         }
     }
 }
@@ -174,8 +179,8 @@ impl Device {
     }
 
     /// Begins a poll of a socket, which ends when one of the events has come, and
-    /// then queues a packet with the word, which is not 0; it queues none where
-    /// this fails.
+    /// then queues a packet with the word, which is not 0. Where this fails, with the status
+    /// that is returned, it queues none, and the memory is the caller's as before.
     ///
     /// # Safety
     ///
@@ -187,7 +192,7 @@ impl Device {
         socket: RawSocket,
         events: AfdEvents,
         word: usize,
-    ) -> io::Result<()> {
+    ) -> Result<(), NTSTATUS> {
         // SAFETY: it is valid, and the kernel does not have it yet.
         unsafe { poll.write(Poll::new()) };
         let handle = PollHandle {
@@ -197,7 +202,7 @@ impl Device {
         };
         // SAFETY: as above; the kernel reads and writes a `PollInfo`, and writes the
         // status, for as long as the caller promises to leave them alone.
-        check(unsafe {
+        succeeded(unsafe {
             (*poll).info.handles = [handle];
             let info: *mut PollInfo = ptr::addr_of_mut!((*poll).info);
             NtDeviceIoControlFile(
@@ -217,7 +222,7 @@ impl Device {
 
     /// Asks for the end of a poll, which comes with its packet, as for one that has ended
     /// already.
-    pub(super) fn cancel(&self, poll: *mut Poll) -> io::Result<()> {
+    pub(super) fn cancel(&self, poll: *mut Poll) -> Result<(), NTSTATUS> {
         let mut status = Poll::new().status;
         // SAFETY: the address of the poll's status only tells which one is meant, and
         // it is not accessed; `status` is written before the call returns.
@@ -231,17 +236,64 @@ impl Device {
         match cancelled {
             // It has ended, and its packet is on its way.
             STATUS_NOT_FOUND => Ok(()),
-            other => check(other),
+            other => succeeded(other),
         }
     }
 }
 
-/// The status of a call, or of an operation, as an error.
-pub(super) fn check(status: NTSTATUS) -> io::Result<()> {
-    if status >= 0 {
-        return Ok(()); // successes, and pending
+/// Whether a call, or an operation, has done what it was asked for. A call that has not started no
+/// operation either; one that only warns has.
+pub(super) fn succeeded(status: NTSTATUS) -> Result<(), NTSTATUS> {
+    // The upper two bits: success (as is pending), information, warning, error.
+    match status as u32 >= 0xC000_0000 {
+        true => Err(status),
+        false => Ok(()),
     }
-    // SAFETY: takes a number.
-    let code = unsafe { RtlNtStatusToDosError(status) };
-    Err(io::Error::from_raw_os_error(code as i32))
+}
+
+/// Likewise, as an error of Rust's.
+pub(super) fn check(status: NTSTATUS) -> io::Result<()> {
+    succeeded(status).map_err(|status| {
+        // SAFETY: takes a number.
+        let code = unsafe { RtlNtStatusToDosError(status) };
+        io::Error::from_raw_os_error(code as i32)
+    })
+}
+
+#[cfg(test)]
+impl Device {
+    /// One that knows no polls.
+    pub(super) fn broken() -> Device {
+        Device {
+            handle: std::fs::File::open("NUL").unwrap().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windows_sys::Win32::Foundation::{
+        STATUS_BUFFER_OVERFLOW, STATUS_INVALID_HANDLE, STATUS_SUCCESS,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_warns_has_not_failed() {
+        for well in [STATUS_SUCCESS, STATUS_PENDING, STATUS_BUFFER_OVERFLOW] {
+            assert_eq!(succeeded(well), Ok(()));
+        }
+        let failure = STATUS_INVALID_HANDLE;
+        assert_eq!(succeeded(failure), Err(failure));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_short_says_nothing() {
+        let mut poll = Poll::new();
+        poll.info.handles[0].events = AfdEvents::SEND.0;
+        assert_eq!(poll.answer(ANSWER as u32), AfdEvents::SEND);
+        assert_eq!(poll.answer(ANSWER as u32 - 1), AfdEvents(0));
+        poll.info.count = 0;
+        assert_eq!(poll.answer(ANSWER as u32), AfdEvents(0));
+    }
 }

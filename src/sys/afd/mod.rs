@@ -11,7 +11,7 @@
 //! selector.rs     the backend: registrations, and waiting
 //! library.rs      functions that not every Windows has
 //! named_pipe.rs   pipes: what they have read ahead, and what is still to be written
-//! operation.rs    an operation of a pipe, and the memory that the kernel has
+//! operation.rs    an operation of a pipe, the memory that the kernel has, and whose a packet is
 //! timer.rs        waiting for less than a tick, where the system can
 //! resume.rs       the end of a sleep of the whole machine
 //! ```
@@ -37,3 +37,6 @@ pub(crate) use selector::Afd;
 /// How long to wait for the kernel to give memory back, of which it was asked to. What has not
 /// come by then is leaked.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait for a packet, in milliseconds, until looking whether another thread has taken it.
+const LOOK: u32 = 10;

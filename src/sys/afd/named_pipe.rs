@@ -10,7 +10,7 @@
 //! ```
 //!
 //! **Who owns the memory.** What the kernel has lies inside the pipe's `Arc`, of which it has a
-//! count meanwhile: see [`Operation`].
+//! count meanwhile, and what it reads and writes belongs to that: `operation.rs` begins with how.
 //!
 //! **Whose an answer is.** Each `disconnect` begins another epoch, and an operation that was
 //! submitted in an earlier one says nothing of the client that there is now.
@@ -18,8 +18,10 @@
 //! **Who takes the packets.** The queue whose port the pipe is associated with, for life; and
 //! when that queue is gone, the pipe's own calls.
 //!
-//! **Locks.** The selector's, then the pipe's. So a pipe tells its selector of something only
-//! when it has given up its own.
+//! **Locks.** The selector's, then the pipe's, then that of the port's [`Operations`]. So a pipe tells
+//! its selector of something only when it has given up its own.
+//!
+//! [`Operations`]: super::operation::Operations
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -34,7 +36,7 @@ use std::time::Instant;
 use windows_sys::Win32::Foundation::{
     ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_NO_DATA,
     ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, ERROR_PIPE_LISTENING, ERROR_PIPE_NOT_CONNECTED,
-    INVALID_HANDLE_VALUE, STATUS_BUFFER_OVERFLOW,
+    INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
@@ -45,8 +47,7 @@ use windows_sys::Win32::System::Pipes::{
 };
 
 use super::super::{bool_result, Queue};
-use super::device::check;
-use super::operation::{take_ended, Operation, Which};
+use super::operation::{Operation, Stage, Which};
 use super::port::{KernelEvent, Kind, Port};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -63,18 +64,22 @@ pub(crate) struct NamedPipe {
 
 /// What the operations under way hold as well.
 pub(super) struct Pipe {
-    /// Of the handle in `state`.
-    raw: RawHandle,
+    /// That in `state`.
+    handle: Handle,
     state: Mutex<State>,
     connecting: Operation,
     reading: Operation,
     writing: Operation,
 }
 
-// SAFETY: any thread can use a handle; all else is so by itself.
-unsafe impl Send for Pipe {}
+/// The number of a handle, to be used as long as that is open.
+#[derive(Copy, Clone, Debug)]
+struct Handle(RawHandle);
+
+// SAFETY: it is a number, and any thread can use a handle.
+unsafe impl Send for Handle {}
 // SAFETY: as above.
-unsafe impl Sync for Pipe {}
+unsafe impl Sync for Handle {}
 
 struct State {
     /// Open until the pipe is dropped and what was written is out.
@@ -118,14 +123,6 @@ struct Registration {
     interest: Interest,
 }
 
-/// Where an operation is.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Stage {
-    Idle,
-    /// Submitted in this epoch.
-    UnderWay(u32),
-}
-
 enum End {
     /// The peer has closed its end.
     Peer,
@@ -166,7 +163,7 @@ impl NamedPipe {
     pub(crate) fn from_handle(handle: OwnedHandle) -> NamedPipe {
         NamedPipe {
             pipe: Arc::new(Pipe {
-                raw: handle.as_raw_handle(),
+                handle: Handle(handle.as_raw_handle()),
                 state: Mutex::new(State {
                     handle: Some(handle),
                     is_dropped: false,
@@ -188,15 +185,15 @@ impl NamedPipe {
                     write_error: None,
                     error: None,
                 }),
-                connecting: Operation::new(Which::Connect),
-                reading: Operation::new(Which::Read),
-                writing: Operation::new(Which::Write),
+                connecting: Operation::new(),
+                reading: Operation::new(),
+                writing: Operation::new(),
             }),
         }
     }
 
     pub(crate) fn raw_handle(&self) -> RawHandle {
-        self.pipe.raw
+        self.pipe.raw()
     }
 
     /// Begins to wait for a client; `WouldBlock` until there is one, and where the pipe was
@@ -206,8 +203,8 @@ impl NamedPipe {
             if state.home.is_none() {
                 return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
             }
-            if let Stage::UnderWay(epoch) = state.connect {
-                state.connects_again = epoch != state.epoch;
+            if !state.connect.is_idle() {
+                state.connects_again = state.connect.is_of_before(state.epoch);
                 return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
             }
             match pipe.submit_connect(state) {
@@ -225,7 +222,7 @@ impl NamedPipe {
     pub(crate) fn disconnect(&self) -> io::Result<()> {
         self.with(|pipe, state| {
             // SAFETY: takes a handle, which is open while this pipe is there.
-            let disconnected = bool_result(unsafe { DisconnectNamedPipe(pipe.raw) });
+            let disconnected = bool_result(unsafe { DisconnectNamedPipe(pipe.raw()) });
             if disconnected.is_ok() {
                 // What is under way ends with an error, which says nothing of the next client.
                 state.epoch = state.epoch.wrapping_add(1);
@@ -252,7 +249,7 @@ impl NamedPipe {
             if state.home.is_none() {
                 return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
             }
-            if state.data.is_none() && state.read_end.is_none() && state.read == Stage::Idle {
+            if state.data.is_none() && state.read_end.is_none() && state.read.is_idle() {
                 if let Err(error) = pipe.submit_read(state) {
                     return (Err(error), Readiness::NONE);
                 }
@@ -283,7 +280,7 @@ impl NamedPipe {
             if let Some(error) = state.write_error.take() {
                 return (Err(error), Readiness::NONE);
             }
-            if state.home.is_none() || state.write != Stage::Idle {
+            if state.home.is_none() || !state.write.is_idle() {
                 return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
             }
             let most = match state.has_messages {
@@ -382,15 +379,12 @@ impl Drop for NamedPipe {
             let mut state = self.pipe.lock();
             state.is_dropped = true;
             state.registration = None;
-            for (stage, operation) in [
-                (state.connect, &self.pipe.connecting),
-                (state.read, &self.pipe.reading),
-            ] {
-                if stage != Stage::Idle {
-                    operation.cancel(self.pipe.raw);
+            for which in [Which::Connect, Which::Read] {
+                if !state.stage(which).is_idle() {
+                    self.pipe.operation(which).cancel(self.pipe.raw());
                 }
             }
-            if state.write == Stage::Idle {
+            if state.write.is_idle() {
                 // Its peer hears of the end.
                 drop(state.handle.take());
             }
@@ -405,8 +399,26 @@ impl Pipe {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn raw(&self) -> RawHandle {
+        self.handle.0
+    }
+
+    fn operation(&self, which: Which) -> &Operation {
+        match which {
+            Which::Connect => &self.connecting,
+            Which::Read => &self.reading,
+            Which::Write => &self.writing,
+        }
+    }
+
+    pub(super) fn operations(&self) -> impl Iterator<Item = (Which, &Operation)> {
+        [Which::Connect, Which::Read, Which::Write]
+            .into_iter()
+            .map(|which| (which, self.operation(which)))
+    }
+
     /// Associates the pipe with the queue's port, with which it then stays.
-    fn make_home(&self, state: &mut State, queue: &Arc<Queue>) -> io::Result<()> {
+    fn make_home(self: &Arc<Self>, state: &mut State, queue: &Arc<Queue>) -> io::Result<()> {
         if let Some(home) = &state.home {
             return match ptr::eq(home.queue.as_ptr(), Arc::as_ptr(queue)) {
                 true => Ok(()),
@@ -423,11 +435,12 @@ impl Pipe {
             return Err(io::ErrorKind::NotFound.into());
         };
         afd.port().associate(handle.as_handle(), Kind::Pipe)?;
+        afd.port().operations().insert(self);
         let mut flags = 0;
         // SAFETY: a number is written; the others are not asked for.
         let got = bool_result(unsafe {
             GetNamedPipeInfo(
-                self.raw,
+                self.raw(),
                 &mut flags,
                 ptr::null_mut(),
                 ptr::null_mut(),
@@ -450,7 +463,7 @@ impl Pipe {
         // SAFETY: nothing is asked for but whether that can be asked.
         let peeked = bool_result(unsafe {
             PeekNamedPipe(
-                self.raw,
+                self.raw(),
                 ptr::null_mut(),
                 0,
                 ptr::null_mut(),
@@ -491,8 +504,7 @@ impl Pipe {
 
     /// Begins to read what comes next, if nothing is there. Returns what is new.
     fn read_ahead(self: &Arc<Self>, state: &mut State) -> Readiness {
-        let is_wanted =
-            state.data.is_none() && state.read_end.is_none() && state.read == Stage::Idle;
+        let is_wanted = state.data.is_none() && state.read_end.is_none() && state.read.is_idle();
         if !is_wanted || !state.is_connected || state.is_dropped {
             return Readiness::NONE;
         }
@@ -511,38 +523,37 @@ impl Pipe {
 
     /// Whether it has succeeded at once; otherwise it is under way.
     fn submit_connect(self: &Arc<Self>, state: &mut State) -> io::Result<bool> {
-        // SAFETY: it lies in here, is idle, and `state` is what the lock guards.
-        let overlapped = unsafe { self.connecting.give_away(self) };
-        // SAFETY: the handle is open, as who calls this has it; the structure stays where it is,
-        // and nobody touches it, until its packet has come, since a count of the pipe is the
-        // kernel's.
-        let submitted = bool_result(unsafe { ConnectNamedPipe(self.raw, overlapped) });
+        // SAFETY: it is idle, and `state` is what the lock guards.
+        let overlapped = unsafe { self.connecting.prepare() };
+        // SAFETY: the handle is open, as who calls this has it. The structure lies in an `Arc`, of
+        // which `self` is a count during the call, and the stage has one from then on; and nobody
+        // writes to it before it has ended.
+        let submitted = bool_result(unsafe { ConnectNamedPipe(self.raw(), overlapped) });
         match submitted {
             // It always waits for its packet.
             Ok(()) => {}
             Err(error) if is(&error, ERROR_IO_PENDING) => {}
+            // It was not submitted.
             Err(error) => {
-                // SAFETY: it was not submitted, and `state` is what the lock guards.
-                unsafe { self.connecting.take_back() };
                 // Somebody was faster, and may have gone already.
                 let is_there = is(&error, ERROR_PIPE_CONNECTED) || is(&error, ERROR_NO_DATA);
                 return is_there.then_some(true).ok_or(error);
             }
         }
-        state.connect = Stage::UnderWay(state.epoch);
+        state.connect = Stage::under_way(state.epoch, self);
         Ok(false)
     }
 
     /// Submits a read, or finds the end; `WouldBlock` where there is no client.
     fn submit_read(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        // SAFETY: it lies in here, is idle, and `state` is what the lock guards.
-        let overlapped = unsafe { self.reading.give_away(self) };
+        // SAFETY: it is idle, and `state` is what the lock guards.
+        let overlapped = unsafe { self.reading.prepare() };
         let buffer = &mut state.read_buffer;
-        // SAFETY: as above, and so does the buffer stay: it is taken or changed only when no
-        // read is under way.
+        // SAFETY: as in `submit_connect`, and so does the buffer stay: it is accessed only when
+        // there is data, which there is not before the read has ended.
         let submitted = bool_result(unsafe {
             ReadFile(
-                self.raw,
+                self.raw(),
                 buffer.as_mut_ptr(),
                 buffer.len() as u32,
                 ptr::null_mut(),
@@ -553,34 +564,30 @@ impl Pipe {
             Ok(()) => {}
             // The rest of a message is there as well, and comes with the next one.
             Err(error) if is(&error, ERROR_IO_PENDING) || is(&error, ERROR_MORE_DATA) => {}
-            Err(error) => {
-                // SAFETY: it was not submitted, and `state` is what the lock guards.
-                unsafe { self.reading.take_back() };
-                return match error {
-                    error if is(&error, ERROR_BROKEN_PIPE) => {
-                        state.read_end = Some(End::Peer);
-                        Ok(())
-                    }
-                    error if is(&error, ERROR_PIPE_LISTENING) => {
-                        Err(io::ErrorKind::WouldBlock.into())
-                    }
-                    error => Err(error),
-                };
+            // It was not submitted.
+            Err(error) if is(&error, ERROR_BROKEN_PIPE) => {
+                state.read_end = Some(End::Peer);
+                return Ok(());
             }
+            Err(error) if is(&error, ERROR_PIPE_LISTENING) => {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Err(error) => return Err(error),
         }
-        state.read = Stage::UnderWay(state.epoch);
+        state.read = Stage::under_way(state.epoch, self);
         Ok(())
     }
 
     /// Submits what is in the buffer and not written yet.
     fn submit_write(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        // SAFETY: it lies in here, is idle, and `state` is what the lock guards.
-        let overlapped = unsafe { self.writing.give_away(self) };
+        // SAFETY: it is idle, and `state` is what the lock guards.
+        let overlapped = unsafe { self.writing.prepare() };
         let rest = &state.write_buffer[state.written..];
-        // SAFETY: as above; the buffer is changed only when no write is under way.
+        // SAFETY: as in `submit_connect`, and so does the buffer stay: it is changed only when no
+        // write is under way.
         let submitted = bool_result(unsafe {
             WriteFile(
-                self.raw,
+                self.raw(),
                 rest.as_ptr(),
                 u32::try_from(rest.len()).unwrap_or(u32::MAX),
                 ptr::null_mut(),
@@ -590,25 +597,30 @@ impl Pipe {
         match submitted {
             Ok(()) => {}
             Err(error) if is(&error, ERROR_IO_PENDING) => {}
-            Err(error) => {
-                // SAFETY: it was not submitted, and `state` is what the lock guards.
-                unsafe { self.writing.take_back() };
-                return Err(error);
-            }
+            // It was not submitted.
+            Err(error) => return Err(error),
         }
-        state.write = Stage::UnderWay(state.epoch);
+        state.write = Stage::under_way(state.epoch, self);
         Ok(())
     }
 
-    /// An operation has ended. Returns what is to be reported.
-    fn completed(self: &Arc<Self>, which: Which, outcome: io::Result<usize>) -> Option<Event> {
+    /// A packet with the word of an operation has come. Returns what is to be reported.
+    fn packet_came(self: &Arc<Self>, which: Which) -> Option<Event> {
         let mut state = self.lock();
+        if state.stage(which).is_idle() {
+            return None;
+        }
+        // SAFETY: it was submitted, and `state` is what the lock guards.
+        let outcome = unsafe { self.operation(which).outcome() }?;
+        // The count was the kernel's; the caller has another one.
+        let ended = mem::replace(state.stage(which), Stage::Idle);
+        let is_of_before = ended.is_of_before(state.epoch);
         let news = match which {
-            Which::Connect => self.connect_completed(&mut state, outcome.map(drop)),
-            Which::Read => self.read_completed(&mut state, outcome),
-            Which::Write => self.write_completed(&mut state, outcome),
+            Which::Connect => self.connect_completed(&mut state, is_of_before, outcome.map(drop)),
+            Which::Read => self.read_completed(&mut state, is_of_before, outcome),
+            Which::Write => self.write_completed(&mut state, is_of_before, outcome),
         };
-        if state.is_dropped && state.write == Stage::Idle {
+        if state.is_dropped && state.write.is_idle() {
             drop(state.handle.take());
         }
         state.event(news)
@@ -617,9 +629,9 @@ impl Pipe {
     fn connect_completed(
         self: &Arc<Self>,
         state: &mut State,
+        is_of_before: bool,
         outcome: io::Result<()>,
     ) -> Readiness {
-        let is_of_before = mem::replace(&mut state.connect, Stage::Idle).is_of_before(state.epoch);
         let is_again = mem::take(&mut state.connects_again);
         if state.is_dropped || (is_of_before && !is_again) {
             return Readiness::NONE;
@@ -643,14 +655,17 @@ impl Pipe {
     fn read_completed(
         self: &Arc<Self>,
         state: &mut State,
+        is_of_before: bool,
         outcome: io::Result<usize>,
     ) -> Readiness {
-        let is_of_before = mem::replace(&mut state.read, Stage::Idle).is_of_before(state.epoch);
         if is_of_before {
             return self.read_ahead(state);
         }
         match outcome {
-            Ok(length) => state.data = Some((0, length)),
+            Ok(length) => {
+                state.data = Some((0, length));
+                return self.is_used(state).or(READS);
+            }
             Err(error) if is(&error, ERROR_BROKEN_PIPE) => state.read_end = Some(End::Peer),
             // Whoever cancelled it was not us.
             Err(error) if is(&error, ERROR_OPERATION_ABORTED) => return self.read_ahead(state),
@@ -662,17 +677,19 @@ impl Pipe {
     fn write_completed(
         self: &Arc<Self>,
         state: &mut State,
+        is_of_before: bool,
         outcome: io::Result<usize>,
     ) -> Readiness {
-        let is_of_before = mem::replace(&mut state.write, Stage::Idle).is_of_before(state.epoch);
         if is_of_before {
             // It went with its client.
             return WRITES;
         }
+        let mut used = Readiness::NONE;
         let is_aborted = matches!(&outcome, Err(error) if is(error, ERROR_OPERATION_ABORTED));
         let outcome = match outcome {
             Ok(length) => {
                 state.written += length;
+                used = self.is_used(state);
                 Ok(())
             }
             // Whoever cancelled it was not us.
@@ -684,12 +701,20 @@ impl Pipe {
             false => Ok(()),
         });
         match outcome {
-            Ok(()) if state.write != Stage::Idle => Readiness::NONE,
-            Ok(()) => WRITES,
+            Ok(()) if !state.write.is_idle() => used,
+            Ok(()) => used.or(WRITES),
             Err(error) => {
                 state.write_error = Some(error);
-                WRITES
+                used.or(WRITES)
             }
+        }
+    }
+
+    /// A read or write has gone well: somebody is there, also if nobody has waited for him.
+    fn is_used(self: &Arc<Self>, state: &mut State) -> Readiness {
+        match state.is_connected {
+            true => Readiness::NONE,
+            false => self.connected(state),
         }
     }
 
@@ -713,15 +738,16 @@ impl Pipe {
         let Some(port) = self.orphaned_port() else {
             return;
         };
-        let is_awaited = || {
-            let state = self.lock();
-            state.connect != Stage::Idle || state.read != Stage::Idle
-        };
-        // Another pipe may take our packets.
         let deadline = Instant::now() + super::PATIENCE;
-        while is_awaited() && Instant::now() < deadline {
-            take_packets(&port, 10);
+        while self.is_awaited() && Instant::now() < deadline {
+            take_packets(&port, super::LOOK);
         }
+    }
+
+    /// It was dropped, and what was cancelled then has not ended yet.
+    pub(super) fn is_awaited(&self) -> bool {
+        let state = self.lock();
+        state.is_dropped && !(state.connect.is_idle() && state.read.is_idle())
     }
 
     fn orphaned_port(&self) -> Option<Arc<Port>> {
@@ -733,13 +759,24 @@ impl Pipe {
     }
 }
 
-impl Stage {
-    fn is_of_before(self, epoch: u32) -> bool {
-        self != Stage::UnderWay(epoch)
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let home = self.lock().home.take();
+        if let Some(home) = home {
+            home.port.operations().remove(self);
+        }
     }
 }
 
 impl State {
+    fn stage(&mut self, which: Which) -> &mut Stage {
+        match which {
+            Which::Connect => &mut self.connect,
+            Which::Read => &mut self.read,
+            Which::Write => &mut self.write,
+        }
+    }
+
     fn is_home(&self, queue: &Arc<Queue>) -> bool {
         let home = self.home.as_ref();
         home.is_some_and(|home| ptr::eq(home.queue.as_ptr(), Arc::as_ptr(queue)))
@@ -755,7 +792,7 @@ impl State {
     fn event(&self, news: Readiness) -> Option<Event> {
         let Registration { token, interest } = self.registration?;
         let is_readable = self.data.is_some() || self.read_end.is_some();
-        let is_free = self.is_connected && self.write == Stage::Idle;
+        let is_free = self.is_connected && self.write.is_idle();
         let is_writable = is_free || self.error.is_some() || self.write_error.is_some();
         let mut report = Readiness::NONE;
         for (bits, is_asked, is_ready) in [
@@ -770,20 +807,10 @@ impl State {
     }
 }
 
-/// The packet of an operation has been taken off the port.
-///
-/// # Safety
-///
-/// The packet is one of [`Kind::Pipe`], and is handed in once.
-pub(super) unsafe fn packet_came(packet: KernelEvent) -> Option<Event> {
-    // SAFETY: as the caller says.
-    let (pipe, which) = unsafe { take_ended(&packet) };
-    let outcome = match packet.status() {
-        // A part of a message: the rest comes with the next read.
-        STATUS_BUFFER_OVERFLOW => Ok(()),
-        status => check(status),
-    };
-    pipe.completed(which, outcome.map(|()| packet.number() as usize))
+/// A packet of [`Kind::Pipe`] has been taken off the port.
+pub(super) fn packet_came(port: &Port, packet: KernelEvent) -> Option<Event> {
+    let (pipe, which) = port.operations().find(packet.word())?;
+    pipe.packet_came(which)
 }
 
 /// Takes packets off a port that no queue takes them off any more.
@@ -793,8 +820,7 @@ fn take_packets(port: &Port, millis: u32) {
     let _ = port.dequeue(&mut packets, 16, millis);
     for &packet in &packets {
         if packet.kind() == Some(Kind::Pipe) {
-            // SAFETY: it is one, taken off the port just now.
-            unsafe { packet_came(packet) };
+            packet_came(port, packet);
         }
     }
 }
@@ -818,7 +844,7 @@ impl fmt::Debug for NamedPipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.pipe.lock();
         f.debug_struct("NamedPipe")
-            .field("handle", &self.pipe.raw)
+            .field("handle", &self.pipe.raw())
             .field("is_connected", &state.is_connected)
             .finish_non_exhaustive()
     }
@@ -827,7 +853,96 @@ impl fmt::Debug for NamedPipe {
 impl fmt::Debug for Pipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipe")
-            .field("handle", &self.raw)
+            .field("handle", &self.handle)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::super::EventBuffer;
+    use super::*;
+    use crate::Backend;
+
+    /// A server's end, registered for reading, and its client.
+    fn pair(test: &str) -> (Arc<Queue>, NamedPipe, File) {
+        let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
+        let name = format!(r"\\.\pipe\mio-unit-test-{test}-{}", std::process::id());
+        let server = NamedPipe::new(name.as_ref()).unwrap();
+        let client = File::options().read(true).write(true).open(name).unwrap();
+        server
+            .register(&queue, Token(1), Interest::READABLE)
+            .unwrap();
+        assert!(!server.pipe.lock().read.is_idle());
+        (queue, server, client)
+    }
+
+    fn port(queue: &Queue) -> &Arc<Port> {
+        queue.afd().unwrap().port()
+    }
+
+    /// Another process may start operations on the file, with any addresses of its own.
+    #[test]
+    fn a_packet_with_the_address_of_what_has_not_ended_is_passed_over() {
+        let (queue, server, mut client) = pair("address");
+        let mut events = EventBuffer::with_capacity(8);
+        let operations = server.pipe.operations();
+        let words = operations.map(|(_, operation)| operation.word());
+        for word in words.chain([0, 8, usize::MAX]) {
+            port(&queue).post(Kind::Pipe, 5, word).unwrap();
+        }
+        queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.events().is_empty(), "{:?}", events.events());
+
+        client.write_all(b"hello").unwrap();
+        queue.select(&mut events, None).unwrap();
+        let mut buffer = [0; 8];
+        let read = server.read(&mut [IoSliceMut::new(&mut buffer)]);
+        assert_eq!(&buffer[..read.unwrap()], b"hello");
+    }
+
+    #[test]
+    fn a_poll_that_is_dropped_awaits_what_a_dropped_pipe_has_cancelled() {
+        const A_WHILE: Duration = Duration::from_millis(20);
+
+        let (queue, server, _client) = pair("awaits");
+        let pipe = Arc::downgrade(&server.pipe);
+        let port = Arc::clone(port(&queue));
+        drop(server);
+        // Held back, as if it took its time. (A test of resume.rs posts nudges.)
+        let mut packets = Vec::with_capacity(1);
+        let held = loop {
+            port.dequeue(&mut packets, 1, 10_000).unwrap();
+            if packets[0].kind() == Some(Kind::Pipe) {
+                break packets[0].word();
+            }
+        };
+        let dropping = thread::spawn(move || drop(queue));
+        let soon = Instant::now() + A_WHILE;
+        while Instant::now() < soon {
+            assert!(!dropping.is_finished());
+            thread::yield_now();
+        }
+        port.post(Kind::Pipe, 0, held).unwrap();
+        dropping.join().unwrap();
+        assert_eq!(pipe.strong_count(), 0, "it is freed");
+    }
+
+    #[test]
+    fn who_is_gone_has_no_operations() {
+        let (queue, server, _client) = pair("gone");
+        let words: Vec<usize> = {
+            let operations = server.pipe.operations();
+            operations.map(|(_, operation)| operation.word()).collect()
+        };
+        let port = Arc::clone(port(&queue));
+        assert!(words.iter().all(|&word| port.operations().has(word)));
+        drop((queue, server));
+        assert!(words.iter().all(|&word| !port.operations().has(word)));
     }
 }

@@ -1,36 +1,37 @@
-//! One operation of a pipe, and who owns the memory of it.
+//! One operation of a pipe, who owns the memory of it, and whose a packet is.
 //!
-//! An operation lies inside its pipe's `Arc`. Before it is submitted, the kernel gets a
-//! strong count of that, by [`give_away`](Operation::give_away). The count comes back with the
-//! packet, by [`take_ended`], or at once, by [`take_back`](Operation::take_back), where none will
-//! come because the submission failed. So whatever is dropped, and on whatever thread, the memory is
-//! there until then.
+//! **Who owns the memory.** What the kernel has of an operation lies inside its pipe's `Arc`, and
+//! outside of what the pipe's lock guards. While the operation is under way its [`Stage`] has a strong
+//! count of that `Arc`, which is the kernel's. So whatever is dropped, and on whatever thread, the
+//! memory is there until then.
+//!
+//! **Whose a packet is.** A file is associated with the port, and not a handle. So what others start on
+//! a duplicate of the handle, be it in another process, ends on the port as well, and its packet has
+//! any word. A word is never followed: it is looked up among the [`Operations`] that there are. And since
+//! another process may have an operation of its own at the same address, a packet is a reason to look,
+//! and no more: an operation has ended when the kernel has written so into it.
 
 use std::cell::UnsafeCell;
-use std::mem;
+use std::collections::HashMap;
+use std::io;
 use std::os::windows::io::RawHandle;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use windows_sys::Win32::Foundation::{NTSTATUS, STATUS_PENDING};
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 
+use super::device::check;
 use super::named_pipe::Pipe;
-use super::port::KernelEvent;
 
 /// What the kernel has of an operation.
-#[repr(C)]
-pub(super) struct Operation {
-    /// First: the packet has the address of it, and so of the whole.
-    overlapped: UnsafeCell<OVERLAPPED>,
-    which: Which,
-    /// The pipe that it lies in, of `Arc::into_raw`, while it is under way.
-    pipe: UnsafeCell<*const Pipe>,
-}
+pub(super) struct Operation(UnsafeCell<OVERLAPPED>);
 
-// SAFETY: who submits it touches it under its pipe's lock, and whoever takes its packet does so
-// between two submissions; what is in it belongs to no thread.
+// SAFETY: what is in it belongs to no thread.
 unsafe impl Send for Operation {}
-// SAFETY: as above.
+// SAFETY: it is accessed by the kernel, which has its pointer, and by `prepare` and `outcome`, which
+// demand that one thread at a time calls them; the others take its address only.
 unsafe impl Sync for Operation {}
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -40,64 +41,141 @@ pub(super) enum Which {
     Write,
 }
 
+/// Where an operation is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Idle,
+    UnderWay {
+        /// In which it was submitted.
+        epoch: u32,
+        /// The count of its pipe that is the kernel's.
+        #[allow(dead_code)] // it is there to be held
+        pipe: Arc<Pipe>,
+    },
+}
+
+impl Stage {
+    pub(super) fn under_way(epoch: u32, pipe: &Arc<Pipe>) -> Stage {
+        let pipe = Arc::clone(pipe);
+        Stage::UnderWay { epoch, pipe }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self, Stage::Idle)
+    }
+
+    pub(super) fn is_of_before(&self, epoch: u32) -> bool {
+        match self {
+            Stage::Idle => true,
+            Stage::UnderWay { epoch: its, .. } => *its != epoch,
+        }
+    }
+}
+
 impl Operation {
-    pub(super) fn new(which: Which) -> Operation {
-        Operation {
-            overlapped: UnsafeCell::new(OVERLAPPED::default()),
-            which,
-            pipe: UnsafeCell::new(ptr::null()),
-        }
+    pub(super) fn new() -> Operation {
+        Operation(UnsafeCell::new(OVERLAPPED::default()))
     }
 
-    /// Gives the kernel a count of the pipe that this lies in, before anything can be under way.
+    /// The word that its packets have.
+    pub(super) fn word(&self) -> usize {
+        self.0.get() as usize
+    }
+
+    /// What to submit: it has not ended yet.
     ///
     /// # Safety
     ///
-    /// It lies in this pipe, is not under way, and the pipe's lock is held.
-    pub(super) unsafe fn give_away(&self, pipe: &Arc<Pipe>) -> *mut OVERLAPPED {
-        // SAFETY: as the caller says, nobody else touches it.
-        unsafe {
-            debug_assert!((*self.pipe.get()).is_null());
-            *self.pipe.get() = Arc::into_raw(Arc::clone(pipe));
-            *self.overlapped.get() = OVERLAPPED::default();
-        }
-        // Of the whole, to which the packet's address will be followed.
-        self as *const Operation as *mut OVERLAPPED
+    /// Nothing of it is under way, and its pipe's lock is held.
+    pub(super) unsafe fn prepare(&self) -> *mut OVERLAPPED {
+        let overlapped = self.0.get();
+        let pending = OVERLAPPED {
+            Internal: STATUS_PENDING as usize,
+            ..OVERLAPPED::default()
+        };
+        // SAFETY: as the caller says, the kernel does not have it, and no other thread is here.
+        unsafe { overlapped.write(pending) };
+        overlapped
     }
 
-    /// Takes the count back.
+    /// How it has ended; `None` while the kernel has it.
     ///
     /// # Safety
     ///
-    /// It was given away, no packet will come, and the pipe's lock is held.
-    pub(super) unsafe fn take_back(&self) {
-        // SAFETY: as the caller says, the count is there, and nobody else takes it.
-        unsafe {
-            let pipe = mem::replace(&mut *self.pipe.get(), ptr::null());
-            drop(Arc::from_raw(pipe));
+    /// It was submitted, and its pipe's lock is held.
+    pub(super) unsafe fn outcome(&self) -> Option<io::Result<usize>> {
+        let overlapped = self.0.get();
+        // SAFETY: it is valid, aligned, and, as the caller says, written by nobody but the kernel,
+        // at any time; an atomic is laid out as the number is.
+        let status = unsafe { &*ptr::addr_of!((*overlapped).Internal).cast::<AtomicUsize>() };
+        // Acquire: where the packet was another one's, nothing else says that what the kernel has
+        // written before the status is seen. The low half is the status.
+        let status = status.load(Ordering::Acquire) as NTSTATUS;
+        if status == STATUS_PENDING {
+            return None;
         }
+        // SAFETY: it is valid, and with the status the kernel has done with it.
+        let length = unsafe { (*overlapped).InternalHigh };
+        Some(check(status).map(|()| length))
     }
 
     /// Asks for the end of it, which comes with its packet. Does nothing where it is not under way.
     pub(super) fn cancel(&self, handle: RawHandle) {
         // SAFETY: the address only tells which one is meant. Where the handle is not open, or
         // nothing of it is under way, the call fails.
-        unsafe { CancelIoEx(handle, self.overlapped.get()) };
+        unsafe { CancelIoEx(handle, self.0.get()) };
     }
 }
 
-/// The operation whose packet this is, and its pipe.
-///
-/// # Safety
-///
-/// The packet was taken off a port that pipes are associated with, is one of theirs, and is handed in
-/// once.
-pub(super) unsafe fn take_ended(packet: &KernelEvent) -> (Arc<Pipe>, Which) {
-    let operation = packet.word() as *const Operation;
-    // SAFETY: it is the address of an operation that was given away, whose pipe has stayed since, and
-    // the kernel has done with it. The count that it was given is taken over.
-    unsafe {
-        let pipe = mem::replace(&mut *(*operation).pipe.get(), ptr::null());
-        (Arc::from_raw(pipe), (*operation).which)
+/// The operations that end on a port, by the words that their packets have.
+#[derive(Debug, Default)]
+pub(super) struct Operations(Mutex<HashMap<usize, (Weak<Pipe>, Which)>>);
+
+impl Operations {
+    /// Those of a pipe which is now associated with the port; `remove` takes them out.
+    pub(super) fn insert(&self, pipe: &Arc<Pipe>) {
+        let mut all = self.lock();
+        for (which, operation) in pipe.operations() {
+            all.insert(operation.word(), (Arc::downgrade(pipe), which));
+        }
+    }
+
+    /// Those of a pipe that is about to be freed: until then their addresses are nobody else's.
+    pub(super) fn remove(&self, pipe: &Pipe) {
+        let mut all = self.lock();
+        for (_, operation) in pipe.operations() {
+            all.remove(&operation.word());
+        }
+    }
+
+    /// Whose packet this may be, by its word.
+    pub(super) fn find(&self, word: usize) -> Option<(Arc<Pipe>, Which)> {
+        let all = self.lock();
+        let (pipe, which) = all.get(&word)?;
+        Some((pipe.upgrade()?, *which))
+    }
+
+    /// Whether any of a pipe that was dropped was cancelled, and has not ended yet.
+    pub(super) fn are_awaited(&self) -> bool {
+        // Whoever drops a pipe's last count locks this.
+        let pipes: Vec<Arc<Pipe>> = {
+            let all = self.lock();
+            all.values()
+                .filter_map(|(pipe, _)| pipe.upgrade())
+                .collect()
+        };
+        pipes.iter().any(|pipe| pipe.is_awaited())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, (Weak<Pipe>, Which)>> {
+        // No panic leaves it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Operations {
+    pub(super) fn has(&self, word: usize) -> bool {
+        self.lock().contains_key(&word)
     }
 }

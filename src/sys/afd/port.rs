@@ -14,6 +14,8 @@ use windows_sys::Win32::System::IO::{
 };
 
 use super::super::bool_result;
+#[cfg(feature = "os-ext")]
+use super::operation::Operations;
 
 /// Shared by those whose I/O ends on it, so that what they have given to the kernel
 /// can always be taken back.
@@ -22,6 +24,8 @@ pub(crate) struct Port {
     handle: OwnedHandle,
     /// Its queue is gone.
     is_orphaned: AtomicBool,
+    #[cfg(feature = "os-ext")]
+    operations: Operations,
 }
 
 /// What a packet is of: the port's completion keys.
@@ -35,7 +39,8 @@ pub(crate) enum Kind {
     Nudge = 3,
     /// A timer has ended.
     Timer = 4,
-    /// An operation on a pipe has ended. The word is its address.
+    /// An operation on a pipe has ended. The word is its address, in whatever process: a file is
+    /// open for whoever has a duplicate of a handle.
     #[cfg(feature = "os-ext")]
     Pipe = 5,
 }
@@ -124,10 +129,22 @@ impl Port {
         }
         // SAFETY: the handle is new, open and nobody else's.
         let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
-        Ok(Port {
+        Ok(Port::of(handle))
+    }
+
+    fn of(handle: OwnedHandle) -> Port {
+        Port {
             handle,
             is_orphaned: AtomicBool::new(false),
-        })
+            #[cfg(feature = "os-ext")]
+            operations: Operations::default(),
+        }
+    }
+
+    /// Those of pipes, which end here.
+    #[cfg(feature = "os-ext")]
+    pub(super) fn operations(&self) -> &Operations {
+        &self.operations
     }
 
     /// The queue that took packets is gone.
@@ -202,5 +219,13 @@ impl Port {
             Err(error) if error.raw_os_error() == Some(WAIT_TIMEOUT as i32) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+impl Port {
+    /// One that takes no packets, and has none.
+    pub(super) fn broken() -> Port {
+        Port::of(std::fs::File::open("NUL").unwrap().into())
     }
 }

@@ -34,8 +34,15 @@ pub(super) fn watch(port: &Arc<Port>) {
 #[repr(C)]
 struct Subscription {
     callback: unsafe extern "system" fn(*const c_void, u32, *const c_void) -> u32,
-    context: *const c_void,
+    /// A pointer, which is handed to it.
+    context: usize,
 }
+
+/// It is not said until when it may be read.
+static SUBSCRIPTION: Subscription = Subscription {
+    callback: told,
+    context: 0,
+};
 
 const DEVICE_NOTIFY_CALLBACK: u32 = 2;
 
@@ -50,15 +57,11 @@ fn subscribe() -> Option<()> {
     let register = find("powrprof.dll", "PowerRegisterSuspendResumeNotification")?;
     // SAFETY: this is the type that the function of this name has.
     let register = unsafe { mem::transmute::<Function, Register>(register) };
-    let subscription = Subscription {
-        callback: told,
-        context: ptr::null(),
-    };
     let mut registration = ptr::null_mut();
-    // SAFETY: the subscription is read before the call returns, a handle is written to
-    // `registration`, and what is to be called lives as long as the process. (A library that
-    // is unloaded would have to take it back; a Rust library is not made to be.)
-    let status = unsafe { register(DEVICE_NOTIFY_CALLBACK, &subscription, &mut registration) };
+    // SAFETY: a handle is written to `registration`; the subscription, and what is to be called,
+    // live as long as the process. (A library that is unloaded would have to take it back; a
+    // Rust library is not made to be.)
+    let status = unsafe { register(DEVICE_NOTIFY_CALLBACK, &SUBSCRIPTION, &mut registration) };
     (status == 0).then_some(())
 }
 

@@ -28,13 +28,19 @@
 //!
 //! **Whose an answer is.** What ends after `end` may be of the registration before,
 //! or of a socket that had the same handle: it is passed over, and asked again.
+//!
+//! **What fails** is told once, and asked again when an operation would have blocked, or when the
+//! registration begins anew. But a handle that the driver does not know was closed, and may be another
+//! socket's by now: it is given up, until the registration begins anew.
 
 use std::io;
 use std::mem;
 use std::os::windows::io::RawSocket;
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{NTSTATUS, STATUS_CANCELLED};
+use windows_sys::Win32::Foundation::{
+    NTSTATUS, STATUS_CANCELLED, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH,
+};
 use windows_sys::Win32::Networking::WinSock::{
     WSAGetLastError, WSAIoctl, SIO_BASE_HANDLE, SIO_BSP_HANDLE_POLL, SOCKET, SOCKET_ERROR,
     WSAENOTSOCK,
@@ -42,14 +48,16 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use super::super::rearm::{Drained, Edges};
 use super::super::Key;
-use super::device::{check, AfdEvents, Device, Poll};
+use super::device::{succeeded, AfdEvents, Device, Poll};
+use super::port::KernelEvent;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
 
 #[derive(Debug)]
 pub(super) struct Socket {
-    /// The handle that the driver knows; `None` for one that is free, or was closed.
+    /// The handle that the driver knows; `None` for one that is free, and for one that was
+    /// closed, of which nothing is under way.
     handle: Option<RawSocket>,
     registration: Option<Registration>,
     /// Tells apart the registrations that it had one after the other.
@@ -71,8 +79,8 @@ unsafe impl Send for Socket {}
 struct Registration {
     token: Token,
     edges: Edges,
-    /// The driver does not know its handle any more: said once.
-    is_dead: bool,
+    /// Watching it has failed, which is still to be reported.
+    has_failed: bool,
 }
 
 /// What the kernel has of it.
@@ -88,15 +96,32 @@ enum Stage {
 pub(super) enum Came {
     Nothing,
     Event(Event),
-    Dead(Dead),
+    Failed(Failed),
 }
 
-/// The driver does not know the handle any more.
+/// Why watching it has failed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The driver does not know the handle: it was closed.
+    OfHandle,
+    /// That says nothing of the handle: the system may lack memory.
+    OfAnything,
+}
+
+impl Failure {
+    fn of(status: NTSTATUS) -> Failure {
+        match status {
+            STATUS_INVALID_HANDLE | STATUS_OBJECT_TYPE_MISMATCH => Failure::OfHandle,
+            _ => Failure::OfAnything,
+        }
+    }
+}
+
+/// Watching it has failed, which is to be reported.
 #[derive(Debug)]
-pub(super) struct Dead {
-    /// What it was, if that was not known before.
-    pub(super) handle: Option<RawSocket>,
-    pub(super) event: Event,
+pub(super) struct Failed {
+    /// The handle, if the driver does not know it any more.
+    pub(super) gone: Option<RawSocket>,
 }
 
 impl Socket {
@@ -129,7 +154,7 @@ impl Socket {
         self.registration = Some(Registration {
             token,
             edges,
-            is_dead: false,
+            has_failed: false,
         });
         self.generation = (self.generation + 1) % Key::GENERATIONS;
         Key::new(slot, self.generation)
@@ -139,7 +164,7 @@ impl Socket {
         if let Some(registration) = &mut self.registration {
             registration.token = token;
             registration.edges.begin(interest, Drained::IsTold);
-            registration.is_dead = false;
+            registration.has_failed = false;
         }
     }
 
@@ -171,8 +196,10 @@ impl Socket {
         self.handle
     }
 
+    /// It goes on with another handle, of which nothing was asked yet.
     pub(super) fn set_handle(&mut self, handle: RawSocket) {
         self.handle = Some(handle);
+        self.is_of_before = self.is_under_way();
     }
 
     pub(super) fn take_handle(&mut self) -> Option<RawSocket> {
@@ -187,15 +214,12 @@ impl Socket {
 
     /// What is to be asked of the driver.
     fn wanted(&self) -> Option<AfdEvents> {
-        match &self.registration {
-            Some(registration) if !registration.is_dead => registration.edges.wanted().map(to_afd),
-            _ => None,
-        }
+        let registration = self.registration.as_ref()?;
+        registration.edges.wanted().map(to_afd)
     }
 
-    /// Brings the driver up to date with what is wanted. Where it refuses the
-    /// registration is dead, which is what is returned.
-    pub(super) fn update(&mut self, device: &Device, word: usize) -> Option<Dead> {
+    /// Brings the driver up to date with what is wanted.
+    pub(super) fn update(&mut self, device: &Device, word: usize) -> Option<Failed> {
         let outcome = match (self.stage, self.wanted(), self.handle) {
             (Stage::Idle, Some(events), Some(handle)) => self.submit(device, handle, events, word),
             // What is asked beyond what is wanted is passed over when it comes. (But what was
@@ -206,12 +230,12 @@ impl Socket {
             {
                 Ok(())
             }
-            (Stage::Polling(_), _, _) => self.cancel(device),
+            (Stage::Polling(_), _, _) => self.cancel(device).map_err(|_| Failure::OfAnything),
             _ => Ok(()),
         };
         match outcome {
             Ok(()) => None,
-            Err(_) => self.died(),
+            Err(failure) => self.failed(failure),
         }
     }
 
@@ -221,17 +245,18 @@ impl Socket {
         handle: RawSocket,
         events: AfdEvents,
         word: usize,
-    ) -> io::Result<()> {
+    ) -> Result<(), Failure> {
         // SAFETY: nothing is under way, so the memory is ours; until `packet_came` the
         // stage says that it is not, and then it is neither accessed nor freed.
-        unsafe { device.poll(self.operation, handle, events, word)? };
+        let submitted = unsafe { device.poll(self.operation, handle, events, word) };
+        submitted.map_err(Failure::of)?;
         self.stage = Stage::Polling(events);
         self.is_of_before = false;
         Ok(())
     }
 
     /// Asks for the end of what is under way.
-    pub(super) fn cancel(&mut self, device: &Device) -> io::Result<()> {
+    pub(super) fn cancel(&mut self, device: &Device) -> Result<(), NTSTATUS> {
         if let Stage::Polling(_) = self.stage {
             device.cancel(self.operation)?;
             self.stage = Stage::Cancelling;
@@ -239,41 +264,57 @@ impl Socket {
         Ok(())
     }
 
-    /// The packet of what was under way has been taken off the port.
-    pub(super) fn packet_came(&mut self, status: NTSTATUS) -> Came {
-        debug_assert!(self.is_under_way());
+    /// A packet with the word of this socket has been taken off the port. It is that of the poll
+    /// which is under way, since handles of the driver are not given out; `None` where none is.
+    pub(super) fn packet_came(&mut self, packet: KernelEvent) -> Option<Came> {
+        if !self.is_under_way() {
+            return None;
+        }
         self.stage = Stage::Idle;
         let is_of_before = mem::take(&mut self.is_of_before);
         let Some(registration) = &mut self.registration else {
-            return Came::Nothing;
+            return Some(Came::Nothing);
         };
-        if is_of_before || status == STATUS_CANCELLED {
-            return Came::Nothing;
+        if is_of_before || packet.status() == STATUS_CANCELLED {
+            return Some(Came::Nothing);
+        }
+        if let Err(status) = succeeded(packet.status()) {
+            return self.failed(Failure::of(status)).map(Came::Failed);
         }
         // SAFETY: the memory is valid, and ours again: its packet has come.
-        let answer = unsafe { (*self.operation).answer() };
-        if check(status).is_err() || answer.intersects(AfdEvents::LOCAL_CLOSE) {
-            return self.died().map_or(Came::Nothing, Came::Dead);
+        let answer = unsafe { (*self.operation).answer(packet.number()) };
+        if answer.intersects(AfdEvents::LOCAL_CLOSE) {
+            return self.failed(Failure::OfHandle).map(Came::Failed);
         }
         let report = registration.edges.fired(from_afd(answer));
-        match report {
+        Some(match report {
             Readiness::NONE => Came::Nothing,
             report => Came::Event(Event::new(registration.token, report)),
-        }
-    }
-
-    /// It cannot be watched any more: said once, and then it is left alone until it
-    /// is registered anew.
-    fn died(&mut self) -> Option<Dead> {
-        let registration = self.registration.as_mut()?;
-        registration.is_dead = true;
-        let report = Readiness::IN.or(Readiness::OUT).or(Readiness::ERR);
-        Some(Dead {
-            handle: self.handle.take(),
-            event: Event::new(registration.token, report),
         })
     }
+
+    /// Watching it has failed, so nothing more is wanted for now.
+    fn failed(&mut self, failure: Failure) -> Option<Failed> {
+        let registration = self.registration.as_mut()?;
+        registration.edges.fired(FAILED);
+        registration.has_failed = true;
+        let gone = match failure {
+            Failure::OfHandle => self.handle.take(),
+            Failure::OfAnything => None,
+        };
+        Some(Failed { gone })
+    }
+
+    /// What is to be reported of a failure, once.
+    pub(super) fn take_failure(&mut self) -> Option<Event> {
+        let registration = self.registration.as_mut()?;
+        let has_failed = mem::take(&mut registration.has_failed);
+        has_failed.then(|| Event::new(registration.token, FAILED))
+    }
 }
+
+/// Whoever tries sees what is the matter.
+const FAILED: Readiness = Readiness::IN.or(Readiness::OUT).or(Readiness::ERR);
 
 impl Drop for Socket {
     fn drop(&mut self) {
