@@ -294,6 +294,8 @@
 //! - Give [`Events`](crate::Events) room for as many as usually come at once;
 //!   each poll is a system call.
 //! - Timeouts of whole milliseconds use the cheaper call of Linux.
+//! - Linux adds at least 50 µs to a wait, so that timers expire together. Where that is
+//!   too much, a thread asks for less: `prctl(PR_SET_TIMERSLACK, 1)`.
 //! - A read that returns less than its buffer holds has drained a *stream* (on
 //!   epoll; not so datagrams, and not when the peer's end may follow). Stopping
 //!   there spares the call that would block.

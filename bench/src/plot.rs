@@ -17,7 +17,7 @@ use crate::results::{Comparison, Results};
 /// What the overview shows: workloads, and what they are called there.
 const OVERVIEW: [(&str, &str); 9] = [
     ("wake/pending", "wake-up, one pending"),
-    ("messages/1-thread", "message to the same thread"),
+    ("messages/1-thread", "message, each with a wake-up"),
     ("timeout/50us", "timeout of 50 µs"),
     ("timeout/500us", "timeout of 500 µs"),
     ("turn/1/none/threads", "one event a turn"),

@@ -95,7 +95,9 @@ pub fn markdown(results: &Results) -> String {
          rounds that take turns; the ratio is that of their 10th percentiles, which other work on \
          the machine disturbs least. In parentheses stand the first and the third quartile of the \
          ratios round by round. There are no times here: they differ from machine to machine, the \
-         ratios much less. `cargo xtask bench` makes this document.\n",
+         ratios much less. `cargo xtask bench` makes this document; \
+         [the page above](../README.md) says what the workloads are, and why what is not reached \
+         is not.\n",
     );
     if !results.facts.is_empty() {
         text.push('\n');
@@ -156,10 +158,15 @@ fn asked_for(text: &mut String, results: &Results) {
 /// A group's table.
 fn section(text: &mut String, group: &Group, others: &[&str]) {
     write!(text, "\n## {}\n\n", group.name).expect("to memory");
+    let takes_part = |other: &&&str| {
+        let mut all = group.rows.iter().flat_map(|row| &row.comparisons);
+        all.any(|comparison| comparison.other == **other)
+    };
+    let others: Vec<&str> = others.iter().filter(takes_part).copied().collect();
     let has_backends = group.has_backends();
     let mut names = vec!["workload"];
     names.extend(has_backends.then_some("backend"));
-    table_head(text, &names, others);
+    table_head(text, &names, &others);
 
     for row in &group.rows {
         let mut cells = vec![code(row.label)];
@@ -411,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_a_table_with_a_column_for_each_other() {
+    fn a_group_is_a_table_with_a_column_for_each_that_takes_part() {
         let text = markdown(&results(vec![
             comparison("turn/1", "epoll", "mio 1.2.5", 0.97),
             comparison("wake/pending", "epoll", "mio 1.2.5", 0.5),
@@ -425,9 +432,9 @@ mod tests {
                     | `64` | — | 0.0800 (0.0600–0.10) |\n";
         let wake = "## wake\n\
                     \n\
-                    | workload | mio 1.2.5 | libuv |\n\
-                    |---|---:|---:|\n\
-                    | `pending` | 0.50 (0.48–0.52) | — |\n";
+                    | workload | mio 1.2.5 |\n\
+                    |---|---:|\n\
+                    | `pending` | 0.50 (0.48–0.52) |\n";
         assert!(text.ends_with(&format!("\n{turn}\n{wake}")), "{text}");
         assert!(text.contains("\n\n- kernel: 6.1\n\n"), "{text}");
         assert!(!text.contains("Asked for"), "{text}");

@@ -9,7 +9,7 @@ use crate::subjects::{Libevent, Libuv, Mio, Polling, Raw, RawPoll, Upstream, ON_
 use crate::workloads::connections::{accept, read_and_write, short_lived, First};
 use crate::workloads::echo::{between_threads, echo, Tcp, Unix, Until};
 use crate::workloads::turn::{glance, turn};
-use crate::workloads::{rearming, registering, timeouts, waking};
+use crate::workloads::{floors, rearming, registering, timeouts, waking, Run};
 
 pub struct Row {
     /// `GROUP/VARIANT`.
@@ -38,6 +38,19 @@ macro_rules! contenders {
     ($S:ident => $workload:expr) => {
         contenders!($S => $workload; Mio, Upstream, Raw, Polling, Libuv, Libevent)
     };
+}
+
+/// Contenders, and beside them what none of them can cost less than.
+fn with_floor(
+    contenders: Box<dyn Fn() -> Vec<Contender>>,
+    name: &'static str,
+    floor: fn() -> Run,
+) -> Box<dyn Fn() -> Vec<Contender>> {
+    Box::new(move || {
+        let mut all = contenders();
+        all.push(Contender { name, run: floor() });
+        all
+    })
 }
 
 fn row(
@@ -135,7 +148,7 @@ fn on_epoll() -> Vec<Row> {
     rows.push(row(
         "registry/clone",
         Single,
-        &[(UPSTREAM, 0.02)],
+        &[],
         contenders!(S => registering::clone_registry::<S>(); Mio, Upstream),
     ));
 
@@ -143,7 +156,11 @@ fn on_epoll() -> Vec<Row> {
         "wake/pending",
         Single,
         &[(UPSTREAM, 0.02)],
-        contenders!(S => waking::pending::<S>()),
+        with_floor(
+            contenders!(S => waking::pending::<S>()),
+            "an atomic",
+            floors::atomic,
+        ),
     ));
     rows.push(row(
         "wake/first",
@@ -272,7 +289,11 @@ fn on_poll() -> Vec<Row> {
             "poll-register/all",
             Single,
             &[(UPSTREAM, 0.03)],
-            contenders!(S => registering::all::<S>(); Mio, Upstream, Polling, RawPoll),
+            with_floor(
+                contenders!(S => registering::all::<S>(); Mio, Upstream, Polling, RawPoll),
+                "three locks",
+                floors::three_locks,
+            ),
         ),
         row(
             "poll-rearm/would-block",
@@ -309,7 +330,11 @@ fn on_poll() -> Vec<Row> {
             "poll-wake/pending",
             Single,
             &[(UPSTREAM, 0.02)],
-            contenders!(S => waking::pending::<S>(); Mio, Upstream, Polling),
+            with_floor(
+                contenders!(S => waking::pending::<S>(); Mio, Upstream, Polling),
+                "an atomic",
+                floors::atomic,
+            ),
         ),
         row(
             "poll-wake/and-wait",

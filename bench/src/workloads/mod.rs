@@ -3,6 +3,7 @@
 
 pub mod connections;
 pub mod echo;
+pub mod floors;
 pub mod rearming;
 pub mod registering;
 pub mod timeouts;

@@ -1,0 +1,36 @@
+//! What something cannot cost less than: nobody's workloads, to stand beside theirs.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::Run;
+
+/// An operation is one read-modify-write of an atomic that no other thread uses.
+pub fn atomic() -> Run {
+    let word = AtomicUsize::new(1);
+    Box::new(move |clock, operations| {
+        clock.measure(|| {
+            for _ in 0..operations {
+                black_box(word.fetch_or(black_box(1), Ordering::AcqRel));
+            }
+        });
+    })
+}
+
+/// An operation takes a lock, which is free, and gives it back, three times; and a reference is
+/// counted up and down.
+pub fn three_locks() -> Run {
+    let lock = Arc::new(Mutex::new(0));
+    Box::new(move |clock, operations| {
+        clock.measure(|| {
+            for _ in 0..operations {
+                let counted = Arc::downgrade(&lock);
+                for _ in 0..3 {
+                    *lock.lock().expect("nobody panics") += 1;
+                }
+                drop(black_box(counted));
+            }
+        });
+    })
+}
