@@ -16,7 +16,6 @@ mod workloads;
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -125,16 +124,12 @@ fn time(only: &[String], rounds: [usize; 2], out: Option<PathBuf>) -> Result<()>
 }
 
 fn measure(row: &Row, [rounds, scheduled_rounds]: [usize; 2]) -> Vec<Comparison> {
-    let plan = match row.class {
-        Class::Single => Plan {
-            rounds,
-            batch: Duration::from_micros(40),
+    let plan = Plan {
+        rounds: match row.class {
+            Class::Single => rounds,
+            Class::Scheduled => scheduled_rounds,
         },
-        // Long enough that a thread that was asleep has its share.
-        Class::Scheduled => Plan {
-            rounds: scheduled_rounds,
-            batch: Duration::from_millis(3),
-        },
+        batch: row.batch,
     };
     let mut contenders = (row.contenders)();
     let times = rounds::measure(&mut contenders, plan);

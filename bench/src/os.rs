@@ -77,16 +77,20 @@ pub fn tcp_listener() -> TcpListener {
 pub struct OneProcessor(());
 
 impl OneProcessor {
-    pub fn of_this_thread() -> OneProcessor {
-        let all = processors_at_start();
-        let first = (0..libc::CPU_SETSIZE as usize).find(|&number| {
-            // SAFETY: the number is one of those that a set has.
-            unsafe { libc::CPU_ISSET(number, all) }
-        });
+    pub fn first() -> OneProcessor {
+        OneProcessor::of(processors().next())
+    }
+
+    /// Another one than the first, where there is one.
+    pub fn last() -> OneProcessor {
+        OneProcessor::of(processors().last())
+    }
+
+    fn of(number: Option<usize>) -> OneProcessor {
         // SAFETY: all zeros are an empty set.
         let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
         // SAFETY: the number was in another set.
-        unsafe { libc::CPU_SET(first.expect("the thread runs somewhere"), &mut one) };
+        unsafe { libc::CPU_SET(number.expect("the thread runs somewhere"), &mut one) };
         set_processors(&one);
         OneProcessor(())
     }
@@ -96,6 +100,15 @@ impl Drop for OneProcessor {
     fn drop(&mut self) {
         set_processors(processors_at_start());
     }
+}
+
+/// The numbers of those that this process may use.
+fn processors() -> impl Iterator<Item = usize> {
+    let all = processors_at_start();
+    (0..libc::CPU_SETSIZE as usize).filter(|&number| {
+        // SAFETY: the number is one of those that a set has.
+        unsafe { libc::CPU_ISSET(number, all) }
+    })
 }
 
 fn processors_at_start() -> &'static libc::cpu_set_t {

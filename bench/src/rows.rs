@@ -18,6 +18,8 @@ pub struct Row {
     /// Whether the process has another thread meanwhile. Those that have not come first, because
     /// what a C library does for threads it does for ever.
     pub with_threads: bool,
+    /// What one contender does in a round takes about so long.
+    pub batch: Duration,
     /// What was asked for, of whom: at most that ratio.
     pub targets: Vec<(&'static str, f64)>,
     /// Prepares it for everybody who takes part; this crate comes first.
@@ -63,6 +65,11 @@ fn row(
         name: name.into(),
         class,
         with_threads: class == Scheduled,
+        batch: match class {
+            Single => Duration::from_micros(40),
+            // Long enough that a thread that was asleep has its share.
+            Scheduled => Duration::from_millis(3),
+        },
         targets: targets.to_vec(),
         contenders,
     }
@@ -192,6 +199,10 @@ fn on_epoll() -> Vec<Row> {
         &[],
         contenders!(S => waking::messages::<S>(4)),
     ));
+    for messages in rows.iter_mut().rev().take(2) {
+        // How many come together is by chance, and evens out.
+        messages.batch = Duration::from_millis(15);
+    }
 
     let asked = [
         (10, None),
@@ -299,9 +310,17 @@ fn on_poll() -> Vec<Row> {
             "poll-rearm/would-block",
             Single,
             &[(UPSTREAM, 0.05)],
-            contenders!(S => rearming::rearm::<S>(); Mio, Upstream),
+            with_floor(
+                contenders!(S => rearming::rearm::<S>(); Mio, Upstream),
+                "a lock",
+                floors::one_lock,
+            ),
         ),
     ];
+    if let Some(rearming) = rows.last_mut() {
+        // What is measured is a small part of it.
+        rearming.batch = Duration::from_micros(500);
+    }
     for ready in [1, 64] {
         for idle in [0, 64, 1000] {
             rows.push(row(

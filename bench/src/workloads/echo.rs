@@ -129,7 +129,7 @@ pub fn echo<S: Subject, K: Kind<S>>(connections: usize, until: Until) -> Run {
 /// An operation is a message on each of `connections`, to a server on a thread of its own and
 /// back, on one processor.
 pub fn between_threads<S: Subject, K: Kind<S>>(connections: usize) -> Run {
-    let processor = os::OneProcessor::of_this_thread();
+    let processor = os::OneProcessor::first();
     let (clients, streams): (Vec<K::Client>, Vec<OwnedFd>) =
         K::pairs(connections).into_iter().unzip();
     let thread = thread::spawn(move || {

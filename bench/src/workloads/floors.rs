@@ -18,19 +18,27 @@ pub fn atomic() -> Run {
     })
 }
 
-/// An operation takes a lock, which is free, and gives it back, three times; and a reference is
+/// An operation takes a lock, which is free, and gives it back, so many times; and a reference is
 /// counted up and down.
-pub fn three_locks() -> Run {
+fn locks(times: usize) -> Run {
     let lock = Arc::new(Mutex::new(0));
     Box::new(move |clock, operations| {
         clock.measure(|| {
             for _ in 0..operations {
                 let counted = Arc::downgrade(&lock);
-                for _ in 0..3 {
+                for _ in 0..times {
                     *lock.lock().expect("nobody panics") += 1;
                 }
                 drop(black_box(counted));
             }
         });
     })
+}
+
+pub fn one_lock() -> Run {
+    locks(1)
+}
+
+pub fn three_locks() -> Run {
+    locks(3)
 }

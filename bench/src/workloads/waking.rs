@@ -54,7 +54,7 @@ pub fn and_wait<S: Subject>() -> Run {
 /// An operation wakes a thread that waits, which wakes the first one, which waits meanwhile, on
 /// one processor.
 pub fn idle_thread<S: Subject>() -> Run {
-    let processor = os::OneProcessor::of_this_thread();
+    let processor = os::OneProcessor::first();
     let mut subject = S::new(8);
     let waker = subject.waker();
     let (asked, answered) = (counter(), counter());
@@ -105,8 +105,10 @@ pub fn idle_thread<S: Subject>() -> Run {
     })
 }
 
-/// An operation is a message, for each of which its sender wakes the thread that takes them.
+/// An operation is a message, for each of which its sender wakes the thread that takes them. The
+/// senders share a processor, and the one who takes them has another.
 pub fn messages<S: Subject>(senders: usize) -> Run {
+    let of_senders = os::OneProcessor::last();
     let mut subject = S::new(8);
     let waker = Arc::new(subject.waker());
     let sent = counter();
@@ -136,8 +138,10 @@ pub fn messages<S: Subject>(senders: usize) -> Run {
             })
         },
     };
+    drop(of_senders);
+    let processor = os::OneProcessor::first();
     Box::new(move |clock, operations| {
-        let _ = (&threads, &waker);
+        let _ = (&threads, &waker, &processor);
         let each = operations.div_ceil(senders);
         share.store(each, Ordering::Release);
         sent.store(0, Ordering::Release);

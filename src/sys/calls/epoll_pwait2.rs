@@ -2,7 +2,7 @@
 //! [epoll_wait(2)](https://man7.org/linux/man-pages/man2/epoll_wait.2.html).
 //!
 //! Past the C library, which need not have `epoll_pwait2`, and whose functions cost
-//! more: see [`syscall`](super::syscall).
+//! more: see `syscall_x86_64.rs`.
 
 use std::io;
 use std::mem::MaybeUninit;

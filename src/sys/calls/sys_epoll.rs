@@ -1,6 +1,6 @@
 //! [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create.2.html) and
 //! [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html), past the
-//! C library: see [`syscall`](super::syscall).
+//! C library: see `syscall_x86_64.rs`.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -1,5 +1,5 @@
 //! [write(2)](https://man7.org/linux/man-pages/man2/write.2.html), past the C
-//! library, whose function costs more: see [`syscall`](super::syscall).
+//! library, whose function costs more: see `syscall_x86_64.rs`.
 
 use std::io;
 use std::os::fd::RawFd;
