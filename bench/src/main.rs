@@ -14,7 +14,7 @@ mod subjects;
 mod workloads;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -57,6 +57,9 @@ enum Command {
     Report {
         /// What `time --out` has written
         runs: Vec<PathBuf>,
+        /// Keep what is there of workloads whose names begin so, unless a run has them
+        #[arg(long, value_name = "PREFIX")]
+        keep: Option<String>,
         /// What stands above the report (may be given several times)
         #[arg(long, value_name = "NAME: VALUE")]
         fact: Vec<String>,
@@ -83,7 +86,12 @@ fn main() -> Result<()> {
             out,
         } => time(&only, [rounds, scheduled_rounds], out),
         Command::Counts(args) => counts::run(&args),
-        Command::Report { runs, fact, out } => write_report(&runs, &fact, &out),
+        Command::Report {
+            runs,
+            keep,
+            fact,
+            out,
+        } => write_report(&runs, keep.as_deref(), &fact, &out),
         Command::Compare { old, new } => {
             let read = |path: &PathBuf| Results::from_text(&fs::read_to_string(path)?);
             let differences = report::compare(&read(&old)?, &read(&new)?);
@@ -187,34 +195,55 @@ fn together(runs: &[Results]) -> Results {
     results
 }
 
-fn write_report(runs: &[PathBuf], facts: &[String], out: &PathBuf) -> Result<()> {
+fn write_report(runs: &[PathBuf], keep: Option<&str>, facts: &[String], out: &Path) -> Result<()> {
+    let read = |path: &Path| Results::from_text(&fs::read_to_string(path)?);
     let runs = runs
         .iter()
-        .map(|path| Results::from_text(&fs::read_to_string(path)?))
+        .map(|path| read(path))
         .collect::<Result<Vec<_>>>()?;
     let mut results = together(&runs);
-    for fact in facts {
-        let (name, value) = fact.split_once(": ").context("a fact is `NAME: VALUE`")?;
-        results.facts.push((name.to_owned(), value.to_owned()));
+    let there = out.join("results.tsv");
+    if let (Some(prefix), true) = (keep, there.exists()) {
+        results = kept(read(&there)?, prefix, results);
     }
-    results.facts.extend(subjects::versions());
+    if !facts.is_empty() {
+        results.facts.clear();
+        for fact in facts {
+            let (name, value) = fact.split_once(": ").context("a fact is `NAME: VALUE`")?;
+            results.facts.push((name.to_owned(), value.to_owned()));
+        }
+        results.facts.extend(subjects::versions());
+    }
     fs::create_dir_all(out)?;
-    fs::write(out.join("results.tsv"), results.to_text())?;
+    fs::write(&there, results.to_text())?;
     fs::write(out.join("README.md"), report::markdown(&results))?;
-    plot::all(&results, out)?;
-    Ok(())
+    plot::all(&results, out)
+}
+
+/// The new results, and of the old ones those that the new ones do not have, of workloads whose
+/// names begin so.
+fn kept(old: Results, prefix: &str, new: Results) -> Results {
+    let mut all = old;
+    all.comparisons.retain(|comparison| {
+        let is_measured = |other: &Comparison| other.workload == comparison.workload;
+        comparison.workload.starts_with(prefix) && !new.comparisons.iter().any(is_measured)
+    });
+    all.comparisons.extend(new.comparisons);
+    // A table of its own, and the last one, whatever was measured first.
+    all.comparisons
+        .sort_by_key(|comparison| comparison.workload.starts_with("http/"));
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn runs_are_put_together_by_their_medians() {
-        let run = |p10| Results {
+    fn results(workload: &str, p10: f64) -> Results {
+        Results {
             facts: Vec::new(),
             comparisons: vec![Comparison {
-                workload: "turn/1".to_owned(),
+                workload: workload.to_owned(),
                 class: Class::Single,
                 backend: "epoll".to_owned(),
                 other: "raw".to_owned(),
@@ -222,7 +251,25 @@ mod tests {
                 quartiles: [p10, p10 + 1.0, p10 + 2.0],
                 target: None,
             }],
+        }
+    }
+
+    #[test]
+    fn what_is_measured_anew_takes_the_place_of_what_was_there() {
+        let names = |results: &Results| -> Vec<String> {
+            let name = |row: &Comparison| format!("{} {}", row.workload, row.p10);
+            results.comparisons.iter().map(name).collect()
         };
+        let old = || together(&[results("turn/1", 1.0), results("http/1", 2.0)]);
+        let all = kept(old(), "", results("http/1", 3.0));
+        assert_eq!(names(&all), ["turn/1 1", "http/1 3"]);
+        let all = kept(old(), "http/", results("turn/64", 4.0));
+        assert_eq!(names(&all), ["turn/64 4", "http/1 2"]);
+    }
+
+    #[test]
+    fn runs_are_put_together_by_their_medians() {
+        let run = |p10| results("turn/1", p10);
         let results = together(&[run(1.0), run(5.0), run(2.0)]);
         assert_eq!(results.comparisons.len(), 1);
         assert_eq!(results.comparisons[0].p10, 2.0);

@@ -3,6 +3,8 @@
 //! Each build is run several times, for where a process happens to lie in memory has a part in what
 //! it measures; of the figures of all runs the medians count.
 
+mod http;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +31,9 @@ pub struct Args {
     /// Only workloads whose names begin so (may be given several times); the results stay as they are
     #[arg(long, value_name = "PREFIX")]
     only: Vec<String>,
+    /// Only an HTTP server beside one on mio 1.2.5, under wrk; the other results stay as they are
+    #[arg(long, conflicts_with_all = ["only", "compare"])]
+    http: bool,
     /// Tell how far the committed results are from new ones, and let them stay as they are
     #[arg(long)]
     compare: bool,
@@ -36,6 +41,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let results = root().join(RESULTS);
+    if args.http {
+        return run_http(&results);
+    }
     let is_kept = args.compare || !args.only.is_empty();
     let out = match is_kept {
         true => target("bench").join("results"),
@@ -50,6 +58,16 @@ pub fn run(args: &Args) -> Result<()> {
     }
     println!("written to {}", out.display());
     Ok(())
+}
+
+fn run_http(results: &Path) -> Result<()> {
+    let program = Bench::Plain.build()?;
+    let folder = tempfile::tempdir()?;
+    let run = folder.path().join("http.tsv");
+    http::measure(&run)?;
+    let report = Cmd::new(program).arg("report").arg("--out").arg(results);
+    let report = report.args(["--keep", ""]).arg(&run);
+    report.run()
 }
 
 /// What `ci` runs: mio-bench's own tests, and of every workload a few rounds, which say nothing of
@@ -92,6 +110,7 @@ fn measure(passes: usize, only: &[String], out: &Path) -> Result<PathBuf> {
     }
     let program = programs.swap_remove(0);
     let mut report = Cmd::new(&program).arg("report").arg("--out").arg(out);
+    report = report.args(["--keep", "http/"]);
     for (name, value) in facts(passes)? {
         report = report.args(["--fact", &format!("{name}: {value}")]);
     }

@@ -10,6 +10,9 @@ pub fn fmt() -> Result<()> {
         Cmd::cargo("fmt").args(["--all", "--check"]),
         Cmd::cargo("fmt").arg("--check").dir(root().join("interop")),
         Cmd::cargo("fmt").arg("--check").dir(root().join("bench")),
+        Cmd::cargo("fmt")
+            .arg("--check")
+            .dir(root().join("bench/http/ours")),
     ])
 }
 

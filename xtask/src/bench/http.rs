@@ -1,0 +1,226 @@
+//! One HTTP server on this crate and one on mio 1.2.5, under wrk, by turns of a second.
+//!
+//! How many requests a second come through says nothing on a machine that does other things too,
+//! and wrk is one of them. What the servers use for each request does: processor time, as the
+//! kernel counts it for their threads, and system calls.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+
+use crate::counts;
+use crate::sh::Cmd;
+use crate::{root, target, tools};
+
+/// How many turns each server has.
+const TURNS: usize = 20;
+
+const CONNECTIONS: [usize; 2] = [1, 64];
+
+/// What the two are called: the folder with the manifest, and in the results.
+const OURS: &str = "ours";
+const REGISTRY: (&str, &str) = ("registry", "mio 1.2.5");
+
+/// Measures, and writes lines as mio-bench does.
+pub fn measure(out: &Path) -> Result<()> {
+    tools::need("wrk", &["wrk"])?;
+    tools::need("strace", &["strace"])?;
+    let programs = [build(OURS)?, build(REGISTRY.0)?];
+    let mut lines = String::from("workload\tclass\tbackend\tother\tp10\tq1\tmedian\tq3\ttarget\n");
+    let mut line = |workload: &str, p10: f64, [q1, median, q3]: [f64; 3]| {
+        let other = REGISTRY.1;
+        println!("{workload}: {p10:.4} ({q1:.4} {median:.4} {q3:.4}) of {other}");
+        lines += &format!(
+            "{workload}\tscheduled\tepoll\t{other}\t{p10:.4}\t{q1:.4}\t{median:.4}\t{q3:.4}\t-\n"
+        );
+    };
+    for connections in CONNECTIONS {
+        let mut servers = Vec::new();
+        for program in &programs {
+            servers.push(Server::start(Command::new(program))?);
+        }
+        // What is only done the first time is done.
+        for server in &servers {
+            server.cost_of_requests(connections)?;
+        }
+        let mut costs = [Vec::new(), Vec::new()];
+        for _ in 0..TURNS {
+            for (server, costs) in servers.iter().zip(&mut costs) {
+                costs.push(server.cost_of_requests(connections)?);
+            }
+        }
+        let [ours, theirs] = &costs;
+        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
+        line(
+            &format!("http/{connections}/processor-time"),
+            percentile(ours, 0.1) / percentile(theirs, 0.1),
+            [0.25, 0.5, 0.75].map(|share| percentile(&ratios, share)),
+        );
+        let [ours, theirs] = [
+            calls(&programs[0], connections)?,
+            calls(&programs[1], connections)?,
+        ];
+        println!(
+            "system calls of a request: {ours:.3}, with {} {theirs:.3}",
+            REGISTRY.1
+        );
+        let ratio = ours / theirs;
+        line(&format!("http/{connections}/calls"), ratio, [ratio; 3]);
+    }
+    Ok(fs::write(out, lines)?)
+}
+
+fn build(which: &str) -> Result<PathBuf> {
+    let folder = counts::workspace(root()).join("http").join(which);
+    let target = target("bench-http").join(which);
+    let cargo = |subcommand| {
+        Cmd::cargo(subcommand)
+            .dir(&folder)
+            .target_dir(&target)
+            .arg("--locked")
+    };
+    // Also shows that the patch is in effect, where there is one.
+    let tree = cargo("tree").args(["-i", "mio"]).quiet()?;
+    let tree = tree.successful_stdout()?;
+    let is_patched = tree.starts_with("mio v1.3.");
+    if is_patched != (which == OURS) {
+        bail!("bench/http/{which} stands on another mio: {tree}");
+    }
+    cargo("build").arg("--release").run()?;
+    Ok(target.join(format!("release/http-{which}")))
+}
+
+/// Ended when it is dropped.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(mut command: Command) -> Result<Server> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("the server does not start")?;
+        let mut first_line = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut first_line)?;
+        let mut server = Server {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        server.address = first_line
+            .trim()
+            .parse()
+            .context("the server has not said its address")?;
+        Ok(server)
+    }
+
+    /// Has a second of requests made; returns how many were answered.
+    fn requests(&self, connections: usize) -> Result<u64> {
+        let wrk = Cmd::new("wrk")
+            .args(["-t1", "-d1s", "-c"])
+            .arg(connections.to_string())
+            .arg(format!("http://{}/", self.address));
+        let told = wrk.quiet()?.successful_stdout()?;
+        requests(&told).with_context(|| format!("wrk does not tell how many requests: {told}"))
+    }
+
+    /// The nanoseconds of processor time that one request takes, in a second of them.
+    fn cost_of_requests(&self, connections: usize) -> Result<f64> {
+        let before = self.processor_time()?;
+        let requests = self.requests(connections)?;
+        Ok((self.processor_time()? - before) as f64 / requests as f64)
+    }
+
+    /// What its threads have used so far, in nanoseconds.
+    fn processor_time(&self) -> Result<u64> {
+        let mut all = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let told = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let used = told.split(' ').next().context("an empty schedstat")?;
+            all += used.parse::<u64>()?;
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How many system calls the server makes for a request, in a second of them under strace.
+fn calls(program: &Path, connections: usize) -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let trace = folder.path().join("trace");
+    let mut strace = Command::new("strace");
+    // Who watches is a grandchild, and ends with what it watches, which is the child.
+    strace.args(["-D", "-f", "-o"]).arg(&trace).arg(program);
+    let server = Server::start(strace)?;
+    let requests = server.requests(connections)?;
+    drop(server);
+    let text = whole(&trace)?;
+    // From the first connection on.
+    let served = text
+        .lines()
+        .skip_while(|line| !line.contains(" accept4("))
+        .filter(|line| line.contains('(') && !line.contains("+++"));
+    Ok(served.count() as f64 / requests as f64)
+}
+
+/// A trace, once what was watched has ended in it.
+fn whole(trace: &Path) -> Result<String> {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        let text = fs::read_to_string(trace)?;
+        if text.contains("+++ killed by ") {
+            return Ok(text);
+        }
+        if Instant::now() > patience {
+            bail!("strace has not seen the end of the server");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// `  12345 requests in 1.00s, 1.23MB read`
+fn requests(told: &str) -> Option<u64> {
+    let line = told.lines().find(|line| line.contains(" requests in "))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The value that so many of the others are below.
+fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = (share * (sorted.len() - 1) as f64).round();
+    sorted[place as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrk_tells_how_many_requests() {
+        let told = "Running 1s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\n  \
+                    Thread Stats   Avg\n  51234 requests in 1.10s, 6.25MB read\n\
+                    Requests/sec:  46500.12\n";
+        assert_eq!(requests(told), Some(51234));
+        assert_eq!(requests("unable to connect"), None);
+    }
+
+    #[test]
+    fn percentiles_are_values() {
+        let values = [3.0, 1.0, 2.0, 5.0, 4.0];
+        assert_eq!(percentile(&values, 0.1), 1.0);
+        assert_eq!(percentile(&values, 0.5), 3.0);
+    }
+}
