@@ -1,13 +1,14 @@
-//! The public API against that of mio 1.2.5, item by item, over rustdoc's JSON:
-//! `testing/api/parity.sh`.
+//! The public API against that of mio 1.2.5, and against what it was itself, item by item, over
+//! rustdoc's JSON: `testing/api/parity.sh`, `testing/api/own`.
 
+use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 use clap::Args as ClapArgs;
 
 use crate::sh::Cmd;
-use crate::{target, tools};
+use crate::{root, target, tools};
 
 /// The listings in testing/api of the host: Linux, and sets of features there. The others are
 /// compared by [`targets`](crate::targets).
@@ -21,8 +22,15 @@ pub const LISTINGS: [&str; 7] = [
     "linux-os-poll+net",
 ];
 
+/// The listing that there is of our own API, as it is: under the same name as mio 1.2.5's. What is
+/// public on one system only is not held by it.
+const OWN: &str = "x86_64-unknown-linux-gnu";
+
 #[derive(ClapArgs, Default)]
 pub struct Args {
+    /// Write what is public now into the listing of our own, to be reviewed
+    #[arg(long)]
+    bless: bool,
     /// Listings to compare with, instead of all that `--list` shows
     listings: Vec<String>,
     /// Only show the names of the listings
@@ -42,6 +50,9 @@ pub fn run(args: &Args) -> Result<()> {
         toolchain: toolchain()?,
         target_dir: target("api"),
     };
+    if args.bless {
+        return write_own(&checker);
+    }
     let listings = match &args.listings[..] {
         [] => LISTINGS.map(String::from).to_vec(),
         some => some.to_vec(),
@@ -51,6 +62,12 @@ pub fn run(args: &Args) -> Result<()> {
         if let Err(error) = compare(&listing, &checker, args.verbose) {
             println!("{error:#}");
             failed.push(listing);
+        }
+    }
+    if args.listings.is_empty() {
+        if let Err(error) = compare_own(&checker) {
+            println!("{error:#}");
+            failed.push("our own".to_owned());
         }
     }
     if !failed.is_empty() {
@@ -84,6 +101,56 @@ pub fn compare(listing: &str, checker: &Checker, verbose: bool) -> Result<()> {
     ended.success()
 }
 
+/// That nothing has gone of what was public, and that what has come is in the listing, so that it
+/// cannot go unseen either.
+fn compare_own(checker: &Checker) -> Result<()> {
+    let ended = checker
+        .apilist("parity")
+        .arg(own_listing())
+        .quiet()
+        .context("testing/api/own")?;
+    let differences: Vec<&str> = differing(&ended.stdout).collect();
+    if !differences.is_empty() {
+        bail!(
+            "{}\nnot as in testing/api/own; what is only new goes there by `cargo xtask api --bless`",
+            differences.join("\n")
+        );
+    }
+    ended.success()
+}
+
+fn write_own(checker: &Checker) -> Result<()> {
+    let model = fs::read_to_string(root().join(format!("testing/api/{OWN}.txt")))?;
+    // The target, the features and the flags.
+    let head: Vec<&str> = model.lines().take(3).collect();
+    let list = checker.apilist("list").quiet()?.successful_stdout()?;
+    fs::write(own_listing(), format!("{}\n{list}", head.join("\n")))?;
+    println!("{} items written to testing/api/own", list.lines().count());
+    Ok(())
+}
+
+fn own_listing() -> PathBuf {
+    root().join(format!("testing/api/own/{OWN}.txt"))
+}
+
+impl Checker {
+    fn apilist(&self, subcommand: &str) -> Cmd {
+        Cmd::new("python3")
+            .args(["testing/api/apilist.py", subcommand, ".", OWN])
+            .env("PARITY_TOOLCHAIN", &self.toolchain)
+            .env("PARITY_TARGET_DIR", &self.target_dir)
+            // rustdoc's JSON is an unstable output.
+            .env("RUSTC_BOOTSTRAP", "1")
+    }
+}
+
+/// What is missing, and what is only new.
+fn differing(output: &str) -> impl Iterator<Item = &str> {
+    output
+        .lines()
+        .filter(|line| line.starts_with('-') || line.starts_with('+'))
+}
+
 /// Without what is only new.
 fn shown(output: &str, verbose: bool) -> impl Iterator<Item = &str> {
     output
@@ -109,6 +176,13 @@ pub fn toolchain() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_may_come_or_go_unseen() {
+        let output = "- pub fn mio::a()\n+ pub fn mio::b()\n~ lost: Send\n";
+        assert_eq!(differing(output).count(), 2);
+        assert_eq!(differing("").count(), 0);
+    }
 
     #[test]
     fn only_what_is_missing_is_shown() {

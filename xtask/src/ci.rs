@@ -6,8 +6,8 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    android, api, bench, calls, counts, cpus, faults, interop, link, lint, model, msrv, os_names,
-    package, programs, targets, testing, valgrind, wine,
+    android, api, bench, calls, counts, cpus, faults, interop, licences, link, lint, model, msrv,
+    os_names, package, programs, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -16,6 +16,7 @@ type Step = (&'static str, fn() -> Result<()>);
 const CI: &[Step] = &[
     ("fmt", lint::fmt),
     ("msrv", msrv::run),
+    ("licences", licences::run),
     ("os-names", os_names::run),
     ("clippy", lint::clippy),
     ("xtask-test", testing::xtask),

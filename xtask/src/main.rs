@@ -22,6 +22,7 @@ mod cpus;
 mod cross;
 mod faults;
 mod interop;
+mod licences;
 mod link;
 mod lint;
 mod model;
@@ -59,6 +60,8 @@ enum Chore {
     Fmt,
     /// The minimum supported Rust version holds, as far as that can be told without it
     Msrv,
+    /// What the library is built with may be passed on under MIT, and is there once
+    Licences,
     /// Operating systems are named in the platform table, and elsewhere no more than they were
     OsNames,
     /// clippy has nothing to say
@@ -71,7 +74,7 @@ enum Chore {
     Doc,
     /// The library builds with every set of features
     Features,
-    /// Nothing of the API of mio 1.2.5 is missing
+    /// Nothing of the API of mio 1.2.5 is missing, nor of our own
     Api(api::Args),
     /// The crate builds from its own package
     Package,
@@ -132,6 +135,7 @@ fn run() -> Result<()> {
         Chore::Full => ci::full(),
         Chore::Fmt => lint::fmt(),
         Chore::Msrv => msrv::run(),
+        Chore::Licences => licences::run(),
         Chore::OsNames => os_names::run(),
         Chore::Clippy => lint::clippy(),
         Chore::XtaskTest => testing::xtask(),
