@@ -59,7 +59,7 @@ impl Subject for RawPoll {
     }
 
     fn waker(&mut self) -> Nobody {
-        unimplemented!("one thread has nobody to wake")
+        panic!("one thread has nobody to wake")
     }
 }
 
