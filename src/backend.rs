@@ -89,7 +89,8 @@ impl Backend {
     }
 }
 
-/// The best backend of this system: what [`Poll::new`](crate::Poll::new) takes.
+/// The best backend of this system: what [`Poll::new`](crate::Poll::new) takes. (On Unix
+/// poll(2), where the crate is built with `--cfg mio_unsupported_force_poll_poll`.)
 #[cfg(feature = "os-poll")]
 #[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
 impl Default for Backend {

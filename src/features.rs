@@ -1,7 +1,12 @@
 //! What can be left out: the crate's features (documentation only).
 //!
 //! All are on by default, so that `cargo add mio` gives a crate that works. A
-//! library selects what it needs with `default-features = false`.
+//! library selects what it needs, and leaves the rest to the program:
+//!
+//! ```toml
+//! [dependencies]
+//! mio = { version = "1.3", default-features = false, features = ["os-poll", "net"] }
+//! ```
 //!
 //! | feature | what it brings |
 //! |---|---|
@@ -10,3 +15,6 @@
 //! | `net` | TCP, UDP and Unix sockets in `net`; brings the `socket2` crate |
 //! | `log` | each registration is told to the `log` crate, at level trace |
 //! | `tcp`, `udp`, `uds` | other names for `net` |
+//!
+//! Every combination compiles. [`IoSource`](crate::IoSource), [`Events`](crate::Events),
+//! [`Waker`](crate::Waker) and the words of the crate are always there.

@@ -10,7 +10,9 @@
 //! returned, and after set-up nothing is allocated. Timers, files, threads and
 //! futures are not here: they are built on top.
 //!
-//! Start with the [`guide`]; [`features`] tells what can be left out.
+//! Start with the [`guide`]; [`features`] tells what can be left out. The guide also
+//! [moves](guide#moving-from-other-crates) programs here from older versions and from
+//! `polling`.
 //!
 //! ```
 //! use std::io::{self, Read, Write};
@@ -63,6 +65,22 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Platforms
+//!
+//! | system | [backends](Backend), the default first |
+//! |---|---|
+//! | Linux, Android | epoll, poll(2) |
+//! | Apple's systems, FreeBSD, NetBSD, OpenBSD, DragonFly BSD | kqueue, poll(2) |
+//! | illumos | epoll, event ports, poll(2) |
+//! | Solaris | event ports, poll(2) |
+//! | other Unix | poll(2) |
+//! | Windows | AFD |
+//!
+//! Of these, epoll and poll(2) are run on Linux, kqueue and event ports on models of
+//! their kernels, and AFD on Windows as Wine plays it: none of the three has been run on
+//! the kernel that it is for. `README.md` has the details. Where a behaviour differs, the
+//! item says so; the suite of tests runs on each backend.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without `os-poll` the types stand with no event queue behind them, so that
 // much of what serves one is never called.

@@ -28,7 +28,7 @@ use crate::{Registry, Token};
 ///
 /// On epoll and poll(2) a waker has a descriptor of its own (an eventfd; two, of a
 /// pipe, where the system has none or refuses that), which stays open while the waker
-/// lives. On epoll two system calls make it. On kqueue it is a user event, which one
+/// lives. On epoll two system calls make it, on poll(2) one. On kqueue it is a user event, which one
 /// call makes and another deletes (a pipe, where the kernel has no such events); on
 /// event ports and Windows nothing but a number.
 ///

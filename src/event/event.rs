@@ -54,7 +54,7 @@ use crate::Token;
 /// | the peer of a Unix stream was closed | yes | yes | yes | yes | |
 /// | a datagram was refused by its destination (UDP) | yes | | | | |
 /// | the last sender of a pipe was closed | yes | | yes | | |
-/// | the last receiver of a pipe was closed | | yes | | yes | |
+/// | the last receiver of a pipe was closed | if asked for | yes | if asked for | yes | |
 /// | this side shut down its own writing half | | yes | | yes | |
 ///
 /// and a stream that was never connected, which the others call closed, is not
@@ -67,6 +67,38 @@ use crate::Token;
 /// by its destination is something to read, which fails with
 /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). Of a named
 /// pipe no event says closed or error.
+///
+/// The [guide](crate::guide#what-each-way-of-closing-reports) has the ways of closing
+/// side by side, and says where that is known from.
+///
+/// # Examples
+///
+/// ```
+/// use std::net::Shutdown;
+///
+/// use mio::net::TcpStream;
+/// use mio::{Events, Interest, Poll, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+/// # stream.set_nonblocking(true)?;
+/// # let mut stream = TcpStream::from_std(stream);
+/// # let (peer, _) = listener.accept()?;
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(8);
+/// poll.registry().register(&mut stream, Token(5), Interest::READABLE)?;
+///
+/// peer.shutdown(Shutdown::Write)?;
+/// poll.poll_until(&mut events, None)?;
+/// for event in &events {
+///     assert_eq!(event.token(), Token(5));
+///     assert!(event.is_readable(), "reading finds the end");
+///     assert!(!event.is_write_closed() && !event.is_error(), "writing goes on");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// [`Poll::poll`]: crate::Poll::poll
 /// [`WouldBlock`]: std::io::ErrorKind::WouldBlock
@@ -113,7 +145,9 @@ impl Event {
         self.bits().intersects(Readiness::IN.or(Readiness::PRI))
     }
 
-    /// The source may be written to, or an attempt to connect has ended.
+    /// The source may be written to, or an attempt to connect has ended: whether well,
+    /// [`TcpStream::connect`](crate::net::TcpStream::connect) says how to tell. Of a
+    /// named pipe of Windows: what was written has gone out.
     #[inline]
     pub fn is_writable(&self) -> bool {
         self.bits().intersects(Readiness::OUT)
@@ -154,7 +188,9 @@ impl Event {
     }
 
     /// The source has priority (out-of-band) data; such an event counts as
-    /// readable too. Linux and Android, which have the interest for it.
+    /// readable too, though an ordinary read need not find anything. It comes where it
+    /// was asked for, with `Interest::PRIORITY`, which Linux and Android have; elsewhere
+    /// always false.
     #[inline]
     pub fn is_priority(&self) -> bool {
         self.bits().intersects(Readiness::PRI)

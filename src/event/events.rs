@@ -40,7 +40,9 @@ pub struct Events {
 }
 
 impl Events {
-    /// Room for `capacity` events a poll, 12 or 16 bytes each on epoll.
+    /// Room for `capacity` events a poll, 12 or 16 bytes each. Where the system has
+    /// kqueue, event ports or AFD, there is room beside for what its kernel writes, some
+    /// 32 bytes each.
     ///
     /// More than 2<sup>20</sup> are cut down to that, as
     /// [`capacity`](Events::capacity) then says. With a capacity of 0 every

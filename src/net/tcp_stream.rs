@@ -57,9 +57,11 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Those of the system's `socket(2)`, and of `connect(2)` as far as it knows
-    /// at once that it can't succeed, as with an unreachable network. A refusal
-    /// usually comes as an event.
+    /// Those of the system's
+    /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html), and of
+    /// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html)
+    /// as far as it knows at once that it can't succeed, as with an unreachable
+    /// network. A refusal usually comes as an event.
     ///
     /// # Cost
     ///
@@ -91,18 +93,50 @@ impl TcpStream {
     /// # Errors
     ///
     /// [`NotConnected`](io::ErrorKind::NotConnected) without a connection;
-    /// macOS says so too when the peer has closed it before.
+    /// macOS says so too when the peer has closed it before. Otherwise those of
+    /// [shutdown(2)](https://man7.org/linux/man-pages/man2/shutdown.2.html).
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::Shutdown;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let mut peer = listener.accept()?.0;
+    /// // A blocking stream here, to need no events.
+    /// let mut stream = mio::net::TcpStream::from_std(stream);
+    /// stream.shutdown(Shutdown::Write)?;
+    /// assert_eq!(peer.read(&mut [0; 8])?, 0);
+    ///
+    /// // The other direction goes on.
+    /// peer.write_all(b"answer")?;
+    /// stream.read_exact(&mut [0; 6])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.inner.shutdown(how)
     }
 
-    /// Sets whether small pieces are sent at once (`TCP_NODELAY`) or gathered
-    /// (Nagle's algorithm).
+    /// Sets whether small pieces are sent at once or gathered (Nagle's algorithm):
+    /// `TCP_NODELAY` of [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html).
     ///
     /// # Errors
     ///
     /// Some systems refuse while the connection is not established; Linux does
     /// not.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let stream = mio::net::TcpStream::from_std(stream);
+    /// stream.set_nodelay(true)?;
+    /// assert!(stream.nodelay()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.inner.set_nodelay(nodelay)
     }
@@ -112,7 +146,8 @@ impl TcpStream {
         self.inner.nodelay()
     }
 
-    /// Sets how many hops (`IP_TTL`) packets may take.
+    /// Sets how many hops packets may take: `IP_TTL` of
+    /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), for IPv4.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.inner.set_ttl(ttl)
     }
@@ -125,6 +160,10 @@ impl TcpStream {
     /// Takes the error that is pending on the socket (`SO_ERROR`), if any: why
     /// connecting failed, or that the peer reset the connection. The next call
     /// finds none.
+    ///
+    /// # Errors
+    ///
+    /// None of a socket that is open.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }

@@ -42,7 +42,9 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Those of the system's `socket(2)` and `bind(2)`
+    /// Those of the system's
+    /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html) and
+    /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html)
     /// ([`AddrInUse`](io::ErrorKind::AddrInUse), …).
     ///
     /// # Cost
@@ -82,14 +84,32 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none. On Windows also
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), when a datagram that this
+    /// socket has sent was refused; otherwise those of
+    /// [recvfrom(2)](https://man7.org/linux/man-pages/man2/recvfrom.2.html).
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.inner
             .do_io(Interest::READABLE, |inner| inner.recv_from(buf))
     }
 
     /// [`recv_from`](UdpSocket::recv_from) that leaves the datagram in the
-    /// queue.
+    /// queue, with the same errors.
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// // A blocking socket here, to need no events.
+    /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
+    /// socket.send_to(b"twice", socket.local_addr()?)?;
+    ///
+    /// let mut buffer = [0; 16];
+    /// let seen = socket.peek_from(&mut buffer)?;
+    /// assert_eq!(socket.recv_from(&mut buffer)?, seen);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.inner
             .do_io(Interest::READABLE, |inner| inner.peek_from(buf))
@@ -119,14 +139,20 @@ impl UdpSocket {
             .do_io(Interest::READABLE, |inner| inner.recv(buf))
     }
 
-    /// [`recv`](UdpSocket::recv) that leaves the datagram in the queue.
+    /// [`recv`](UdpSocket::recv) that leaves the datagram in the queue, with the same
+    /// errors.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.inner
             .do_io(Interest::READABLE, |inner| inner.peek(buf))
     }
 
     /// Sets the address that [`send`](UdpSocket::send) sends to, and the only
-    /// one from which datagrams are received.
+    /// one from which datagrams are received. Nothing is sent by that; another call
+    /// sets another address.
+    ///
+    /// # Errors
+    ///
+    /// Those of [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html).
     ///
     /// ```
     /// use mio::net::UdpSocket;
@@ -144,8 +170,18 @@ impl UdpSocket {
         self.inner.connect(addr)
     }
 
-    /// Sets whether datagrams may be sent to broadcast addresses
-    /// (`SO_BROADCAST`).
+    /// Sets whether datagrams may be sent to broadcast addresses: `SO_BROADCAST` of
+    /// [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert!(!socket.broadcast()?);
+    /// socket.set_broadcast(true)?;
+    /// assert!(socket.broadcast()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
         self.inner.set_broadcast(on)
     }
@@ -156,8 +192,9 @@ impl UdpSocket {
         self.inner.broadcast()
     }
 
-    /// Sets whether multicast datagrams of this socket come back to this host
-    /// (`IP_MULTICAST_LOOP`). IPv4 only.
+    /// Sets whether multicast datagrams of this socket come back to this host:
+    /// `IP_MULTICAST_LOOP` of [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
+    /// IPv4 only. On Windows the option is the receiving socket's.
     pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
         self.inner.set_multicast_loop_v4(on)
     }
@@ -168,8 +205,9 @@ impl UdpSocket {
         self.inner.multicast_loop_v4()
     }
 
-    /// Sets how many hops (`IP_MULTICAST_TTL`) multicast datagrams may take; 1,
-    /// which keeps them in the local network, unless set. IPv4 only.
+    /// Sets how many hops multicast datagrams may take; 1, which keeps them in the
+    /// local network, unless set: `IP_MULTICAST_TTL` of
+    /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html). IPv4 only.
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
         self.inner.set_multicast_ttl_v4(ttl)
     }
@@ -180,8 +218,10 @@ impl UdpSocket {
         self.inner.multicast_ttl_v4()
     }
 
-    /// Sets whether multicast datagrams of this socket come back to this host
-    /// (`IPV6_MULTICAST_LOOP`). IPv6 only.
+    /// Sets whether multicast datagrams of this socket come back to this host:
+    /// `IPV6_MULTICAST_LOOP` of
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html). IPv6 only. On
+    /// Windows the option is the receiving socket's.
     pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
         self.inner.set_multicast_loop_v6(on)
     }
@@ -192,7 +232,8 @@ impl UdpSocket {
         self.inner.multicast_loop_v6()
     }
 
-    /// Sets how many hops (`IP_TTL`) datagrams may take.
+    /// Sets how many hops datagrams may take: `IP_TTL` of
+    /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), for IPv4.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.inner.set_ttl(ttl)
     }
@@ -202,37 +243,72 @@ impl UdpSocket {
         self.inner.ttl()
     }
 
-    /// Joins a multicast group (`IP_ADD_MEMBERSHIP`) on the interface with the
-    /// given address; with the unspecified one the system chooses.
+    /// Joins a multicast group on the interface with the given address; with the
+    /// unspecified one the system chooses: `IP_ADD_MEMBERSHIP` of
+    /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
+    ///
+    /// # Errors
+    ///
+    /// For an address that is no group's, an interface that there is not, a group that
+    /// was joined already, and where the system has no memory, or no route, for it.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("0.0.0.0:0".parse().unwrap())?;
+    /// let group = Ipv4Addr::new(224, 0, 0, 251);
+    /// socket.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST)?;
+    /// socket.set_multicast_loop_v4(true)?; // to be heard on this host as well
+    /// socket.set_multicast_ttl_v4(1)?; // and in this network
+    /// socket.leave_multicast_v4(&group, &Ipv4Addr::LOCALHOST)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn join_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.inner.join_multicast_v4(multiaddr, interface)
     }
 
-    /// Joins a multicast group (`IPV6_ADD_MEMBERSHIP`) on the interface with the
-    /// given index; with 0 the system chooses.
+    /// Joins a multicast group on the interface with the given index; with 0 the system
+    /// chooses: `IPV6_ADD_MEMBERSHIP` of
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    ///
+    /// # Errors
+    ///
+    /// As for [`join_multicast_v4`](UdpSocket::join_multicast_v4).
     pub fn join_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.inner.join_multicast_v6(multiaddr, interface)
     }
 
     /// Leaves a multicast group (`IP_DROP_MEMBERSHIP`); see
-    /// [`join_multicast_v4`](UdpSocket::join_multicast_v4).
+    /// [`join_multicast_v4`](UdpSocket::join_multicast_v4). An error where it was not
+    /// joined.
     pub fn leave_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.inner.leave_multicast_v4(multiaddr, interface)
     }
 
     /// Leaves a multicast group (`IPV6_DROP_MEMBERSHIP`); see
-    /// [`join_multicast_v6`](UdpSocket::join_multicast_v6).
+    /// [`join_multicast_v6`](UdpSocket::join_multicast_v6). An error where it was not
+    /// joined.
     pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.inner.leave_multicast_v6(multiaddr, interface)
     }
 
-    /// Whether the socket takes IPv6 only (`IPV6_V6ONLY`), and not IPv4 by
-    /// mapped addresses as well. IPv6 only.
+    /// Whether the socket takes IPv6 only, and not IPv4 by mapped addresses as well:
+    /// `IPV6_V6ONLY` of [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// An error of an IPv4 socket. It is set before the socket is bound, so by the crate
+    /// `socket2`.
     pub fn only_v6(&self) -> io::Result<bool> {
         socket2::SockRef::from(&*self.inner).only_v6()
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any: most often
+    /// that a datagram was refused, of a connected socket. The next call finds none.
+    /// (On Windows it is the next `recv` that has it.)
+    ///
+    /// # Errors
+    ///
+    /// None of a socket that is open.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }

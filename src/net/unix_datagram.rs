@@ -48,20 +48,29 @@ impl UnixDatagram {
         UnixDatagram::bind_addr(&SocketAddr::from_pathname(path)?)
     }
 
-    /// [`bind`](UnixDatagram::bind) to an address, which on Linux may be
-    /// abstract.
+    /// [`bind`](UnixDatagram::bind) to an address, which on Linux and Android may be
+    /// abstract: see [`UnixListener::bind_addr`](crate::net::UnixListener::bind_addr).
     pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixDatagram> {
         sys::socket::unix_datagram_bind(address).map(UnixDatagram::from_std)
     }
 
     /// A socket without an address: it can send, and receives nothing unless
     /// connected. One system call on Linux.
+    ///
+    /// # Errors
+    ///
+    /// Those of [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html).
     pub fn unbound() -> io::Result<UnixDatagram> {
         sys::socket::unix_datagram_unbound().map(UnixDatagram::from_std)
     }
 
     /// Two sockets, unnamed and connected to each other. One system call on
     /// Linux.
+    ///
+    /// # Errors
+    ///
+    /// Those of [socketpair(2)](https://man7.org/linux/man-pages/man2/socketpair.2.html),
+    /// when no descriptor is left.
     ///
     /// ```
     /// use mio::net::UnixDatagram;
@@ -80,6 +89,13 @@ impl UnixDatagram {
 
     /// Sets the socket that [`send`](UnixDatagram::send) sends to, and the only
     /// one from which datagrams are received.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) where nothing is at the path,
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) where nobody has the
+    /// socket open any more, [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that
+    /// is too long or has a NUL byte.
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
         self.inner.connect(path)
     }
@@ -90,11 +106,16 @@ impl UnixDatagram {
     }
 
     /// The address that the socket is connected to.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) where it is not.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.inner.peer_addr()
     }
 
-    /// Receives a datagram; returns its length and who sent it.
+    /// Receives a datagram; returns its length and who sent it. What is longer than the
+    /// buffer loses its rest.
     ///
     /// # Errors
     ///
@@ -104,7 +125,8 @@ impl UnixDatagram {
             .do_io(Interest::READABLE, |inner| inner.recv_from(buf))
     }
 
-    /// Receives a datagram; returns its length.
+    /// Receives a datagram; returns its length. What is longer than the buffer loses its
+    /// rest.
     ///
     /// # Errors
     ///
@@ -119,7 +141,9 @@ impl UnixDatagram {
     /// # Errors
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room; that
-    /// there is room at *another* socket again is no event of this one.
+    /// there is room at *another* socket again is no event of this one, so that the
+    /// program tries again after a while. Otherwise as for
+    /// [`connect`](UnixDatagram::connect).
     pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
         self.inner
             .do_io(Interest::WRITABLE, |inner| inner.send_to(buf, path))
@@ -129,18 +153,28 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room;
+    /// [`NotConnected`](io::ErrorKind::NotConnected) where it is connected to none;
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) when that one is closed,
+    /// on Linux.
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
         self.inner
             .do_io(Interest::WRITABLE, |inner| inner.send(buf))
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. The next
+    /// call finds none.
+    ///
+    /// # Errors
+    ///
+    /// None of a socket that is open.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }
 
-    /// Ends receiving, sending or both.
+    /// Ends receiving, sending or both; as
+    /// [`TcpStream::shutdown`](crate::net::TcpStream::shutdown), but that the peer reads
+    /// no end by that.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.inner.shutdown(how)
     }

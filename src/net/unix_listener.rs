@@ -47,8 +47,10 @@ impl UnixListener {
     ///
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) where the path exists,
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for one that is too long
-    /// or has a NUL byte, and those of the system's `socket(2)`, `bind(2)` and
-    /// `listen(2)`.
+    /// or has a NUL byte, and those of the system's
+    /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html),
+    /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html) and
+    /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html).
     ///
     /// # Cost
     ///
@@ -57,8 +59,8 @@ impl UnixListener {
         UnixListener::bind_addr(&SocketAddr::from_pathname(path)?)
     }
 
-    /// [`bind`](UnixListener::bind) to an address, which on Linux may be
-    /// abstract.
+    /// [`bind`](UnixListener::bind) to an address, which on Linux and Android may be
+    /// abstract: a name that is in no file system, and goes with the socket.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")]
@@ -91,7 +93,7 @@ impl UnixListener {
     ///
     /// # Cost
     ///
-    /// One system call on Linux.
+    /// As for [`TcpListener::accept`](crate::net::TcpListener::accept).
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         self.inner
             .do_io(Interest::READABLE, sys::socket::unix_accept)
@@ -103,7 +105,12 @@ impl UnixListener {
         self.inner.local_addr()
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. The next
+    /// call finds none.
+    ///
+    /// # Errors
+    ///
+    /// None of a socket that is open.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }

@@ -60,14 +60,19 @@ impl UnixStream {
         UnixStream::connect_addr(&SocketAddr::from_pathname(path)?)
     }
 
-    /// [`connect`](UnixStream::connect) to an address, which on Linux may be
-    /// abstract.
+    /// [`connect`](UnixStream::connect) to an address, which on Linux and Android may be
+    /// abstract: see [`UnixListener::bind_addr`](crate::net::UnixListener::bind_addr).
     pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
         sys::socket::unix_connect(address).map(UnixStream::from_std)
     }
 
     /// Two streams, unnamed and connected to each other. One system call on
     /// Linux.
+    ///
+    /// # Errors
+    ///
+    /// Those of [socketpair(2)](https://man7.org/linux/man-pages/man2/socketpair.2.html),
+    /// when no descriptor is left.
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, other) = sys::socket::unix_stream_pair()?;
         Ok((UnixStream::from_std(one), UnixStream::from_std(other)))
@@ -78,12 +83,21 @@ impl UnixStream {
         self.inner.local_addr()
     }
 
-    /// The peer's address.
+    /// The peer's address, which most often is unnamed: a client need not bind.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) without a connection.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.inner.peer_addr()
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any.
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. The next
+    /// call finds none.
+    ///
+    /// # Errors
+    ///
+    /// None of a socket that is open.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }

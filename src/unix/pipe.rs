@@ -5,8 +5,8 @@
 //! Reading returns 0 once every [`Sender`] is closed and all is read; then the
 //! receiver's event is read-closed. Writing fails with
 //! [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) once every [`Receiver`] is
-//! closed; then the sender's event is an error and write-closed. Both are
-//! reported whatever was asked for.
+//! closed; then the sender's event is write-closed, and an error but on kqueue. Both
+//! are reported whatever was asked for; on kqueue to who asked for that direction.
 //!
 //! # Examples
 //!
@@ -87,7 +87,7 @@ use crate::IoSource;
 ///
 /// # Cost
 ///
-/// One system call.
+/// One system call; on Apple's systems and Haiku, which have no `pipe2`, five.
 ///
 /// See the [module](self) for an example.
 pub fn new() -> io::Result<(Sender, Receiver)> {
@@ -113,8 +113,9 @@ impl Sender {
     /// source must, or waits. [`new`] makes non-blocking ends; those of a child
     /// process are blocking at first.
     ///
-    /// Both processes see the change where they share the same end. One system
-    /// call (`ioctl(2)` with `FIONBIO`), with its errors.
+    /// Both processes see the change where they share the same end. Two system calls,
+    /// of [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), with its
+    /// errors.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -153,8 +154,9 @@ impl Receiver {
     /// source must, or waits. [`new`] makes non-blocking ends; those of a child
     /// process are blocking at first.
     ///
-    /// Both processes see the change where they share the same end. One system
-    /// call (`ioctl(2)` with `FIONBIO`), with its errors.
+    /// Both processes see the change where they share the same end. Two system calls,
+    /// of [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), with its
+    /// errors.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {

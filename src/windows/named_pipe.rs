@@ -29,6 +29,8 @@ use crate::{Interest, Registry, Token};
 ///   [`WouldBlock`](io::ErrorKind::WouldBlock).
 /// - That a write returned does not mean that it went well: an error comes with the next one, and
 ///   makes the pipe writable.
+/// - A write takes 64 KiB at most, or a whole message, and the next one fails with
+///   [`WouldBlock`](io::ErrorKind::WouldBlock) until it has gone out.
 /// - A pipe stays with the poll that it was first registered with. It can be deregistered and
 ///   registered there again.
 /// - When that poll and its registries are gone, reading and writing go on, without events.
@@ -130,6 +132,35 @@ impl NamedPipe {
     ///
     /// Those of
     /// [DisconnectNamedPipe](https://learn.microsoft.com/en-us/windows/win32/api/namedpipeapi/nf-namedpipeapi-disconnectnamedpipe).
+    ///
+    /// ```
+    /// use std::fs::File;
+    /// use std::io;
+    ///
+    /// use mio::windows::NamedPipe;
+    /// use mio::{Events, Interest, Poll, Token};
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let name = format!(r"\\.\pipe\mio-disconnect-{}", std::process::id());
+    /// let mut server = NamedPipe::new(&name)?;
+    /// poll.registry().register(&mut server, Token(0), Interest::WRITABLE)?;
+    ///
+    /// // One client after the other.
+    /// for _ in 0..2 {
+    ///     let connecting = server.connect().unwrap_err();
+    ///     assert_eq!(connecting.kind(), io::ErrorKind::WouldBlock);
+    ///     let _client = File::options().read(true).write(true).open(&name)?;
+    ///     poll.poll_until(&mut events, None)?; // writable: the client has come
+    ///     if let Some(error) = server.take_error()? {
+    ///         return Err(error);
+    ///     }
+    ///     server.disconnect()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn disconnect(&self) -> io::Result<()> {
         self.inner.disconnect()
     }
