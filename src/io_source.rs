@@ -99,10 +99,28 @@ impl<T> IoSource<T> {
     /// [`WRITABLE`](Interest::WRITABLE) for what writes or connects. When the
     /// outcome is [`WouldBlock`](io::ErrorKind::WouldBlock), the next event of
     /// that direction will be reported. The kernel's own error must be
-    /// returned, on which that rests.
+    /// returned, on which that rests: an `io` that makes `Ok(None)` of it may wait for
+    /// ever on poll(2), event ports and AFD.
     ///
-    /// On epoll and kqueue this adds nothing to `io`. See the type for an
-    /// example.
+    /// On epoll and kqueue this adds nothing to `io`.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use std::net::UdpSocket;
+    ///
+    /// use mio::{Interest, IoSource};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_nonblocking(true)?;
+    /// let socket = IoSource::new(socket);
+    ///
+    /// let mut buffer = [0; 1500];
+    /// let received = socket.do_io(Interest::READABLE, |socket| socket.recv_from(&mut buffer));
+    /// assert_eq!(received.unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn do_io<F, R>(&self, direction: Interest, io: F) -> io::Result<R>
     where

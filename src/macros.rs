@@ -50,8 +50,8 @@ macro_rules! try_io_methods {
         /// `io` makes one non-blocking call, on this source and no other, and
         /// returns its result unchanged: an error of the kind
         /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) says that readiness
-        /// has ended. On epoll and kqueue, which see that for themselves,
-        /// this costs nothing. Where the direction is known,
+        /// has ended, and one that makes `Ok(None)` of it may wait for ever.
+        /// On epoll and kqueue, which see that for themselves, this costs nothing. Where the direction is known,
         /// [`try_io_with`](Self::try_io_with) spares the others a spurious
         /// event.
         ///
@@ -180,24 +180,28 @@ macro_rules! impl_write {
 #[cfg(all(unix, any(feature = "net", feature = "os-ext")))]
 macro_rules! impl_descriptor {
     ($Type:ident, $Inner:ty) => {
+        #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl std::os::fd::AsFd for $Type {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 std::os::fd::AsFd::as_fd(&*self.inner)
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl std::os::fd::AsRawFd for $Type {
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
                 std::os::fd::AsRawFd::as_raw_fd(&*self.inner)
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl std::os::fd::IntoRawFd for $Type {
             fn into_raw_fd(self) -> std::os::fd::RawFd {
                 std::os::fd::IntoRawFd::into_raw_fd(self.inner.into_inner())
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl std::os::fd::FromRawFd for $Type {
             /// Takes over a descriptor of the same kind. Setting it to
             /// non-blocking is up to the caller.
@@ -212,6 +216,7 @@ macro_rules! impl_descriptor {
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl From<std::os::fd::OwnedFd> for $Type {
             /// Takes over a descriptor of the same kind. Setting it to
             /// non-blocking is up to the caller.
@@ -222,6 +227,7 @@ macro_rules! impl_descriptor {
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl From<$Type> for std::os::fd::OwnedFd {
             fn from(source: $Type) -> std::os::fd::OwnedFd {
                 source.inner.into_inner().into()
@@ -234,24 +240,28 @@ macro_rules! impl_descriptor {
 #[cfg(all(windows, feature = "net"))]
 macro_rules! impl_socket {
     ($Type:ident, $Inner:ty) => {
+        #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl std::os::windows::io::AsSocket for $Type {
             fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
                 std::os::windows::io::AsSocket::as_socket(&*self.inner)
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl std::os::windows::io::AsRawSocket for $Type {
             fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
                 std::os::windows::io::AsRawSocket::as_raw_socket(&*self.inner)
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl std::os::windows::io::IntoRawSocket for $Type {
             fn into_raw_socket(self) -> std::os::windows::io::RawSocket {
                 std::os::windows::io::IntoRawSocket::into_raw_socket(self.inner.into_inner())
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl std::os::windows::io::FromRawSocket for $Type {
             /// Takes over a socket of the same kind. Setting it to non-blocking is up
             /// to the caller.
@@ -266,6 +276,7 @@ macro_rules! impl_socket {
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl From<std::os::windows::io::OwnedSocket> for $Type {
             /// Takes over a socket of the same kind. Setting it to non-blocking is up
             /// to the caller.
@@ -276,6 +287,7 @@ macro_rules! impl_socket {
             }
         }
 
+        #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl From<$Type> for std::os::windows::io::OwnedSocket {
             fn from(source: $Type) -> std::os::windows::io::OwnedSocket {
                 source.inner.into_inner().into()

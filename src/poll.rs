@@ -33,7 +33,8 @@ use crate::{Backend, Events, Registry};
 /// whose wake-ups stay pending until a `poll`. A poll on poll(2) cannot be nested;
 /// its descriptor is readable only when the poll itself is interrupted. One on event
 /// ports can, as long as nothing is registered as a `SourceFd`, which is looked at by
-/// `poll` only. On Windows there is nothing to nest.
+/// `poll` only. On Windows there is nothing to nest. The guide has
+/// [an example](crate::guide#a-poll-in-another-loop).
 ///
 /// # Forking
 ///
@@ -88,8 +89,8 @@ impl Poll {
     ///
     /// # Cost
     ///
-    /// On epoll one system call, on kqueue and event ports two, and one descriptor,
-    /// which is closed on exec. On Windows two handles, and another one for every 32
+    /// On epoll one system call, on kqueue, event ports and poll(2) two, and one descriptor,
+    /// which is closed on exec (on poll(2) two where there is no eventfd). On Windows two handles, and another one for every 32
     /// sockets, none of which is inherited.
     #[cfg(feature = "os-poll")]
     #[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
@@ -138,17 +139,18 @@ impl Poll {
     /// contents of `events`; they stay empty when time ran out.
     ///
     /// `None` waits for ever, zero not at all. A timeout is never cut short: it
-    /// is kept to the nanosecond where the system can, and rounded up to the
-    /// next microsecond or millisecond where it cannot (the latter: Linux before
-    /// 5.11, some sandboxes, Android; on illumos epoll; poll(2) of Apple's systems,
-    /// illumos and Solaris).
-    /// illumos adds up to a tick of its clock. On Windows whole milliseconds are
-    /// counted, and up to a tick of 15.6 ms is added, but where the system has timers of
-    /// high resolution (Windows 10 from version 1803 on), which do without either. Time
-    /// for which the machine slept counts there.
-    /// One that is longer than the system's longest is taken for that, 24 days
-    /// at the least. The system adds some slack: Linux 0.1 % of the timeout, at
-    /// least 50 µs (`PR_SET_TIMERSLACK`) and at most 100 ms.
+    /// is rounded up to what the system counts in, which may add to it. One that is
+    /// longer than the system's longest is taken for that, 24 days at the least.
+    ///
+    /// | system | counts in | adds |
+    /// |---|---|---|
+    /// | Linux from 5.11 on | nanoseconds | 0.1 % of the timeout, at least 50 µs (`PR_SET_TIMERSLACK`) and at most 100 ms |
+    /// | Linux before, sandboxes that refuse `epoll_pwait2`, Android | milliseconds | the same |
+    /// | the BSDs | nanoseconds | |
+    /// | Apple's systems | microseconds; poll(2) milliseconds | |
+    /// | illumos, Solaris | event ports nanoseconds; epoll and poll(2) milliseconds | on illumos up to a tick of its clock |
+    /// | Windows 10 from 1803 on | 100 ns; time for which the machine slept counts | |
+    /// | Windows before | milliseconds | up to a tick of 15.6 ms |
     ///
     /// At most [`events.capacity()`](Events::capacity) events are reported;
     /// further ones come with the next call.

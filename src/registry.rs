@@ -51,9 +51,9 @@ impl Registry {
     ///
     /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the source is
     ///   registered here already; on kqueue that is no error, and the new token and
-    ///   interests replace the old ones. Also where it was registered with another
-    ///   poll, or a registry of one, that still exists, and not deregistered as the
-    ///   same source: on epoll and kqueue, which allow that, in debug builds only.
+    ///   interests replace the old ones. Also where the source is registered with
+    ///   another poll that still exists: on poll(2), event ports and AFD always, on epoll
+    ///   and kqueue, which allow that, in debug builds.
     /// - On epoll, EBADF where the descriptor is not open, EPERM
     ///   ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for what
     ///   cannot be waited for, such as files and directories, EINVAL for the
