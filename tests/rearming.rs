@@ -54,10 +54,10 @@ on_each_backend![
     #[cfg(unix)]
     files_are_always_ready_where_they_can_be_registered,
     a_hang_up_is_no_busy_loop,
-    #[cfg_attr(windows, ignore = "Wine does not tell that a datagram was refused")]
+    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
     an_error_is_no_busy_loop,
     after_a_hang_up_a_source_can_be_changed_and_deregistered,
-    #[cfg_attr(windows, ignore = "Wine does not tell that a datagram was refused")]
+    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
     a_second_error_is_reported,
     #[cfg(unix)]
     a_named_pipe_gets_a_new_writer,

@@ -19,7 +19,7 @@ on_each_backend![
     datagrams_between_connected_sockets,
     every_receiving_call_that_would_block_brings_the_next_event,
     an_empty_datagram_is_one,
-    #[cfg_attr(windows, ignore = "Wine does not tell that a datagram was refused")]
+    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
     a_refusal_comes_back,
     ipv6_works,
 ];

@@ -157,6 +157,10 @@ pub trait Differences {
     /// That both halves of a stream are shut down is told apart from the peer's alone.
     fn reports_both_halves(self) -> bool;
 
+    /// A Unix socket that is closed with data unread resets its peer. (Of a kqueue
+    /// system that is not known: NetBSD does not.)
+    fn resets_unix_peers(self) -> bool;
+
     /// What happens at once may be reported by one event after another.
     fn reports_in_parts(self) -> bool;
 
@@ -233,6 +237,10 @@ impl Differences for Backend {
 
     fn reports_both_halves(self) -> bool {
         self != Backend::Afd
+    }
+
+    fn resets_unix_peers(self) -> bool {
+        self != Backend::Kqueue
     }
 
     fn reports_in_parts(self) -> bool {
