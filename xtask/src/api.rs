@@ -8,7 +8,7 @@ use anyhow::{bail, Context, Result};
 use clap::Args as ClapArgs;
 
 use crate::sh::Cmd;
-use crate::{root, target, tools};
+use crate::{cross, root, target, tools};
 
 /// The listings in testing/api of the host: Linux, and sets of features there. The others are
 /// compared by [`targets`](crate::targets).
@@ -158,10 +158,15 @@ fn shown(output: &str, verbose: bool) -> impl Iterator<Item = &str> {
         .filter(move |line| verbose || !line.starts_with('+'))
 }
 
-/// The checker names its toolchain: `stable`, or else whatever is in use.
+/// The checker names its toolchain: `stable`, or else whatever is in use; or, where nobody has rustup,
+/// Debian's.
 pub fn toolchain() -> Result<String> {
     if tools::toolchain("stable").is_some() {
         return Ok("stable".to_owned());
+    }
+    if !tools::is_there("rustup") {
+        cross::need_debian()?;
+        return Ok(cross::DEBIANS.to_owned());
     }
     let active = Cmd::new("rustup")
         .args(["show", "active-toolchain"])

@@ -46,10 +46,8 @@ impl Cross {
         let std = if env::var_os(BUILD_STD).is_none() && rustup_has(target) {
             Std::Rustup
         } else {
-            for (file, package) in DEBIAN {
-                tools::need(file, &[package])
-                    .with_context(|| format!("nothing here has or builds std for {target}"))?;
-            }
+            need_debian()
+                .with_context(|| format!("nothing here has or builds std for {target}"))?;
             Std::Built
         };
         Ok(Cross {
@@ -96,8 +94,7 @@ impl Cross {
         Ok(Checker {
             toolchain: match self.std {
                 Std::Rustup => api::toolchain()?,
-                // No toolchain of rustup's has this name; the checker then takes Debian's.
-                Std::Built => "debian".to_owned(),
+                Std::Built => DEBIANS.to_owned(),
             },
             target_dir: target("other"),
         })
@@ -122,6 +119,17 @@ impl Std {
         })
     }
 }
+
+/// Installs Debian's toolchain, with the sources of std, where it is missing.
+pub fn need_debian() -> Result<()> {
+    for (file, package) in DEBIAN {
+        tools::need(file, &[package])?;
+    }
+    Ok(())
+}
+
+/// What the checker of the API calls Debian's toolchain: none of rustup's has this name.
+pub const DEBIANS: &str = "debian";
 
 /// Whether rustup has the target's std for the toolchain in use, or can fetch it.
 fn rustup_has(target: &str) -> bool {

@@ -31,7 +31,7 @@ use crate::cross::Cross;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
 use crate::wine::{self, Wine};
-use crate::{model, root, target};
+use crate::{model, root, target, tools};
 use header::{Header, Target};
 use verdict::{Outcome, Verdict};
 
@@ -415,6 +415,7 @@ impl Tree {
         lock.try_lock()
             .map_err(|error| anyhow!("another run holds target/faults: {error}"))?;
 
+        tools::need("git", &["git"])?;
         let list = Cmd::new("git")
             .args(["ls-files", "-z", "--cached", "--others"])
             .arg("--exclude-standard")

@@ -1,4 +1,4 @@
-//! Runtimes of other people on top of this mio: the workspace in interop/, where it takes the place
+//! Other people's crates on top of this mio: the workspace in interop/, where it takes the place
 //! of the one on crates.io.
 
 use anyhow::{bail, Context, Result};
@@ -6,16 +6,27 @@ use serde_json::Value;
 
 use crate::report::Report;
 use crate::sh::Cmd;
-use crate::{root, target};
+use crate::{root, target, tools};
+
+/// Crates that use mio themselves, each with a file of tests in interop/tests. What uses it through
+/// tokio needs no list: it has no other mio to use.
+const DIRECT_USERS: [&str; 7] = [
+    "actix-server",
+    "crossterm",
+    "ipc-channel",
+    "mdns-sd",
+    "mio-serial",
+    "notify",
+    "signal-hook-mio",
+];
 
 pub fn run() -> Result<()> {
     Report::of(|report| {
         patched()?;
-        report.libtest(cargo("test").arg("--locked"));
+        report.libtest(tests());
         // The same with poll(2) as the default backend.
         report.libtest(
-            cargo("test")
-                .arg("--locked")
+            tests()
                 .env("RUSTFLAGS", "--cfg mio_unsupported_force_poll_poll")
                 .target_dir(target("interop-poll")),
         );
@@ -23,18 +34,29 @@ pub fn run() -> Result<()> {
     })
 }
 
+fn tests() -> Cmd {
+    cargo("test").args(["--locked", "--no-fail-fast"])
+}
+
 /// That the patch is in use. Were it not, cargo would only warn, and the tests would pass with the
 /// mio they always had.
 fn patched() -> Result<()> {
+    let host = tools::host()?;
     let metadata = cargo("metadata")
         .args(["--format-version", "1", "--locked"])
+        .args(["--filter-platform", &host])
         .quiet()?
         .successful_stdout()?;
-    only_mio_is_ours(&serde_json::from_str(&metadata)?, &version()?)?;
-    cargo("tree").args(["--locked", "-i", "mio"]).run()
+    let metadata = serde_json::from_str(&metadata)?;
+    let version = version()?;
+    let mio = only_mio_is_ours(&metadata, &version)?;
+    let users = users(&metadata, mio)?;
+    println!("mio {version} from here is used by {}", users.join(", "));
+    all_use_it(&users, &DIRECT_USERS)
 }
 
-fn only_mio_is_ours(metadata: &Value, version: &str) -> Result<()> {
+/// The only mio in the graph: its id.
+fn only_mio_is_ours<'a>(metadata: &'a Value, version: &str) -> Result<&'a str> {
     let packages = metadata["packages"].as_array().context("no packages")?;
     let mios: Vec<&Value> = packages
         .iter()
@@ -49,6 +71,38 @@ fn only_mio_is_ours(metadata: &Value, version: &str) -> Result<()> {
             mio["version"],
             mio["source"]
         );
+    }
+    mio["id"].as_str().context("mio has no id")
+}
+
+/// The names of the packages that are built with `mio` (an id) and are not there for their own
+/// tests only.
+fn users<'a>(metadata: &'a Value, mio: &str) -> Result<Vec<&'a str>> {
+    let nodes = metadata["resolve"]["nodes"].as_array();
+    let uses_it = |node: &&Value| {
+        let deps = node["deps"].as_array();
+        deps.is_some_and(|deps| deps.iter().any(|dep| dep["pkg"] == mio))
+    };
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    let mut names = Vec::new();
+    for node in nodes.context("nothing is resolved")?.iter().filter(uses_it) {
+        let package = packages.iter().find(|package| package["id"] == node["id"]);
+        let name = package.and_then(|package| package["name"].as_str());
+        names.push(name.context("a package without a name")?);
+    }
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+fn all_use_it(users: &[&str], wanted: &[&str]) -> Result<()> {
+    let others: Vec<&str> = wanted
+        .iter()
+        .copied()
+        .filter(|name| !users.contains(name))
+        .collect();
+    if !others.is_empty() {
+        bail!("mio is not used by {}", others.join(", "));
     }
     Ok(())
 }
@@ -85,15 +139,44 @@ mod tests {
 
     #[test]
     fn only_a_single_mio_from_here_will_do() {
-        let ours = json!({"name": "mio", "version": "1.3.0", "source": null});
+        let ours = json!({"name": "mio", "version": "1.3.0", "source": null, "id": "ours"});
         let theirs = json!({"name": "mio", "version": "1.3.0", "source": "registry+x"});
         let older = json!({"name": "mio", "version": "1.2.5", "source": null});
-        let check =
-            |packages: &[&Value]| only_mio_is_ours(&json!({ "packages": packages }), "1.3.0");
-        assert!(check(&[&ours]).is_ok());
+        let check = |packages: &[&Value]| {
+            let metadata = json!({ "packages": packages });
+            only_mio_is_ours(&metadata, "1.3.0").map(str::to_owned)
+        };
+        assert_eq!(check(&[&ours]).unwrap(), "ours");
         assert!(check(&[&theirs]).is_err());
         assert!(check(&[&older]).is_err());
         assert!(check(&[&ours, &theirs]).is_err());
         assert!(check(&[]).is_err());
+    }
+
+    #[test]
+    fn each_direct_user_has_its_file_of_tests() {
+        for name in DIRECT_USERS {
+            let file = format!("interop/tests/{}.rs", name.replace('-', "_"));
+            assert!(root().join(&file).is_file(), "{file} is missing");
+        }
+    }
+
+    #[test]
+    fn a_user_is_what_depends_on_it_itself() {
+        let package = |name: &str| json!({"name": name, "id": format!("{name} 1")});
+        let node = |name: &str, on: &str| json!({"id": format!("{name} 1"), "deps": [{"pkg": on}]});
+        let metadata = json!({
+            "packages": [package("tokio"), package("notify"), package("hyper")],
+            "resolve": {"nodes": [
+                node("tokio", "mio 1"),
+                node("notify", "mio 1"),
+                node("hyper", "tokio 1"),
+            ]},
+        });
+        let users = users(&metadata, "mio 1").unwrap();
+        assert_eq!(users, ["notify", "tokio"]);
+        assert!(all_use_it(&users, &["notify"]).is_ok());
+        let error = all_use_it(&users, &["hyper", "notify", "other"]).unwrap_err();
+        assert_eq!(error.to_string(), "mio is not used by hyper, other");
     }
 }

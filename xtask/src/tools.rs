@@ -51,6 +51,11 @@ fn need_so_that(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> R
     }
 }
 
+/// Whether a program can be run.
+pub fn is_there(program: &str) -> bool {
+    find(program).is_some()
+}
+
 /// Whether rustup has a toolchain whose name starts with `name`: its full name.
 pub fn toolchain(name: &str) -> Option<String> {
     let list = Cmd::new("rustup")
