@@ -4,12 +4,15 @@
 //! - [A loop](#a-loop)
 //! - [Accepting](#accepting)
 //! - [Reading](#reading)
-//! - [Writing](#writing)
+//! - [Writing](#writing), and [to many at once](#writing-to-many-at-once)
 //! - [Connecting](#connecting)
-//! - [Closing](#closing), and [what each way of closing reports](#what-each-way-of-closing-reports)
+//! - [Closing](#closing), [keeping a half-closed connection](#keeping-a-half-closed-connection),
+//!   [ending a server](#ending-a-server), and
+//!   [what each way of closing reports](#what-each-way-of-closing-reports)
 //! - [Waking from other threads](#waking-from-other-threads)
 //! - [Deadlines](#deadlines)
-//! - [A source of one's own](#a-source-of-ones-own)
+//! - [A source of one's own](#a-source-of-ones-own), and
+//!   [two kinds of stream in one collection](#two-kinds-of-stream-in-one-collection)
 //! - [Under an async runtime](#under-an-async-runtime)
 //! - [A poll in another loop](#a-poll-in-another-loop)
 //! - [Speed](#speed)
@@ -18,9 +21,9 @@
 //!
 //! # The model
 //!
-//! A [`Poll`] does no I/O. It reports *readiness*: that an operation on a source
-//! is worth trying. The program tries it, on a socket that never blocks, and
-//! goes on until the operation fails with [`WouldBlock`]: the source is drained.
+//! A [`Poll`] does no I/O. It reports *readiness*: an operation on a source is worth
+//! trying. The program tries it, on a socket that never blocks. It goes on until the
+//! operation fails with [`WouldBlock`]. Then the source is drained.
 //!
 //! ```text
 //!   register ──► Poll::poll waits ──► Event ──► read, read, … ──► WouldBlock ─┐
@@ -28,10 +31,10 @@
 //!                     └───────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Readiness is reported when it *begins* (an edge), not while it lasts (a level):
-//! after an event there may be no other until the program has drained the source,
-//! or filled it, as far as it goes. A program that stops in the middle and waits
-//! for another event may wait for ever.
+//! Readiness is reported when it *begins* (an edge), not while it lasts (a level).
+//! After an event there may be no other one until the program has drained the source,
+//! or filled it. A program that stops in the middle and waits for another event may
+//! wait for ever.
 //!
 //! ```text
 //!            3 bytes come       2 more          read 3, read 2,     4 bytes come
@@ -42,20 +45,24 @@
 //!              certain         may come                         certain: it was drained
 //! ```
 //!
-//! The same holds for writing: after an event a program writes until `WouldBlock`,
-//! and only then the next writable event is certain. Registering and
-//! [`reregister`](crate::Registry::reregister) begin anew: what the source is ready
-//! for at that moment is reported by the next poll.
+//! The same holds for writing. After an event a program writes until `WouldBlock`;
+//! only then is the next writable event certain.
 //!
-//! Events can be *spurious*: an operation after one may fail with `WouldBlock` at
-//! once, and that is no error. What an event says is a hint of what to try; what the
-//! operation returns is the truth.
+//! So after each event the program *owes an attempt*, until `WouldBlock`. It may put the
+//! attempt off to the end of its turn, but it must not forget it.
 //!
-//! An event names its source by the [`Token`] it was registered with, chosen by
-//! the program. One event may say several things at once (readable, writable,
-//! closed), or each of them comes in an event of its own: which, depends on the
-//! system. A program that looks at each method by itself, and not at the
-//! combination, need not care.
+//! Registering and [`reregister`](crate::Registry::reregister) begin anew: the next poll
+//! reports what the source is ready for at that moment.
+//!
+//! Events can be *spurious*: an operation after one may fail with `WouldBlock` at once.
+//! That is no error. An event is a hint of what to try. What the operation returns is
+//! the truth.
+//!
+//! An event names its source by the [`Token`] it was registered with. The program
+//! chooses the token. One event may say several things at once (readable, writable,
+//! closed), or each of them comes in an event of its own: that depends on the system. A
+//! program that looks at each method by itself, and not at the combination, need not
+//! care.
 //!
 //! # A loop
 //!
@@ -98,102 +105,175 @@
 //!
 //! # Accepting
 //!
-//! One event may stand for many connections, so accept until `WouldBlock`. An
-//! error of one connection must not end the server; and when there is no
-//! descriptor left, the connections wait on *without a further event*, so the
-//! program tries again when it has closed some.
+//! One event may stand for many connections, so accept until `WouldBlock`.
+//!
+//! A server should survive every other error. Most are of one connection: accept(2) also
+//! passes on what was wrong with its network. Others pass after a while: no descriptor
+//! (EMFILE, ENFILE) or no memory (ENOBUFS, ENOMEM) is left. The connections then wait on,
+//! *without a further event*. So the safe default, for every error that the program does
+//! not know: report it, and try again later. Try again when the program has closed some
+//! connections, and in any case after a while (a deadline).
 //!
 //! ```
-//! use std::io;
+//! use std::io::{self, ErrorKind};
+//! use std::time::{Duration, Instant};
 //!
 //! use mio::net::{TcpListener, TcpStream};
+//! use mio::{Events, Interest, Poll, Token};
 //!
-//! /// Accepts what waits; returns whether there may be more, for which no
-//! /// event will come.
-//! fn accept_all(listener: &TcpListener, connections: &mut Vec<TcpStream>) -> io::Result<bool> {
+//! const LISTENER: Token = Token(0);
+//!
+//! /// Accepts what waits. Returns when to try again, where no event will tell.
+//! fn accept_all(listener: &TcpListener, connections: &mut Vec<TcpStream>) -> Option<Instant> {
 //!     loop {
 //!         match listener.accept() {
 //!             Ok((stream, _address)) => connections.push(stream),
 //!             Err(error) => match error.kind() {
-//!                 io::ErrorKind::WouldBlock => return Ok(false),
-//!                 io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
-//!                 _ if out_of_descriptors(&error) => return Ok(true),
-//!                 _ => return Err(error),
+//!                 ErrorKind::WouldBlock => return None,
+//!                 // A signal, or a client that has gone already.
+//!                 ErrorKind::Interrupted
+//!                 | ErrorKind::ConnectionAborted
+//!                 | ErrorKind::ConnectionReset => {}
+//!                 _ => {
+//!                     eprintln!("cannot accept: {error}");
+//!                     return Some(Instant::now() + Duration::from_millis(200));
+//!                 }
 //!             },
 //!         }
 //!     }
 //! }
 //!
-//! fn out_of_descriptors(error: &io::Error) -> bool {
-//!     // ENFILE and EMFILE; on Windows WSAEMFILE.
-//!     matches!(error.raw_os_error(), Some(23 | 24 | 10024))
-//! }
-//! #
 //! # fn main() -> io::Result<()> {
-//! # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
-//! # assert!(!accept_all(&listener, &mut Vec::new())?);
+//! let mut poll = Poll::new()?;
+//! let mut events = Events::with_capacity(128);
+//! let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+//! poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+//!
+//! let mut connections = Vec::new();
+//! let mut retry_at = None;
+//! # let _client = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! # for turn in 0.. {
+//! #     if turn == 1 {
+//! #         retry_at = Some(Instant::now()); // as after an error
+//! #     }
+//! #     if turn == 2 {
+//! #         break;
+//! #     }
+//! // Each turn:
+//! poll.poll_until(&mut events, retry_at)?;
+//! let mut accept = retry_at.is_some_and(|at| at <= Instant::now());
+//! for event in &events {
+//!     match event.token() {
+//!         LISTENER => accept = true,
+//!         _ => {} // A connection's. If that closes it: accept |= retry_at.is_some()
+//!     }
+//! }
+//! if accept {
+//!     retry_at = accept_all(&listener, &mut connections);
+//! }
+//! # }
+//! # assert!(connections.len() == 1 && retry_at.is_none());
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! The same holds for a Unix listener. `examples/tcp_server.rs` in the repository is a
+//! whole server.
+//!
 //! # Reading
+//!
+//! Read until `WouldBlock`. But a connection that always has more would keep the others
+//! from their turn. So read a few times only. Where there is more, `reregister` the
+//! connection: the next poll reports it again, behind the others that wait.
 //!
 //! ```
 //! use std::io::{self, Read};
 //!
-//! /// Reads what there is; returns whether the peer has ended.
-//! fn read_all(mut stream: impl Read, received: &mut Vec<u8>) -> io::Result<bool> {
+//! use mio::net::TcpStream;
+//! use mio::{Interest, Registry, Token};
+//!
+//! enum Progress {
+//!     /// The next event is certain.
+//!     Drained,
+//!     /// There may be more, for which no event comes by itself.
+//!     More,
+//!     /// The peer sends no more.
+//!     Ended,
+//! }
+//!
+//! fn read_some(mut stream: impl Read, received: &mut Vec<u8>) -> io::Result<Progress> {
 //!     let mut buffer = [0; 16 * 1024];
-//!     loop {
+//!     for _ in 0..4 {
 //!         match stream.read(&mut buffer) {
-//!             Ok(0) => return Ok(true),
+//!             Ok(0) => return Ok(Progress::Ended),
 //!             Ok(length) => received.extend_from_slice(&buffer[..length]),
-//!             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+//!             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+//!                 return Ok(Progress::Drained);
+//!             }
 //!             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
 //!             Err(error) => return Err(error),
 //!         }
 //!     }
+//!     Ok(Progress::More)
+//! }
+//!
+//! /// To be called after a readable event. Returns whether the connection goes on.
+//! fn advance(
+//!     stream: &mut TcpStream,
+//!     token: Token,
+//!     received: &mut Vec<u8>,
+//!     registry: &Registry,
+//! ) -> io::Result<bool> {
+//!     match read_some(&*stream, received)? {
+//!         Progress::Drained => {}
+//!         Progress::More => registry.reregister(stream, token, Interest::READABLE)?,
+//!         Progress::Ended => return Ok(false),
+//!     }
+//!     Ok(true)
 //! }
 //! #
 //! # fn main() -> io::Result<()> {
 //! # use std::io::Write;
 //! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-//! # let one = mio::net::TcpStream::connect(listener.local_addr()?)?;
+//! # let one = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! # one.set_nonblocking(true)?;
+//! # let mut one = TcpStream::from_std(one);
 //! # let (mut other, _) = listener.accept()?;
+//! # let writer = std::thread::spawn(move || other.write_all(&[7; 1 << 20]));
+//! # let mut poll = mio::Poll::new()?;
+//! # let mut events = mio::Events::with_capacity(4);
+//! # poll.registry().register(&mut one, Token(0), Interest::READABLE)?;
 //! # let mut received = Vec::new();
-//! # other.write_all(b"abc")?;
-//! # while received.len() < 3 {
-//! #     assert!(!read_all(&one, &mut received)?);
+//! # while advance(&mut one, Token(0), &mut received, poll.registry())? {
+//! #     poll.poll_until(&mut events, None)?;
 //! # }
-//! # drop(other);
-//! # while !read_all(&one, &mut received)? {}
-//! # assert_eq!(received, b"abc");
+//! # writer.join().unwrap()?;
+//! # assert_eq!(received.len(), 1 << 20);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A peer that sends faster than the program works would fill `received` without
-//! end. Stop before that, *remember that the source may be readable still*, and
-//! read on when there is room, without waiting for an event.
+//! Reading needs no `&mut` of the stream: `(&stream).read(&mut buffer)` reads through a
+//! shared reference, such as an `Arc` gives. The same goes for writing.
 //!
-//! A connection that always has more would keep the others from their turn. To
-//! stop in the middle and go on later, [`reregister`](crate::Registry::reregister)
-//! it: what it is ready for is reported anew, behind what waits already.
-//! `common/echo.rs` among the examples does both.
+//! A peer that sends faster than the program works would fill `received` without end.
+//! Stop reading before that, and *remember that the source may still be readable*. When
+//! there is room again, read on without waiting for an event, or `reregister`.
+//! `examples/common/echo.rs` in the repository does both.
 //!
 //! # Writing
 //!
-//! A source can be written to most of the time, so write first, and wait only
-//! when there was no room: keep the rest, and go on when the source is reported
-//! writable.
+//! A source can be written to most of the time. So write first, and wait only when there
+//! was no room. Keep the rest, and go on when the source is reported writable.
 //!
 //! ```
+//! use std::collections::VecDeque;
 //! use std::io::{self, Write};
 //!
-//! /// Writes what is waiting; returns whether all of it went.
-//! fn write_waiting(mut stream: impl Write, waiting: &mut Vec<u8>) -> io::Result<bool> {
+//! /// Writes what is waiting. Returns whether all of it went.
+//! fn write_waiting(mut stream: impl Write, waiting: &mut VecDeque<u8>) -> io::Result<bool> {
 //!     while !waiting.is_empty() {
-//!         match stream.write(waiting) {
+//!         match stream.write(waiting.as_slices().0) {
 //!             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
 //!             Ok(length) => drop(waiting.drain(..length)),
 //!             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -206,34 +286,39 @@
 //! #
 //! # fn main() -> io::Result<()> {
 //! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-//! # let one = mio::net::TcpStream::connect(listener.local_addr()?)?;
+//! # let one = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! # one.set_nonblocking(true)?;
+//! # let one = mio::net::TcpStream::from_std(one);
 //! # let (other, _) = listener.accept()?;
-//! # let mut waiting = vec![1; 10];
+//! # let mut waiting = VecDeque::from(vec![1; 10]);
 //! # while !write_waiting(&one, &mut waiting)? {}
 //! # assert!(waiting.is_empty());
 //! # one.shutdown(std::net::Shutdown::Write)?;
-//! # waiting.push(1);
+//! # waiting.push_back(1);
 //! # assert!(write_waiting(&one, &mut waiting).is_err());
 //! # drop(other);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! There is no need to change the interest of a TCP stream for that: registered once
-//! for `READABLE | WRITABLE`, it reports each edge, and one that stays writable
-//! reports nothing by that. A Unix stream reports writable whenever its
-//! peer has read, and a UDP socket after each datagram that has left: those are
-//! registered for writing only while something waits to be written.
+//! (Not a `Vec`: after each write in part, its `drain` moves all the rest to the front. A
+//! `Vec` with an offset does as well.)
+//!
+//! A TCP stream is registered once for `READABLE | WRITABLE`. It reports each edge, and
+//! nothing while it stays writable. A Unix stream reports writable whenever its peer has
+//! read, and a UDP socket after each datagram that has left. Register those for writing
+//! only while something waits to be written. This code does so. It serves Unix streams
+//! and TCP, which would not need it:
 //!
 //! ```
-//! use std::io;
+//! use std::collections::VecDeque;
+//! use std::io::{self, Write};
 //!
-//! use mio::net::TcpStream;
+//! use mio::event::Source;
 //! use mio::{Interest, Registry, Token};
-//! # use std::io::Write;
-//! # fn write_waiting(mut stream: impl Write, waiting: &mut Vec<u8>) -> io::Result<bool> {
+//! # fn write_waiting(mut stream: impl Write, waiting: &mut VecDeque<u8>) -> io::Result<bool> {
 //! #     while !waiting.is_empty() {
-//! #         match stream.write(waiting) {
+//! #         match stream.write(waiting.as_slices().0) {
 //! #             Ok(length) => drop(waiting.drain(..length)),
 //! #             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
 //! #             Err(error) => return Err(error),
@@ -242,17 +327,18 @@
 //! #     Ok(true)
 //! # }
 //!
-//! struct Connection {
-//!     stream: TcpStream,
+//! /// `S` is a `UnixStream` or a `TcpStream`.
+//! struct Connection<S> {
+//!     stream: S,
 //!     token: Token,
 //!     interest: Interest,
-//!     waiting: Vec<u8>,
+//!     waiting: VecDeque<u8>,
 //! }
 //!
-//! impl Connection {
+//! impl<S: Write + Source> Connection<S> {
 //!     fn send(&mut self, registry: &Registry, bytes: &[u8]) -> io::Result<()> {
 //!         let is_first = self.waiting.is_empty();
-//!         self.waiting.extend_from_slice(bytes);
+//!         self.waiting.extend(bytes);
 //!         match is_first {
 //!             true => self.advance(registry),
 //!             false => Ok(()), // behind what waits for room already
@@ -261,7 +347,7 @@
 //!
 //!     /// Also to be called after a writable event.
 //!     fn advance(&mut self, registry: &Registry) -> io::Result<()> {
-//!         let interest = match write_waiting(&self.stream, &mut self.waiting)? {
+//!         let interest = match write_waiting(&mut self.stream, &mut self.waiting)? {
 //!             true => Interest::READABLE,
 //!             false => Interest::READABLE | Interest::WRITABLE,
 //!         };
@@ -273,44 +359,163 @@
 //!     }
 //! }
 //! #
+//! # fn run<S: Write + Source>(stream: S, mut peer: impl io::Read + Send + 'static) -> io::Result<()> {
+//! #     let mut poll = mio::Poll::new()?;
+//! #     let mut events = mio::Events::with_capacity(4);
+//! #     let mut connection = Connection {
+//! #         stream,
+//! #         token: Token(0),
+//! #         interest: Interest::READABLE,
+//! #         waiting: VecDeque::new(),
+//! #     };
+//! #     poll.registry().register(&mut connection.stream, Token(0), Interest::READABLE)?;
+//! #     let reader = std::thread::spawn(move || io::copy(&mut peer, &mut io::sink()).unwrap());
+//! #     for _ in 0..8 {
+//! #         connection.send(poll.registry(), &[7; 1 << 20])?;
+//! #     }
+//! #     while !connection.waiting.is_empty() {
+//! #         poll.poll_until(&mut events, None)?;
+//! #         connection.advance(poll.registry())?;
+//! #     }
+//! #     assert_eq!(connection.interest, Interest::READABLE);
+//! #     drop(connection);
+//! #     assert_eq!(reader.join().unwrap(), 8 << 20);
+//! #     Ok(())
+//! # }
+//! #
 //! # fn main() -> io::Result<()> {
+//! #     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! #     let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! #     stream.set_nonblocking(true)?;
+//! #     run(mio::net::TcpStream::from_std(stream), listener.accept()?.0)?;
+//! #     #[cfg(unix)]
+//! #     {
+//! #         let (stream, peer) = std::os::unix::net::UnixStream::pair()?;
+//! #         stream.set_nonblocking(true)?;
+//! #         run(mio::net::UnixStream::from_std(stream), peer)?;
+//! #     }
+//! #     Ok(())
+//! # }
+//! ```
+//!
+//! A queue without a limit is memory that a slow peer decides about. Where the peer's own
+//! requests fill the queue, stop reading from it while more than a certain amount waits.
+//! Where others fill it, drop the peer. Try to write before you count: what there is room
+//! for does not wait.
+//!
+//! ## Writing to many at once
+//!
+//! A message to many peers, such as a line of a chat: append it to each queue now, and
+//! flush the queues once, at the end of the turn. Several messages of a turn then cost
+//! one write for each peer.
+//!
+//! Each peer has a flag that says that an attempt is owed. Only two things *set* it:
+//! sending, and a writable event. Only the flush *clears* it. A flag that each event
+//! overwrites (`dirty = event.is_writable()`) forgets attempts.
+//!
+//! ```
+//! use std::collections::{HashMap, VecDeque};
+//! use std::io::{self, Write};
+//! use std::mem;
+//!
+//! use mio::net::TcpStream;
+//! use mio::Token;
+//! # fn write_waiting(mut stream: impl Write, waiting: &mut VecDeque<u8>) -> io::Result<bool> {
+//! #     while !waiting.is_empty() {
+//! #         match stream.write(waiting.as_slices().0) {
+//! #             Ok(length) => drop(waiting.drain(..length)),
+//! #             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+//! #             Err(error) => return Err(error),
+//! #         }
+//! #     }
+//! #     Ok(true)
+//! # }
+//!
+//! const LIMIT: usize = 1 << 20;
+//!
+//! struct Peer {
+//!     /// Registered for `READABLE | WRITABLE`.
+//!     stream: TcpStream,
+//!     waiting: VecDeque<u8>,
+//!     dirty: bool,
+//! }
+//!
+//! fn send_to_all(peers: &mut HashMap<Token, Peer>, message: &[u8]) {
+//!     for peer in peers.values_mut() {
+//!         peer.waiting.extend(message);
+//!         peer.dirty = true;
+//!     }
+//! }
+//!
+//! /// After a writable event.
+//! fn is_writable(peers: &mut HashMap<Token, Peer>, token: Token) {
+//!     if let Some(peer) = peers.get_mut(&token) {
+//!         peer.dirty = true;
+//!     }
+//! }
+//!
+//! /// Once a turn, behind the loop over the events.
+//! fn flush(peers: &mut HashMap<Token, Peer>) {
+//!     peers.retain(|_, peer| {
+//!         if !mem::take(&mut peer.dirty) {
+//!             return true;
+//!         }
+//!         // On `WouldBlock` a writable event will come.
+//!         let written = write_waiting(&peer.stream, &mut peer.waiting);
+//!         written.is_ok() && peer.waiting.len() <= LIMIT
+//!     });
+//! }
+//! #
+//! # fn main() -> io::Result<()> {
+//! # use mio::{Events, Interest, Poll};
 //! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-//! # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
-//! # stream.set_nonblocking(true)?;
-//! # let (mut peer, _) = listener.accept()?;
-//! # let mut poll = mio::Poll::new()?;
-//! # let mut events = mio::Events::with_capacity(4);
-//! # let mut connection = Connection {
-//! #     stream: TcpStream::from_std(stream),
-//! #     token: Token(0),
-//! #     interest: Interest::READABLE,
-//! #     waiting: Vec::new(),
-//! # };
-//! # poll.registry().register(&mut connection.stream, Token(0), Interest::READABLE)?;
-//! # let reader = std::thread::spawn(move || std::io::copy(&mut peer, &mut std::io::sink()).unwrap());
-//! # for _ in 0..8 {
-//! #     connection.send(poll.registry(), &[7; 1 << 20])?;
+//! # let mut poll = Poll::new()?;
+//! # let mut events = Events::with_capacity(8);
+//! # let mut peers = HashMap::new();
+//! # let mut readers = Vec::new();
+//! # for n in 0..3 {
+//! #     let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! #     stream.set_nonblocking(true)?;
+//! #     let mut stream = TcpStream::from_std(stream);
+//! #     let both = Interest::READABLE | Interest::WRITABLE;
+//! #     poll.registry().register(&mut stream, Token(n), both)?;
+//! #     peers.insert(Token(n), Peer { stream, waiting: VecDeque::new(), dirty: false });
+//! #     let (mut other, _) = listener.accept()?;
+//! #     readers.push(std::thread::spawn(move || {
+//! #         io::copy(&mut other, &mut io::sink()).unwrap()
+//! #     }));
 //! # }
-//! # while !connection.waiting.is_empty() {
+//! # for _ in 0..100 {
+//! #     send_to_all(&mut peers, &[7; 10_000]);
+//! # }
+//! # flush(&mut peers);
+//! # assert_eq!(peers.len(), 3);
+//! # while peers.values().any(|peer| !peer.waiting.is_empty()) {
 //! #     poll.poll_until(&mut events, None)?;
-//! #     connection.advance(poll.registry())?;
+//! #     for event in &events {
+//! #         if event.is_writable() {
+//! #             is_writable(&mut peers, event.token());
+//! #         }
+//! #     }
+//! #     flush(&mut peers);
 //! # }
-//! # assert_eq!(connection.interest, Interest::READABLE);
-//! # drop(connection);
-//! # assert_eq!(reader.join().unwrap(), 8 << 20);
+//! # drop(peers);
+//! # for reader in readers {
+//! #     assert_eq!(reader.join().unwrap(), 1_000_000);
+//! # }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A queue without a limit is memory that a slow peer decides about: stop reading
-//! what is to be answered while more than a certain amount waits.
+//! For Unix streams, change the interest in `flush`, as above: `write_waiting` says
+//! whether all of it went.
 //!
 //! # Connecting
 //!
-//! [`TcpStream::connect`](crate::net::TcpStream::connect) starts an attempt. A
-//! writable event tells of its end, good or bad, which
+//! [`TcpStream::connect`](crate::net::TcpStream::connect) starts an attempt. Its end,
+//! good or bad, is a writable event.
 //! [`take_error`](crate::net::TcpStream::take_error) and
-//! [`peer_addr`](crate::net::TcpStream::peer_addr) tell apart:
+//! [`peer_addr`](crate::net::TcpStream::peer_addr) tell which it was:
 //!
 //! ```
 //! use std::io;
@@ -343,15 +548,15 @@
 //!
 //! # Closing
 //!
-//! Reading returns 0 when the peer has ended its side, and everywhere that is
-//! the certain sign. [`is_read_closed`](crate::event::Event::is_read_closed) and
-//! [`is_write_closed`](crate::event::Event::is_write_closed) can come earlier,
-//! with data still to be read: so read to the end, and do not drop a stream because
-//! of an event.
+//! Reading returns 0 when the peer has ended its side. That is the certain sign on every
+//! system. [`is_read_closed`](crate::event::Event::is_read_closed) and
+//! [`is_write_closed`](crate::event::Event::is_write_closed) can come earlier, while
+//! data is still to be read. So do not drop a stream because of an event: read to the
+//! end first.
 //!
-//! After the peer's end the other direction may go on (a half-closed connection):
-//! a server answers first, and drops then. A client that has asked all it wants to
-//! ends its own direction, and reads on:
+//! After the peer's end the other direction may go on (a half-closed connection). A
+//! server answers first, and drops then. A client that has asked all it wants to ends
+//! its own direction, and reads on:
 //!
 //! ```
 //! use std::io::{self, Read, Write};
@@ -395,44 +600,202 @@
 //! # }
 //! ```
 //!
-//! Dropping a socket ends its registration, once no copy of its descriptor is
-//! open. What shares its descriptor with something else
-//! (`SourceFd`, a duplicate) must be deregistered
-//! first; and because a child process that is being started holds copies of all
-//! descriptors until its exec, a program whose tokens are addresses always
+//! Dropping a socket ends its registration once no copy of its descriptor is open.
+//! What shares its descriptor with something else (`SourceFd`, a duplicate) must be
+//! deregistered first. A child process that is being started holds copies of all
+//! descriptors until its exec. So a program whose tokens are addresses always
 //! deregisters before it frees.
 //!
-//! Events that were taken before may still name a source that the program has
-//! dropped meanwhile. Look the token up and pass over what is gone; a program
-//! that gives tokens anew does so after it has gone through the events.
+//! Events that were taken before may still name a source that the program has dropped
+//! meanwhile. Look the token up, and pass over what is gone. A program that gives tokens
+//! anew does so after it has gone through the events.
+//!
+//! ## Keeping a half-closed connection
+//!
+//! A program that goes on writing after the peer's end:
+//!
+//! - After a read of 0, read no more. Further reads return 0 again, and never
+//!   `WouldBlock`. Later events may say readable and read closed again: pass over that.
+//! - An error of writing (but `WouldBlock` and `Interrupted`) ends the connection. So does
+//!   an event that says
+//!   [`is_write_closed`](crate::event::Event::is_write_closed) or
+//!   [`is_error`](crate::event::Event::is_error). The rule against dropping because of
+//!   an event concerns unread data only, and after a read of 0 there is none.
+//! - Keep the interest `WRITABLE`, for a Unix stream too: on kqueue, write closed comes to
+//!   that interest alone.
+//! - A TCP peer that *closed* looks like a half-closed one until something is written to
+//!   it. That first write succeeds, and a reset answers it. So a server that has nothing
+//!   to write needs a deadline, or probes: messages of its protocol, or `SO_KEEPALIVE`,
+//!   which the crate `socket2` sets. A Unix stream that is closed is reported as write
+//!   closed at once.
+//!
+//! ## Ending a server
+//!
+//! Stop accepting: drop the listener. Append the farewell to each queue. Poll with a
+//! deadline until the queues are empty, or time is up.
+//!
+//! Then do not just drop. Input that was not read turns the close into a reset, and a
+//! reset may destroy what is still on its way to the peer. So first end this side's
+//! direction (`shutdown`), and throw away what comes until the peer has ended, too:
+//!
+//! ```
+//! use std::collections::VecDeque;
+//! use std::io::{self, Read, Write};
+//! use std::net::Shutdown;
+//! use std::time::Instant;
+//!
+//! use mio::net::TcpStream;
+//! use mio::{Events, Poll};
+//! # fn write_waiting(mut stream: impl Write, waiting: &mut VecDeque<u8>) -> io::Result<bool> {
+//! #     while !waiting.is_empty() {
+//! #         match stream.write(waiting.as_slices().0) {
+//! #             Ok(length) => drop(waiting.drain(..length)),
+//! #             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+//! #             Err(error) => return Err(error),
+//! #         }
+//! #     }
+//! #     Ok(true)
+//! # }
+//! # enum Progress { Drained, More, Ended }
+//! # fn read_some(mut stream: impl Read, received: &mut Vec<u8>) -> io::Result<Progress> {
+//! #     let mut buffer = [0; 16 * 1024];
+//! #     for _ in 0..4 {
+//! #         match stream.read(&mut buffer) {
+//! #             Ok(0) => return Ok(Progress::Ended),
+//! #             Ok(length) => received.extend_from_slice(&buffer[..length]),
+//! #             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+//! #                 return Ok(Progress::Drained);
+//! #             }
+//! #             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+//! #             Err(error) => return Err(error),
+//! #         }
+//! #     }
+//! #     Ok(Progress::More)
+//! # }
+//!
+//! struct Connection {
+//!     /// Registered for `READABLE | WRITABLE`.
+//!     stream: TcpStream,
+//!     waiting: VecDeque<u8>,
+//!     has_ended: bool,
+//! }
+//!
+//! impl Connection {
+//!     /// Writes what is left, ends, and throws away what comes.
+//!     fn end(&mut self) -> io::Result<Progress> {
+//!         if !self.has_ended && write_waiting(&self.stream, &mut self.waiting)? {
+//!             self.stream.shutdown(Shutdown::Write)?;
+//!             self.has_ended = true;
+//!         }
+//!         match read_some(&self.stream, &mut Vec::new())? {
+//!             // The peer sends no more, but may still take the farewell.
+//!             Progress::Ended if !self.has_ended => Ok(Progress::Drained),
+//!             progress => Ok(progress),
+//!         }
+//!     }
+//! }
+//!
+//! /// Drops all connections, at the deadline if not before.
+//! fn end_all(
+//!     poll: &mut Poll,
+//!     events: &mut Events,
+//!     mut connections: Vec<Connection>,
+//!     deadline: Instant,
+//! ) -> io::Result<()> {
+//!     loop {
+//!         let mut is_busy = false;
+//!         // Tries all, whoever had an event: it is the end.
+//!         connections.retain_mut(|connection| match connection.end() {
+//!             Ok(Progress::Ended) | Err(_) => false,
+//!             Ok(Progress::More) => {
+//!                 is_busy = true;
+//!                 true
+//!             }
+//!             Ok(Progress::Drained) => true,
+//!         });
+//!         let now = Instant::now();
+//!         if connections.is_empty() || now >= deadline {
+//!             return Ok(());
+//!         }
+//!         let until = if is_busy { now } else { deadline };
+//!         poll.poll_until(events, Some(until))?;
+//!     }
+//! }
+//! #
+//! # fn main() -> io::Result<()> {
+//! # use mio::{Interest, Token};
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let mut poll = Poll::new()?;
+//! # let mut events = Events::with_capacity(8);
+//! # let mut connections = Vec::new();
+//! # let mut clients = Vec::new();
+//! # for n in 0..3 {
+//! #     let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! #     stream.set_nonblocking(true)?;
+//! #     let mut stream = TcpStream::from_std(stream);
+//! #     let both = Interest::READABLE | Interest::WRITABLE;
+//! #     poll.registry().register(&mut stream, Token(n), both)?;
+//! #     let waiting = VecDeque::from(vec![7; 1 << 20]);
+//! #     connections.push(Connection { stream, waiting, has_ended: false });
+//! #     let (mut client, _) = listener.accept()?;
+//! #     client.write_all(b"not read yet")?;
+//! #     clients.push(std::thread::spawn(move || {
+//! #         let mut farewell = Vec::new();
+//! #         client.read_to_end(&mut farewell).map(|_| farewell.len())
+//! #     }));
+//! # }
+//! # let deadline = Instant::now() + std::time::Duration::from_secs(60);
+//! # end_all(&mut poll, &mut events, connections, deadline)?;
+//! # for client in clients {
+//! #     assert_eq!(client.join().unwrap()?, 1 << 20);
+//! # }
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What each way of closing reports
 //!
-//! Of a source that was registered for `READABLE | WRITABLE`, has been reported
-//! writable, and has room: **R** readable, **W** writable, **rc** read closed,
-//! **wc** write closed, **E** error; `–`: no event.
+//! What is portable:
+//!
+//! - To learn of the peer's end, *read until 0 or an error*.
+//! - To learn that nobody reads, write: the error is
+//!   [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) or
+//!   [`ConnectionReset`](std::io::ErrorKind::ConnectionReset), on Windows also
+//!   [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted).
+//! - To learn what failed, call [`take_error`](crate::net::TcpStream::take_error).
+//! - An event of any kind says when to look.
+//!
+//! The table says what each backend reports of a source that was registered for
+//! `READABLE | WRITABLE`, has been reported writable, and has room.
+//!
+//! - **R** readable, **W** writable, **rc** read closed, **wc** write closed, **E** error
+//! - (W): still writable, which is nothing new: an event of epoll says all that holds
+//! - –: no event
+//! - empty: the system has no such thing
+//! - °: seen in the same way as the others, but no test holds it
+//! - ¹ … ⁶: the notes below the table
 //!
 //! | what happens | epoll | poll(2), event ports | kqueue | AFD |
 //! |---|---|---|---|---|
 //! | **TCP** | | | | |
-//! | the peer shuts down its writing half, or closes | R W rc | R rc ¹ | R rc | R rc |
-//! | the same, with data before it that was not read yet | R W rc | R rc ¹ | R rc | R rc ² |
+//! | the peer shuts down its writing half, or closes | R (W) rc | R rc ¹ | R rc | R rc |
+//! | the same, with data before it that was not read yet | R (W) rc | R rc ¹ | R rc | R rc ² |
 //! | the peer shuts down its reading half ° | – | – | – | – |
 //! | the peer resets the connection | R W rc wc E | R W rc wc E | R W rc wc E | R W rc wc E |
 //! | the peer has closed, and this side writes: a reset answers ° | R W rc wc E | R W rc wc E | R W rc wc E | R W rc wc E |
-//! | this side shuts down its writing half | W | – | W wc | – |
-//! | this side shuts down its reading half ° | R W rc | R rc ¹ | R rc | – |
+//! | this side shuts down its writing half | (W) | – | W wc | – |
+//! | this side shuts down its reading half ° | R (W) rc | R rc ¹ | R rc | – |
 //! | this side shuts down both ° | R W rc wc | R W rc wc | R W rc wc | – |
 //! | both sides have shut down their writing halves | R W rc wc | R W rc wc | R W rc wc | R rc |
 //! | a connect is refused | R W rc wc E | R W rc wc E | R W rc wc E | R W rc wc E |
 //! | it never was connected | W rc wc | W rc wc | – | – |
 //! | **Unix streams** | | | | |
-//! | the peer shuts down its writing half | R W rc | R rc ¹ | R rc | |
-//! | the peer shuts down its reading half ° | W | – | – ³ | |
+//! | the peer shuts down its writing half | R (W) rc | R rc ¹ | R rc | |
+//! | the peer shuts down its reading half ° | (W) | – | – ³ | |
 //! | the peer closes | R W rc wc | R W rc wc | R W rc wc | |
 //! | the peer closes, and has not read all | R W rc wc E | R W rc wc E | R W rc wc ³ | |
-//! | this side shuts down its writing half ° | W | – | W wc | |
-//! | this side shuts down its reading half ° | R W rc | R rc ¹ | R rc | |
+//! | this side shuts down its writing half ° | (W) | – | W wc | |
+//! | this side shuts down its reading half ° | R (W) rc | R rc ¹ | R rc | |
 //! | **Datagrams** | | | | |
 //! | one was refused (UDP, connected) | W wc E | W wc E | R | R ⁴ |
 //! | the peer of a Unix datagram socket closes ° | – | – | – | |
@@ -454,31 +817,25 @@
 //! 5. And R rc, of a sender that was registered for reading as well, which is of no use.
 //! 6. Whether a full pipe without a receiver counts as writable is the kernel's to say.
 //!
-//! **Where this is known from.** epoll and poll(2) are Linux's. Event ports have been run
-//! on a model only, which was made from documents; kqueue on a model, which answers as a
-//! NetBSD kernel did, with Linux's sockets under it; AFD under Wine. `tests/closing.rs`
-//! holds the rows; those with ° were seen in the same way, and have no test.
-//!
 //! **One interest.** A source that was registered for one direction is not reported
-//! ready for the other. Rows with wc or E come nevertheless, without the R or W that was
-//! not asked for; rc alone comes to `READABLE` only. On kqueue each direction is an event
-//! of its own, in any order, for who asked for it: R rc (E) to `READABLE`, W wc (E) to
-//! `WRITABLE`.
+//! ready for the other. Rows with wc or E come all the same, without the R or W that was
+//! not asked for. rc alone comes to `READABLE` only. On kqueue each direction has an
+//! event of its own, in any order, for who asked for it: R rc (E) comes to `READABLE`,
+//! W wc (E) to `WRITABLE`.
 //!
-//! **W along with others.** On epoll an event tells all that holds, so that W stands in
-//! nearly every row. Elsewhere what was reported is not repeated, but where wc comes.
+//! **What is not repeated.** On epoll an event tells all that holds. Elsewhere what was
+//! reported before does not come again, except together with wc.
 //!
-//! What is portable, then: *read until 0 or an error* to learn of the peer's end; an
-//! error of writing ([`BrokenPipe`](std::io::ErrorKind::BrokenPipe),
-//! [`ConnectionReset`](std::io::ErrorKind::ConnectionReset)) to learn that nobody
-//! reads; [`take_error`](crate::net::TcpStream::take_error) for what failed. An event
-//! of any kind says when to look.
+//! **Where this is known from.** epoll and poll(2) are Linux's. Event ports have been run
+//! on a model only, which was made from documents. kqueue has been run on a model that
+//! answers as a NetBSD kernel did, with Linux's sockets under it. AFD has been run under
+//! Wine. `tests/closing.rs` in the repository holds the rows without °.
 //!
 //! # Waking from other threads
 //!
-//! A [`Waker`] is made once and shared, by reference or in an `Arc`. Put the
-//! message where the loop finds it, *then* wake; in the loop, take all messages
-//! there are whenever the waker's event comes.
+//! A [`Waker`] is made once and shared, by reference or in an `Arc`. Put the message
+//! where the loop finds it, *then* wake. In the loop, take all messages there are
+//! whenever the waker's event comes.
 //!
 //! ```
 //! use std::sync::{mpsc, Arc};
@@ -529,16 +886,95 @@
 //! # }
 //! ```
 //!
-//! One event stands for any number of wake-ups, and one may come when there is
-//! nothing to take. Waking while a wake-up is pending is one atomic operation, so
-//! there is no need to avoid it. Keep the waker until its last wake-up has been
-//! reported: one that is dropped before is forgotten. That a channel's other end was
-//! dropped wakes nobody: say `Stop`, and wake.
+//! One event stands for any number of wake-ups, and one may come when there is nothing
+//! to take. Waking while a wake-up is pending is one atomic operation, so there is no
+//! need to avoid it. Keep the waker until its last wake-up has been reported: one that
+//! is dropped before is forgotten. Nobody is woken when the channel's other end is
+//! dropped: say `Stop`, and wake.
+//!
+//! To take some messages only, wake yourself for the rest. The polling thread may wake
+//! its own poll:
+//!
+//! ```
+//! # use std::sync::mpsc;
+//! # use mio::{Events, Poll, Token, Waker};
+//! const AT_ONCE: usize = 64;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! # let mut poll = Poll::new()?;
+//! # let mut events = Events::with_capacity(8);
+//! # let waker = Waker::new(poll.registry(), Token(0))?;
+//! # let (sender, messages) = mpsc::channel();
+//! # for n in 0..1000 {
+//! #     sender.send(n).unwrap();
+//! # }
+//! # waker.wake()?;
+//! # let mut all = 0;
+//! # while all < 1000 {
+//! # poll.poll_until(&mut events, None)?;
+//! // After the waker's event:
+//! let taken = messages.try_iter().take(AT_ONCE).count(); // and do something with them
+//! if taken == AT_ONCE {
+//!     waker.wake()?; // There may be more: the next poll returns at once.
+//! }
+//! # all += taken;
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A bounded channel (`sync_channel`) is safe if each send is followed by a wake. A
+//! sender that waits for room relies on the wakes of the messages before its own. So the
+//! bound must not be 0, where a send waits until its message is taken. And the polling
+//! thread itself must not wait for room.
 //!
 //! # Deadlines
 //!
-//! This crate has no timers. Keep the deadlines in a heap and hand the nearest
-//! one to [`Poll::poll_until`], which never returns empty-handed before it.
+//! This crate has no timers. Hand the nearest deadline to [`Poll::poll_until`], which
+//! never returns empty-handed before it. Where there are few, choose the earliest:
+//!
+//! ```
+//! # use std::time::{Duration, Instant};
+//! #
+//! # use mio::{Events, Poll};
+//! #
+//! # fn main() -> std::io::Result<()> {
+//! # let mut poll = Poll::new()?;
+//! # let mut events = Events::with_capacity(128);
+//! # let (mut retries, mut beats) = (0, 0);
+//! let mut retry_at: Option<Instant> = None; // when to accept again, perhaps
+//! let mut beat_at = Some(Instant::now() + Duration::from_millis(1));
+//! # retry_at = beat_at.map(|at| at + Duration::from_millis(1));
+//!
+//! # while retries + beats < 2 {
+//! // Each turn:
+//! let nearest = match (retry_at, beat_at) {
+//!     (Some(a), Some(b)) => Some(a.min(b)),
+//!     (a, b) => a.or(b), // (`retry_at.min(beat_at)` would choose `None`.)
+//! };
+//! poll.poll_until(&mut events, nearest)?;
+//! for _event in &events {
+//!     // …
+//! }
+//! // With or without events: a busy loop is never told that time ran out.
+//! let now = Instant::now();
+//! if retry_at.is_some_and(|at| at <= now) {
+//!     retry_at = None;
+//!     // …
+//! #     retries += 1;
+//! }
+//! if beat_at.is_some_and(|at| at <= now) {
+//!     beat_at = None; // or the next one
+//!     // …
+//! #     beats += 1;
+//! }
+//! # }
+//! # assert_eq!((retries, beats), (1, 1));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where there are many, keep them in a heap:
 //!
 //! ```
 //! use std::cmp::Reverse;
@@ -579,8 +1015,8 @@
 //! # }
 //! ```
 //!
-//! A deadline that no longer counts (the answer came in time) need not be found in
-//! the heap: when it comes, look whether it still does.
+//! A deadline may no longer count, because the answer came in time. It can stay in the
+//! heap: when it comes, look whether it still counts.
 //!
 //! # A source of one's own
 //!
@@ -659,20 +1095,83 @@
 //! # }
 //! ```
 //!
-//! Both have the same token here: an event says that one of them is ready, and the
-//! program tries both. Where that is too little, the struct needs two tokens, and the
-//! program registers the two sources each for itself.
+//! Both have the same token here. An event says that one of them is ready, and the
+//! program tries both. Where that is too little, the program registers the two sources
+//! each for itself, with two tokens.
+//!
+//! ## Two kinds of stream in one collection
+//!
+//! An enum, with a method that returns what both are. A `&mut dyn Source` can be
+//! registered like any source:
+//!
+//! ```
+//! use std::io::{self, Read};
+//!
+//! use mio::event::Source;
+//! use mio::net::TcpStream;
+//! #[cfg(unix)]
+//! use mio::net::UnixStream;
+//! use mio::{Interest, Poll, Token};
+//!
+//! enum Stream {
+//!     Tcp(TcpStream),
+//!     #[cfg(unix)]
+//!     Unix(UnixStream),
+//! }
+//!
+//! impl Stream {
+//!     fn source(&mut self) -> &mut dyn Source {
+//!         match self {
+//!             Stream::Tcp(stream) => stream,
+//!             #[cfg(unix)]
+//!             Stream::Unix(stream) => stream,
+//!         }
+//!     }
+//! }
+//!
+//! // `Write` likewise.
+//! impl Read for Stream {
+//!     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+//!         match self {
+//!             Stream::Tcp(stream) => stream.read(buffer),
+//!             #[cfg(unix)]
+//!             Stream::Unix(stream) => stream.read(buffer),
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> io::Result<()> {
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! # stream.set_nonblocking(true)?;
+//! # let mut streams = vec![Stream::Tcp(TcpStream::from_std(stream))];
+//! # #[cfg(unix)]
+//! # let (stream, _peer) = UnixStream::pair()?;
+//! # #[cfg(unix)]
+//! # streams.push(Stream::Unix(stream));
+//! let poll = Poll::new()?;
+//! for (n, stream) in streams.iter_mut().enumerate() {
+//!     poll.registry().register(stream.source(), Token(n), Interest::READABLE)?;
+//! }
+//! # for mut stream in streams {
+//! #     let error = stream.read(&mut [0; 8]).unwrap_err();
+//! #     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+//! #     poll.registry().deregister(stream.source())?;
+//! # }
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Under an async runtime
 //!
 //! A runtime has one thread in `poll` at a time ([`Poll::poll`](crate::Poll::poll)
-//! takes `&mut`), so that the events of a source are seen in one order, and each by one
-//! thread. All others register, deregister and do I/O as they like: a
-//! [`Registry`](crate::Registry) and every source can be shared. What the polling
-//! thread does with an event is to wake the task that waits for it; the task tries its
-//! operation, and when that would block, waits again. A [`Waker`] ends the wait when
-//! there is something to do that is no I/O: a task that another thread woke, or a
-//! deadline that is nearer than the one it waits for.
+//! takes `&mut`). So the events of a source are seen in one order, each by one thread.
+//! All other threads register, deregister and do I/O as they like: a
+//! [`Registry`](crate::Registry) and every source can be shared. The polling thread
+//! answers an event by waking the task that waits for it. The task tries its operation;
+//! when that would block, it waits again. A [`Waker`] ends the wait for what is no I/O: a
+//! task that another thread woke, or a deadline that is nearer than the one the poll
+//! waits for.
 //!
 //! A task leaves word *before* it tries, so that an event that comes between the
 //! attempt and the wait finds it:
@@ -762,14 +1261,14 @@
 //! # }
 //! ```
 //!
-//! A program that stands on tokio has no need of any of this: the runtime has a poll,
-//! registers what it is given and does the waking. A descriptor of another kind goes
-//! into its `AsyncFd`, which needs no [`IoSource`], no token and no deregistering by
-//! the program; it has to be non-blocking, and a readiness that has ended is to be
-//! cleared, for which the guard that it gives has a `try_io`. It registers the bare
+//! A program on tokio needs none of this: the runtime has a poll, registers what it is
+//! given and does the waking. A descriptor of another kind goes into its `AsyncFd`. The
+//! program then needs no [`IoSource`] and no token, and deregisters nothing. The
+//! descriptor has to be non-blocking, and a readiness that has ended must be cleared: the
+//! guard of an `AsyncFd` has a `try_io` for that. An `AsyncFd` registers the bare
 //! descriptor, for both directions unless told otherwise, and does not tell this crate of
-//! the I/O: on epoll and kqueue, which see that for themselves, nothing is missing; where a
-//! program has forced poll(2), or runs on event ports, such a descriptor is looked at now
+//! the I/O. epoll and kqueue see the I/O for themselves, so nothing is missing there. On
+//! event ports, and where a program has forced poll(2), such a descriptor is looked at now
 //! and then, and reported up to 64 ms late (`SourceFd` says when).
 //!
 //! # A poll in another loop
@@ -817,48 +1316,49 @@
 //! # fn main() {}
 //! ```
 //!
-//! It is for epoll and kqueue, and for event ports as long as nothing is registered
-//! there as a `SourceFd`; not for poll(2), whose descriptor says nothing of its sources,
-//! and not for Windows, where there is none. What is taken off the descriptor by other
-//! means than `poll` is lost to the poll's wakers: [`Poll`](crate::Poll#nesting) has the
-//! limits. Deadlines of the inner loop are the outer one's to keep: it waits.
+//! This works on epoll and kqueue, and on event ports as long as nothing is registered
+//! there as a `SourceFd`. It does not work on poll(2), whose descriptor says nothing of
+//! its sources, nor on Windows, where a poll has no descriptor. Whoever takes events off
+//! the descriptor without `poll` takes them from the poll's wakers:
+//! [`Poll`](crate::Poll#nesting) has the limits. The outer loop waits, so it also keeps
+//! the deadlines of the inner one.
 //!
 //! # Speed
 //!
-//! What the program does matters more than what this crate can. A turn of a loop is
-//! mostly its system calls: `testing/calls/expected.txt` lists those of every operation.
+//! What the program does matters more than what this crate can do. The time of a turn is
+//! mostly that of its system calls. `testing/calls/expected.txt` in the repository lists
+//! those of every operation.
 //!
 //! Fewer calls:
 //!
-//! - Try before waiting: read from a connection that was just accepted, write an
-//!   answer at once, and register only what then blocks. That can spare a short
-//!   connection its registration.
+//! - Try before waiting. Read from a connection that was just accepted, write an
+//!   answer at once, and register only what then blocks. A short connection may then
+//!   need no registration.
 //! - Register a TCP stream once for both directions, instead of changing
 //!   interests.
 //! - Give [`Events`](crate::Events) room for as many as usually come at once, and use
-//!   the same ones again: a poll is a system call, whether it brings one event or a
-//!   thousand.
+//!   the same ones again. A poll is one system call, for one event or for a thousand.
 //! - Write a head and a body by one `write_vectored`.
 //! - A read that returns less than its buffer holds has drained a TCP or Unix stream or
-//!   a pipe of Unix, and the next bytes, or the end, come with a new event. Stopping there
-//!   spares the read that would block. Where the event was
-//!   [`is_read_closed`](crate::event::Event::is_read_closed), read on until 0
-//!   nevertheless; of an [`IoSource`] only `WouldBlock` counts, and a datagram says
-//!   nothing of the next one. (Out-of-band data ends a read early, too.)
+//!   a pipe of Unix. The next bytes, or the end, come with a new event. Stopping there
+//!   spares the read that would block. But read on until 0 where the event was
+//!   [`is_read_closed`](crate::event::Event::is_read_closed). For an [`IoSource`] only
+//!   `WouldBlock` counts, and a datagram says nothing of the next one. (Out-of-band data
+//!   ends a read early, too.)
 //! - Take all messages of a queue at each wake-up. A turn that is busy lets more of them
 //!   come together.
 //!
 //! Cheaper calls:
 //!
-//! - Timeouts of whole milliseconds use the cheaper call of Linux; another one costs some
-//!   10 % of a turn more, and so does [`Poll::poll_until`] with a deadline that has
-//!   not passed. A loop that does not need its deadlines exactly rounds up the time that
-//!   is left, and calls `poll`.
-//! - A wait with a timeout reads the clock, one without (`None`, or zero) does not: give
-//!   none where there is no deadline. To look with a timeout of zero before each wait
-//!   spares that when something is ready, and costs a call when nothing is.
-//! - Waking while a wake-up is pending is an atomic operation, the first wake-up a system
-//!   call: messages that come together cost one call.
+//! - Timeouts of whole milliseconds use the cheaper call of Linux. Others cost some 10 %
+//!   of a turn more, and so does [`Poll::poll_until`] with a deadline that has not passed.
+//!   A loop that does not need its deadlines exactly rounds up the time that is left, and
+//!   calls `poll`.
+//! - A wait with a timeout reads the clock. One without (`None`, or zero) does not, so
+//!   give none where there is no deadline. A look with a timeout of zero before each wait
+//!   spares the clock when something is ready, and costs a call when nothing is.
+//! - The first wake-up is a system call. Waking while it is pending is an atomic
+//!   operation, so messages that come together cost one call.
 //! - Linux adds at least 50 µs to a wait, so that timers expire together. Where that is
 //!   too much, a thread asks for less: `prctl(PR_SET_TIMERSLACK, 1)`.
 //! - On poll(2) every wait costs time in proportion to the registrations, most of it in the
@@ -866,11 +1366,10 @@
 //!
 //! Memory and processors:
 //!
-//! - One buffer for reading serves all connections of a thread: what was read is used
-//!   up, or copied to where it waits, before the next one reads. Idle connections then
-//!   hold no memory.
-//! - After set-up this crate allocates nothing: what a program's turn allocates is the
-//!   program's.
+//! - One buffer for reading serves all connections of a thread. Use up what was read, or
+//!   copy it to where it waits, before the next one reads. Idle connections then hold no
+//!   memory.
+//! - After set-up this crate allocates nothing. What a turn allocates is the program's.
 //! - To use several processors, give each thread a poll, and each connection to one of
 //!   them. Two polls of one socket wake two threads for each event, and Windows is known
 //!   to mix them up.
@@ -880,16 +1379,17 @@
 //! | symptom | likely cause |
 //! |---|---|
 //! | the first event comes, no other | the source was not drained until `WouldBlock` |
+//! | one connection stops, others go on | its event was taken and the operation put off, and then forgotten (a flag overwritten, a list cleared): after an event the program owes an attempt, until `WouldBlock` |
 //! | it worked until the load grew | more connections or messages behind one event than were taken; reading stopped when a buffer was full, and nothing read on later |
-//! | a server stops accepting, and goes on when a client comes | accepting failed for want of a descriptor, and nothing tried again: no event comes for the connections that wait |
+//! | a server stops accepting, and goes on when a client comes | accepting failed because no descriptor was left, and nothing tried again: no event comes for the connections that wait |
 //! | no writable event | there was room all along: write first, wait after `WouldBlock` |
 //! | a connect never ends | the stream is registered for reading alone: the end of an attempt is a writable event |
-//! | a Unix socket's connect, or a datagram to another socket (`send_to`), is never possible again | its `WouldBlock` is about another socket's queue, of which no event of this one tells: try again after a while |
+//! | a Unix socket's connect, or a datagram to another socket (`send_to`), is never possible again | its `WouldBlock` is about the queue of another socket, and no event of this one tells of that: try again after a while |
 //! | nothing at all | the socket was taken over (`from_std`, `From<OwnedFd>`) and is in blocking mode, so that a call blocks the thread; or the source, or the waker, was registered with another poll |
-//! | it hangs on Windows, event ports or poll(2) only | I/O that went past the source (on its descriptor, by another crate): do it in `try_io`, or in `do_io` of an [`IoSource`]; or the closure made something else of the kernel's `WouldBlock` (an `Ok(None)`), which has to be returned as it is |
+//! | it hangs on Windows, event ports or poll(2) only | I/O went past the source (on its descriptor, by another crate): do it in `try_io`, or in `do_io` of an [`IoSource`]; or the closure did not return the kernel's `WouldBlock` as it is (but an `Ok(None)`) |
 //! | it is late by up to 64 ms on event ports or poll(2) | a bare descriptor (`SourceFd`): use an [`IoSource`] |
-//! | a processor is busy | an event is answered by doing nothing, on a source that was added to the raw descriptor without `EPOLLET`; or a closed connection is kept and polled with a zero timeout |
-//! | wake-ups get lost | the waker was dropped; or messages are taken one at a time instead of all; or the message was put into its place after the wake-up |
+//! | a processor is busy | a source was added to the poll's raw descriptor without `EPOLLET`, and its event is not answered; or the loop polls with a zero timeout while there is nothing to do; or it reads on after a read of 0, which never becomes `WouldBlock` |
+//! | wake-ups get lost | the waker was dropped; or only some messages are taken, and nothing wakes for the rest; or the message was put into its place after the wake-up |
 //! | a deadline passes unseen | the loop looks at the clock only when there are no events |
 //! | events of a connection that is gone | a duplicate of its descriptor is open (a child process): deregister before dropping |
 //! | events name the wrong connection | its token was given anew while events that had been taken before were still to be handled |

@@ -39,6 +39,9 @@ impl Registry {
     /// Begins to watch a source: from now on polls report its `interests`,
     /// and errors and hang-ups always, with this token.
     ///
+    /// `S` may be `dyn Source`, for sources of several kinds in one collection: the
+    /// [guide](crate::guide#two-kinds-of-stream-in-one-collection) has an example.
+    ///
     /// # Edges
     ///
     /// An event is reported when readiness begins. A source that is ready when
@@ -117,8 +120,14 @@ impl Registry {
 
     /// Replaces the token and the interests of a registration.
     ///
-    /// Readiness is looked at anew: what the source is ready for is reported
-    /// again by the next poll.
+    /// Readiness is looked at anew: the next poll reports again what the source is
+    /// ready for, and whether it is closed or has an error that nobody has taken. (If
+    /// there are more events than the poll has room for, a later one does.)
+    ///
+    /// That event comes behind those that wait already, so that a program which
+    /// reregisters a busy source gives the others their turn. (poll(2) has no queue: it
+    /// goes round all registrations, which is as fair. A source whose event waits already,
+    /// and has not been taken, may keep its place.)
     ///
     /// # Errors
     ///
@@ -218,8 +227,8 @@ impl Registry {
 
     /// Another registry of the same poll.
     ///
-    /// Counts one up; there is no system call, no descriptor and no allocation,
-    /// and it does not fail.
+    /// It returns a `Result` for compatibility, and does not fail. It counts one up:
+    /// there is no system call, no descriptor and no allocation.
     ///
     /// # Examples
     ///

@@ -19,6 +19,9 @@ use crate::{Registry, Token};
 /// visible to the poll that reports it. A wake-up may be reported twice, so the
 /// woken thread looks whether there really is something to do.
 ///
+/// The polling thread may wake its own poll, whose next call then returns at once: after
+/// it has taken some messages only, for example, it wakes itself for the rest.
+///
 /// **The waker must outlive its last wake-up**: when it is dropped, one that no
 /// poll has reported yet is forgotten. A thread that owns a waker, wakes and
 /// ends may wake nobody; share the waker in an `Arc` that the poll's side keeps.

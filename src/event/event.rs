@@ -17,17 +17,18 @@ use crate::Token;
 /// # What is reported when
 ///
 /// On Linux (epoll), to a source that was registered for reading and writing.
-/// One event tells all that holds at the time, not only what is new: nearly
-/// every event of a stream that has room says writable as well. A source that
-/// was registered for one direction alone is not reported ready for the other;
-/// errors and hang-ups always are.
+/// One event tells all that holds at the time, not only what is new. So nearly every
+/// event of a stream that has room says writable as well: `(yes)`. A source that was
+/// registered for one direction alone is not reported ready for the other. Errors and
+/// hang-ups are always reported.
 ///
 /// | happening | readable | writable | read closed | write closed | error |
 /// |---|---|---|---|---|---|
-/// | data, or a connection to accept, has come | yes | | | | |
+/// | data has come | yes | (yes) | | | |
+/// | a connection to accept has come | yes | | | | |
 /// | there is room to write again; a connect succeeded | | yes | | | |
 /// | a connect was refused | yes | yes | yes | yes | yes |
-/// | the peer shut down its writing half, or closed cleanly | yes | | yes | | |
+/// | the peer shut down its writing half, or closed a TCP connection cleanly | yes | (yes) | yes | | |
 /// | both halves of a TCP stream are shut down | yes | yes | yes | yes | |
 /// | the peer reset a TCP connection | yes | yes | yes | yes | yes |
 /// | the peer of a Unix stream was closed | yes | yes | yes | yes | with unread data |
@@ -68,8 +69,8 @@ use crate::Token;
 /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). Of a named
 /// pipe no event says closed or error.
 ///
-/// The [guide](crate::guide#what-each-way-of-closing-reports) has the ways of closing
-/// side by side, and says where that is known from.
+/// The [guide](crate::guide#what-each-way-of-closing-reports) has the ways of closing on
+/// all backends side by side, with (W) for `(yes)`, and says where that is known from.
 ///
 /// # Examples
 ///

@@ -79,11 +79,13 @@ impl TcpListener {
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none waits; otherwise
     /// those of [accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html).
-    /// Some are the connection's alone
-    /// ([`ConnectionAborted`](io::ErrorKind::ConnectionAborted)), and some pass,
-    /// like EMFILE when no descriptor is left: the connection then goes on
-    /// waiting, *without another event*, and the program tries again after a
-    /// while, as the example `tcp_server` does.
+    /// A server should survive all of them. Most are of one connection:
+    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the errors of its
+    /// network, which accept(2) passes on. Others pass after a while: EMFILE, ENFILE,
+    /// ENOBUFS and ENOMEM, when no descriptor or no memory is left. The connections then
+    /// wait on, *without another event*. So the program reports an error that it does not
+    /// know, and tries again when it has closed some connections, and in any case after
+    /// a while: the [guide](crate::guide#accepting) shows how.
     ///
     /// # Cost
     ///

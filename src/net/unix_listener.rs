@@ -43,6 +43,57 @@ impl UnixListener {
     /// Listens on a path, where a socket file is made; nobody removes it but
     /// the program.
     ///
+    /// # Stale socket files
+    ///
+    /// A server that ended without removing its file leaves it in the way of the next
+    /// one. Connecting shows whether somebody still listens:
+    ///
+    /// ```
+    /// use std::fs;
+    /// use std::io::{self, ErrorKind};
+    /// use std::os::unix::fs::FileTypeExt;
+    /// use std::path::Path;
+    ///
+    /// use mio::net::{UnixListener, UnixStream};
+    ///
+    /// fn bind(path: &Path) -> io::Result<UnixListener> {
+    ///     match UnixListener::bind(path) {
+    ///         Err(error) if error.kind() == ErrorKind::AddrInUse && is_stale(path)? => {
+    ///             fs::remove_file(path)?;
+    ///             UnixListener::bind(path)
+    ///         }
+    ///         outcome => outcome,
+    ///     }
+    /// }
+    ///
+    /// fn is_stale(path: &Path) -> io::Result<bool> {
+    ///     // Linux refuses a connection to a file of another kind, too.
+    ///     if !fs::symlink_metadata(path)?.file_type().is_socket() {
+    ///         return Ok(false);
+    ///     }
+    ///     let connected = UnixStream::connect(path);
+    ///     Ok(connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
+    /// }
+    /// #
+    /// # fn main() -> io::Result<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("socket");
+    /// # let first = bind(&path)?;
+    /// # assert_eq!(bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
+    /// # drop(first);
+    /// # drop(bind(&path)?);
+    /// # let file = folder.path().join("file");
+    /// # fs::write(&file, "precious")?;
+    /// # assert_eq!(bind(&file).unwrap_err().kind(), ErrorKind::AddrInUse);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// This is a race: between the attempt and the removal another server may have bound
+    /// the path, and its file is removed. Where several may start at once, each holds a
+    /// lock (flock(2) on a file beside it) meanwhile. And on some systems (the BSDs) a
+    /// server whose queue is full refuses, too.
+    ///
     /// # Errors
     ///
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) where the path exists,
