@@ -12,6 +12,8 @@ pub fn plain() -> Result<()> {
 }
 
 pub fn xtask() -> Result<()> {
+    // What applies patches.
+    tools::need("git", &["git"])?;
     run([Cmd::cargo("test").args(["-p", "xtask"])])
 }
 
