@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 #[cfg(unix)]
 use std::os::fd::AsRawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream, UdpSocket};
@@ -69,6 +70,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
+/// One test at a time: descriptors then have the same numbers whenever something is done again, and
+/// a table that goes by numbers does not grow in between.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[track_caller]
 fn without_allocating(what: &str, mut work: impl FnMut()) {
     // The first time, tables may grow.
@@ -98,6 +106,7 @@ fn the_counter_counts() {
 }
 
 fn polling_allocates_nothing(backend: Backend) {
+    let _alone = alone();
     let mut poll = Poll::with_backend(backend).unwrap();
     let mut events = Events::with_capacity(8);
     let (mut socket, mut other) = stream_pair();
@@ -123,6 +132,7 @@ fn polling_allocates_nothing(backend: Backend) {
 }
 
 fn registering_allocates_nothing(backend: Backend) {
+    let _alone = alone();
     let poll = Poll::with_backend(backend).unwrap();
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     let (_sender, receiver) = pipe::new().unwrap();
@@ -151,6 +161,7 @@ fn registering_allocates_nothing(backend: Backend) {
 }
 
 fn waking_allocates_nothing(backend: Backend) {
+    let _alone = alone();
     let mut poll = Poll::with_backend(backend).unwrap();
     let mut events = Events::with_capacity(8);
     let waker = Waker::new(poll.registry(), Token(1)).unwrap();
@@ -162,6 +173,7 @@ fn waking_allocates_nothing(backend: Backend) {
 }
 
 fn stream_io_allocates_nothing(backend: Backend) {
+    let _alone = alone();
     let poll = Poll::with_backend(backend).unwrap();
     let listener = TcpListener::bind(any_port()).unwrap();
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -220,6 +232,7 @@ fn stream_io_allocates_nothing(backend: Backend) {
 }
 
 fn datagram_io_allocates_nothing(backend: Backend) {
+    let _alone = alone();
     let poll = Poll::with_backend(backend).unwrap();
     let mut one = UdpSocket::bind(any_port()).unwrap();
     let other = UdpSocket::bind(any_port()).unwrap();
@@ -253,6 +266,7 @@ fn datagram_io_allocates_nothing(backend: Backend) {
 }
 
 fn making_connections_allocates_nothing(backend: Backend) {
+    let _alone = alone();
     let poll = Poll::with_backend(backend).unwrap();
     let mut listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();
@@ -271,6 +285,7 @@ fn making_connections_allocates_nothing(backend: Backend) {
 
 #[cfg(windows)]
 fn named_pipe_io_allocates_nothing(backend: Backend) {
+    let _alone = alone();
     use mio::windows::NamedPipe;
     use std::os::windows::fs::OpenOptionsExt;
     use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OVERLAPPED;
@@ -313,6 +328,7 @@ fn named_pipe_io_allocates_nothing(backend: Backend) {
 
 #[cfg(unix)]
 fn making_unix_connections_allocates_nothing(backend: Backend) {
+    let _alone = alone();
     let poll = Poll::with_backend(backend).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
