@@ -40,6 +40,8 @@ on_each_backend![
     #[cfg(unix)]
     a_bare_descriptor_drained_behind_a_waiting_poll,
     #[cfg(unix)]
+    what_is_looked_at_has_one_event_a_poll,
+    #[cfg(unix)]
     a_bare_descriptor_drained_and_filled_between_polls,
     #[cfg(unix)]
     a_bare_descriptor_that_is_always_ready_is_no_busy_loop,
@@ -392,6 +394,25 @@ fn a_bare_descriptor_drained_behind_a_waiting_poll(backend: Backend) {
     }
     drop(readable);
     draining.join().unwrap();
+}
+
+/// What looking at it has told is not told again by the kernel: a program may forget it at
+/// the first of them.
+#[cfg(unix)]
+fn what_is_looked_at_has_one_event_a_poll(backend: Backend) {
+    for _ in 0..20 {
+        let mut looper = Loop::new(backend);
+        let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+        other.write_all(b"x").unwrap();
+        looper.until_readable(T);
+        drain(&one);
+        drop(other);
+        looper
+            .poll
+            .poll_until(&mut looper.events, Some(Instant::now() + util::patience()))
+            .unwrap();
+        assert_eq!(looper.events.iter().count(), 1, "{:?}", looper.events);
+    }
 }
 
 #[cfg(unix)]

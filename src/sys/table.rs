@@ -384,7 +384,11 @@ fn look<B: Rearming>(
         if let Some(report) = entry.edges.looked(from_poll(answer), now) {
             events.push(Event::new(entry.token, report));
             table.next_looked = index + 1;
+            // What the kernel says of it in this `select` is passed over: that it has hung
+            // up, say, which this has told.
+            table.mark_changed(slot);
         }
+        let entry = &state.table.entries[slot];
         next_look = next_look
             .into_iter()
             .chain(entry.edges.next_look(now))
