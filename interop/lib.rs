@@ -1,4 +1,61 @@
-//! What the tests of the runtimes have in common.
+//! What the tests have in common.
+
+use std::future::Future;
+use std::panic;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+#[cfg(unix)]
+pub mod child;
+#[cfg(unix)]
+pub mod pty;
+
+/// How long a test may take: it is at its end far sooner, or waits for what never comes.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Whether mio makes the edges itself, as on poll(2). Then it has to see the I/O on its sources: a
+/// crate that reads one by its descriptor gets a single event, until it registers it anew. (That is
+/// so with mio 1.2.5 too.)
+pub const MIO_MAKES_EDGES: bool = cfg!(mio_unsupported_force_poll_poll);
+
+/// How long nothing has to happen where nothing may.
+pub const A_WHILE: Duration = Duration::from_millis(50);
+
+/// Runs a test that blocks, and ends it when an event that it waits for never comes.
+pub fn bounded(test: impl FnOnce() + Send + 'static) {
+    let (sender, end) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        test();
+        let _ = sender.send(());
+    });
+    // A panic ends the channel.
+    if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        panic!("not at its end after {PATIENCE:?}");
+    }
+    if let Err(why) = thread.join() {
+        panic::resume_unwind(why);
+    }
+}
+
+/// The same for a test that is a future.
+pub fn run(runtime: Runtime, test: impl Future<Output = ()> + Send + 'static) {
+    bounded(move || runtime.block_on(test));
+}
+
+pub fn several_threads() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+pub fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
 
 /// All the descriptors that the hard limit allows, which must be at least `needed`. The limit is
 /// that of the whole process: tests run at the same time share it.

@@ -1,26 +1,28 @@
 //! tokio on top of this mio: what tokio does with it, end to end, with every byte checked.
 
-use std::future::Future;
 #[cfg(unix)]
 use std::io::{self, Read, Write};
 #[cfg(unix)]
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 #[cfg(unix)]
 use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use interop::{pattern, want_descriptors};
+#[cfg(unix)]
+use interop::pty::Pty;
+use interop::{one_thread, pattern, run, several_threads, want_descriptors};
 #[cfg(unix)]
 use tokio::io::unix::AsyncFd;
 #[cfg(unix)]
 use tokio::io::Interest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+#[cfg(unix)]
+use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use tokio::net::{UnixDatagram, UnixListener, UnixStream};
-use tokio::runtime::{Builder, Runtime};
 #[cfg(unix)]
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{Barrier, Semaphore};
@@ -78,29 +80,12 @@ fn an_async_fd_on_a_pipe_waits_for_data_and_for_its_end() {
 #[test]
 fn an_async_fd_on_a_terminal_waits_for_each_line() {
     run(one_thread(), async {
-        // SAFETY: takes numbers; the descriptor is new, and nobody else's.
-        let master = unsafe {
-            let fd = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY);
-            assert_ne!(fd, -1);
-            assert_eq!((libc::grantpt(fd), libc::unlockpt(fd)), (0, 0));
-            OwnedFd::from_raw_fd(fd)
-        };
-        let mut name = [0; 64];
-        // SAFETY: the name is written into the buffer, with a NUL at its end.
-        let name = unsafe {
-            let named = libc::ptsname_r(master.as_raw_fd(), name.as_mut_ptr(), name.len());
-            assert_eq!(named, 0);
-            std::ffi::CStr::from_ptr(name.as_ptr())
-        };
-        let terminal = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
+        let pty = Pty::open();
+        let terminal = pty.terminal();
         set_nonblocking(&terminal);
         // SAFETY: the file owns its descriptor, which stays open and the same as long as it lives.
         let terminal = unsafe { AsyncFd::register(terminal) }.unwrap();
-        let mut keyboard = std::fs::File::from(master);
+        let mut keyboard = pty.keyboard();
         for n in 0..20 {
             let line = format!("line {n}\n");
             let typing = tokio::task::spawn_blocking({
@@ -120,6 +105,81 @@ fn an_async_fd_on_a_terminal_waits_for_each_line() {
             // What the terminal echoes is taken, or it would fill up.
             let _ = keyboard.read(&mut buffer).unwrap();
         }
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_async_fd_waits_for_urgent_data() {
+    run(one_thread(), async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (receiver, _) = listener.accept().unwrap();
+        set_nonblocking(&receiver);
+        let fd = receiver.as_raw_fd();
+        // SAFETY: the stream owns its descriptor, which stays open and the same as long as it
+        // lives.
+        let receiver =
+            unsafe { AsyncFd::register_with_interest(receiver, Interest::PRIORITY) }.unwrap();
+        for sent in *b"urgent" {
+            // SAFETY: one byte is read.
+            let result =
+                unsafe { libc::send(sender.as_raw_fd(), [sent].as_ptr().cast(), 1, libc::MSG_OOB) };
+            assert_eq!(result, 1);
+            let mut ready = receiver.ready(Interest::PRIORITY).await.unwrap();
+            assert!(ready.ready().is_priority());
+            let mut received = [0_u8];
+            // SAFETY: one byte is written.
+            let result = unsafe { libc::recv(fd, received.as_mut_ptr().cast(), 1, libc::MSG_OOB) };
+            assert_eq!((result, received), (1, [sent]));
+            ready.clear_ready();
+        }
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_named_pipe_carries_data_until_its_sender_has_gone() {
+    run(several_threads(), async {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        for round in 0..10 {
+            let mut receiver = pipe::OpenOptions::new().open_receiver(&path).unwrap();
+            let mut sender = pipe::OpenOptions::new().open_sender(&path).unwrap();
+            let sent = pattern(round, LARGE);
+            let expected = sent.clone();
+            tokio::spawn(async move { sender.write_all(&sent).await.unwrap() });
+            let mut received = Vec::new();
+            receiver.read_to_end(&mut received).await.unwrap();
+            assert!(received == expected, "other bytes came through");
+        }
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn many_child_processes_at_once_are_waited_for() {
+    run(one_thread(), async {
+        let mut children = JoinSet::new();
+        for n in 0..50 {
+            children.spawn(async move {
+                let mut child = tokio::process::Command::new("cat")
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .unwrap();
+                let mut stdin = child.stdin.take().unwrap();
+                let sent = pattern(n, 1 << 17);
+                let expected = sent.clone();
+                tokio::spawn(async move { stdin.write_all(&sent).await.unwrap() });
+                let output = child.wait_with_output().await.unwrap();
+                assert!(output.status.success());
+                assert!(output.stdout == expected, "other bytes came back");
+            });
+        }
+        children.join_all().await;
     });
 }
 
@@ -260,6 +320,64 @@ fn named_pipes_serve_one_client_after_the_other() {
 }
 
 #[test]
+fn readiness_is_waited_for_without_reading_or_writing() {
+    run(several_threads(), async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (client, (server, _)) = (client.unwrap(), server.unwrap());
+        let (mut written, mut received) = (0, Vec::new());
+        let sent = pattern(9, LARGE);
+        // As much as fits, then all of that is read, and so on.
+        while received.len() < sent.len() {
+            client.writable().await.unwrap();
+            while written < sent.len() {
+                match client.try_write(&sent[written..]) {
+                    Ok(len) => written += len,
+                    Err(error) => {
+                        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                        break;
+                    }
+                }
+            }
+            while received.len() < written {
+                server.readable().await.unwrap();
+                match server.try_read_buf(&mut received) {
+                    Ok(len) => assert_ne!(len, 0),
+                    Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+                }
+            }
+        }
+        assert!(received == sent, "other bytes came through");
+        drop(client);
+        // What it was last known to be may be old.
+        let end = loop {
+            server.readable().await.unwrap();
+            match server.try_read(&mut [0; 8]) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                end => break end,
+            }
+        };
+        assert_eq!(end.unwrap(), 0);
+    });
+}
+
+/// Windows asks again for two seconds.
+#[cfg(unix)]
+#[test]
+fn a_connection_that_nobody_takes_is_refused() {
+    run(one_thread(), async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        for _ in 0..100 {
+            let error = TcpStream::connect(address).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        }
+    });
+}
+
+#[test]
 fn udp_goes_back_and_forth() {
     run(several_threads(), async {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -372,25 +490,6 @@ async fn echo_connections() {
     }
     let sent: u64 = clients.join_all().await.into_iter().sum();
     assert_eq!(server.await.unwrap(), sent);
-}
-
-fn several_threads() -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-fn one_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// Runs a test's future, and ends the test when an event that it waits for never comes.
-fn run(runtime: Runtime, test: impl Future<Output = ()>) {
-    let limit = Duration::from_secs(120);
-    let ended = runtime.block_on(async { tokio::time::timeout(limit, test).await });
-    assert!(ended.is_ok(), "not at its end after {limit:?}");
 }
 
 #[cfg(unix)]

@@ -75,8 +75,7 @@ fn only_mio_is_ours<'a>(metadata: &'a Value, version: &str) -> Result<&'a str> {
     mio["id"].as_str().context("mio has no id")
 }
 
-/// The names of the packages that are built with `mio` (an id) and are not there for their own
-/// tests only.
+/// The names of the packages that depend on `mio` (an id) themselves.
 fn users<'a>(metadata: &'a Value, mio: &str) -> Result<Vec<&'a str>> {
     let nodes = metadata["resolve"]["nodes"].as_array();
     let uses_it = |node: &&Value| {

@@ -102,7 +102,7 @@ enum Chore {
     Valgrind,
     /// The c10k example: many connections, also slow ones
     C10k,
-    /// tokio on top of this mio
+    /// Other people's crates on top of this mio
     Interop,
     /// clippy and the API on the other systems and processors that the crate is for
     Targets(targets::Args),
