@@ -171,12 +171,14 @@ fn python_with_zig() -> Result<PathBuf> {
     if python.exists() && has_zig() {
         return Ok(python);
     }
-    tools::need("python3", &["python3", "python3-venv"])?;
+    tools::need("python3", &["python3"])?;
+    // What makes an environment, which Debian's python3 comes without.
+    tools::need_python_module("ensurepip", &["python3-venv"])?;
     Cmd::new("python3")
         .args(["-m", "venv"])
         .arg(&venv)
         .run()
-        .context("no virtual environment could be made (Debian: apt-get install python3-venv)")?;
+        .context("no virtual environment could be made")?;
     Cmd::new(&python)
         .args(["-m", "pip", "install", "--quiet", ZIG])
         .run()

@@ -19,6 +19,15 @@ pub fn need_library(library: &str, packages: &[&str]) -> Result<()> {
     need_so_that(|| is_known(library), library, packages)
 }
 
+/// Makes sure that `python3`, which is there, has a module.
+pub fn need_python_module(module: &str, packages: &[&str]) -> Result<()> {
+    let is_there = || {
+        let import = Cmd::new("python3").args(["-c", &format!("import {module}")]);
+        import.quiet().is_ok_and(|ended| ended.status.success())
+    };
+    need_so_that(is_there, module, packages)
+}
+
 /// Installs `packages` unless what they bring is there, which `is_there` tells.
 fn need_so_that(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> Result<()> {
     if is_there() {
