@@ -112,7 +112,8 @@
 //! (EMFILE, ENFILE) or no memory (ENOBUFS, ENOMEM) is left. The connections then wait on,
 //! *without a further event*. So the safe default, for every error that the program does
 //! not know: report it, and try again later. Try again when the program has closed some
-//! connections, and in any case after a while (a deadline).
+//! connections, and in any case after a while (a deadline). Connections that are kept
+//! although their peers have ended may be the ones that use the descriptors up.
 //!
 //! ```
 //! use std::io::{self, ErrorKind};
@@ -438,10 +439,12 @@
 //!     stream: TcpStream,
 //!     waiting: VecDeque<u8>,
 //!     dirty: bool,
+//!     /// It takes no more. What it has sent before may still be there to be read.
+//!     is_deaf: bool,
 //! }
 //!
 //! fn send_to_all(peers: &mut HashMap<Token, Peer>, message: &[u8]) {
-//!     for peer in peers.values_mut() {
+//!     for peer in peers.values_mut().filter(|peer| !peer.is_deaf) {
 //!         peer.waiting.extend(message);
 //!         peer.dirty = true;
 //!     }
@@ -461,8 +464,12 @@
 //!             return true;
 //!         }
 //!         // On `WouldBlock` a writable event will come.
-//!         let written = write_waiting(&peer.stream, &mut peer.waiting);
-//!         written.is_ok() && peer.waiting.len() <= LIMIT
+//!         if write_waiting(&peer.stream, &mut peer.waiting).is_err() {
+//!             // Drop it when reading has returned 0 or an error, and not before.
+//!             peer.is_deaf = true;
+//!             peer.waiting.clear();
+//!         }
+//!         peer.waiting.len() <= LIMIT
 //!     });
 //! }
 //! #
@@ -479,7 +486,7 @@
 //! #     let mut stream = TcpStream::from_std(stream);
 //! #     let both = Interest::READABLE | Interest::WRITABLE;
 //! #     poll.registry().register(&mut stream, Token(n), both)?;
-//! #     peers.insert(Token(n), Peer { stream, waiting: VecDeque::new(), dirty: false });
+//! #     peers.insert(Token(n), Peer { stream, waiting: VecDeque::new(), dirty: false, is_deaf: false });
 //! #     let (mut other, _) = listener.accept()?;
 //! #     readers.push(std::thread::spawn(move || {
 //! #         io::copy(&mut other, &mut io::sink()).unwrap()
@@ -506,6 +513,12 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! An error of writing does not mean that all was read: a peer that says something and
+//! closes has both. So it ends the writing, and reading ends the connection.
+//!
+//! `LIMIT` is more than what one turn can append to one queue. Else a peer that does
+//! read is dropped, too.
 //!
 //! For Unix streams, change the interest in `flush`, as above: `write_waiting` says
 //! whether all of it went.
@@ -620,9 +633,12 @@
 //!   an event that says
 //!   [`is_write_closed`](crate::event::Event::is_write_closed) or
 //!   [`is_error`](crate::event::Event::is_error). The rule against dropping because of
-//!   an event concerns unread data only, and after a read of 0 there is none.
-//! - Keep the interest `WRITABLE`, for a Unix stream too: on kqueue, write closed comes to
-//!   that interest alone.
+//!   an event concerns unread data only, and after a read of 0 there is none. Such an
+//!   event may come before the read of 0, and not again: keep it in a flag, and drop the
+//!   connection when both have come.
+//! - Keep the interest `WRITABLE`, for a Unix stream too, whether something waits or
+//!   not: on kqueue, write closed comes to that interest alone. After the read of 0 it
+//!   may be the only one.
 //! - A TCP peer that *closed* looks like a half-closed one until something is written to
 //!   it. That first write succeeds, and a reset answers it. So a server that has nothing
 //!   to write needs a deadline, or probes: messages of its protocol, or `SO_KEEPALIVE`,
@@ -631,8 +647,9 @@
 //!
 //! ## Ending a server
 //!
-//! Stop accepting: drop the listener. Append the farewell to each queue. Poll with a
-//! deadline until the queues are empty, or time is up.
+//! Stop accepting: take the connections that wait already, who would be reset otherwise,
+//! and drop the listener. Append the farewell to each queue. Poll with a deadline until
+//! the queues are empty, or time is up.
 //!
 //! Then do not just drop. Input that was not read turns the close into a reset, and a
 //! reset may destroy what is still on its way to the peer. So first end this side's
@@ -752,6 +769,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A client that just stays costs the whole deadline. To leave sooner, give the time
+//! after the last queue was emptied a limit of its own.
 //!
 //! # What each way of closing reports
 //!
@@ -923,7 +943,8 @@
 //! # }
 //! ```
 //!
-//! A bounded channel (`sync_channel`) is safe if each send is followed by a wake. A
+//! A bounded channel (`sync_channel`) is safe if each send is followed by a wake, also with
+//! the bound that is taken at once here. A
 //! sender that waits for room relies on the wakes of the messages before its own. So the
 //! bound must not be 0, where a send waits until its message is taken. And the polling
 //! thread itself must not wait for room.

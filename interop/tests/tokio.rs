@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
-use tokio::net::{UnixDatagram, UnixListener, UnixStream};
+use tokio::net::{TcpSocket, UnixDatagram, UnixListener, UnixStream};
 #[cfg(unix)]
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{Barrier, Semaphore};
@@ -367,9 +367,10 @@ fn readiness_is_waited_for_without_reading_or_writing() {
 #[test]
 fn a_connection_that_nobody_takes_is_refused() {
     run(one_thread(), async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        // It has the port, so that nobody else takes it, and does not listen.
+        let deaf = TcpSocket::new_v4().unwrap();
+        deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = deaf.local_addr().unwrap();
         for _ in 0..100 {
             let error = TcpStream::connect(address).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
