@@ -149,8 +149,10 @@ impl Poll {
     /// | the BSDs | nanoseconds | |
     /// | Apple's systems | microseconds; poll(2) milliseconds | |
     /// | illumos, Solaris | event ports nanoseconds; epoll and poll(2) milliseconds | on illumos up to a tick of its clock |
-    /// | Windows 10 from 1803 on | 100 ns; time for which the machine slept counts | |
+    /// | Windows 10 from 1803 on | 100 ns | |
     /// | Windows before | milliseconds | up to a tick of 15.6 ms |
+    ///
+    /// On Windows time for which the machine slept counts.
     ///
     /// At most [`events.capacity()`](Events::capacity) events are reported;
     /// further ones come with the next call.
@@ -169,7 +171,7 @@ impl Poll {
     /// On epoll one system call, which writes into `events` directly:
     /// `epoll_wait` (by its other name `epoll_pwait` where the processor is no x86-64), or
     /// `epoll_pwait2` where the timeout is no whole number of milliseconds, which costs
-    /// some 10 % of a turn more. On kqueue one; on event ports one, and one for each event of a
+    /// more. On kqueue one; on event ports one, and one for each event of a
     /// descriptor, which has to be asked for anew. On poll(2) one, another before it where a descriptor is looked
     /// at now and then (`SourceFd`), and one for each
     /// waker that is reported. On AFD one, and one for each socket that has to be asked

@@ -45,7 +45,8 @@ use crate::{Registry, Token};
 /// - While someone takes events off the poll's raw descriptor without
 ///   `Poll::poll`, `wake` may do nothing.
 /// - On event ports and Windows `wake` takes a lock, which the thread that a signal handler
-///   interrupted may hold: there a handler must not wake.
+///   interrupted may hold: there a handler must not wake. On kqueue one must not while the
+///   poll may be dropped: it could be the last that has the queue, and free it.
 /// - A forked child must not use a waker that it inherited, only drop it.
 ///
 /// # Examples
