@@ -260,7 +260,7 @@ fn unix_peer_closes_with_data_unread(backend: Backend) {
     let (mut looper, mut stream, peer) = unix_pair(backend, BOTH);
     stream.write_all(b"unread").unwrap();
     drop(peer);
-    looper.until_reported(
+    let seen = looper.until_reported(
         T,
         Seen::named(match backend.resets_unix_peers() {
             true => "readable writable read_closed write_closed error",
@@ -268,7 +268,11 @@ fn unix_peer_closes_with_data_unread(backend: Backend) {
         }),
     );
     match stream.read(&mut [0; 8]) {
-        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        // Wherever it is an error, an event has said so.
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            assert_eq!(seen.and(Seen::named("error")), seen);
+        }
         // It is just an end there.
         Ok(length) => assert!(length == 0 && !backend.resets_unix_peers()),
     }
