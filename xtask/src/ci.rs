@@ -7,7 +7,7 @@ use anyhow::{bail, Result};
 use crate::budget::{self, Budget, Cost};
 use crate::{
     android, api, bench, calls, counts, cpus, faults, interop, licences, link, lint, model, msrv,
-    os_names, package, programs, targets, testing, valgrind, wine,
+    oracle, os_names, package, programs, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -31,6 +31,7 @@ const CI: &[Step] = &[
     ("bench-test", bench::tried),
     ("forced", testing::forced),
     ("model", model::all),
+    ("oracle", oracle::all),
     ("loom", testing::loom),
     ("asan", testing::sanitizers),
     ("c10k", programs::c10k),
@@ -54,6 +55,7 @@ const ONLY_FULL: &[Step] = &[
     ("link", || link::run(&link::Args::default())),
     ("cpus", || cpus::run(&cpus::Args::default())),
     ("faults", faults::all),
+    ("oracle-faults", oracle::all_faults),
     ("valgrind-c10k", valgrind::c10k),
 ];
 

@@ -13,10 +13,10 @@
 //! Everything happens in a copy of the sources below target/faults, where the builds are kept too.
 
 mod header;
+mod tree;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -31,8 +31,9 @@ use crate::cross::Cross;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
 use crate::wine::{self, Wine};
-use crate::{model, root, target, tools};
+use crate::{model, root, target};
 use header::{Header, Target};
+pub use tree::Tree;
 use verdict::{Outcome, Verdict};
 
 /// For one run of the tests that one fault names.
@@ -101,11 +102,11 @@ fn in_turn(faults: Vec<Fault>) -> Vec<Fault> {
     faults.into_iter().map(|(_, fault)| fault).collect()
 }
 
-struct Fault {
-    backend: String,
-    name: String,
+pub struct Fault {
+    pub backend: String,
+    pub name: String,
     patch: PathBuf,
-    header: Header,
+    pub header: Header,
 }
 
 impl fmt::Display for Fault {
@@ -114,13 +115,27 @@ impl fmt::Display for Fault {
     }
 }
 
-fn names(faults: &[Fault]) -> String {
+pub fn names(faults: &[Fault]) -> String {
     let names: Vec<String> = faults.iter().map(Fault::to_string).collect();
     names.join(", ")
 }
 
+#[cfg(test)]
+impl Fault {
+    /// A fault that these tests have to notice, for the tests of what selects faults.
+    pub fn noticed_by(backend: &str, name: &str, tests: &str) -> Fault {
+        let diff = "\n\n--- a/src/x.rs\n+++ b/src/x.rs\n@@ -1 +1 @@\n";
+        Fault {
+            backend: backend.to_owned(),
+            name: name.to_owned(),
+            patch: PathBuf::new(),
+            header: Header::parse(&["Suffers.\n\n", tests, diff].concat()).unwrap(),
+        }
+    }
+}
+
 /// All faults, by name.
-fn load() -> Result<Vec<Fault>> {
+pub fn load() -> Result<Vec<Fault>> {
     let folder = root().join("testing/faults");
     let mut faults = Vec::new();
     for backend in sorted(&folder)? {
@@ -203,11 +218,14 @@ fn list(faults: &[Fault]) {
 /// Tries each fault, until the bound is reached.
 fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Result<()> {
     let start = Instant::now();
-    let mut tree = Tree::copy()?;
+    let mut runner = Runner {
+        tree: Tree::copy()?,
+        wine: None,
+    };
     if by_build(faults).contains_key(&Build::Windows) {
-        tree.wine = Some(Wine::start()?);
+        runner.wine = Some(Wine::start()?);
     }
-    let sound = without_faults(&tree, faults)?;
+    let sound = without_faults(&runner, faults)?;
     for (index, fault) in faults.iter().enumerate() {
         if bound.is_some_and(|bound| start.elapsed() > bound) {
             println!(
@@ -220,7 +238,7 @@ fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Re
         let fault_start = Instant::now();
         let verdict = match unsound(&sound, fault) {
             Some(why) => Verdict::NoMeasure(why),
-            None => try_one(&tree, fault)?,
+            None => try_one(&runner, fault)?,
         };
         let took = fault_start.elapsed().as_secs_f64();
         println!("{fault}: {verdict} ({took:.1} s)");
@@ -235,7 +253,7 @@ fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Re
 
 /// One of the ways in which what has to notice a fault is built.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Build {
+pub enum Build {
     Plain,
     /// For the model of this name.
     Model(&'static str),
@@ -248,35 +266,40 @@ enum Build {
 
 impl Build {
     fn of(fault: &Fault, target: &Target) -> Build {
-        match (target, model::of_backend(&fault.backend)) {
-            (Target::Loom, _) => Build::Loom,
-            (Target::Counts(bench), _) => Build::Counts(*bench),
-            (_, Some(model)) => Build::Model(model),
+        match target {
+            Target::Loom => Build::Loom,
+            Target::Counts(bench) => Build::Counts(*bench),
             _ if wine::BACKENDS.contains(&fault.backend.as_str()) => Build::Windows,
-            (_, None) => Build::Plain,
+            _ => Build::of_backend(&fault.backend),
         }
     }
 
-    /// Each has a target directory of its own, so that none throws away another's work.
+    /// The build with a backend that this machine, or a model, can run.
+    pub fn of_backend(backend: &str) -> Build {
+        model::of_backend(backend).map_or(Build::Plain, Build::Model)
+    }
+
     fn cargo(self) -> Result<Cmd> {
+        Ok(self.configure(match self {
+            Build::Windows => Cross::new(wine::TARGET)?.building("test").arg("--no-run"),
+            Build::Counts(_) => counts::cargo()?,
+            Build::Loom => Cmd::cargo("test").args(["--no-run", "--release"]),
+            Build::Plain | Build::Model(_) => Cmd::cargo("test").arg("--no-run"),
+        }))
+    }
+
+    /// Sets cargo's flags and target directory. Each build has a directory of its own, so that none
+    /// throws away another's work.
+    pub fn configure(self, cargo: Cmd) -> Cmd {
         let cfg = match self {
             Build::Plain | Build::Windows => String::new(),
             Build::Model(name) => model::cfg(name),
             Build::Loom => "--cfg mio_loom".to_owned(),
             Build::Counts(bench) => bench.cfg().to_owned(),
         };
-        let cargo = match self {
-            Build::Windows => Cross::new(wine::TARGET)?.building("test").arg("--no-run"),
-            Build::Counts(_) => counts::cargo()?,
-            _ => Cmd::cargo("test").arg("--no-run"),
-        };
-        let cargo = cargo
+        cargo
             .env("RUSTFLAGS", format!("-D warnings {cfg}"))
-            .target_dir(target("faults").join(self.to_string()));
-        Ok(match self {
-            Build::Loom => cargo.arg("--release"),
-            _ => cargo,
-        })
+            .target_dir(target("faults").join(self.to_string()))
     }
 
     /// The folder that it is built in.
@@ -327,24 +350,24 @@ fn by_build<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> BTreeMap<Build, 
     all
 }
 
-type Env = BTreeMap<String, String>;
+pub type Env = BTreeMap<String, String>;
 
 /// What came of each test without any fault, in each build and environment.
 type Sound = BTreeMap<(Build, Env, Target, String), Outcome>;
 
 /// Runs every test that a fault names once, in sound sources: a test that fails anyway notices
 /// nothing.
-fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<Sound> {
+fn without_faults(runner: &Runner, faults: &[Fault]) -> Result<Sound> {
     let mut sound = Sound::new();
     for (build, tests) in by_build(faults) {
-        let Some(programs) = tree.build(build, tests.keys())? else {
+        let Some(programs) = runner.build(build, tests.keys())? else {
             bail!("{build}: does not compile, without any fault");
         };
         let envs: BTreeSet<&Env> = faults.iter().map(|fault| &fault.header.env).collect();
         for env in envs {
             let with_env = faults.iter().filter(|fault| fault.header.env == *env);
             for (target, tests) in by_build(with_env).remove(&build).unwrap_or_default() {
-                let outcomes = tree.sound_outcomes(&target, &programs[&target], &tests, env)?;
+                let outcomes = runner.sound_outcomes(&target, &programs[&target], &tests, env)?;
                 println!("without faults: {build}, {target}, {} tests", tests.len());
                 for (test, outcome) in outcomes {
                     sound.insert((build, env.clone(), target.clone(), test), outcome);
@@ -373,18 +396,19 @@ fn unsound(sound: &Sound, fault: &Fault) -> Option<String> {
     })
 }
 
-fn try_one(tree: &Tree, fault: &Fault) -> Result<Verdict> {
-    let _undone_in_the_end = match tree.apply(fault)? {
+fn try_one(runner: &Runner, fault: &Fault) -> Result<Verdict> {
+    let _undone_in_the_end = match runner.tree.apply(fault)? {
         Ok(undo) => undo,
         Err(why) => return Ok(Verdict::DoesNotApply(why)),
     };
     let mut noticed = Vec::new();
     for (build, tests) in by_build([fault]) {
-        let Some(programs) = tree.build(build, tests.keys())? else {
+        let Some(programs) = runner.build(build, tests.keys())? else {
             return Ok(Verdict::DoesNotCompile);
         };
         for (target, tests) in tests {
-            let outcomes = tree.outcomes(&target, &programs[&target], &tests, &fault.header.env)?;
+            let outcomes =
+                runner.outcomes(&target, &programs[&target], &tests, &fault.header.env)?;
             for (test, outcome) in outcomes {
                 match verdict::of(outcome, &target, &test, fault.header.may_be_killed) {
                     Verdict::Noticed(by) => noticed.push(by),
@@ -396,82 +420,14 @@ fn try_one(tree: &Tree, fault: &Fault) -> Result<Verdict> {
     Ok(Verdict::Noticed(noticed.join("; ")))
 }
 
-/// The copy of the sources that the faults are put into.
-struct Tree {
-    sources: PathBuf,
-    /// Where there are faults of Windows'.
+/// Builds the tests in the copy of the sources, and runs them.
+struct Runner {
+    tree: Tree,
+    /// Started if a fault is in code for Windows.
     wine: Option<Wine>,
-    /// Held until this is dropped: two at once would put their faults into the same copy.
-    _lock: fs::File,
 }
 
-impl Tree {
-    /// Of the sources as they lie there, committed or not. What is there already is kept, so that
-    /// only what has changed is built again.
-    fn copy() -> Result<Tree> {
-        let sources = target("faults").join("sources");
-        fs::create_dir_all(&sources)?;
-        let lock = fs::File::create(target("faults").join("lock"))?;
-        lock.try_lock()
-            .map_err(|error| anyhow!("another run holds target/faults: {error}"))?;
-
-        tools::need("git", &["git"])?;
-        let list = Cmd::new("git")
-            .args(["ls-files", "-z", "--cached", "--others"])
-            .arg("--exclude-standard")
-            .quiet()?
-            .successful_stdout()?;
-        let mut wanted = BTreeSet::new();
-        for file in list.split_terminator('\0') {
-            // Deleted, and that not committed yet.
-            let from = root().join(file);
-            if !from.is_file() {
-                continue;
-            }
-            let to = sources.join(file);
-            let contents = fs::read(&from).with_context(|| file.to_owned())?;
-            if fs::read(&to).ok().as_ref() != Some(&contents) {
-                fs::create_dir_all(to.parent().expect("it lies in the copy"))?;
-                fs::write(&to, contents).with_context(|| file.to_owned())?;
-            }
-            wanted.insert(to);
-        }
-        remove_others(&sources, &wanted)?;
-        Ok(Tree {
-            sources,
-            wine: None,
-            _lock: lock,
-        })
-    }
-
-    /// Puts a fault in, for as long as what is returned lives. Where the patch does not fit exactly,
-    /// says why.
-    fn apply(&self, fault: &Fault) -> Result<Result<Undo, String>> {
-        let mut undo = Undo::default();
-        for file in &fault.header.files {
-            let path = self.sources.join(file);
-            match fs::read(&path) {
-                Ok(contents) => undo.files.push((path, contents)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Ok(Err(format!("there is no {file}")));
-                }
-                Err(error) => return Err(error).with_context(|| file.clone()),
-            }
-        }
-        let applied = all_output_of("git")
-            .arg("apply")
-            .arg(&fault.patch)
-            .dir(&self.sources)
-            // The copy is no part of the repository that it lies in.
-            .env("GIT_CEILING_DIRECTORIES", target("faults"))
-            .quiet()?;
-        if applied.status.success() {
-            return Ok(Ok(undo));
-        }
-        let why = applied.stdout.lines().next().unwrap_or_default();
-        Ok(Err(why.trim_start_matches("error: ").to_owned()))
-    }
-
+impl Runner {
     /// The test programs of targets, where they compile without a warning.
     fn build<'a>(
         &self,
@@ -482,7 +438,7 @@ impl Tree {
             .cargo()?
             .arg("--quiet")
             .arg("--message-format=json-render-diagnostics")
-            .dir(build.workspace(&self.sources));
+            .dir(build.workspace(&self.tree.sources));
         for target in targets.clone() {
             cargo = match target {
                 Target::Tests(file) => cargo.args(["--test", file]),
@@ -545,9 +501,9 @@ impl Tree {
         // Each may abort, and what it has said must be known all the same.
         let mut outcomes = Vec::new();
         for test in tests {
-            let ended = all_output_of(program)
+            let ended = Cmd::all_output_of(program)
                 .args([test, "--exact", "--nocapture"])
-                .dir(&self.sources)
+                .dir(&self.tree.sources)
                 .env("RUST_BACKTRACE", "0")
                 .limit(TEST_LIMIT)
                 .quiet()?;
@@ -559,7 +515,7 @@ impl Tree {
     /// Has the guard against slow changes count operations, and compare with the copy's table.
     fn counted(&self, program: &Path, operations: &BTreeSet<String>) -> Vec<(String, Outcome)> {
         let only: Vec<String> = operations.iter().cloned().collect();
-        let outcomes = counts::check(&self.sources, program, &only);
+        let outcomes = counts::check(&self.tree.sources, program, &only);
         of_each(operations, |operation| {
             verdict::outcome_counted(&outcomes, operation)
         })
@@ -580,7 +536,7 @@ impl Tree {
         let harness = harness
             .args(tests)
             .arg("--exact")
-            .dir(&self.sources)
+            .dir(&self.tree.sources)
             // Else what a failing test says is not told apart.
             .env("RUST_TEST_NOCAPTURE", "0")
             .env("RUST_BACKTRACE", "0");
@@ -602,54 +558,12 @@ fn of_each(tests: &BTreeSet<String>, outcome: impl Fn(&str) -> Outcome) -> Vec<(
     tests.iter().map(outcome).collect()
 }
 
-/// A command whose standard error goes where its standard output goes.
-fn all_output_of(program: impl AsRef<OsStr>) -> Cmd {
-    Cmd::new("sh")
-        .args(["-c", "exec \"$@\" 2>&1", "sh"])
-        .arg(program)
-}
-
-/// Deletes what is in the copy and no longer in the sources.
-fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
-    for path in sorted(folder)? {
-        if path.is_dir() {
-            remove_others(&path, wanted)?;
-        } else if !wanted.contains(&path) {
-            fs::remove_file(&path)?;
-        }
-    }
-    Ok(())
-}
-
-/// What files were before a fault: written back when this is dropped.
-#[derive(Default)]
-struct Undo {
-    files: Vec<(PathBuf, Vec<u8>)>,
-}
-
-impl Drop for Undo {
-    fn drop(&mut self) {
-        for (path, contents) in &self.files {
-            // If it fails, the next patch does not fit; and the next run copies anew.
-            if let Err(error) = fs::write(path, contents) {
-                println!("{}: {error}", path.display());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fault(backend: &str, name: &str) -> Fault {
-        let patch = "Suffers.\n\ntest: lib a::b\n\n--- a/src/x.rs\n+++ b/src/x.rs\n@@ -1 +1 @@\n";
-        Fault {
-            backend: backend.to_owned(),
-            name: name.to_owned(),
-            patch: PathBuf::new(),
-            header: Header::parse(patch).unwrap(),
-        }
+        Fault::noticed_by(backend, name, "test: lib a::b")
     }
 
     fn selected(backend: Option<&str>, only: &[&str]) -> Result<String> {
@@ -724,54 +638,5 @@ mod tests {
         let why = of(Outcome::NotRun).unwrap();
         assert!(why.starts_with("without the fault, lib a::b "), "{why}");
         assert!(unsound(&Sound::new(), &fault).is_some());
-    }
-
-    #[test]
-    fn a_fault_is_put_in_and_undone_and_must_fit() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("src/x.rs");
-        fs::create_dir(folder.path().join("src")).unwrap();
-        fs::write(&file, "before\nsound\nafter\n").unwrap();
-        let tree = Tree {
-            sources: folder.path().to_owned(),
-            wine: None,
-            _lock: tempfile::tempfile().unwrap(),
-        };
-        let with = |hunk: &str| {
-            let head = "Suffers.\n\ntest: lib a::b\n\n--- a/src/x.rs\n+++ b/src/x.rs\n";
-            let patch = folder.path().join("fault.patch");
-            fs::write(&patch, [head, hunk].concat()).unwrap();
-            Fault {
-                patch,
-                ..fault("epoll", "a")
-            }
-        };
-        let read = || fs::read_to_string(&file).unwrap();
-
-        let undo = tree.apply(&with("@@ -1,3 +1,3 @@\n before\n-sound\n+broken\n after\n"));
-        assert_eq!(read(), "before\nbroken\nafter\n");
-        drop(undo);
-        assert_eq!(read(), "before\nsound\nafter\n");
-
-        // One line of its context is another one by now.
-        let old = with("@@ -1,3 +1,3 @@\n earlier\n-sound\n+broken\n after\n");
-        let why = tree.apply(&old).unwrap().err().unwrap();
-        assert!(why.contains("src/x.rs"), "{why}");
-        assert_eq!(read(), "before\nsound\nafter\n");
-
-        fs::remove_file(&file).unwrap();
-        let why = tree.apply(&old).unwrap().err().unwrap();
-        assert_eq!(why, "there is no src/x.rs");
-    }
-
-    #[test]
-    fn what_is_gone_from_the_sources_goes_from_the_copy() {
-        let folder = tempfile::tempdir().unwrap();
-        let (kept, gone) = (folder.path().join("a/kept"), folder.path().join("a/gone"));
-        fs::create_dir(folder.path().join("a")).unwrap();
-        fs::write(&kept, "").unwrap();
-        fs::write(&gone, "").unwrap();
-        remove_others(folder.path(), &BTreeSet::from([kept.clone()])).unwrap();
-        assert!(kept.exists() && !gone.exists());
     }
 }

@@ -27,11 +27,13 @@ mod link;
 mod lint;
 mod model;
 mod msrv;
+mod oracle;
 mod os_names;
 mod package;
 mod programs;
 mod report;
 mod sh;
+mod shard;
 mod table;
 mod targets;
 mod testing;
@@ -92,6 +94,10 @@ enum Chore {
     Forced,
     /// The tests and examples on models of other systems' kernels
     Model(model::Args),
+    /// Random programs against a specification of the events, on each backend and each model
+    Oracle(oracle::Args),
+    /// `oracle` with new programs, for as long as you like
+    Soak(oracle::SoakArgs),
     /// The lock-free parts under loom, which tries the threads' interleavings
     Loom,
     /// The faults of testing/faults, each of which a test has to notice
@@ -151,6 +157,8 @@ fn run() -> Result<()> {
         Chore::Counts(args) => counts::run(&args),
         Chore::Forced => testing::forced(),
         Chore::Model(args) => model::run(&args),
+        Chore::Oracle(args) => oracle::run(&args),
+        Chore::Soak(args) => oracle::soak(&args),
         Chore::Loom => testing::loom(),
         Chore::Faults(args) => faults::run(&args),
         Chore::Asan => testing::sanitizers(),

@@ -23,8 +23,11 @@ struct Model {
     package: &'static str,
     /// Switches of the model, for each of which the suite is run: there is one for each way in which
     /// the kernels differ, or one for several that do not meet.
-    kernels: &'static [&'static [(&'static str, &'static str)]],
+    kernels: &'static [Kernel],
 }
+
+/// A variant of a kernel: the model's switches, each an environment variable with its value.
+pub type Kernel = &'static [(&'static str, &'static str)];
 
 const MODELS: &[Model] = &[
     Model {
@@ -82,6 +85,13 @@ pub fn all() -> Result<()> {
 pub fn of_backend(backend: &str) -> Option<&'static str> {
     let mut names = MODELS.iter().map(|model| model.name);
     names.find(|name| *name == backend)
+}
+
+/// The variants of the kernel that a backend of this name runs on: its model's, or Linux itself,
+/// which has no switches.
+pub fn kernels(backend: &str) -> &'static [Kernel] {
+    let model = MODELS.iter().find(|model| model.name == backend);
+    model.map_or(&[&[]], |model| model.kernels)
 }
 
 /// What the compiler is told to build mio's backend for a model.

@@ -56,6 +56,13 @@ impl Cmd {
         }
     }
 
+    /// A program whose standard error goes where its standard output goes.
+    pub fn all_output_of(program: impl AsRef<OsStr>) -> Cmd {
+        Cmd::new("sh")
+            .args(["-c", "exec \"$@\" 2>&1", "sh"])
+            .arg(program)
+    }
+
     /// `cargo` as found by the first lookup, deaf to flags that somebody's shell has set: a step
     /// means the same everywhere.
     pub fn cargo(subcommand: &str) -> Cmd {

@@ -260,7 +260,7 @@ fn has_begun(stdout: &str) -> bool {
 
 fn in_prefix(program: &str, prefix: &Path) -> Cmd {
     // Why a program was aborted it says there.
-    let cmd = Cmd::new("sh").args(["-c", "exec \"$@\" 2>&1", "sh", program]);
+    let cmd = Cmd::all_output_of(program);
     environment(prefix)
         .into_iter()
         .fold(cmd, |cmd, (name, value)| cmd.env(name, value))

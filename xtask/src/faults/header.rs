@@ -104,6 +104,13 @@ impl Header {
         Ok(header)
     }
 
+    /// Whether one of its tests is not about events: it tries interleavings under loom, or counts
+    /// what an operation costs.
+    pub fn names_loom_or_counts(&self) -> bool {
+        let is = |target: &Target| matches!(target, Target::Loom | Target::Counts(_));
+        self.tests.iter().any(|(target, _)| is(target))
+    }
+
     fn add_test(&mut self, test: &str) -> Result<()> {
         let target_and_name = test.trim().split_once(char::is_whitespace);
         let Some((target, name)) = target_and_name

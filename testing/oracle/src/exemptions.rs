@@ -1,0 +1,133 @@
+//! What a backend may do although the contract says otherwise, each with the kernel's reason. A new
+//! row is a commit of its own.
+
+use std::collections::BTreeMap;
+
+use mio::Backend;
+
+use crate::bits::Bits;
+use crate::handle::Outcome;
+use crate::program::Kind;
+
+/// A row of the table.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exemption {
+    TwoEventsOnKqueue,
+    TwoEventsOnEventPorts,
+    DatagramSender,
+    ClosedPipeOnKqueue,
+    SpaceBehindAnEndOnTheModel,
+}
+
+impl Exemption {
+    pub const ALL: [Exemption; 5] = [
+        Exemption::TwoEventsOnKqueue,
+        Exemption::TwoEventsOnEventPorts,
+        Exemption::DatagramSender,
+        Exemption::ClosedPipeOnKqueue,
+        Exemption::SpaceBehindAnEndOnTheModel,
+    ];
+
+    /// Backend, source, what it does, and why.
+    pub fn row(self) -> [&'static str; 4] {
+        match self {
+            Exemption::TwoEventsOnKqueue => [
+                "kqueue",
+                "all",
+                "two events of one registration from one poll",
+                "reading and writing are two filters, each with events of its own",
+            ],
+            Exemption::TwoEventsOnEventPorts => [
+                "event-ports",
+                "all",
+                "two events of one registration from one poll",
+                "the kernel may announce one bit at a time, and an event ends the association",
+            ],
+            Exemption::DatagramSender => [
+                "all",
+                "UnixDatagram",
+                "more than 30 events a second where each is answered by a send that fails or would block",
+                "Linux wakes a sender whose peer is full or absent at each attempt",
+            ],
+            Exemption::ClosedPipeOnKqueue => [
+                "kqueue",
+                "Sender, raw",
+                "an event of a pipe without readers that was closed and not deregistered",
+                "its kernels refuse to watch such a pipe, so that it has a user event, which closing does not take back",
+            ],
+            Exemption::SpaceBehindAnEndOnTheModel => [
+                "kqueue",
+                "UnixStream, Seqpacket",
+                "no event for writing where the peer has read all and then sends nothing more",
+                "the model cannot tell this from the end alone; kernels can",
+            ],
+        }
+    }
+}
+
+/// How often each row was needed.
+#[derive(Clone, Debug, Default)]
+pub struct Exemptions {
+    counts: BTreeMap<Exemption, u64>,
+    /// Directions that had to be reported, by the kind of source.
+    pub directions: BTreeMap<Kind, u64>,
+}
+
+impl Exemptions {
+    pub fn count(&mut self, exemption: Exemption) {
+        *self.counts.entry(exemption).or_default() += 1;
+    }
+
+    /// Instead of a direction that had to be reported.
+    pub fn count_direction(&mut self, exemption: Exemption, kind: Kind) {
+        self.count(exemption);
+        *self.directions.entry(kind).or_default() += 1;
+    }
+
+    pub fn add(&mut self, other: &Exemptions) {
+        for (exemption, count) in &other.counts {
+            *self.counts.entry(*exemption).or_default() += count;
+        }
+        for (kind, count) in &other.directions {
+            *self.directions.entry(*kind).or_default() += count;
+        }
+    }
+
+    pub fn of(&self, exemption: Exemption) -> u64 {
+        self.counts.get(&exemption).copied().unwrap_or(0)
+    }
+}
+
+/// Whether a direction need not be reported by a poll that named these bits.
+pub fn direction(backend: Backend, kind: Kind, direction: Bits, named: Bits) -> Option<Exemption> {
+    let ends = matches!(kind, Kind::UnixStream | Kind::Seqpacket) && named.contains(Bits::END);
+    let is_exempt = backend == Backend::Kqueue && direction == Bits::WRITE && ends;
+    is_exempt.then_some(Exemption::SpaceBehindAnEndOnTheModel)
+}
+
+pub fn two_events(backend: Backend) -> Option<Exemption> {
+    match backend {
+        Backend::Kqueue => Some(Exemption::TwoEventsOnKqueue),
+        Backend::EventPorts => Some(Exemption::TwoEventsOnEventPorts),
+        _ => None,
+    }
+}
+
+/// Whether a source may have more events than the back-off allows.
+pub fn rate(kind: Kind, answered_with: Option<Outcome>) -> Option<Exemption> {
+    let did_nothing = matches!(
+        answered_with,
+        Some(Outcome::WouldBlock | Outcome::Failed(_))
+    );
+    let is_sender = kind == Kind::UnixDatagram && did_nothing;
+    is_sender.then_some(Exemption::DatagramSender)
+}
+
+/// How many polls in a row may leave out what is ready: none, but where the kernel announces one bit
+/// at a time.
+pub fn polls_allowed(backend: Backend) -> usize {
+    match backend {
+        Backend::EventPorts => 2,
+        _ => 0,
+    }
+}

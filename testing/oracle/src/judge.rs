@@ -1,0 +1,724 @@
+//! The contract, executable: what a backend must report, may report and must not report.
+//!
+//! # What is owed
+//!
+//! For each direction of each registration the judge keeps whether an event is owed once the
+//! direction is ready. It knows that from the log of what the program did, and from nothing else: the
+//! kernel cannot say that an error was picked up and is there again.
+//!
+//! | after | is owed |
+//! |---|---|
+//! | `register`, `reregister` | every direction, now |
+//! | an event | nothing of what it named |
+//! | `WouldBlock`, in a known direction | that direction, now, unless the kernel says that it is ready all the same |
+//! | `WouldBlock`, in an unknown direction | the direction that blocked, now; on re-arming backends the others within the back-off |
+//! | a short transfer by a stream's method | likewise |
+//! | a short `peek`, any failure | on re-arming backends every direction, within the back-off |
+//! | an operation after which an error or a hang-up is gone | that error or hang-up, if it comes again, now |
+//!
+//! On re-arming backends *now* becomes *within the back-off* where the program does the I/O on a raw
+//! descriptor, or an error or a hang-up is latched.
+//!
+//! # What must be reported
+//!
+//! A direction that is owed, asked for, and ready both before and after a poll, must be named by an
+//! event of that poll, or of one soon after where the back-off applies. If the two observations
+//! differ, nothing is judged.
+//!
+//! # What must not be
+//!
+//! Events of registrations that have ended; two events of one registration from one poll; more
+//! events than there is capacity; an error or an end that is not there; an error or a hang-up that
+//! does not name all else that is ready; an empty return before the timeout, or long after it; errors
+//! of `poll`; and more events than the back-off allows for a source to which nothing happens.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+use mio::Backend;
+
+use crate::bits::{as_kqueue, Bits, UNMASKED};
+use crate::exemptions::{self, Exemption, Exemptions};
+use crate::handle::Outcome;
+use crate::program::{Door, Interest, Kind, Owner};
+
+/// How late the back-off may be: 64 ms, and one second where both halves have hung up; five times
+/// that on a shared machine.
+const BACK_OFF: Duration = Duration::from_millis(5 * 64);
+const LONG_BACK_OFF: Duration = Duration::from_secs(5);
+
+/// How many events a registration to which nothing happens may have: 30 in the first second, or in
+/// less, and 17 in each later one.
+pub fn most_events(window: Duration) -> usize {
+    30 + 17 * window.as_secs() as usize
+}
+
+pub type Token = usize;
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owed {
+    No,
+    WithinBackOff,
+    Now,
+}
+
+/// What is known of a registration.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    pub kind: Kind,
+    pub owner: Owner,
+    interest: Bits,
+    owed: BTreeMap<u8, Owed>,
+    /// What the last event named.
+    last: Bits,
+    /// Errors, hang-ups and priority data that were reported and have not gone since.
+    reported: Bits,
+    /// What was done to it since its last event, to be shown.
+    history: Vec<String>,
+    facts: Facts,
+    /// Polls that had to report it and were full, one after the other.
+    starved: usize,
+    /// Polls that had to report it and did not.
+    missed: usize,
+    /// The program is in the middle of an operation; what was reported meanwhile.
+    window: Option<Bits>,
+    /// The descriptor was closed behind the poll: nothing more is promised.
+    closed: bool,
+}
+
+/// What happened since the last event, as far as a class of faults may depend on it.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// An operation failed, and not by `WouldBlock`.
+    pub failed: bool,
+    /// An error went away.
+    pub error_gone: bool,
+    pub short_peek: bool,
+    pub unknown_direction: bool,
+    /// An error or a hang-up was reported before.
+    pub was_latched: bool,
+    /// It had been reported before.
+    pub was_reported: bool,
+    /// A raw descriptor had been reported before, this one or another.
+    pub raw_was_reported: bool,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// Ready, owed, and not reported.
+    Lost,
+    /// Reported later than there is a reason for.
+    Late,
+    /// Ready for ever, and never among those that fit into the buffer.
+    Starved,
+    /// The wake-up did not come.
+    WakeLost,
+    /// An event of a registration that has ended, or never was.
+    Ended,
+    TwoEvents,
+    OverCapacity,
+    /// An error or an end that is not there.
+    False,
+    /// An error or a hang-up came without what was ready beside it.
+    Incomplete,
+    /// Too many events for a source to which nothing happens.
+    Rate,
+    PollFailed,
+    Early,
+    Overslept,
+    /// Registering, reregistering or deregistering answered what it must not.
+    Registry,
+}
+
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub check: Check,
+    pub backend: Backend,
+    pub source: Option<(Kind, Owner)>,
+    pub bits: Bits,
+    pub facts: Facts,
+    pub text: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.check)?;
+        if let Some((kind, owner)) = self.source {
+            write!(f, " {kind:?}/{owner:?}")?;
+        }
+        if !self.bits.is_empty() {
+            write!(
+                f,
+                " {:?}",
+                self.bits
+                    .iter_names()
+                    .map(|(name, _)| name)
+                    .collect::<Vec<_>>()
+            )?;
+        }
+        write!(f, ": {}", self.text)
+    }
+}
+
+/// What was checked.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Directions that had to be reported, by the kind of source.
+    pub judged: BTreeMap<Kind, u64>,
+    /// Those of which the two observations differ.
+    pub discarded: BTreeMap<Kind, u64>,
+    pub wakes: u64,
+    pub polls: u64,
+    pub events: u64,
+    pub rates: u64,
+    pub exempted: Exemptions,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        for (mine, others) in [
+            (&mut self.judged, &other.judged),
+            (&mut self.discarded, &other.discarded),
+        ] {
+            for (kind, count) in others {
+                *mine.entry(*kind).or_default() += count;
+            }
+        }
+        self.wakes += other.wakes;
+        self.polls += other.polls;
+        self.events += other.events;
+        self.rates += other.rates;
+        self.exempted.add(&other.exempted);
+    }
+}
+
+/// A poll, and what the kernel said around it.
+pub struct Polled<'a> {
+    /// How many polls had begun when this one did, itself included.
+    pub number: u64,
+    pub before: &'a HashMap<Token, Bits>,
+    pub after: &'a HashMap<Token, Bits>,
+    pub events: &'a [(Token, Bits)],
+    pub capacity: usize,
+}
+
+/// What was owed within the back-off and has not come yet.
+#[derive(Clone, Debug)]
+pub struct Outstanding {
+    pub token: Token,
+    pub bits: Bits,
+    pub bound: Duration,
+}
+
+pub struct Judge {
+    backend: Backend,
+    registrations: BTreeMap<Token, Registration>,
+    /// Registrations that have ended, with the number of polls that had begun by then.
+    ended: HashMap<Token, u64>,
+    waker: Token,
+    wake_is_owed: bool,
+    pub tally: Tally,
+    pub failures: Vec<Failure>,
+}
+
+impl Judge {
+    pub fn new(backend: Backend, waker: Token) -> Judge {
+        Judge {
+            backend,
+            registrations: BTreeMap::new(),
+            ended: HashMap::new(),
+            waker,
+            wake_is_owed: false,
+            tally: Tally::default(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Whether the backend makes edges of levels, and is judged by the rules for those.
+    fn rearms(&self) -> bool {
+        !matches!(self.backend, Backend::Epoll | Backend::Kqueue)
+    }
+
+    pub fn registration(&self, token: Token) -> Option<&Registration> {
+        self.registrations.get(&token)
+    }
+
+    /// A registration begins. It must be said before the call that makes it, for its events may come
+    /// before the call returns.
+    pub fn registered(&mut self, token: Token, kind: Kind, owner: Owner, interest: Interest) {
+        let interest = interest.bits();
+        self.registrations.insert(
+            token,
+            Registration {
+                kind,
+                owner,
+                interest,
+                owed: interest.iter().map(|bit| (bit.bits(), Owed::Now)).collect(),
+                last: Bits::empty(),
+                reported: Bits::empty(),
+                history: vec!["registered".to_owned()],
+                facts: Facts::default(),
+                starved: 0,
+                missed: 0,
+                window: None,
+                closed: false,
+            },
+        );
+    }
+
+    /// It did not come to be.
+    pub fn not_registered(&mut self, token: Token) {
+        self.registrations.remove(&token);
+        self.ended.insert(token, 0);
+    }
+
+    /// It has ended, after so many polls had begun.
+    pub fn ended(&mut self, token: Token, polls: u64) {
+        self.registrations.remove(&token);
+        self.ended.insert(token, polls);
+    }
+
+    /// Its descriptor was closed and it was not deregistered.
+    pub fn closed(&mut self, token: Token) {
+        if let Some(registration) = self.registrations.get_mut(&token) {
+            registration.closed = true;
+        }
+    }
+
+    pub fn wake(&mut self) {
+        self.wake_is_owed = true;
+    }
+
+    /// An operation on the source begins. Events that come until its outcome is known may be of
+    /// before and of after.
+    pub fn begin(&mut self, token: Token) {
+        if let Some(registration) = self.registrations.get_mut(&token) {
+            registration.window = Some(Bits::empty());
+        }
+    }
+
+    /// An operation on the source had this outcome, after which the kernel says `now`.
+    pub fn outcome(
+        &mut self,
+        token: Token,
+        direction: Bits,
+        door: Door,
+        outcome: Outcome,
+        now: Option<Bits>,
+        text: &str,
+    ) {
+        let (backend, rearms) = (self.backend, self.rearms());
+        let Some(r) = self.registrations.get_mut(&token) else {
+            return;
+        };
+        let meanwhile = r.window.take().unwrap_or_default();
+        r.history.push(format!("{text} {outcome:?}"));
+        let now_or_late = match rearms && r.owner == Owner::Raw {
+            true => Owed::WithinBackOff,
+            false => Owed::Now,
+        };
+        let in_progress = outcome == Outcome::Failed(libc::EINPROGRESS);
+        // It blocks, or stops short, although the kernel says that it is ready: behind the last data
+        // there is the end, or there is not enough space for this message.
+        let blocked = direction - now.unwrap_or_default() - meanwhile;
+        match outcome {
+            Outcome::WouldBlock => {
+                r.owe(blocked, now_or_late);
+                if rearms && door == Door::Unknown {
+                    r.facts.unknown_direction = true;
+                    r.owe(r.directions() - meanwhile, Owed::WithinBackOff);
+                }
+            }
+            Outcome::Short => r.owe(blocked, now_or_late),
+            Outcome::Failed(_) if in_progress && !rearms => r.owe(direction - meanwhile, Owed::Now),
+            Outcome::Failed(_) | Outcome::ShortPeek if rearms => {
+                r.owe(r.directions() - meanwhile, Owed::WithinBackOff);
+            }
+            _ => {}
+        }
+        r.facts.short_peek |= outcome == Outcome::ShortPeek;
+        let failed = matches!(outcome, Outcome::Failed(_));
+        r.facts.failed |= failed;
+        let Some(now) = now.map(|now| r.seen_by(backend, now)) else {
+            return;
+        };
+        let gone = r.reported - now - meanwhile;
+        r.facts.error_gone |= gone.contains(Bits::ERROR);
+        let unsuccessful = failed || outcome == Outcome::WouldBlock;
+        if unsuccessful && !r.kind_is_consumed() {
+            r.reported -= gone;
+            r.owe(gone, now_or_late);
+            if r.owner != Owner::Raw {
+                // Unlatched by a probe at once.
+                r.last -= gone;
+            }
+            if rearms && failed {
+                r.owe(r.reported & Bits::ERROR & now, Owed::WithinBackOff);
+            }
+        }
+    }
+
+    /// The kernel says `now` of it, whoever changed that.
+    pub fn observed(&mut self, token: Token, now: Bits) {
+        let (backend, rearms) = (self.backend, self.rearms());
+        let Some(r) = self.registrations.get_mut(&token) else {
+            return;
+        };
+        let gone = r.reported - r.seen_by(backend, now);
+        r.facts.error_gone |= gone.contains(Bits::ERROR);
+        if !rearms {
+            r.reported -= gone;
+            r.owe(gone, Owed::Now);
+        } else if r.owner == Owner::Raw && gone.contains(Bits::ERROR) {
+            r.reported -= Bits::ERROR;
+            r.owe(Bits::ERROR, Owed::WithinBackOff);
+        }
+    }
+
+    /// Something came about that a poll(2) would take away if it was asked.
+    pub fn happened_unobserved(&mut self, token: Token) {
+        let rearms = self.rearms();
+        if let Some(r) = self.registrations.get_mut(&token) {
+            r.owe(
+                Bits::ERROR,
+                if rearms && r.owner == Owner::Raw {
+                    Owed::WithinBackOff
+                } else {
+                    Owed::Now
+                },
+            );
+        }
+    }
+
+    /// Judges a poll; returns what is still to come within the back-off.
+    pub fn polled(&mut self, polled: &Polled) -> Vec<Outstanding> {
+        self.tally.polls += 1;
+        self.tally.events += polled.events.len() as u64;
+        if polled.events.len() > polled.capacity {
+            let text = format!(
+                "{} events for a capacity of {}",
+                polled.events.len(),
+                polled.capacity
+            );
+            self.fail(Check::OverCapacity, None, Bits::empty(), text);
+        }
+        let is_full = polled.events.len() >= polled.capacity;
+        if self.wake_is_owed
+            && !is_full
+            && !polled.events.iter().any(|(token, _)| *token == self.waker)
+        {
+            self.fail(
+                Check::WakeLost,
+                None,
+                Bits::empty(),
+                "the poll after a wake did not report it".into(),
+            );
+            self.wake_is_owed = false;
+        }
+
+        let mut outstanding = Vec::new();
+        let tokens: Vec<Token> = self.registrations.keys().copied().collect();
+        for token in tokens {
+            let events = polled.events.iter().filter(|(of, _)| *of == token);
+            let named = events.fold(Bits::empty(), |all, (_, bits)| all | *bits);
+            outstanding.extend(self.judge_one(polled, token, named, is_full));
+        }
+        let mut seen: Vec<Token> = Vec::new();
+        for &(token, named) in polled.events {
+            self.event(token, named, polled.number);
+            if seen.contains(&token) && token != self.waker {
+                match exemptions::two_events(self.backend) {
+                    Some(exemption) => self.tally.exempted.count(exemption),
+                    None => self.fail(Check::TwoEvents, Some(token), named, "from one poll".into()),
+                }
+            }
+            seen.push(token);
+        }
+        outstanding
+    }
+
+    fn judge_one(
+        &mut self,
+        polled: &Polled,
+        token: Token,
+        named: Bits,
+        is_full: bool,
+    ) -> Option<Outstanding> {
+        let (Some(&before), Some(&after)) = (polled.before.get(&token), polled.after.get(&token))
+        else {
+            return None;
+        };
+        let rearms = self.rearms();
+        let backend = self.backend;
+        let r = self.registrations.get_mut(&token).filter(|r| !r.closed)?;
+        let (before, after) = (r.seen_by(backend, before), r.seen_by(backend, after));
+        let (kind, both, either) = (r.kind, before & after, before | after);
+        let owed = r.owed_at_least(Owed::WithinBackOff) & r.interest;
+        let due = owed & both;
+        let reported = named;
+        let hits = (due & reported).iter().count() as u64;
+        *self.tally.judged.entry(kind).or_default() += hits;
+        let differing = (owed & either - both).iter().count() as u64;
+        *self.tally.discarded.entry(kind).or_default() += differing;
+
+        let mut missing = due - reported;
+        if let Some(exemption) = exemptions::direction(backend, kind, missing, named) {
+            self.tally.exempted.count_direction(exemption, kind);
+            r.owe_nothing(missing);
+            missing = Bits::empty();
+        }
+        let latched = rearms && r.last.intersects(UNMASKED);
+        let now = match latched {
+            true => Bits::empty(),
+            false => missing & r.owed_at_least(Owed::Now),
+        };
+        let later = missing - now;
+        if missing.is_empty() {
+            (r.starved, r.missed) = (0, 0);
+        } else if is_full {
+            r.starved += 1;
+        } else if !now.is_empty() {
+            r.missed += 1;
+        }
+        let (starved, missed, bound) = (r.starved, r.missed, r.bound());
+        let others = self.registrations.len();
+        if starved > 4 * others + 4 {
+            self.fail(
+                Check::Starved,
+                Some(token),
+                missing,
+                format!("for {starved} polls that were full"),
+            );
+        } else if !now.is_empty() && !is_full && missed > exemptions::polls_allowed(backend) {
+            let text = format!("ready before and after the poll, which returned {named:?} of it");
+            self.fail(Check::Lost, Some(token), now, text);
+        }
+
+        let is_observed = kind != Kind::Mounts;
+        if backend != Backend::Kqueue && is_observed {
+            let not_there = named & Bits::ERROR - either;
+            let ended = named.intersects(Bits::END | Bits::HUP)
+                && !either.intersects(Bits::END | Bits::HUP);
+            if !not_there.is_empty() || ended {
+                let text = format!("the event says {named:?}, the kernel {either:?}");
+                self.fail(Check::False, Some(token), named - either, text);
+            }
+            let r = &self.registrations[&token];
+            let all = Bits::READ | Bits::WRITE | Bits::PRIORITY;
+            let absent = both & r.interest & all - named;
+            if named.intersects(UNMASKED) && either.intersects(UNMASKED) && !absent.is_empty() {
+                let text = format!("the event names {named:?}, and all this is ready: {both:?}");
+                self.fail(Check::Incomplete, Some(token), absent, text);
+            }
+        }
+        (!later.is_empty()).then_some(Outstanding {
+            token,
+            bits: later,
+            bound,
+        })
+    }
+
+    /// An event came, of a poll before which so many had begun.
+    pub fn event(&mut self, token: Token, named: Bits, poll: u64) {
+        if token == self.waker {
+            if self.wake_is_owed {
+                self.tally.wakes += 1;
+            }
+            self.wake_is_owed = false;
+            return;
+        }
+        if let Some(r) = self.registrations.get_mut(&token) {
+            if r.closed && self.backend == Backend::Kqueue {
+                self.tally.exempted.count(Exemption::ClosedPipeOnKqueue);
+            }
+            r.reported_by(named);
+            if let Some(window) = &mut r.window {
+                *window |= named;
+            }
+            return;
+        }
+        match self.ended.get(&token) {
+            Some(&ended) if poll <= ended => {}
+            Some(_) => self.fail(
+                Check::Ended,
+                None,
+                named,
+                format!("token {token} was deregistered"),
+            ),
+            None => self.fail(
+                Check::Ended,
+                None,
+                named,
+                format!("token {token} is nobody's"),
+            ),
+        }
+    }
+
+    /// What a registration produced in a time in which nothing happened to it.
+    pub fn rate(
+        &mut self,
+        token: Token,
+        events: usize,
+        window: Duration,
+        answer: &str,
+        answered_with: Option<Outcome>,
+    ) {
+        self.tally.rates += 1;
+        if events <= most_events(window) {
+            return;
+        }
+        let Some(r) = self.registrations.get(&token) else {
+            return;
+        };
+        if let Some(exemption) = exemptions::rate(r.kind, answered_with) {
+            self.tally.exempted.count(exemption);
+            return;
+        }
+        let text = format!(
+            "{events} events in {} ms, each answered by {answer}",
+            window.as_millis()
+        );
+        self.fail(Check::Rate, Some(token), r.last, text);
+    }
+
+    /// What was owed within the back-off did not come in time.
+    pub fn never_came(&mut self, outstanding: &Outstanding, waited: Duration) {
+        let text = format!("not reported within {} ms of polling", waited.as_millis());
+        self.fail(Check::Lost, Some(outstanding.token), outstanding.bits, text);
+    }
+
+    /// A thread that polled all the time did not report it within `waited`, or only then.
+    pub fn was_late(&mut self, token: Token, bits: Bits, waited: Duration, came: bool) {
+        let (check, how) = match came {
+            true => (Check::Late, "reported after"),
+            false => (Check::Lost, "not reported by a waiting thread within"),
+        };
+        self.fail(
+            check,
+            Some(token),
+            bits,
+            format!("{how} {:.1} ms", waited.as_secs_f64() * 1e3),
+        );
+    }
+
+    /// What a thread that polls all the time has to report of a registration now, and whether at
+    /// once.
+    pub fn due(&self, token: Token, ready: Bits) -> (Bits, Bits) {
+        let Some(r) = self.registrations.get(&token).filter(|r| !r.closed) else {
+            return Default::default();
+        };
+        let judged = r.seen_by(self.backend, ready) & r.interest;
+        let latched = self.rearms() && r.last.intersects(UNMASKED);
+        let now = r.owed_at_least(Owed::Now) & judged;
+        let all = r.owed_at_least(Owed::WithinBackOff) & judged;
+        match latched {
+            true => (Bits::empty(), all),
+            false => (now, all - now),
+        }
+    }
+
+    pub fn bound(&self, token: Token) -> Duration {
+        self.registrations
+            .get(&token)
+            .map_or(BACK_OFF, Registration::bound)
+    }
+
+    /// A direction that was due was reported by a thread that polls.
+    pub fn judged(&mut self, kind: Kind, bits: Bits) {
+        *self.tally.judged.entry(kind).or_default() += bits.iter().count() as u64;
+    }
+
+    pub fn fail(&mut self, check: Check, token: Option<Token>, bits: Bits, text: String) {
+        let r = token.and_then(|token| self.registrations.get(&token));
+        let history = r.map(|r| {
+            format!(
+                "; since its last event ({:?}): {}",
+                r.last,
+                r.history.join(", ")
+            )
+        });
+        let mut facts = r.map(|r| r.facts).unwrap_or_default();
+        if let Some(r) = r {
+            facts.was_latched = r.last.intersects(UNMASKED);
+            facts.was_reported = !r.last.is_empty();
+        }
+        let mut raw = self
+            .registrations
+            .values()
+            .filter(|r| r.owner == Owner::Raw);
+        facts.raw_was_reported = raw.any(|r| !r.last.is_empty());
+        self.failures.push(Failure {
+            check,
+            backend: self.backend,
+            source: r.map(|r| (r.kind, r.owner)),
+            bits,
+            facts,
+            text: text + &history.unwrap_or_default(),
+        });
+    }
+}
+
+impl Registration {
+    fn kind_is_consumed(&self) -> bool {
+        self.kind == Kind::Mounts
+    }
+
+    /// What a backend has to say where poll(2) says `bits` of it.
+    fn seen_by(&self, backend: Backend, bits: Bits) -> Bits {
+        match backend {
+            Backend::Kqueue => as_kqueue(bits, self.kind),
+            Backend::EventPorts if !has_rdhup() => bits - Bits::END,
+            _ => bits,
+        }
+    }
+
+    /// The directions that operations block in.
+    fn directions(&self) -> Bits {
+        self.interest & (Bits::READ | Bits::WRITE | Bits::PRIORITY)
+    }
+
+    fn owe(&mut self, bits: Bits, owed: Owed) {
+        for bit in (bits & self.interest).iter() {
+            let entry = self.owed.entry(bit.bits()).or_insert(Owed::No);
+            *entry = owed.max(*entry);
+        }
+    }
+
+    fn owe_nothing(&mut self, bits: Bits) {
+        for bit in bits.iter() {
+            self.owed.insert(bit.bits(), Owed::No);
+        }
+    }
+
+    fn owed_at_least(&self, least: Owed) -> Bits {
+        let owed = self.owed.iter().filter(|(_, owed)| **owed >= least);
+        owed.fold(Bits::empty(), |bits, (bit, _)| {
+            bits | Bits::from_bits_retain(*bit)
+        })
+    }
+
+    fn reported_by(&mut self, named: Bits) {
+        self.owe_nothing(named);
+        self.last = named;
+        self.reported |= named & (UNMASKED | Bits::END | Bits::WRITE_END);
+        self.history.clear();
+        if self.owed_at_least(Owed::WithinBackOff).is_empty() {
+            // Else what happened is still the reason for something that is owed.
+            self.facts = Facts::default();
+        }
+        (self.starved, self.missed) = (0, 0);
+    }
+
+    fn bound(&self) -> Duration {
+        match self.last.contains(Bits::HUP | Bits::END) {
+            true => LONG_BACK_OFF,
+            false => BACK_OFF,
+        }
+    }
+}
+
+/// Whether the model of event ports plays a kernel with POLLRDHUP.
+fn has_rdhup() -> bool {
+    std::env::var_os("EVENT_PORTS_MODEL_RDHUP").is_none_or(|value| value != "0")
+}

@@ -1,0 +1,248 @@
+//! Random programs on mio, judged by an executable specification of its events.
+//!
+//! `judge.rs` is the specification. `program.rs` has the vocabulary that programs are drawn from,
+//! `object.rs` and `handle.rs` what its words do, `world.rs` and `run.rs` run them; `search.rs` draws
+//! them and makes those that fail smaller.
+
+// The kernel of the programs.
+#[cfg(mio_model = "event-ports")]
+extern crate event_ports_model as _;
+#[cfg(mio_model = "kqueue")]
+extern crate kqueue_model as _;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{bail, Context, Result};
+use clap::{Parser, Subcommand};
+use mio::Backend;
+
+mod bits;
+mod exemptions;
+mod handle;
+mod judge;
+mod known;
+mod object;
+mod program;
+mod run;
+mod search;
+mod world;
+
+use program::Program;
+use search::{Limits, Search, Summary};
+use world::Entry;
+
+#[derive(Parser)]
+#[command(about = "Random programs on mio, judged by an executable specification of its events")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Runs programs that are drawn from a seed
+    Run {
+        #[arg(long, value_parser = backend)]
+        backend: Backend,
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        #[arg(long, conflicts_with = "seconds")]
+        minutes: Option<u64>,
+        #[arg(long, value_parser = number, default_value = "0x5eed", conflicts_with = "fresh")]
+        seed: u64,
+        /// Takes a seed from the clock
+        #[arg(long)]
+        fresh: bool,
+        /// Ends after so many failures that are not known
+        #[arg(long, default_value_t = 5)]
+        most: usize,
+        /// Leaves programs that fail as they are, and does not make them smaller
+        #[arg(long)]
+        as_found: bool,
+        /// The same as `--most 1 --as-found`
+        #[arg(long)]
+        stop_at_first: bool,
+        /// Fails where too little was judged
+        #[arg(long)]
+        thresholds: bool,
+    },
+    /// Shows the program of a seed and runs it
+    Show {
+        #[arg(long, value_parser = backend)]
+        backend: Backend,
+        #[arg(long, value_parser = number)]
+        seed: u64,
+        /// So often; counts the runs that fail
+        #[arg(long, default_value_t = 1)]
+        runs: usize,
+    },
+    /// Runs programs from files
+    File {
+        #[arg(long, value_parser = backend)]
+        backend: Backend,
+        files: Vec<PathBuf>,
+    },
+}
+
+fn backend(name: &str) -> Result<Backend, String> {
+    let all = Backend::available();
+    let found = all.iter().find(|backend| backend.to_string() == name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<String> = all.iter().map(Backend::to_string).collect();
+        format!("not one of {}", names.join(", "))
+    })
+}
+
+fn number(text: &str) -> Result<u64, std::num::ParseIntError> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    }
+}
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether nothing was found.
+fn dispatch() -> Result<bool> {
+    let cli = Cli::parse();
+    let can_mount = object::own_mounts();
+    if !can_mount {
+        println!(
+            "not allowed to mount: {:?} is left out",
+            program::Kind::Mounts
+        );
+    }
+    match cli.what {
+        What::Run {
+            backend,
+            seconds,
+            minutes,
+            seed,
+            fresh,
+            most,
+            as_found,
+            stop_at_first,
+            thresholds,
+        } => {
+            let seed = match fresh {
+                true => SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64,
+                false => seed,
+            };
+            println!("{backend}, seed {seed:#x}");
+            let limits = Limits {
+                time: Duration::from_secs(minutes.map_or(seconds, |minutes| minutes * 60)),
+                most_found: if stop_at_first { 1 } else { most },
+                shrinks: !as_found && !stop_at_first,
+            };
+            let search = Search { backend, can_mount };
+            let summary = search.search(seed, &limits);
+            summary.print();
+            let mut failed = summary.found.len() as u64;
+            if thresholds && failed == 0 {
+                for problem in too_little(&summary, &search) {
+                    println!("too little was judged: {problem}");
+                    failed += 1;
+                }
+            }
+            println!(
+                "{} passed, {failed} failed",
+                summary.programs - summary.found.len() as u64
+            );
+            Ok(failed == 0)
+        }
+        What::Show {
+            backend,
+            seed,
+            runs,
+        } => {
+            let search = Search { backend, can_mount };
+            let program = search.program(seed);
+            println!("{}", program.to_text());
+            let mut failed = 0;
+            for run in 0..runs {
+                let ran = search.run(&program);
+                failed += usize::from(!ran.failures.is_empty());
+                if run == 0 {
+                    show(&ran.log);
+                }
+                for failure in &ran.failures {
+                    println!("{failure}");
+                }
+            }
+            println!("{} passed, {failed} failed", runs - failed);
+            Ok(failed == 0)
+        }
+        What::File { backend, files } => {
+            let search = Search { backend, can_mount };
+            let mut failed = 0;
+            for file in &files {
+                let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+                let program =
+                    Program::from_text(&text).with_context(|| file.display().to_string())?;
+                let ran = search.run(&program);
+                let mut is_bad = false;
+                for failure in &ran.failures {
+                    let known = known::known(failure);
+                    let number = known.map(|known| format!("known fault {}: ", known.number));
+                    println!(
+                        "{}: {}{failure}",
+                        file.display(),
+                        number.unwrap_or_default()
+                    );
+                    is_bad |= known.is_none();
+                }
+                if is_bad {
+                    show(&ran.log);
+                }
+                failed += usize::from(is_bad);
+            }
+            if files.is_empty() {
+                bail!("no files");
+            }
+            println!("{} passed, {failed} failed", files.len() - failed);
+            Ok(failed == 0)
+        }
+    }
+}
+
+fn show(log: &[Entry]) {
+    for entry in log {
+        let (Entry::Operation(text) | Entry::Events(text)) = entry;
+        println!("  {text}");
+    }
+}
+
+/// What a run of its length should have judged, and has not.
+fn too_little(summary: &Summary, search: &Search) -> Vec<String> {
+    const A_MINUTE: f64 = 1000.0;
+    let time = summary.time.saturating_sub(summary.time_of_known);
+    let wanted = (time.as_secs_f64() / 60.0 * A_MINUTE) as u64;
+    let tally = &summary.tally;
+    let mut problems = Vec::new();
+    for kind in search::kinds(search.backend, search.can_mount) {
+        let count = |counts: &BTreeMap<_, u64>| counts.get(kind).copied().unwrap_or(0);
+        let judged = count(&tally.judged);
+        // A duplicate counts as what it is a duplicate of.
+        if *kind != program::Kind::Duplicate && judged < wanted {
+            problems.push(format!("{kind:?}: {judged} of {wanted}"));
+        }
+        let exempted = count(&tally.exempted.directions);
+        if exempted * 10 > judged + exempted {
+            problems.push(format!("{kind:?}: {exempted} exempted beside {judged}"));
+        }
+    }
+    problems
+}

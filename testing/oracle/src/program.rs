@@ -1,0 +1,485 @@
+//! The vocabulary of programs, how they are drawn, and how they are written down.
+//!
+//! A program is a list of sources and a list of steps. A step names its source by index, modulo the
+//! number of sources, so that any step fits any program; a step that means nothing for its source
+//! (accepting from a pipe) does nothing.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::bits::Bits;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    pub polling: Polling,
+    /// Of `Events`.
+    pub capacity: usize,
+    pub sources: Vec<Spec>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Polling {
+    /// One thread does everything; `Poll` is a step like any other.
+    InTurn,
+    /// A thread polls all the time, while others do the steps; `Poll` waits until it has seen what
+    /// is due.
+    InAThread,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    pub kind: Kind,
+    pub owner: Owner,
+}
+
+/// What a source is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    Tcp,
+    /// A TCP socket that is registered before it is connected.
+    TcpUnconnected,
+    TcpListener,
+    /// A UDP socket that is connected to its peer.
+    Udp,
+    /// The same, whose peer has left: what is sent is refused, until the peer returns.
+    UdpRefused,
+    /// A UDP socket with an error queue (IP_RECVERR).
+    UdpErrorQueue,
+    /// The same, with time stamps of what it sends in its error queue (SO_TIMESTAMPING).
+    UdpTimestamps,
+    UnixStream,
+    UnixListener,
+    UnixDatagram,
+    Seqpacket,
+    /// The end of a pipe that is read from.
+    Receiver,
+    /// The end of a pipe that is written to.
+    Sender,
+    /// The reading end of a named pipe, whose writers come and go.
+    Fifo,
+    /// The master of a pseudo-terminal.
+    Pty,
+    Eventfd,
+    Timerfd,
+    Inotify,
+    Pidfd,
+    /// `/proc/thread-self/mountinfo`.
+    Mounts,
+    /// A duplicate of the source before it.
+    Duplicate,
+}
+
+/// Who owns the descriptor.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Owner {
+    /// The type of `mio::net` or `mio::unix::pipe`; where there is none, an `IoSource`.
+    Typed,
+    IoSource,
+    /// The program, which registers it through `SourceFd`.
+    Raw,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// Polls with this timeout in milliseconds.
+    Poll(u16),
+    /// Polls until all that is due has been reported.
+    Settle,
+    /// Does nothing for so many milliseconds, while a thread polls: the pauses of the back-off grow.
+    Idle(u16),
+    Register {
+        source: usize,
+        by: By,
+        interest: Interest,
+    },
+    Reregister {
+        source: usize,
+        by: By,
+        interest: Interest,
+    },
+    Deregister {
+        source: usize,
+        by: By,
+    },
+    /// Drops the source; one that is raw is closed without being deregistered.
+    Drop(usize),
+    /// Opens a source that was dropped again. It may get the same descriptor.
+    Open(usize),
+    Wake,
+    /// The program does I/O on a source.
+    Do {
+        source: usize,
+        op: Op,
+        door: Door,
+    },
+    /// What happens at the other end of a source.
+    Peer {
+        source: usize,
+        act: Act,
+    },
+    /// All of these at once, each in a thread of its own.
+    Together(Vec<Step>),
+    /// Registers everything anew, then for so many milliseconds answers every event with this
+    /// operation, and counts events.
+    Rate {
+        ms: u16,
+        op: Option<Op>,
+        door: Door,
+    },
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    Source,
+    /// Through a `SourceFd` of its descriptor, whoever owns it.
+    Fd,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Interest {
+    Read,
+    Write,
+    Both,
+    ReadPriority,
+}
+
+impl Interest {
+    /// What can be reported of a registration with this interest.
+    pub fn bits(self) -> Bits {
+        let asked = match self {
+            Interest::Read => Bits::READ | Bits::END,
+            Interest::Write => Bits::WRITE | Bits::WRITE_END,
+            Interest::Both => Bits::READ | Bits::END | Bits::WRITE | Bits::WRITE_END,
+            Interest::ReadPriority => Bits::READ | Bits::END | Bits::PRIORITY,
+        };
+        asked | crate::bits::UNMASKED
+    }
+}
+
+/// Which way an operation goes to its descriptor.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Door {
+    /// The method of the type; where it has none, as `Known`.
+    Method,
+    /// `do_io` or `try_io_with`, with the direction.
+    Known,
+    /// `try_io`, which does not know the direction.
+    Unknown,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Reads or accepts once, with a buffer of so many bytes.
+    Read(usize),
+    ReadVectored(usize),
+    Peek(usize),
+    Write(usize),
+    WriteVectored(usize),
+    /// Reads or accepts until it would block, ends or fails.
+    Drain,
+    /// Writes until it would block or fails.
+    Fill,
+    /// Accepts while the process may not open another descriptor.
+    AcceptWithoutDescriptors,
+    TakeError,
+    /// Takes one entry of the error queue.
+    ErrorQueue,
+    /// Reads urgent data.
+    Urgent,
+    Shutdown(Half),
+    Connect(To),
+    /// Connects to nowhere (AF_UNSPEC), which ends a connection.
+    Disconnect,
+}
+
+impl Op {
+    /// Whether it makes something else of the source, whatever it returns: Linux reports a state
+    /// that changes even where a shutdown fails.
+    pub fn changes_the_source(self) -> bool {
+        matches!(self, Op::Shutdown(_) | Op::Connect(_) | Op::Disconnect)
+    }
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Half {
+    Read,
+    Write,
+    Both,
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum To {
+    Listening,
+    Refused,
+}
+
+/// What a peer does. Each means something for most kinds: see `object.rs`.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Act {
+    Send(usize),
+    Drain,
+    End,
+    Leave,
+    Reset,
+    Return,
+    Urgent,
+}
+
+impl Step {
+    /// Names its source anew.
+    fn map_source(mut self, new: &impl Fn(usize) -> usize) -> Step {
+        match &mut self {
+            Step::Register { source, .. }
+            | Step::Reregister { source, .. }
+            | Step::Deregister { source, .. }
+            | Step::Drop(source)
+            | Step::Open(source)
+            | Step::Do { source, .. }
+            | Step::Peer { source, .. } => *source = new(*source),
+            Step::Together(steps) => {
+                *steps = steps
+                    .iter()
+                    .map(|step| step.clone().map_source(new))
+                    .collect();
+            }
+            Step::Poll(_) | Step::Settle | Step::Idle(_) | Step::Wake | Step::Rate { .. } => {}
+        }
+        self
+    }
+
+    /// The source that it names, if it names one.
+    fn source(&self) -> Option<usize> {
+        match self {
+            Step::Register { source, .. }
+            | Step::Reregister { source, .. }
+            | Step::Deregister { source, .. }
+            | Step::Drop(source)
+            | Step::Open(source)
+            | Step::Do { source, .. }
+            | Step::Peer { source, .. } => Some(*source),
+            Step::Poll(_)
+            | Step::Settle
+            | Step::Idle(_)
+            | Step::Wake
+            | Step::Rate { .. }
+            | Step::Together(_) => None,
+        }
+    }
+}
+
+impl Program {
+    /// The same without one of its sources, and without the steps that name it.
+    pub fn without_source(&self, gone: usize) -> Program {
+        let mut program = self.clone();
+        program.sources.remove(gone);
+        program.steps.retain(|step| step.source() != Some(gone));
+        for step in &mut program.steps {
+            if let Step::Together(steps) = step {
+                steps.retain(|step| step.source() != Some(gone));
+            }
+        }
+        let new = |source| if source > gone { source - 1 } else { source };
+        program.steps = program
+            .steps
+            .into_iter()
+            .map(|step| step.map_source(&new))
+            .collect();
+        program
+    }
+
+    /// As written down: a step a line.
+    pub fn to_text(&self) -> String {
+        let pretty = ron::ser::PrettyConfig::new().depth_limit(2).new_line("\n");
+        ron::ser::to_string_pretty(self, pretty).expect("a program can be written down")
+    }
+
+    pub fn from_text(text: &str) -> anyhow::Result<Program> {
+        Ok(ron::from_str(text)?)
+    }
+}
+
+const MOST_SOURCES: usize = 4;
+
+/// Programs for a backend that can watch these kinds.
+pub fn programs(kinds: &'static [Kind], polling: Polling) -> impl Strategy<Value = Program> {
+    let capacity = prop_oneof![6 => Just(16usize), 1 => Just(1), 1 => Just(2)];
+    let sources = vec(spec(kinds), 1..=MOST_SOURCES);
+    let steps = vec(step(polling), 4..40);
+    (capacity, sources, steps).prop_map(move |(capacity, sources, steps)| {
+        let count = sources.len();
+        // All are registered to begin with: most of what is worth finding needs it.
+        let first = (0..count).map(|source| Step::Register {
+            source,
+            by: By::Source,
+            interest: Interest::Both,
+        });
+        let steps = steps
+            .into_iter()
+            .map(|step| step.map_source(&|source| source % count));
+        Program {
+            polling,
+            capacity,
+            steps: first.chain(steps).collect(),
+            sources,
+        }
+    })
+}
+
+fn spec(kinds: &'static [Kind]) -> impl Strategy<Value = Spec> {
+    let owner =
+        prop_oneof![2 => Just(Owner::Typed), 1 => Just(Owner::IoSource), 2 => Just(Owner::Raw)];
+    let weighted: Vec<Kind> = kinds
+        .iter()
+        .flat_map(|&kind| std::iter::repeat_n(kind, weight(kind)))
+        .collect();
+    (proptest::sample::select(weighted), owner).prop_map(|(kind, owner)| Spec { kind, owner })
+}
+
+/// Twice where fewer acts and operations mean something.
+fn weight(kind: Kind) -> usize {
+    match kind {
+        Kind::TcpListener
+        | Kind::UnixListener
+        | Kind::Receiver
+        | Kind::Fifo
+        | Kind::Timerfd
+        | Kind::Inotify
+        | Kind::Pidfd => 2,
+        // It spends much of its time unconnected.
+        Kind::TcpUnconnected => 3,
+        _ => 1,
+    }
+}
+
+fn step(polling: Polling) -> BoxedStrategy<Step> {
+    let s = 0..MOST_SOURCES;
+    let by = || prop_oneof![9 => Just(By::Source), 1 => Just(By::Fd)];
+    let ms = prop_oneof![99 => Just(60u16), 1 => Just(2200)];
+    let rate = (ms, proptest::option::weighted(0.9, op()), door())
+        .prop_map(|(ms, op, door)| Step::Rate { ms, op, door });
+    let common = prop_oneof![
+        6 => (s.clone(), by(), interest())
+            .prop_map(|(source, by, interest)| Step::Register { source, by, interest }),
+        4 => (s.clone(), by(), interest())
+            .prop_map(|(source, by, interest)| Step::Reregister { source, by, interest }),
+        2 => (s.clone(), by()).prop_map(|(source, by)| Step::Deregister { source, by }),
+        2 => s.clone().prop_map(Step::Drop),
+        4 => s.clone().prop_map(Step::Open),
+        2 => Just(Step::Wake),
+        60 => io_step(),
+    ];
+    match polling {
+        Polling::InTurn => prop_oneof![
+            800 => common,
+            280 => prop_oneof![40 => Just(0u16), 2 => Just(1), 1 => Just(3)].prop_map(Step::Poll),
+            3 => Just(Step::Settle),
+            3 => rate,
+        ]
+        .boxed(),
+        Polling::InAThread => prop_oneof![
+            60 => common,
+            40 => Just(Step::Poll(0)),
+            10 => vec(io_step(), 2..4).prop_map(Step::Together),
+            2 => Just(Step::Idle(130)),
+        ]
+        .boxed(),
+    }
+}
+
+fn io_step() -> impl Strategy<Value = Step> {
+    let s = 0..MOST_SOURCES;
+    prop_oneof![
+        4 => (s.clone(), op(), door()).prop_map(|(source, op, door)| Step::Do { source, op, door }),
+        5 => (s, act()).prop_map(|(source, act)| Step::Peer { source, act }),
+    ]
+}
+
+fn interest() -> impl Strategy<Value = Interest> {
+    prop_oneof![
+        3 => Just(Interest::Read),
+        2 => Just(Interest::Write),
+        4 => Just(Interest::Both),
+        1 => Just(Interest::ReadPriority),
+    ]
+}
+
+fn door() -> impl Strategy<Value = Door> {
+    prop_oneof![4 => Just(Door::Method), 2 => Just(Door::Known), 2 => Just(Door::Unknown)]
+}
+
+fn len() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(1usize), 2 => Just(8), 2 => Just(5000)]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let half = prop_oneof![Just(Half::Read), Just(Half::Write), Just(Half::Both)];
+    let to = prop_oneof![2 => Just(To::Listening), 1 => Just(To::Refused)];
+    prop_oneof![
+        6 => len().prop_map(Op::Read),
+        2 => len().prop_map(Op::ReadVectored),
+        3 => len().prop_map(Op::Peek),
+        6 => len().prop_map(Op::Write),
+        2 => len().prop_map(Op::WriteVectored),
+        14 => Just(Op::Drain),
+        8 => Just(Op::Fill),
+        2 => Just(Op::AcceptWithoutDescriptors),
+        2 => Just(Op::TakeError),
+        3 => Just(Op::ErrorQueue),
+        2 => Just(Op::Urgent),
+        1 => half.prop_map(Op::Shutdown),
+        4 => to.prop_map(Op::Connect),
+        2 => Just(Op::Disconnect),
+    ]
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let send = prop_oneof![3 => Just(1usize), 2 => Just(8), 1 => Just(5000)];
+    prop_oneof![
+        16 => send.prop_map(Act::Send),
+        8 => Just(Act::Drain),
+        1 => Just(Act::End),
+        2 => Just(Act::Leave),
+        1 => Just(Act::Reset),
+        4 => Just(Act::Return),
+        2 => Just(Act::Urgent),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_written_down_is_the_same_when_read() {
+        let program = Program {
+            polling: Polling::InTurn,
+            capacity: 2,
+            sources: vec![Spec {
+                kind: Kind::Udp,
+                owner: Owner::Raw,
+            }],
+            steps: vec![
+                Step::Poll(0),
+                Step::Do {
+                    source: 0,
+                    op: Op::Read(8),
+                    door: Door::Known,
+                },
+                Step::Together(vec![Step::Peer {
+                    source: 0,
+                    act: Act::Send(1),
+                }]),
+                Step::Rate {
+                    ms: 5,
+                    op: None,
+                    door: Door::Method,
+                },
+            ],
+        };
+        let text = program.to_text();
+        assert_eq!(Program::from_text(&text).unwrap(), program);
+        assert!(text.lines().any(|line| line.trim() == "Poll(0),"), "{text}");
+    }
+}

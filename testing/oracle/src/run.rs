@@ -1,0 +1,347 @@
+//! Runs a program: in one thread, where polling is a step like any other, or with a thread that
+//! polls all the time.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::{Backend, Events, Poll, Waker};
+
+use crate::bits::{named, Bits};
+use crate::handle::Outcome;
+use crate::judge::{most_events, Check, Failure, Outstanding, Polled, Tally, Token};
+use crate::program::{Door, Op, Polling, Program, Step};
+use crate::world::{Entry, World, STOP};
+
+/// What came of a program.
+pub struct Ran {
+    pub failures: Vec<Failure>,
+    pub tally: Tally,
+    pub log: Vec<Entry>,
+    /// How long after it was due each thing was reported that was due at once, by a thread that
+    /// waited.
+    pub delays: Vec<Duration>,
+}
+
+/// A thread that waits must have reported what is due at once by then, on a machine with other work.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// After this it is lost.
+const LOST: Duration = Duration::from_millis(1500);
+/// How long a poll may take beyond its timeout.
+const SLACK: Duration = Duration::from_millis(300);
+
+pub fn run(program: &Program, backend: Backend) -> Ran {
+    let is_threaded = program.polling == Polling::InAThread;
+    let (world, poll) = World::new(backend, &program.sources, is_threaded).expect("opens a poll");
+    let delays = match program.polling {
+        Polling::InTurn => {
+            InTurn {
+                world: &world,
+                poll,
+                events: Events::with_capacity(program.capacity),
+            }
+            .run(program);
+            Vec::new()
+        }
+        Polling::InAThread => in_a_thread(&world, poll, program),
+    };
+    let log = world.take_log();
+    let judge = &mut *world.judge();
+    Ran {
+        failures: std::mem::take(&mut judge.failures),
+        tally: std::mem::take(&mut judge.tally),
+        log,
+        delays,
+    }
+}
+
+struct InTurn<'a> {
+    world: &'a World,
+    poll: Poll,
+    events: Events,
+}
+
+impl InTurn<'_> {
+    fn run(&mut self, program: &Program) {
+        for step in &program.steps {
+            match step {
+                Step::Poll(ms) => {
+                    self.poll(Duration::from_millis((*ms).into()));
+                }
+                Step::Settle => self.settle(),
+                Step::Idle(_) => {}
+                Step::Rate { ms, op, door } => {
+                    self.rate(Duration::from_millis((*ms).into()), *op, *door)
+                }
+                other => self.world.perform(other),
+            }
+            if !self.world.judge().failures.is_empty() {
+                return;
+            }
+        }
+        self.settle();
+    }
+
+    /// Polls once, and has it judged.
+    fn poll(&mut self, timeout: Duration) -> (Vec<(Token, Bits)>, Vec<Outstanding>) {
+        let before = self.world.observe();
+        let number = self.world.polls.fetch_add(1, Ordering::SeqCst) + 1;
+        let start = Instant::now();
+        let result = self.poll.poll(&mut self.events, Some(timeout));
+        let took = start.elapsed();
+        let after = self.world.observe();
+        let events: Vec<(Token, Bits)> = self
+            .events
+            .iter()
+            .map(|event| (event.token().0, named(event)))
+            .collect();
+
+        let mut judge = self.world.judge();
+        judge_result(&mut judge, &result, timeout, took, events.is_empty());
+        let polled = Polled {
+            number,
+            before: &before,
+            after: &after,
+            events: &events,
+            capacity: self.events.capacity(),
+        };
+        let outstanding = judge.polled(&polled);
+        drop(judge);
+        for &(token, named) in &events {
+            self.world.reported(token, named);
+        }
+        self.world
+            .log(Entry::Events(format!("poll: {}", told(&events))));
+        (events, outstanding)
+    }
+
+    /// Polls until nothing is owed, or it is clear that it does not come.
+    fn settle(&mut self) {
+        let start = Instant::now();
+        let mut timeout = Duration::ZERO;
+        loop {
+            let (_, outstanding) = self.poll(timeout);
+            if outstanding.is_empty() || !self.world.judge().failures.is_empty() {
+                return;
+            }
+            let waited = start.elapsed();
+            for late in outstanding.iter().filter(|late| waited > late.bound) {
+                self.world.judge().never_came(late, waited);
+            }
+            timeout = Duration::from_millis(10);
+        }
+    }
+
+    /// Counts the events of sources to which nothing happens but that the program answers each.
+    fn rate(&mut self, window: Duration, op: Option<Op>, door: Door) {
+        self.world.reregister_all();
+        // By source: what an answer changes is changed for its duplicates, too.
+        let mut counts: HashMap<usize, (Token, usize, Option<Outcome>)> = HashMap::new();
+        let end = Instant::now() + window;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let is_spinning = counts
+                .values()
+                .any(|(_, count, _)| *count > 3 * most_events(window));
+            if left.is_zero() || is_spinning || !self.world.judge().failures.is_empty() {
+                break;
+            }
+            // In whole milliseconds, which every backend keeps to.
+            let (events, _) = self.poll(Duration::from_millis(left.as_millis() as u64 + 1));
+            for (token, _) in events {
+                let Some(source) = self.world.source_of(token) else {
+                    continue;
+                };
+                let outcome = op.and_then(|op| self.world.operate(source, op, door));
+                let entry = counts.entry(source).or_insert((token, 0, None));
+                *entry = (token, entry.1 + 1, outcome);
+                let changes = op.is_some_and(Op::changes_the_source);
+                if changes || outcome.is_some_and(Outcome::did_something) {
+                    for (other, (_, count, _)) in &mut counts {
+                        if *other == source || self.world.are_duplicates(*other, source) {
+                            *count = 0;
+                        }
+                    }
+                }
+            }
+        }
+        let answer = format!("{op:?} through {door:?}");
+        for (token, count, last) in counts.into_values() {
+            self.world.judge().rate(token, count, window, &answer, last);
+        }
+        self.world.log(Entry::Operation(format!(
+            "rate, each event answered by {answer}"
+        )));
+    }
+}
+
+fn judge_result(
+    judge: &mut crate::judge::Judge,
+    result: &io::Result<()>,
+    timeout: Duration,
+    took: Duration,
+    is_empty: bool,
+) {
+    let mut fail = |check, text| judge.fail(check, None, Bits::empty(), text);
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted && !timeout.is_zero() => {}
+        Err(error) => fail(Check::PollFailed, error.to_string()),
+        Ok(()) if is_empty && took < timeout => {
+            fail(
+                Check::Early,
+                format!("{took:?} where {timeout:?} were asked for"),
+            );
+        }
+        Ok(()) if took > timeout * 5 + SLACK => {
+            fail(
+                Check::Overslept,
+                format!("{took:?} where {timeout:?} were asked for"),
+            );
+        }
+        Ok(()) => {}
+    }
+}
+
+fn told(events: &[(Token, Bits)]) -> String {
+    let mut events: Vec<String> = events
+        .iter()
+        .map(|(token, bits)| {
+            let names: Vec<&str> = bits.iter_names().map(|(name, _)| name).collect();
+            format!("{token} {}", names.join("|"))
+        })
+        .collect();
+    events.sort();
+    events.join("; ")
+}
+
+/// When a polling thread has reported what.
+#[derive(Default)]
+struct Reports {
+    list: Mutex<Vec<(Token, Bits, Instant)>>,
+    changed: Condvar,
+}
+
+/// A thread polls, this one does the steps; returns the delays.
+fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration> {
+    let reports = Arc::new(Reports::default());
+    let stop = Waker::new(world.registry(), mio::Token(STOP)).expect("a waker");
+    let capacity = program.capacity;
+    let mut delays = Vec::new();
+    thread::scope(|scope| {
+        let polling = {
+            let reports = Arc::clone(&reports);
+            scope.spawn(move || {
+                let mut events = Events::with_capacity(capacity);
+                loop {
+                    let number = world.polls.fetch_add(1, Ordering::SeqCst) + 1;
+                    let result = poll.poll(&mut events, Some(Duration::from_secs(1)));
+                    let now = Instant::now();
+                    let mut judge = world.judge();
+                    if let Err(error) = result {
+                        if error.kind() != io::ErrorKind::Interrupted {
+                            judge.fail(Check::PollFailed, None, Bits::empty(), error.to_string());
+                            return;
+                        }
+                    }
+                    judge.tally.polls += 1;
+                    let mut list = reports.list.lock().unwrap();
+                    let mut is_over = false;
+                    for event in &events {
+                        let (token, bits) = (event.token().0, named(event));
+                        if token == STOP {
+                            is_over = true;
+                            continue;
+                        }
+                        judge.tally.events += 1;
+                        judge.event(token, bits, number);
+                        list.push((token, bits, now));
+                    }
+                    drop((list, judge));
+                    reports.changed.notify_all();
+                    if is_over {
+                        return;
+                    }
+                }
+            })
+        };
+        for step in program.steps.iter().chain([&Step::Settle]) {
+            match step {
+                Step::Poll(_) | Step::Settle => wait_for_what_is_due(world, &reports, &mut delays),
+                Step::Idle(ms) => thread::sleep(Duration::from_millis((*ms).into())),
+                Step::Rate { .. } => {}
+                other => world.perform(other),
+            }
+            if !world.judge().failures.is_empty() {
+                break;
+            }
+        }
+        stop.wake().expect("wakes");
+        polling.join().expect("the polling thread ends");
+    });
+    delays
+}
+
+fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Duration>) {
+    let start = Instant::now();
+    let before = world.observe();
+    let due: Vec<(Token, Bits, Bits)> = {
+        // The judge hears of events and the list of reports under the same lock.
+        let judge = world.judge();
+        reports.list.lock().unwrap().clear();
+        let due = before.iter().map(|(&token, &ready)| {
+            let (now, later) = judge.due(token, ready);
+            (token, now, later)
+        });
+        due.filter(|(_, now, later)| !(*now | *later).is_empty())
+            .collect()
+    };
+    let mut came = HashMap::new();
+    for &(token, now, later) in &due {
+        let bound = match now.is_empty() {
+            true => world.judge().bound(token),
+            false => LOST,
+        };
+        let mut list = reports.list.lock().unwrap();
+        loop {
+            let named = |list: &[(Token, Bits, Instant)]| {
+                let mine = list.iter().filter(|(of, ..)| *of == token);
+                mine.fold((Bits::empty(), start), |(all, last), (_, bits, at)| {
+                    let new = *bits & now - all;
+                    (all | *bits, if new.is_empty() { last } else { *at })
+                })
+            };
+            let (bits, at) = named(&list);
+            if bits.contains(now | later) || start.elapsed() > bound {
+                came.insert(token, (bits, at.saturating_duration_since(start)));
+                break;
+            }
+            let left = bound.saturating_sub(start.elapsed()) + Duration::from_millis(1);
+            list = reports.changed.wait_timeout(list, left).unwrap().0;
+        }
+    }
+    let after = world.observe();
+    let mut judge = world.judge();
+    for (token, now, later) in due {
+        let (Some((bits, delay)), Some(&after)) = (came.remove(&token), after.get(&token)) else {
+            continue;
+        };
+        let Some(kind) = judge.registration(token).map(|r| r.kind) else {
+            continue;
+        };
+        // What went away meanwhile says nothing.
+        let (now, later) = (now & after, later & after);
+        judge.judged(kind, (now | later) & bits);
+        let missing = (now | later) - bits;
+        if !missing.is_empty() {
+            judge.was_late(token, missing, start.elapsed(), false);
+        } else if !now.is_empty() {
+            delays.push(delay);
+            if delay > AT_ONCE {
+                judge.was_late(token, now, delay, true);
+            }
+        }
+    }
+}

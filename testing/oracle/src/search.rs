@@ -1,0 +1,316 @@
+//! Draws programs, runs them, and makes those that fail smaller.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use mio::Backend;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::exemptions::Exemption;
+use crate::judge::{Check, Failure, Tally};
+use crate::known::{known, KNOWN};
+use crate::program::{programs, Kind, Polling, Program};
+use crate::run::{run, Ran};
+
+/// The kinds that a backend is tried with: on kqueue those that a system with kqueue has.
+pub fn kinds(backend: Backend, can_mount: bool) -> &'static [Kind] {
+    const PORTABLE: &[Kind] = &[
+        Kind::Tcp,
+        Kind::TcpUnconnected,
+        Kind::TcpListener,
+        Kind::Udp,
+        Kind::UdpRefused,
+        Kind::UnixStream,
+        Kind::UnixListener,
+        Kind::UnixDatagram,
+        Kind::Seqpacket,
+        Kind::Receiver,
+        Kind::Sender,
+        Kind::Fifo,
+        Kind::Pty,
+        Kind::Duplicate,
+    ];
+    const OF_LINUX: &[Kind] = &[
+        Kind::Tcp,
+        Kind::TcpUnconnected,
+        Kind::TcpListener,
+        Kind::Udp,
+        Kind::UdpRefused,
+        Kind::UdpErrorQueue,
+        Kind::UdpTimestamps,
+        Kind::UnixStream,
+        Kind::UnixListener,
+        Kind::UnixDatagram,
+        Kind::Seqpacket,
+        Kind::Receiver,
+        Kind::Sender,
+        Kind::Fifo,
+        Kind::Pty,
+        Kind::Eventfd,
+        Kind::Timerfd,
+        Kind::Inotify,
+        Kind::Pidfd,
+        Kind::Duplicate,
+        // The last, for it is left out where mounting is not allowed.
+        Kind::Mounts,
+    ];
+    match backend {
+        Backend::Kqueue => PORTABLE,
+        _ if can_mount => OF_LINUX,
+        _ => &OF_LINUX[..OF_LINUX.len() - 1],
+    }
+}
+
+/// Kinds that a thread that polls is tried with: where the kernel itself acts at once.
+const IN_A_THREAD: &[Kind] = &[
+    Kind::Tcp,
+    Kind::TcpListener,
+    Kind::Udp,
+    Kind::UdpRefused,
+    Kind::UnixStream,
+    Kind::UnixListener,
+    Kind::UnixDatagram,
+    Kind::Seqpacket,
+    Kind::Receiver,
+    Kind::Sender,
+    Kind::Fifo,
+];
+
+pub struct Search {
+    pub backend: Backend,
+    pub can_mount: bool,
+}
+
+/// When a search ends, and what it does with what it has found.
+pub struct Limits {
+    pub time: Duration,
+    pub most_found: usize,
+    /// Whether programs that fail are made smaller.
+    pub shrinks: bool,
+}
+
+#[derive(Default)]
+pub struct Summary {
+    pub programs: u64,
+    pub tally: Tally,
+    pub found: Vec<Failure>,
+    /// Programs that failed in a known way: how many, and after what time the first one.
+    pub known: BTreeMap<u32, (u64, Duration)>,
+    /// Failures that did not happen again.
+    pub once: u64,
+    pub delays: Vec<Duration>,
+    pub time: Duration,
+    /// Of programs that failed in a known way, which wait for what does not come.
+    pub time_of_known: Duration,
+}
+
+/// One of a sequence of seeds that have nothing to do with each other (splitmix64).
+pub fn seed_of(master: u64, index: u64) -> u64 {
+    let mut z = master.wrapping_add((index + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+impl Search {
+    /// The program of a seed, in the form that can be made smaller.
+    fn tree(&self, seed: u64) -> Box<dyn ValueTree<Value = Program>> {
+        let mut bytes = [0; 32];
+        for (index, part) in bytes.chunks_mut(8).enumerate() {
+            part.copy_from_slice(&seed_of(seed, index as u64).to_le_bytes());
+        }
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        let (kinds, polling) = match seed % 5 {
+            0 => (IN_A_THREAD, Polling::InAThread),
+            _ => (kinds(self.backend, self.can_mount), Polling::InTurn),
+        };
+        programs(kinds, polling)
+            .boxed()
+            .new_tree(&mut runner)
+            .expect("nothing is rejected")
+    }
+
+    pub fn program(&self, seed: u64) -> Program {
+        self.tree(seed).current()
+    }
+
+    pub fn run(&self, program: &Program) -> Ran {
+        run(program, self.backend)
+    }
+
+    /// Runs programs until the time is over, or one fails and that is enough.
+    pub fn search(&self, master: u64, limits: &Limits) -> Summary {
+        let start = Instant::now();
+        let mut summary = Summary::default();
+        while start.elapsed() < limits.time && summary.found.len() < limits.most_found {
+            let program_start = Instant::now();
+            let seed = seed_of(master, summary.programs);
+            let tree = self.tree(seed);
+            let program = tree.current();
+            let ran = self.run(&program);
+            summary.programs += 1;
+            summary.tally.add(&ran.tally);
+            summary.delays.extend(ran.delays);
+            let Some(failure) = ran.failures.into_iter().next() else {
+                continue;
+            };
+            if let Some(known) = known(&failure) {
+                let entry = summary.known.entry(known.number);
+                entry.or_insert((0, start.elapsed())).0 += 1;
+                summary.time_of_known += program_start.elapsed();
+                continue;
+            }
+            let Some(rate) = self.confirm(&program, &failure) else {
+                summary.once += 1;
+                println!("once only, seed {seed:#x}: {failure}");
+                continue;
+            };
+            println!(
+                "FOUND {failure}\n      seed {seed:#x}, {} of {} runs",
+                rate.0, rate.1
+            );
+            let (program, failure) = match limits.shrinks {
+                true => self.shrink(tree, failure),
+                false => (program, failure),
+            };
+            if limits.shrinks {
+                println!("      as {failure}\n{}", program.to_text());
+            }
+            summary.found.push(failure);
+        }
+        summary.time = start.elapsed();
+        summary
+    }
+
+    /// Whether it fails again: one that has a thread and was late in half of twenty runs, any other
+    /// in two of three.
+    fn confirm(&self, program: &Program, failure: &Failure) -> Option<(usize, usize)> {
+        let (runs, needed) = match failure.check {
+            Check::Late => (20, 10),
+            _ if program.polling == Polling::InAThread => (10, 2),
+            _ => (3, 2),
+        };
+        let again = (0..runs)
+            .filter(|_| self.fails_alike(program, failure).is_some())
+            .count();
+        (again >= needed).then_some((again, runs))
+    }
+
+    fn fails_alike(&self, program: &Program, failure: &Failure) -> Option<Failure> {
+        let failures = self.run(program).failures;
+        let kind = |failure: &Failure| failure.source.map(|(kind, _)| kind);
+        failures.into_iter().find(|other| {
+            other.check == failure.check && kind(other) == kind(failure) && known(other).is_none()
+        })
+    }
+
+    /// Makes a program smaller for as long as it fails alike.
+    fn shrink(
+        &self,
+        mut tree: Box<dyn ValueTree<Value = Program>>,
+        mut failure: Failure,
+    ) -> (Program, Failure) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut smallest = tree.current();
+        if !tree.simplify() {
+            return (smallest, failure);
+        }
+        while Instant::now() < deadline {
+            let candidate = tree.current();
+            let failed = match candidate.polling {
+                Polling::InTurn => self.fails_alike(&candidate, &failure),
+                Polling::InAThread => (0..5).find_map(|_| self.fails_alike(&candidate, &failure)),
+            };
+            let goes_on = match failed {
+                Some(now) => {
+                    (smallest, failure) = (candidate, now);
+                    tree.simplify()
+                }
+                None => tree.complicate(),
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        self.tidy(&mut smallest, &failure);
+        (smallest, failure)
+    }
+
+    /// Leaves out steps and sources that are not needed, one by one.
+    fn tidy(&self, program: &mut Program, failure: &Failure) {
+        let is_needed = |candidate: &Program| match candidate.polling {
+            Polling::InTurn => self.fails_alike(candidate, failure).is_none(),
+            Polling::InAThread => (0..5).all(|_| self.fails_alike(candidate, failure).is_none()),
+        };
+        for index in (0..program.steps.len()).rev() {
+            let mut without = program.clone();
+            without.steps.remove(index);
+            if !is_needed(&without) {
+                *program = without;
+            }
+        }
+        for source in (0..program.sources.len()).rev() {
+            if program.sources.len() > 1 {
+                let without = program.without_source(source);
+                if !is_needed(&without) {
+                    *program = without;
+                }
+            }
+        }
+    }
+}
+
+impl Summary {
+    pub fn print(&self) {
+        let tally = &self.tally;
+        println!(
+            "{} programs in {:.0} s, {} polls, {} events, {} wake-ups, {} rates; {} failed once only",
+            self.programs,
+            self.time.as_secs_f64(),
+            tally.polls,
+            tally.events,
+            tally.wakes,
+            tally.rates,
+            self.once,
+        );
+        for (kind, judged) in &tally.judged {
+            let discarded = tally.discarded.get(kind).copied().unwrap_or(0);
+            println!(
+                "  {:16} {judged:8} judged, {discarded:6} discarded",
+                format!("{kind:?}")
+            );
+        }
+        for exemption in Exemption::ALL {
+            let [backend, source, what, why] = exemption.row();
+            let count = tally.exempted.of(exemption);
+            if count > 0 {
+                println!("  exempt {count} times ({backend}, {source}): {what}: {why}");
+            }
+        }
+        for known in KNOWN {
+            if let Some((count, first)) = self.known.get(&known.number) {
+                println!(
+                    "  known {} in {count} programs, the first after {:.1} s: {}",
+                    known.number,
+                    first.as_secs_f64(),
+                    known.text
+                );
+            }
+        }
+        if let Some(median) = self.median_delay() {
+            println!(
+                "  {} delays to a waiting thread, median {:.3} ms",
+                self.delays.len(),
+                median.as_secs_f64() * 1e3
+            );
+        }
+    }
+
+    fn median_delay(&self) -> Option<Duration> {
+        let mut delays = self.delays.clone();
+        delays.sort();
+        delays.get(delays.len() / 2).copied()
+    }
+}

@@ -1,0 +1,754 @@
+//! The program's world: its sources, its queue, and how each step but polling is done.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use mio::unix::SourceFd;
+use mio::{Backend, Interest, Poll, Registry, Waker};
+
+use crate::bits::{observe, observe_all, Bits};
+use crate::handle::{self, raw, Handle, Outcome};
+use crate::judge::{Check, Judge, Token};
+use crate::object::Object;
+use crate::program::{self, Act, By, Door, Kind, Op, Owner, Spec, Step};
+
+/// Of the waker that steps use, and of the one that ends a polling thread.
+pub const WAKER: Token = 1_000_000;
+pub const STOP: Token = 1_000_001;
+
+/// What a program did and what came of it, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Operation(String),
+    /// What a poll returned. Where the back-off applies, this depends on the time.
+    Events(String),
+}
+
+pub struct World {
+    pub backend: Backend,
+    registry: Registry,
+    slots: Vec<Mutex<Slot>>,
+    judge: Mutex<Judge>,
+    waker: Waker,
+    /// How many polls have begun.
+    pub polls: AtomicU64,
+    next_token: AtomicUsize,
+    log: Mutex<Vec<Entry>>,
+    /// Whether a thread polls while steps are done.
+    is_threaded: bool,
+}
+
+/// A source, or where one was.
+struct Slot {
+    index: usize,
+    spec: Spec,
+    open: Option<Open>,
+}
+
+struct Open {
+    object: Arc<Object>,
+    handle: Handle,
+    registered: Option<(Token, By)>,
+    /// It was deregistered by its descriptor and does not know.
+    is_stale: bool,
+}
+
+/// The interest in the crate's words. kqueue has no priority.
+fn interest(interest: program::Interest) -> Interest {
+    match interest {
+        program::Interest::Read => Interest::READABLE,
+        program::Interest::Write => Interest::WRITABLE,
+        program::Interest::Both => Interest::READABLE | Interest::WRITABLE,
+        #[cfg(not(mio_model = "kqueue"))]
+        program::Interest::ReadPriority => Interest::READABLE | Interest::PRIORITY,
+        #[cfg(mio_model = "kqueue")]
+        program::Interest::ReadPriority => Interest::READABLE,
+    }
+}
+
+impl World {
+    pub fn new(backend: Backend, sources: &[Spec], is_threaded: bool) -> io::Result<(World, Poll)> {
+        let poll = Poll::with_backend(backend)?;
+        let world = World {
+            backend,
+            registry: poll.registry().try_clone()?,
+            slots: Vec::new(),
+            judge: Mutex::new(Judge::new(backend, WAKER)),
+            waker: Waker::new(poll.registry(), mio::Token(WAKER))?,
+            polls: AtomicU64::new(0),
+            next_token: AtomicUsize::new(1),
+            log: Mutex::new(Vec::new()),
+            is_threaded,
+        };
+        let mut world = world;
+        for (index, &spec) in sources.iter().enumerate() {
+            let slot = Slot {
+                index,
+                spec,
+                open: None,
+            };
+            world.slots.push(Mutex::new(slot));
+            world.open(index);
+        }
+        Ok((world, poll))
+    }
+
+    pub fn judge(&self) -> MutexGuard<'_, Judge> {
+        self.judge.lock().unwrap()
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub fn log(&self, entry: Entry) {
+        self.log.lock().unwrap().push(entry);
+    }
+
+    pub fn take_log(&self) -> Vec<Entry> {
+        std::mem::take(&mut self.log.lock().unwrap())
+    }
+
+    fn operation(&self, text: String) {
+        self.log(Entry::Operation(text));
+    }
+
+    /// Whether what is registered by its descriptor is known by that number alone.
+    fn goes_by_number(&self) -> bool {
+        matches!(self.backend, Backend::Poll | Backend::EventPorts)
+    }
+
+    fn slot(&self, source: usize) -> MutexGuard<'_, Slot> {
+        self.slots[source].lock().unwrap()
+    }
+
+    fn new_token(&self) -> Token {
+        self.next_token.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the kernel says of each registration that it can be asked about. What asking would take
+    /// away is taken from the log instead.
+    pub fn observe(&self) -> HashMap<Token, Bits> {
+        let mut tokens = Vec::new();
+        let mut fds = Vec::new();
+        let mut known = HashMap::new();
+        for slot in &self.slots {
+            let slot = slot.lock().unwrap();
+            let Some(open) = &slot.open else { continue };
+            let Some((token, _)) = open.registered else {
+                continue;
+            };
+            if open.object.is_consumed_by_observing() {
+                let pending = open.object.pending();
+                known.insert(token, Bits::READ | pending);
+            } else {
+                tokens.push(token);
+                fds.push(open.handle.fd());
+            }
+        }
+        known.extend(tokens.into_iter().zip(observe_all(&fds)));
+        known
+    }
+
+    /// Does a step that is not about polling.
+    pub fn perform(&self, step: &Step) {
+        match step {
+            Step::Register {
+                source,
+                by,
+                interest,
+            } => self.register(*source, *by, *interest),
+            Step::Reregister {
+                source,
+                by,
+                interest,
+            } => self.reregister(*source, *by, *interest),
+            Step::Deregister { source, by } => self.deregister(*source, *by),
+            Step::Drop(source) => self.drop_source(*source),
+            Step::Open(source) => self.open(*source),
+            Step::Wake => {
+                self.judge().wake();
+                let woke = self.waker.wake();
+                self.operation(format!("wake: {woke:?}"));
+            }
+            Step::Do { source, op, door } => {
+                self.operate(*source, *op, *door);
+            }
+            Step::Peer { source, act } => self.peer(*source, *act),
+            Step::Together(steps) => std::thread::scope(|scope| {
+                for step in steps {
+                    scope.spawn(|| self.perform(step));
+                }
+            }),
+            Step::Poll(_) | Step::Settle | Step::Idle(_) | Step::Rate { .. } => {
+                unreachable!("a step about polling")
+            }
+        }
+        if !self.is_threaded {
+            let now = self.observe();
+            let mut judge = self.judge();
+            for (token, now) in now {
+                let consumed = judge
+                    .registration(token)
+                    .is_some_and(|r| r.kind == Kind::Mounts);
+                if !consumed {
+                    judge.observed(token, now);
+                }
+            }
+        }
+    }
+
+    fn open(&self, source: usize) {
+        let spec = self.slot(source).spec;
+        let opened = if spec.kind == Kind::Duplicate {
+            let before = source.checked_sub(1).map(|before| self.slot(before));
+            let open = before.as_ref().and_then(|slot| slot.open.as_ref());
+            open.filter(|open| !open.object.is_consumed_by_observing())
+                .map(|open| (Arc::clone(&open.object), raw::dup(open.handle.fd())))
+        } else if self.slot(source).open.is_none() {
+            let (object, fd) = Object::open(spec.kind).expect("opens a source");
+            Some((Arc::new(object), fd))
+        } else {
+            None
+        };
+        let mut slot = self.slot(source);
+        if let (None, Some((object, fd))) = (&slot.open, opened) {
+            let handle = Handle::new(spec.kind, spec.owner, fd);
+            slot.open = Some(Open {
+                object,
+                handle,
+                registered: None,
+                is_stale: false,
+            });
+            self.operation(format!("open {source}: {:?}", spec.kind));
+        }
+    }
+
+    /// A name for a source in the log.
+    fn name(slot: &Slot) -> String {
+        format!("{} ({:?})", slot.index, slot.spec.kind)
+    }
+
+    fn call(
+        &self,
+        open: &mut Open,
+        by: By,
+        call: impl FnOnce(&Registry, &mut dyn mio::event::Source) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let fd = open.handle.fd();
+        match open.handle.source().filter(|_| by == By::Source) {
+            Some(source) => call(&self.registry, source),
+            None => call(&self.registry, &mut SourceFd(&fd)),
+        }
+    }
+
+    fn register(&self, source: usize, by: By, wanted: program::Interest) {
+        let mut slot = self.slot(source);
+        let (spec, name) = (slot.spec, World::name(&slot));
+        let Some(open) = &mut slot.open else { return };
+        let by = if open.handle.is_raw() { By::Fd } else { by };
+        let before = open.registered;
+        if open.is_stale && by == By::Source {
+            let cleared = self.call(open, by, |registry, source| source.deregister(registry));
+            open.is_stale = false;
+            self.operation(format!(
+                "deregister {name}, which was by its descriptor: {}",
+                told(&cleared)
+            ));
+        }
+        let owner = if by == By::Fd { Owner::Raw } else { spec.owner };
+        let token = self.new_token();
+        self.judge()
+            .registered(token, open.object.kind, owner, wanted);
+        open.object.looked_at_by_registering(self.backend);
+        let result = self.call(open, by, |registry, source| {
+            source.register(registry, mio::Token(token), interest(wanted))
+        });
+        self.operation(format!(
+            "register {name} by {by:?} for {wanted:?} as {token}: {}",
+            told(&result)
+        ));
+        let polls = self.polls.load(Ordering::SeqCst);
+        let mut judge = self.judge();
+        match (&result, before) {
+            (Ok(()), before) => {
+                open.registered = Some((token, by));
+                if let Some((old, how)) = before {
+                    judge.ended(old, polls);
+                    let by_number = how == By::Fd || by == By::Fd;
+                    if self.backend != Backend::Kqueue && !(by_number && self.goes_by_number()) {
+                        judge.fail(
+                            Check::Registry,
+                            Some(token),
+                            Bits::empty(),
+                            "registered twice".into(),
+                        );
+                    }
+                }
+            }
+            (Err(error), Some((old, _))) => {
+                judge.not_registered(token);
+                if loses_registration(error) {
+                    judge.ended(old, polls);
+                    open.registered = None;
+                }
+            }
+            (Err(error), None) => {
+                judge.not_registered(token);
+                // A filter for a direction that there is not.
+                if self.backend != Backend::Kqueue {
+                    let text = format!("register {name}: {error}");
+                    judge.fail(Check::Registry, None, Bits::empty(), text);
+                }
+            }
+        }
+    }
+
+    fn reregister(&self, source: usize, by: By, wanted: program::Interest) {
+        let mut slot = self.slot(source);
+        let (spec, name) = (slot.spec, World::name(&slot));
+        let Some(open) = &mut slot.open else { return };
+        let before = open.registered;
+        let by = match before {
+            Some((_, By::Fd)) => By::Fd,
+            _ if open.handle.is_raw() => By::Fd,
+            _ => by,
+        };
+        if open.is_stale {
+            return;
+        }
+        let owner = match before {
+            Some((_, By::Source)) => spec.owner,
+            _ if by == By::Source => spec.owner,
+            _ => Owner::Raw,
+        };
+        let token = self.new_token();
+        self.judge()
+            .registered(token, open.object.kind, owner, wanted);
+        open.object.looked_at_by_registering(self.backend);
+        let result = self.call(open, by, |registry, source| {
+            source.reregister(registry, mio::Token(token), interest(wanted))
+        });
+        self.operation(format!(
+            "reregister {name} by {by:?} for {wanted:?} as {token}: {}",
+            told(&result)
+        ));
+        let polls = self.polls.load(Ordering::SeqCst);
+        let mut judge = self.judge();
+        match (&result, before) {
+            (Ok(()), Some((old, how))) => {
+                judge.ended(old, polls);
+                open.registered = Some((token, how));
+            }
+            (Ok(()), None) => {
+                open.registered = Some((token, by));
+                // A number that was closed without being deregistered is still registered there.
+                if self.backend != Backend::Kqueue && !(by == By::Fd && self.goes_by_number()) {
+                    judge.fail(
+                        Check::Registry,
+                        Some(token),
+                        Bits::empty(),
+                        "reregistered what was not".into(),
+                    );
+                }
+            }
+            (Err(error), Some((old, _))) if loses_registration(error) => {
+                judge.not_registered(token);
+                judge.ended(old, polls);
+                open.registered = None;
+            }
+            (Err(error), before) => {
+                judge.not_registered(token);
+                let expected = before.is_none() && error.kind() == io::ErrorKind::NotFound;
+                if !expected && self.backend != Backend::Kqueue {
+                    let text = format!("reregister {name}: {error}");
+                    judge.fail(
+                        Check::Registry,
+                        before.map(|(token, _)| token),
+                        Bits::empty(),
+                        text,
+                    );
+                }
+            }
+        }
+    }
+
+    fn deregister(&self, source: usize, by: By) {
+        let mut slot = self.slot(source);
+        let name = World::name(&slot);
+        let Some(open) = &mut slot.open else { return };
+        let before = open.registered;
+        let by = match before {
+            Some((_, By::Fd)) => By::Fd,
+            _ if open.handle.is_raw() => By::Fd,
+            _ => by,
+        };
+        let result = self.call(open, by, |registry, source| source.deregister(registry));
+        self.operation(format!("deregister {name} by {by:?}: {}", told(&result)));
+        let polls = self.polls.load(Ordering::SeqCst);
+        let mut judge = self.judge();
+        let was_stale = open.is_stale;
+        if by == By::Source {
+            open.is_stale = false;
+        }
+        match (&result, before) {
+            (Ok(()), Some((token, how))) => {
+                judge.ended(token, polls);
+                open.registered = None;
+                open.is_stale = how == By::Source && by == By::Fd;
+            }
+            (Err(error), None) if error.kind() == io::ErrorKind::NotFound || was_stale => {}
+            // A number that was closed without being deregistered.
+            (Ok(()), None) if by == By::Fd && self.goes_by_number() => {}
+            (other, _) => {
+                let text = format!("deregister {name}: {other:?}");
+                judge.fail(
+                    Check::Registry,
+                    before.map(|(token, _)| token),
+                    Bits::empty(),
+                    text,
+                );
+            }
+        }
+    }
+
+    fn drop_source(&self, source: usize) {
+        let is_shared = self.shares_its_object(source);
+        if is_shared {
+            // Where a duplicate stays open, epoll keeps the registration, as documented.
+            let is_registered = self
+                .slot(source)
+                .open
+                .as_ref()
+                .is_some_and(|open| open.registered.is_some());
+            if is_registered {
+                self.deregister(source, By::Source);
+            }
+        }
+        let mut slot = self.slot(source);
+        let name = World::name(&slot);
+        let Some(open) = slot.open.take() else { return };
+        let (registered, was_raw, kind) = (open.registered, open.handle.is_raw(), open.object.kind);
+        drop(open);
+        self.operation(format!("drop {name}"));
+        if let Some((token, by)) = registered {
+            let polls = self.polls.load(Ordering::SeqCst);
+            let mut judge = self.judge();
+            // Documented: see the table of exemptions.
+            let keeps_pipes = self.backend == Backend::Kqueue && kind == Kind::Sender;
+            match (self.goes_by_number() || keeps_pipes) && (was_raw || by == By::Fd) {
+                true => judge.closed(token),
+                false => judge.ended(token, polls),
+            }
+        }
+    }
+
+    fn shares_its_object(&self, source: usize) -> bool {
+        let slot = self.slot(source);
+        let Some(open) = &slot.open else { return false };
+        matches!(open.object.kind, Kind::Eventfd | Kind::Timerfd)
+            || Arc::strong_count(&open.object) > 1
+    }
+
+    fn peer(&self, source: usize, act: Act) {
+        let slot = self.slot(source);
+        let Some(open) = &slot.open else { return };
+        if open.object.act(act, open.handle.fd()) {
+            self.operation(format!("peer of {}: {act:?}", World::name(&slot)));
+            let object = Arc::clone(&open.object);
+            drop(slot);
+            if object.is_consumed_by_observing() {
+                self.mounts_changed();
+            }
+        }
+    }
+
+    /// All who watch the mounts have to hear of it.
+    fn mounts_changed(&self) {
+        for slot in &self.slots {
+            let slot = slot.lock().unwrap();
+            let Some(open) = &slot.open else { continue };
+            if !open.object.is_consumed_by_observing() {
+                continue;
+            }
+            open.object.set_pending(Bits::ERROR);
+            if let Some((token, _)) = open.registered {
+                self.judge().happened_unobserved(token);
+            }
+        }
+    }
+
+    /// An event has named these bits of a registration.
+    pub fn reported(&self, token: Token, named: Bits) {
+        if !named.contains(Bits::ERROR) {
+            return;
+        }
+        for slot in &self.slots {
+            let slot = slot.lock().unwrap();
+            let open = slot.open.as_ref();
+            if let Some(open) =
+                open.filter(|open| open.registered.is_some_and(|(of, _)| of == token))
+            {
+                open.object.set_pending(Bits::empty());
+            }
+        }
+    }
+
+    /// Registers all that is registered anew, so that what is ready is reported.
+    pub fn reregister_all(&self) {
+        for source in 0..self.slots.len() {
+            let open = |slot: &Slot| {
+                slot.open
+                    .as_ref()
+                    .is_some_and(|open| open.registered.is_some())
+            };
+            if open(&self.slot(source)) {
+                self.reregister(source, By::Source, program::Interest::Both);
+            }
+        }
+    }
+
+    /// The source that has this registration.
+    pub fn source_of(&self, token: Token) -> Option<usize> {
+        self.slots.iter().position(|slot| {
+            let slot = slot.lock().unwrap();
+            let registered = slot.open.as_ref().and_then(|open| open.registered);
+            registered.is_some_and(|(of, _)| of == token)
+        })
+    }
+
+    /// Whether two sources are one and its duplicate.
+    pub fn are_duplicates(&self, one: usize, other: usize) -> bool {
+        let object = |source: usize| {
+            let slot = self.slot(source);
+            slot.open.as_ref().map(|open| Arc::clone(&open.object))
+        };
+        match (object(one), object(other)) {
+            (Some(one), Some(other)) => Arc::ptr_eq(&one, &other),
+            _ => false,
+        }
+    }
+
+    /// Does an operation; its last outcome, or `None` where it means nothing for the source.
+    pub fn operate(&self, source: usize, op: Op, door: Door) -> Option<Outcome> {
+        let slot = self.slot(source);
+        let open = slot.open.as_ref()?;
+        let (kind, fd) = (open.object.kind, open.handle.fd());
+        if !is_applicable(kind, op) || (self.is_threaded && op == Op::AcceptWithoutDescriptors) {
+            return None;
+        }
+        let (single, most) = match op {
+            Op::Drain => (Op::Read(4096), 2000),
+            Op::Fill => (Op::Write(4096), most_writes(kind)),
+            other => (other, 1),
+        };
+        let mut outcome = Outcome::Succeeded;
+        for round in 0..most {
+            if let Some((token, _)) = open.registered {
+                self.judge().begin(token);
+            }
+            outcome = self.call_once(open, single, door, round);
+            if op == Op::AcceptWithoutDescriptors || single == op || outcome != Outcome::Succeeded {
+                let text = format!("{single:?} through {door:?}");
+                self.tell_judge(&slot, open, op, door, outcome, &text);
+            } else if let Some((token, _)) = open.registered {
+                self.judge()
+                    .outcome(token, Bits::empty(), door, outcome, None, "");
+            }
+            if !matches!(outcome, Outcome::Succeeded | Outcome::Short) {
+                break;
+            }
+        }
+        if matches!(op, Op::Connect(_)) {
+            open.object.connected(fd);
+        }
+        self.operation(format!(
+            "{op:?} on {} through {door:?}: {outcome:?}",
+            World::name(&slot)
+        ));
+        Some(outcome)
+    }
+
+    fn call_once(&self, open: &Open, op: Op, door: Door, round: usize) -> Outcome {
+        let (kind, fd) = (open.object.kind, open.handle.fd());
+        if door == Door::Method || open.handle.has_only_methods() {
+            if let Some(outcome) = open.handle.method(op) {
+                return outcome;
+            }
+        }
+        let direction = handle::direction(op);
+        let result = open
+            .handle
+            .through(door, direction, || system_call(open, kind, fd, op, round));
+        match (op, result) {
+            (Op::Read(_) | Op::ReadVectored(_), Ok(0)) if !is_datagram(kind) => Outcome::Ended,
+            (_, other) => handle::of(other),
+        }
+    }
+
+    fn tell_judge(
+        &self,
+        slot: &Slot,
+        open: &Open,
+        op: Op,
+        door: Door,
+        outcome: Outcome,
+        text: &str,
+    ) {
+        let consumed = open.object.is_consumed_by_observing();
+        let now = (!consumed).then(|| observe(open.handle.fd()));
+        let direction = judged_direction(op);
+        if let Some((token, by)) = open.registered {
+            // What is registered by its descriptor is raw, whoever owns it.
+            let _ = by;
+            self.judge()
+                .outcome(token, direction, door, outcome, now, text);
+        }
+        if outcome != Outcome::WouldBlock || self.is_threaded {
+            return;
+        }
+        // A duplicate's readiness has ended as well; where the kernel does not see that, only raw
+        // descriptors are probed.
+        for (index, sibling) in self.slots.iter().enumerate() {
+            if index == slot.index {
+                continue;
+            }
+            let sibling = sibling.lock().unwrap();
+            let Some(other) = &sibling.open else { continue };
+            let Some((token, _)) = other.registered else {
+                continue;
+            };
+            if !Arc::ptr_eq(&other.object, &open.object) {
+                continue;
+            }
+            let mut judge = self.judge();
+            let is_raw = judge
+                .registration(token)
+                .is_some_and(|r| r.owner == Owner::Raw);
+            let by_kernel = matches!(self.backend, Backend::Epoll | Backend::Kqueue);
+            if by_kernel || is_raw {
+                judge.outcome(
+                    token,
+                    direction,
+                    Door::Known,
+                    outcome,
+                    None,
+                    "by a duplicate:",
+                );
+            }
+        }
+    }
+}
+
+/// A kqueue without user events has no way to watch a pipe without readers, and ends what it
+/// watched of it.
+fn loses_registration(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+fn told(result: &io::Result<()>) -> String {
+    match result {
+        Ok(()) => "Ok".to_owned(),
+        Err(error) => format!("{:?}", error.kind()),
+    }
+}
+
+fn is_socket(kind: Kind) -> bool {
+    is_stream_socket(kind) || is_udp(kind) || matches!(kind, Kind::UnixDatagram | Kind::Seqpacket)
+}
+
+fn is_stream_socket(kind: Kind) -> bool {
+    matches!(kind, Kind::Tcp | Kind::TcpUnconnected | Kind::UnixStream)
+}
+
+fn is_tcp(kind: Kind) -> bool {
+    matches!(kind, Kind::Tcp | Kind::TcpUnconnected)
+}
+
+fn is_udp(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Udp | Kind::UdpRefused | Kind::UdpErrorQueue | Kind::UdpTimestamps
+    )
+}
+
+fn is_listener(kind: Kind) -> bool {
+    matches!(kind, Kind::TcpListener | Kind::UnixListener)
+}
+
+/// Whether a read of nothing is no end.
+fn is_datagram(kind: Kind) -> bool {
+    is_udp(kind) || kind == Kind::UnixDatagram || is_listener(kind)
+}
+
+/// So that filling what never blocks comes to an end.
+fn most_writes(kind: Kind) -> usize {
+    if is_udp(kind) {
+        4
+    } else {
+        1000
+    }
+}
+
+fn is_applicable(kind: Kind, op: Op) -> bool {
+    match op {
+        Op::Read(_) | Op::Drain => kind != Kind::Sender,
+        Op::ReadVectored(_) => is_socket(kind) || matches!(kind, Kind::Receiver | Kind::Fifo),
+        Op::Peek(_) => is_socket(kind),
+        // Not a terminal, whose data a worker of the kernel's moves when it likes.
+        Op::Write(_) | Op::Fill => is_socket(kind) || matches!(kind, Kind::Sender | Kind::Eventfd),
+        Op::WriteVectored(_) => is_socket(kind) || kind == Kind::Sender,
+        Op::AcceptWithoutDescriptors => is_listener(kind),
+        Op::TakeError => is_socket(kind) || is_listener(kind),
+        Op::ErrorQueue => matches!(kind, Kind::UdpErrorQueue | Kind::UdpTimestamps),
+        Op::Urgent | Op::Disconnect => is_tcp(kind),
+        Op::Shutdown(_) => is_socket(kind) && !is_udp(kind),
+        Op::Connect(_) => kind == Kind::TcpUnconnected,
+    }
+}
+
+/// The direction of which `WouldBlock` says that it has ended. The error queue is none, whatever is
+/// said of it at the door.
+fn judged_direction(op: Op) -> Bits {
+    match op {
+        Op::Read(_)
+        | Op::ReadVectored(_)
+        | Op::Peek(_)
+        | Op::Drain
+        | Op::AcceptWithoutDescriptors => Bits::READ,
+        Op::Write(_) | Op::WriteVectored(_) | Op::Fill | Op::Connect(_) => Bits::WRITE,
+        Op::Urgent => Bits::PRIORITY,
+        Op::TakeError | Op::ErrorQueue | Op::Shutdown(_) | Op::Disconnect => Bits::empty(),
+    }
+}
+
+fn system_call(open: &Open, kind: Kind, fd: RawFd, op: Op, round: usize) -> io::Result<usize> {
+    match op {
+        Op::Read(_) if is_listener(kind) => raw::accept(fd).map(|_| 1),
+        Op::Read(n) | Op::ReadVectored(n) if is_socket(kind) => raw::recv(fd, n, 0),
+        Op::Read(_) if kind == Kind::Inotify => raw::read(fd, 4096),
+        Op::Read(n) | Op::ReadVectored(n) => raw::read(fd, n.max(8)),
+        Op::Peek(n) => raw::recv(fd, n, libc::MSG_PEEK),
+        // To fill a counter, all that it takes at once; then one more.
+        Op::Write(4096) if kind == Kind::Eventfd => {
+            raw::write_u64(fd, if round == 0 { u64::MAX - 1 } else { 1 })
+        }
+        Op::Write(_) if kind == Kind::Eventfd => raw::write_u64(fd, 1),
+        Op::Write(n) | Op::WriteVectored(n) if is_socket(kind) => raw::send(fd, n, 0),
+        Op::Write(n) | Op::WriteVectored(n) => raw::write(fd, n),
+        Op::AcceptWithoutDescriptors => raw::without_descriptors(|| raw::accept(fd)).map(|_| 1),
+        Op::TakeError => raw::take_error(fd).map(|()| 0),
+        Op::ErrorQueue => raw::error_queue(fd),
+        Op::Urgent => raw::recv(fd, 1, libc::MSG_OOB),
+        Op::Shutdown(half) => raw::shutdown(fd, half),
+        Op::Connect(to) => match open.object.address(to) {
+            Some(address) => raw::connect(fd, &address),
+            None => Ok(0),
+        },
+        Op::Disconnect => raw::disconnect(fd),
+        Op::Drain | Op::Fill => unreachable!("done call by call"),
+    }
+}

@@ -1,0 +1,359 @@
+//! Random programs, run against an executable specification of the crate's event contract: the
+//! program `oracle` of testing/oracle, on each backend. A backend of another system runs on a model
+//! of its kernel, once for each variant of the kernel.
+//!
+//! `cargo xtask oracle` runs the same programs every time, `cargo xtask soak` new ones. `cargo xtask
+//! oracle --faults` checks that the oracle is not blind; `oracle/faults.rs` has that.
+
+mod faults;
+mod not_found;
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use clap::Args as ClapArgs;
+
+use crate::model;
+use crate::report::Report;
+use crate::root;
+use crate::sh::{Cmd, Ended};
+use crate::shard::Shard;
+use crate::table::named;
+
+/// The folders of the same names in testing/faults hold faults of these backends.
+const BACKENDS: &[&str] = &["epoll", "poll", "kqueue", "event-ports"];
+
+/// Programs that are kept, because they found something once.
+const PROGRAMS: &str = "testing/oracle/programs";
+
+/// For one run.
+const SECONDS: u64 = 30;
+
+/// A run prints a line that begins so for each failure: its kind, and the seed of the program.
+const FOUND: &str = "FOUND ";
+
+#[derive(ClapArgs, Default)]
+pub struct Args {
+    /// Backends, instead of all: `epoll`, `poll`, `kqueue`, `event-ports`
+    backends: Vec<String>,
+    /// The seconds that a run takes: 30 if not given, and 60 with `--faults`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
+    /// The master seed, in place of the fixed one
+    #[arg(long, value_name = "S")]
+    seed: Option<String>,
+    /// Print the program of the seed, run it on one backend and print its log. Set a model's
+    /// switches in the environment
+    #[arg(long, requires = "seed", conflicts_with = "seconds")]
+    show: bool,
+    /// Run the program in this file only, once on each backend
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["seconds", "seed", "show"])]
+    file: Option<PathBuf>,
+    /// Check that the oracle finds each fault of testing/faults that is about events
+    #[arg(long, conflicts_with_all = ["seed", "show", "file"])]
+    faults: bool,
+    /// Only the faults of this name, NAME or BACKEND/NAME (may be given several times)
+    #[arg(long, value_name = "NAME", requires = "faults")]
+    only: Vec<String>,
+    /// Only every N-th fault, starting at the K-th
+    #[arg(long, value_name = "K/N", requires = "faults")]
+    shard: Option<Shard>,
+    /// Also try the faults that testing/oracle/not-found.txt lists
+    #[arg(long, requires = "faults")]
+    all: bool,
+}
+
+#[derive(ClapArgs)]
+pub struct SoakArgs {
+    /// Backends, instead of all: `epoll`, `poll`, `kqueue`, `event-ports`
+    backends: Vec<String>,
+    /// The minutes that each run takes; each backend has a run of its own, and so has each variant
+    /// of a model's kernel (eight runs in all)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    minutes: u64,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let backends = select(&args.backends)?;
+    if args.faults {
+        return faults::run(args, &backends);
+    }
+    match (&args.seed, &args.file) {
+        (Some(seed), _) if args.show => show(&backends, seed),
+        (_, Some(file)) => {
+            // The oracle runs in the root of the repository.
+            let file = fs::canonicalize(file).with_context(|| file.display().to_string())?;
+            run_files(&backends, &[file])
+        }
+        _ => run_seeds(&backends, args),
+    }
+}
+
+/// What `ci` runs.
+pub fn all() -> Result<()> {
+    run(&Args::default())
+}
+
+/// What `full` adds.
+pub fn all_faults() -> Result<()> {
+    run(&Args {
+        faults: true,
+        ..Args::default()
+    })
+}
+
+/// Runs the programs of new seeds.
+pub fn soak(args: &SoakArgs) -> Result<()> {
+    let backends = select(&args.backends)?;
+    let minutes = args.minutes.to_string();
+    let search = ["--minutes", &minutes, "--fresh", "--thresholds"];
+    Report::of(|report| {
+        on_each(report, &backends, |report, backend| {
+            backend.run_kernels(report, &search, args.minutes * 60);
+        });
+        Ok(())
+    })
+}
+
+fn select(names: &[String]) -> Result<Vec<&'static str>> {
+    let backends = named(BACKENDS, |backend| backend, names, |_| true)?;
+    Ok(backends.into_iter().copied().collect())
+}
+
+/// Runs the programs of one master seed, and those that are kept.
+fn run_seeds(backends: &[&'static str], args: &Args) -> Result<()> {
+    let seconds = args.seconds.unwrap_or(SECONDS);
+    let seconds_arg = seconds.to_string();
+    let mut search = vec!["--seconds", &seconds_arg];
+    if let Some(seed) = &args.seed {
+        search.extend(["--seed", seed]);
+    }
+    search.push("--thresholds");
+    Report::of(|report| {
+        report.libtest(Cmd::cargo("test").args(["-p", "oracle"]));
+        let kept = kept_programs(&root().join(PROGRAMS))?;
+        on_each(report, backends, |report, backend| {
+            if !kept.is_empty() {
+                backend.run_files(report, &kept);
+            }
+            backend.run_kernels(report, &search, seconds);
+        });
+        Ok(())
+    })
+}
+
+fn run_files(backends: &[&'static str], files: &[PathBuf]) -> Result<()> {
+    Report::of(|report| {
+        on_each(report, backends, |report, backend| {
+            backend.run_files(report, files);
+        });
+        Ok(())
+    })
+}
+
+fn show(backends: &[&'static str], seed: &str) -> Result<()> {
+    let [backend] = backends else {
+        bail!("--show needs the name of one backend");
+    };
+    let backend = Backend::build(backend)?;
+    backend.oracle(["show", "--seed", seed]).run()
+}
+
+/// The files of a folder that hold programs, by name. There may be none.
+fn kept_programs(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "ron") {
+            programs.push(path);
+        }
+    }
+    programs.sort();
+    Ok(programs)
+}
+
+/// Builds the oracle for each backend in turn, and does something with it. A backend that does not
+/// build is a failure, and the others follow all the same.
+fn on_each(report: &mut Report, backends: &[&'static str], with: impl Fn(&mut Report, &Backend)) {
+    for name in backends {
+        match Backend::build(name) {
+            Ok(backend) => with(report, &backend),
+            Err(error) => report.problem(format!("{name}: {error:#}")),
+        }
+    }
+}
+
+/// A backend, and the oracle that is built for it.
+struct Backend {
+    name: &'static str,
+    oracle: PathBuf,
+}
+
+impl Backend {
+    /// Two backends of one build share it: the second time cargo has nothing to do.
+    fn build(name: &'static str) -> Result<Backend> {
+        let cargo = match model::of_backend(name) {
+            Some(model) => model::cargo(model, "build"),
+            None => Cmd::cargo("build"),
+        };
+        Ok(Backend {
+            name,
+            oracle: build(cargo)?,
+        })
+    }
+
+    /// The oracle, with these arguments, on this backend.
+    fn oracle(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Cmd {
+        let oracle = Cmd::new(&self.oracle).args(args);
+        oracle.args(["--backend", self.name])
+    }
+
+    /// Searches in each variant of the kernel. Each counts as a test.
+    fn run_kernels(&self, report: &mut Report, search: &[&str], seconds: u64) {
+        for kernel in model::kernels(self.name) {
+            let args = ["run"].iter().chain(search);
+            let mut run = self.oracle(args).limit(limit(seconds));
+            for (switch, value) in *kernel {
+                run = run.env(switch, value);
+            }
+            let outcome = run.tee().and_then(|ended| outcome(&ended));
+            report.one(&variant(self.name, kernel.iter().copied()), outcome);
+        }
+    }
+
+    /// Runs programs that are in files, all as one test.
+    fn run_files(&self, report: &mut Report, files: &[PathBuf]) {
+        let args = [Path::new("file")].into_iter();
+        let run = self.oracle(args.chain(files.iter().map(PathBuf::as_path)));
+        let outcome = run.tee().and_then(|ended| outcome(&ended));
+        report.one(&format!("{}, programs in files", self.name), outcome);
+    }
+}
+
+/// Builds the oracle: where it is.
+fn build(cargo: Cmd) -> Result<PathBuf> {
+    let cargo = cargo
+        .args(["--quiet", "-p", "oracle", "--bin", "oracle"])
+        .arg("--message-format=json-render-diagnostics");
+    let messages = cargo.quiet()?.successful_stdout()?;
+    executable(&messages).context("cargo built no program `oracle`")
+}
+
+/// The program `oracle` among those that cargo says it has built.
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "oracle")
+        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+}
+
+/// The time limit of a run. A program that is running when the seconds are over still ends, and on a
+/// busy machine that takes long.
+fn limit(seconds: u64) -> Duration {
+    Duration::from_secs(seconds * 3 + 120)
+}
+
+/// A backend, and the environment that a run has: the switches of its model.
+fn variant(backend: &str, env: impl IntoIterator<Item = (impl Display, impl Display)>) -> String {
+    let mut variant = backend.to_owned();
+    for (index, (name, value)) in env.into_iter().enumerate() {
+        let separator = if index == 0 { ", " } else { " " };
+        variant += &format!("{separator}{name}={value}");
+    }
+    variant
+}
+
+/// An error unless the oracle ended by itself and with success. It begins with what the oracle
+/// found, if it found something.
+fn outcome(ended: &Ended) -> Result<()> {
+    match found(&ended.stdout) {
+        Some(found) => ended.success().with_context(|| found.to_owned()),
+        None => ended.success(),
+    }
+}
+
+/// What the oracle found first.
+fn found(stdout: &str) -> Option<&str> {
+    let mut found = stdout.lines().filter_map(|line| line.strip_prefix(FOUND));
+    found.next().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_a_line_that_begins_with_found() {
+        assert_eq!(
+            found("a\nFOUND lost event, seed 7\nFOUND b\n"),
+            Some("lost event, seed 7")
+        );
+        assert_eq!(found("not FOUND here\nFOUNDATION\n"), None);
+        assert_eq!(found(""), None);
+    }
+
+    #[test]
+    fn a_failed_run_names_the_finding_and_the_command() {
+        let ended = |script: &str| Cmd::new("sh").args(["-c", script]).quiet().unwrap();
+        let error = outcome(&ended("echo FOUND lost event, seed 7; exit 1")).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.starts_with("lost event, seed 7: `sh -c "), "{error}");
+        assert!(error.ends_with("exit status: 1"), "{error}");
+        assert!(outcome(&ended("exit 1")).is_err());
+        assert!(outcome(&ended("exit 0")).is_ok());
+    }
+
+    #[test]
+    fn a_variant_is_named_by_its_switches() {
+        assert_eq!(variant("epoll", [] as [(&str, &str); 0]), "epoll");
+        assert_eq!(
+            variant("kqueue", [("A", "1"), ("B", "x")]),
+            "kqueue, A=1 B=x"
+        );
+    }
+
+    #[test]
+    fn a_backend_without_a_model_runs_on_one_kernel() {
+        assert_eq!(model::kernels("epoll"), [&[] as model::Kernel]);
+        assert!(model::kernels("kqueue").len() > 1);
+        for backend in BACKENDS {
+            assert!(model::kernels(backend)[0].is_empty(), "{backend}");
+        }
+    }
+
+    #[test]
+    fn kept_programs_are_the_ron_files_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.ron", "a.ron", "README.md"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let programs = kept_programs(folder.path()).unwrap();
+        let names: Vec<_> = programs
+            .iter()
+            .filter_map(|path| path.file_name())
+            .collect();
+        assert_eq!(names, ["a.ron", "b.ron"]);
+        assert!(kept_programs(&folder.path().join("none"))
+            .unwrap()
+            .is_empty());
+    }
+
+    #[test]
+    fn the_oracle_is_found_among_the_programs_that_cargo_built() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"mio"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"oracle"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"oracle"},"executable":"/t/debug/oracle"}
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/oracle")));
+        assert_eq!(executable("{}"), None);
+    }
+}

@@ -1,0 +1,386 @@
+//! Is the oracle blind? Each fault of testing/faults that is about events is put into a copy of the
+//! sources, and the oracle, built there, has to find it from each of three fixed seeds.
+//!
+//! Two kinds of faults are left out: those that a test under loom or a count has to notice, and
+//! those that testing/oracle/not-found.txt lists.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail, Context, Result};
+
+use super::not_found::{self, NotFound};
+use super::{build, found, limit, variant, Args, BACKENDS};
+use crate::faults::{self, names, Build, Env, Fault, Tree};
+use crate::report::Report;
+use crate::sh::{Cmd, Ended};
+use crate::shard::Shard;
+
+const SEEDS: [u64; 3] = [1, 2, 3];
+
+/// For one run with a fault.
+const SECONDS: u64 = 60;
+
+/// For the run without faults that comes first.
+const SOUND_SECONDS: u64 = 20;
+
+pub fn run(args: &Args, backends: &[&str]) -> Result<()> {
+    let faults = of_backends(faults::load()?, BACKENDS);
+    let listed = NotFound::read(&faults)?;
+    let wanted = Wanted {
+        backends,
+        only: &args.only,
+        all: args.all,
+        shard: args.shard,
+    };
+    let selected = wanted.select(faults, &listed)?;
+    let seconds = args.seconds.unwrap_or(SECONDS);
+    Report::of(|report| {
+        selected.print_left_out();
+        let tree = Tree::copy()?;
+        without_faults(&tree, &selected.tried)?;
+        for fault in &selected.tried {
+            let outcome = try_one(&tree, fault, seconds)?;
+            print_outcome(fault, &outcome, listed.reason(fault));
+            report.one(&fault.to_string(), judge(outcome, listed.reason(fault)));
+        }
+        Ok(())
+    })
+}
+
+/// Which faults the command line asks for.
+struct Wanted<'a> {
+    backends: &'a [&'a str],
+    only: &'a [String],
+    /// Also those that are listed.
+    all: bool,
+    shard: Option<Shard>,
+}
+
+#[derive(Default)]
+struct Selected {
+    tried: Vec<Fault>,
+    /// A test under loom, or a count, has to notice them.
+    not_about_events: Vec<Fault>,
+    listed: Vec<Fault>,
+}
+
+impl Wanted<'_> {
+    fn select(&self, faults: Vec<Fault>, listed: &NotFound) -> Result<Selected> {
+        let mut selected = Selected::default();
+        let faults = of_backends(faults, self.backends);
+        if let Some(unknown) = self
+            .only
+            .iter()
+            .find(|only| faults.iter().all(|fault| !is_called(fault, only)))
+        {
+            bail!("there is no fault {unknown:?}; `cargo xtask faults --list` shows them");
+        }
+        for fault in faults {
+            if !self.only.is_empty() && !self.only.iter().any(|only| is_called(&fault, only)) {
+                continue;
+            }
+            if fault.header.names_loom_or_counts() {
+                selected.not_about_events.push(fault);
+            } else if listed.reason(&fault).is_some() && !self.all {
+                selected.listed.push(fault);
+            } else {
+                selected.tried.push(fault);
+            }
+        }
+        if let Some(shard) = self.shard {
+            selected.tried = shard.of(selected.tried);
+        }
+        Ok(selected)
+    }
+}
+
+impl Selected {
+    fn print_left_out(&self) {
+        for (faults, why) in [
+            (&self.not_about_events, "for loom or counts"),
+            (&self.listed, "without `--all`, listed in not-found.txt"),
+        ] {
+            if !faults.is_empty() {
+                println!("left out, {why}: {}", names(faults));
+            }
+        }
+        println!("{} faults to find", self.tried.len());
+    }
+}
+
+fn of_backends(mut faults: Vec<Fault>, backends: &[&str]) -> Vec<Fault> {
+    faults.retain(|fault| backends.contains(&fault.backend.as_str()));
+    faults
+}
+
+/// Whether a fault has this name, or this `BACKEND/NAME`.
+fn is_called(fault: &Fault, name: &str) -> bool {
+    fault.name == name || fault.to_string() == name
+}
+
+/// Runs the oracle in sound sources, on each backend and with each environment: where it finds
+/// something anyway, it finds every fault.
+fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<()> {
+    let runs: BTreeSet<(&str, &Env)> = faults
+        .iter()
+        .map(|fault| (fault.backend.as_str(), &fault.header.env))
+        .collect();
+    for (backend, env) in runs {
+        let oracle = build_for(tree, backend).context("without faults")?;
+        let run = search(tree, &oracle, (backend, env), SEEDS[0], SOUND_SECONDS)?;
+        let variant = variant(backend, env);
+        println!("without faults, {variant}: {run}");
+        if run.outcome != Outcome::NotFound {
+            bail!("without faults, {variant}: {}", run.outcome);
+        }
+    }
+    Ok(())
+}
+
+/// Runs the oracle from each seed with a fault in the sources. If it can't be run with this fault,
+/// says why.
+fn try_one(tree: &Tree, fault: &Fault, seconds: u64) -> Result<Result<Vec<Run>, String>> {
+    let _undone_in_the_end = match tree.apply(fault)? {
+        Ok(undo) => undo,
+        Err(why) => return Ok(Err(format!("the patch does not apply: {why}"))),
+    };
+    let oracle = match build_for(tree, &fault.backend) {
+        Ok(oracle) => oracle,
+        Err(error) => return Ok(Err(format!("{error:#}"))),
+    };
+    let on = (fault.backend.as_str(), &fault.header.env);
+    let runs = SEEDS.map(|seed| search(tree, &oracle, on, seed, seconds));
+    Ok(Ok(runs.into_iter().collect::<Result<_>>()?))
+}
+
+/// Where the tests that have to notice the backend's faults are built, too.
+fn build_for(tree: &Tree, backend: &str) -> Result<PathBuf> {
+    let cargo = Build::of_backend(backend).configure(Cmd::cargo("build"));
+    build(cargo.dir(&tree.sources))
+}
+
+/// Runs the oracle until it finds something.
+fn search(
+    tree: &Tree,
+    oracle: &Path,
+    (backend, env): (&str, &Env),
+    seed: u64,
+    seconds: u64,
+) -> Result<Run> {
+    let mut run = Cmd::all_output_of(oracle)
+        .args(["run", "--backend", backend, "--stop-at-first"])
+        .args(["--seconds", &seconds.to_string()])
+        .args(["--seed", &seed.to_string()])
+        .dir(&tree.sources)
+        .env("RUST_BACKTRACE", "0")
+        .limit(limit(seconds));
+    for (name, value) in env {
+        run = run.env(name, value);
+    }
+    let start = Instant::now();
+    let outcome = Outcome::of(&run.quiet()?);
+    Ok(Run {
+        seed,
+        took: start.elapsed(),
+        outcome,
+    })
+}
+
+/// What came of the oracle from one seed.
+struct Run {
+    seed: u64,
+    took: Duration,
+    outcome: Outcome,
+}
+
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    /// A failure of this kind.
+    Found(String),
+    NotFound,
+    /// The oracle itself failed, for this reason. It has found nothing.
+    Failed(String),
+}
+
+impl Outcome {
+    fn of(ended: &Ended) -> Outcome {
+        if let Some(limit) = ended.timed_out {
+            return Outcome::Failed(format!("took longer than {} s", limit.as_secs()));
+        }
+        match (ended.status.code(), found(&ended.stdout)) {
+            (Some(0), _) => Outcome::NotFound,
+            (Some(1), Some(kind)) => Outcome::Found(kind.to_owned()),
+            _ => {
+                let last = ended.stdout.lines().last().unwrap_or("no output");
+                Outcome::Failed(format!("ended with {}: {last}", ended.status))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Found(kind) => write!(f, "found: {kind}"),
+            Outcome::NotFound => f.write_str("not found"),
+            Outcome::Failed(why) => write!(f, "the oracle {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let took = self.took.as_secs_f64();
+        write!(f, "seed {}, {took:.1} s, {}", self.seed, self.outcome)
+    }
+}
+
+/// The seeds whose programs did not find the fault.
+fn missed(runs: &[Run]) -> Vec<String> {
+    let missed = |run: &&Run| !matches!(run.outcome, Outcome::Found(_));
+    let runs = runs.iter().filter(missed);
+    runs.map(|run| run.seed.to_string()).collect()
+}
+
+fn print_outcome(fault: &Fault, outcome: &Result<Vec<Run>, String>, reason: Option<&str>) {
+    match outcome {
+        Err(why) => println!("{fault}: {why}"),
+        Ok(runs) => {
+            match (missed(runs).is_empty(), reason) {
+                (true, None) => println!("{fault}: found"),
+                (true, Some(_)) => println!("{fault}: listed, but found"),
+                (false, None) => println!("{fault}: not found"),
+                (false, Some(reason)) => println!("{fault}: not found, as listed: {reason}"),
+            }
+            for run in runs {
+                println!("    {run}");
+            }
+        }
+    }
+}
+
+/// An error if a fault was not found that is not listed, or could not be tried.
+fn judge(outcome: Result<Vec<Run>, String>, reason: Option<&str>) -> Result<()> {
+    let runs = outcome.map_err(|why| anyhow!("{why}"))?;
+    let missed = missed(&runs);
+    if reason.is_some() || missed.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "not found from seed {}; what random programs can't find is listed in {}",
+        missed.join(", "),
+        not_found::PATH
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(
+        backends: &[&str],
+        only: &[&str],
+        all: bool,
+        shard: Option<&str>,
+    ) -> Result<String> {
+        let fault = |backend, name| Fault::noticed_by(backend, name, "test: waker a::b");
+        let faults = vec![
+            fault("epoll", "a"),
+            fault("epoll", "listed"),
+            Fault::noticed_by("epoll", "loom", "test: lib a::b\ntest: loom c::d"),
+            Fault::noticed_by("epoll", "counts", "test: counts turn/1/none"),
+            fault("poll", "a"),
+            fault("poll", "b"),
+        ];
+        let listed = NotFound::parse("epoll/listed: fork", &faults).unwrap();
+        let only: Vec<String> = only.iter().map(|name| name.to_string()).collect();
+        let wanted = Wanted {
+            backends,
+            only: &only,
+            all,
+            shard: shard.map(|shard| shard.parse().unwrap()),
+        };
+        Ok(names(&wanted.select(faults, &listed)?.tried))
+    }
+
+    #[test]
+    fn faults_for_loom_or_counts_and_listed_faults_are_left_out() {
+        let both = ["epoll", "poll"];
+        assert_eq!(
+            selected(&both, &[], false, None).unwrap(),
+            "epoll/a, poll/a, poll/b"
+        );
+        assert_eq!(
+            selected(&["poll"], &[], false, None).unwrap(),
+            "poll/a, poll/b"
+        );
+        let with_listed = selected(&both, &[], true, None).unwrap();
+        assert_eq!(with_listed, "epoll/a, epoll/listed, poll/a, poll/b");
+    }
+
+    #[test]
+    fn a_fault_is_selected_by_its_name_with_or_without_its_backend() {
+        let only = |only: &str| selected(&["epoll", "poll"], &[only], false, None);
+        assert_eq!(only("a").unwrap(), "epoll/a, poll/a");
+        assert_eq!(only("poll/a").unwrap(), "poll/a");
+        assert_eq!(only("listed").unwrap(), "");
+        assert!(only("c").is_err());
+        assert!(selected(&["poll"], &["epoll/a"], false, None).is_err());
+    }
+
+    #[test]
+    fn a_shard_is_a_part_of_the_faults_that_are_tried() {
+        let shard = |shard| selected(&["epoll", "poll"], &[], false, Some(shard)).unwrap();
+        assert_eq!(shard("1/2"), "epoll/a, poll/b");
+        assert_eq!(shard("2/2"), "poll/a");
+    }
+
+    #[test]
+    fn a_finding_needs_its_line_and_its_exit_status() {
+        let of = |script: &str| Outcome::of(&Cmd::new("sh").args(["-c", script]).quiet().unwrap());
+        let found = Outcome::Found("lost event, seed 7".to_owned());
+        assert_eq!(of("echo FOUND lost event, seed 7; exit 1"), found);
+        assert_eq!(of("echo 5 passed, 0 failed"), Outcome::NotFound);
+        assert_eq!(of("exit 0"), Outcome::NotFound);
+        for script in [
+            "echo usage; exit 1",
+            "echo FOUND lost event, seed 7; exit 2",
+            "echo FOUND lost event, seed 7; kill -9 $$",
+        ] {
+            let outcome = of(script);
+            assert!(matches!(outcome, Outcome::Failed(_)), "{script}: {outcome}");
+        }
+        let hangs = Cmd::new("sh")
+            .args(["-c", "echo FOUND lost event, seed 7; sleep 1000"])
+            .limit(Duration::from_millis(200));
+        let outcome = Outcome::of(&hangs.quiet().unwrap());
+        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome}");
+    }
+
+    #[test]
+    fn every_seed_has_to_find_a_fault_that_is_not_listed() {
+        let runs = |found: [bool; 3]| {
+            let run = |(seed, found)| Run {
+                seed,
+                took: Duration::ZERO,
+                outcome: match found {
+                    true => Outcome::Found("lost event".to_owned()),
+                    false => Outcome::NotFound,
+                },
+            };
+            Ok(SEEDS.into_iter().zip(found).map(run).collect())
+        };
+        assert!(judge(runs([true, true, true]), None).is_ok());
+        let error = judge(runs([false, true, false]), None)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("not found from seed 1, 3;"), "{error}");
+        assert!(judge(runs([false, true, false]), Some("fork")).is_ok());
+        let unfit = || Err("the patch does not apply: there is no src/x.rs".to_owned());
+        assert!(judge(unfit(), None).is_err());
+        assert!(judge(unfit(), Some("fork")).is_err());
+    }
+}
