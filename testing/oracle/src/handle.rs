@@ -10,6 +10,7 @@ use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use mio::unix::pipe;
 use mio::{Interest, IoSource};
+use rlimit::Resource;
 
 use crate::program::{Door, Half, Kind, Op, Owner};
 
@@ -57,13 +58,6 @@ pub enum Outcome {
     WouldBlock,
     /// It failed; the error is shown, and says nothing to the judge.
     Failed(i32),
-}
-
-impl Outcome {
-    /// Whether anything changed by it.
-    pub fn did_something(self) -> bool {
-        matches!(self, Outcome::Succeeded | Outcome::Short)
-    }
 }
 
 /// What a direction is to an operation.
@@ -385,24 +379,12 @@ pub mod raw {
 
     /// Runs `io` while the process may open no descriptor.
     pub fn without_descriptors<T>(io: impl FnOnce() -> T) -> T {
-        let mut limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        // SAFETY: the kernel writes the limits to a place of their type.
-        assert_eq!(
-            unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) },
-            0
-        );
-        let none = libc::rlimit {
-            rlim_cur: 0,
-            ..limit
-        };
-        // SAFETY: the kernel reads the limits.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) }, 0);
+        let (soft, hard) = Resource::NOFILE.get().expect("there is a limit");
+        Resource::NOFILE.set(0, hard).expect("it can be lowered");
         let done = io();
-        // SAFETY: as above.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+        Resource::NOFILE
+            .set(soft, hard)
+            .expect("it can be raised again");
         done
     }
 }

@@ -452,6 +452,7 @@ impl Judge {
         let rearms = self.rearms();
         let backend = self.backend;
         let r = self.registrations.get_mut(&token).filter(|r| !r.closed)?;
+        let anything = before | after;
         let (before, after) = (r.seen_by(backend, before), r.seen_by(backend, after));
         let (kind, both, either) = (r.kind, before & after, before | after);
         let owed = r.owed_at_least(Owed::WithinBackOff) & r.interest;
@@ -459,7 +460,7 @@ impl Judge {
         let reported = named;
         let hits = (due & reported).iter().count() as u64;
         *self.tally.judged.entry(kind).or_default() += hits;
-        let differing = (owed & either - both).iter().count() as u64;
+        let differing = (owed & (either - both)).iter().count() as u64;
         *self.tally.discarded.entry(kind).or_default() += differing;
 
         let mut missing = due - reported;
@@ -497,16 +498,16 @@ impl Judge {
 
         let is_observed = kind != Kind::Mounts;
         if backend != Backend::Kqueue && is_observed {
-            let not_there = named & Bits::ERROR - either;
+            let not_there = (named & Bits::ERROR) - anything;
             let ended = named.intersects(Bits::END | Bits::HUP)
-                && !either.intersects(Bits::END | Bits::HUP);
+                && !anything.intersects(Bits::END | Bits::HUP);
             if !not_there.is_empty() || ended {
-                let text = format!("the event says {named:?}, the kernel {either:?}");
-                self.fail(Check::False, Some(token), named - either, text);
+                let text = format!("the event says {named:?}, the kernel {anything:?}");
+                self.fail(Check::False, Some(token), named - anything, text);
             }
             let r = &self.registrations[&token];
             let all = Bits::READ | Bits::WRITE | Bits::PRIORITY;
-            let absent = both & r.interest & all - named;
+            let absent = (both & r.interest & all) - named;
             if named.intersects(UNMASKED) && either.intersects(UNMASKED) && !absent.is_empty() {
                 let text = format!("the event names {named:?}, and all this is ready: {both:?}");
                 self.fail(Check::Incomplete, Some(token), absent, text);
@@ -590,6 +591,14 @@ impl Judge {
 
     /// A thread that polled all the time did not report it within `waited`, or only then.
     pub fn was_late(&mut self, token: Token, bits: Bits, waited: Duration, came: bool) {
+        let r = self.registrations.get_mut(&token).filter(|_| !came);
+        if let Some(r) = r {
+            if let Some(exemption) = exemptions::direction(self.backend, r.kind, bits, r.last) {
+                self.tally.exempted.count_direction(exemption, r.kind);
+                r.owe_nothing(bits);
+                return;
+            }
+        }
         let (check, how) = match came {
             true => (Check::Late, "reported after"),
             false => (Check::Lost, "not reported by a waiting thread within"),
@@ -721,4 +730,210 @@ impl Registration {
 /// Whether the model of event ports plays a kernel with POLLRDHUP.
 fn has_rdhup() -> bool {
     std::env::var_os("EVENT_PORTS_MODEL_RDHUP").is_none_or(|value| value != "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAKER: Token = 99;
+
+    /// A judge with one registration of a stream, whose first event has come.
+    fn judge(backend: Backend, owner: Owner) -> Judge {
+        let mut judge = Judge::new(backend, WAKER);
+        judge.registered(1, Kind::UnixStream, owner, Interest::Both);
+        poll(
+            &mut judge,
+            Bits::READ | Bits::WRITE,
+            &[(1, Bits::READ | Bits::WRITE)],
+        );
+        assert!(judge.failures.is_empty(), "{:?}", judge.failures);
+        judge
+    }
+
+    /// A poll around which the registration is ready for `ready`.
+    fn poll(judge: &mut Judge, ready: Bits, events: &[(Token, Bits)]) -> Vec<Outstanding> {
+        poll_around(judge, ready, ready, events)
+    }
+
+    fn poll_around(
+        judge: &mut Judge,
+        before: Bits,
+        after: Bits,
+        events: &[(Token, Bits)],
+    ) -> Vec<Outstanding> {
+        judge.polled(&Polled {
+            number: 1,
+            before: &HashMap::from([(1, before)]),
+            after: &HashMap::from([(1, after)]),
+            events,
+            capacity: 4,
+        })
+    }
+
+    fn done(judge: &mut Judge, door: Door, outcome: Outcome, now: Bits) {
+        judge.begin(1);
+        judge.outcome(1, Bits::READ, door, outcome, Some(now), "an operation");
+    }
+
+    fn checks(judge: &Judge) -> Vec<Check> {
+        judge.failures.iter().map(|failure| failure.check).collect()
+    }
+
+    #[test]
+    fn what_would_have_blocked_and_is_ready_again_is_owed() {
+        let mut judge = judge(Backend::Epoll, Owner::Typed);
+        done(&mut judge, Door::Method, Outcome::WouldBlock, Bits::WRITE);
+        assert!(poll(&mut judge, Bits::READ | Bits::WRITE, &[]).is_empty());
+        assert_eq!(checks(&judge), [Check::Lost]);
+        assert_eq!(judge.failures[0].bits, Bits::READ);
+    }
+
+    #[test]
+    fn what_is_still_ready_is_not_owed_again() {
+        let mut judge = judge(Backend::Epoll, Owner::Typed);
+        done(
+            &mut judge,
+            Door::Method,
+            Outcome::Succeeded,
+            Bits::READ | Bits::WRITE,
+        );
+        poll(&mut judge, Bits::READ | Bits::WRITE, &[]);
+        assert_eq!(checks(&judge), []);
+    }
+
+    #[test]
+    fn nothing_is_judged_where_the_two_observations_differ() {
+        let mut judge = judge(Backend::Epoll, Owner::Typed);
+        done(&mut judge, Door::Method, Outcome::WouldBlock, Bits::WRITE);
+        poll_around(&mut judge, Bits::empty(), Bits::READ, &[]);
+        assert_eq!(checks(&judge), []);
+        assert_eq!(judge.tally.discarded[&Kind::UnixStream], 1);
+    }
+
+    #[test]
+    fn a_failure_owes_a_report_on_backends_that_re_arm_only() {
+        for (backend, owed) in [(Backend::Epoll, 0), (Backend::Poll, 1)] {
+            let mut judge = judge(backend, Owner::Typed);
+            let failed = Outcome::Failed(libc::EMFILE);
+            done(&mut judge, Door::Method, failed, Bits::READ);
+            assert_eq!(poll(&mut judge, Bits::READ, &[]).len(), owed, "{backend}");
+            assert_eq!(checks(&judge), [], "within the back-off");
+        }
+    }
+
+    #[test]
+    fn a_raw_descriptor_has_the_time_of_the_back_off() {
+        let mut judge = judge(Backend::Poll, Owner::Raw);
+        done(&mut judge, Door::Method, Outcome::WouldBlock, Bits::WRITE);
+        let outstanding = poll(&mut judge, Bits::READ, &[]);
+        assert_eq!(
+            (outstanding[0].bits, outstanding[0].bound),
+            (Bits::READ, BACK_OFF)
+        );
+        judge.never_came(&outstanding[0], BACK_OFF);
+        assert_eq!(checks(&judge), [Check::Lost]);
+    }
+
+    #[test]
+    fn an_error_that_was_picked_up_and_is_there_again_is_owed() {
+        let mut judge = judge(Backend::Poll, Owner::Typed);
+        poll(&mut judge, Bits::ERROR, &[(1, Bits::ERROR)]);
+        done(
+            &mut judge,
+            Door::Unknown,
+            Outcome::Failed(libc::ECONNREFUSED),
+            Bits::empty(),
+        );
+        poll(&mut judge, Bits::ERROR, &[]);
+        assert_eq!(checks(&judge), [Check::Lost]);
+        assert_eq!(judge.failures[0].bits, Bits::ERROR);
+    }
+
+    #[test]
+    fn an_event_between_the_start_and_the_end_of_an_operation_leaves_nothing_owed() {
+        let mut judge = judge(Backend::Epoll, Owner::Typed);
+        judge.begin(1);
+        judge.event(1, Bits::READ, 1);
+        judge.outcome(
+            1,
+            Bits::READ,
+            Door::Method,
+            Outcome::WouldBlock,
+            Some(Bits::empty()),
+            "",
+        );
+        poll(&mut judge, Bits::READ, &[]);
+        assert_eq!(checks(&judge), []);
+    }
+
+    #[test]
+    fn an_event_of_a_registration_that_has_ended_is_a_failure_unless_the_poll_had_begun() {
+        let mut judge = judge(Backend::Epoll, Owner::Typed);
+        judge.ended(1, 5);
+        judge.event(1, Bits::READ, 5);
+        assert_eq!(checks(&judge), []);
+        judge.event(1, Bits::READ, 6);
+        judge.event(2, Bits::READ, 6);
+        assert_eq!(checks(&judge), [Check::Ended, Check::Ended]);
+    }
+
+    #[test]
+    fn an_error_that_is_not_there_and_an_end_that_is_not_there_are_false() {
+        for named in [Bits::ERROR, Bits::READ | Bits::END] {
+            let mut judge = judge(Backend::Poll, Owner::Typed);
+            poll(&mut judge, Bits::READ, &[(1, named)]);
+            assert_eq!(checks(&judge), [Check::False]);
+        }
+    }
+
+    #[test]
+    fn a_hang_up_names_all_that_is_ready() {
+        let mut judge = judge(Backend::EventPorts, Owner::Typed);
+        let hung_up = Bits::HUP | Bits::END;
+        poll(
+            &mut judge,
+            Bits::READ | Bits::WRITE | hung_up,
+            &[(1, Bits::READ | hung_up)],
+        );
+        assert_eq!(checks(&judge), [Check::Incomplete]);
+    }
+
+    #[test]
+    fn two_events_more_than_the_capacity_and_a_lost_wake_up_are_failures() {
+        let mut judge = judge(Backend::Epoll, Owner::Typed);
+        poll(&mut judge, Bits::READ, &[(1, Bits::READ), (1, Bits::WRITE)]);
+        judge.wake();
+        poll(&mut judge, Bits::empty(), &[]);
+        let many = [(WAKER, Bits::READ); 5];
+        poll(&mut judge, Bits::empty(), &many);
+        assert_eq!(
+            checks(&judge),
+            [Check::TwoEvents, Check::WakeLost, Check::OverCapacity]
+        );
+    }
+
+    #[test]
+    fn a_buffer_that_is_always_full_of_others_starves() {
+        let mut judge = judge(Backend::Epoll, Owner::Typed);
+        done(&mut judge, Door::Method, Outcome::WouldBlock, Bits::WRITE);
+        for _ in 0..20 {
+            poll(&mut judge, Bits::READ, &[(WAKER, Bits::READ); 4]);
+        }
+        assert_eq!(checks(&judge).first(), Some(&Check::Starved));
+    }
+
+    #[test]
+    fn as_many_events_as_the_back_off_allows_and_no_more() {
+        let mut judge = judge(Backend::Poll, Owner::Raw);
+        for (events, window, failures) in [(30, 200, 0), (47, 1500, 0), (31, 200, 1), (48, 1500, 2)]
+        {
+            judge.rate(1, events, Duration::from_millis(window), "nothing", None);
+            assert_eq!(
+                judge.failures.len(),
+                failures,
+                "{events} events in {window} ms"
+            );
+        }
+    }
 }

@@ -121,13 +121,19 @@ pub enum Step {
     },
     /// All of these at once, each in a thread of its own.
     Together(Vec<Step>),
-    /// Registers everything anew, then for so many milliseconds answers every event with this
-    /// operation, and counts events.
+    /// Registers everything anew, then for so many milliseconds answers every event with an
+    /// operation, and counts events. The sources take the answers in turn.
     Rate {
         ms: u16,
-        op: Option<Op>,
-        door: Door,
+        answers: Vec<Answer>,
     },
+}
+
+/// What a program does at each event of a source.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    Nothing,
+    Do(Op, Door),
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -337,18 +343,13 @@ fn spec(kinds: &'static [Kind]) -> impl Strategy<Value = Spec> {
     (proptest::sample::select(weighted), owner).prop_map(|(kind, owner)| Spec { kind, owner })
 }
 
-/// Twice where fewer acts and operations mean something.
+/// More where fewer acts and operations mean something.
 fn weight(kind: Kind) -> usize {
     match kind {
-        Kind::TcpListener
-        | Kind::UnixListener
-        | Kind::Receiver
-        | Kind::Fifo
-        | Kind::Timerfd
-        | Kind::Inotify
-        | Kind::Pidfd => 2,
-        // It spends much of its time unconnected.
-        Kind::TcpUnconnected => 3,
+        Kind::UdpErrorQueue | Kind::Eventfd | Kind::Sender => 2,
+        Kind::TcpListener | Kind::UnixListener | Kind::Receiver | Kind::Fifo => 3,
+        // They spend much of their time unconnected, or ready for good.
+        Kind::TcpUnconnected | Kind::Pidfd | Kind::Timerfd | Kind::Inotify => 3,
         _ => 1,
     }
 }
@@ -357,8 +358,11 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
     let s = 0..MOST_SOURCES;
     let by = || prop_oneof![9 => Just(By::Source), 1 => Just(By::Fd)];
     let ms = prop_oneof![99 => Just(60u16), 1 => Just(2200)];
-    let rate = (ms, proptest::option::weighted(0.9, op()), door())
-        .prop_map(|(ms, op, door)| Step::Rate { ms, op, door });
+    let answer = prop_oneof![
+        1 => Just(Answer::Nothing),
+        9 => (op(), door()).prop_map(|(op, door)| Answer::Do(op, door)),
+    ];
+    let rate = (ms, vec(answer, MOST_SOURCES)).prop_map(|(ms, answers)| Step::Rate { ms, answers });
     let common = prop_oneof![
         6 => (s.clone(), by(), interest())
             .prop_map(|(source, by, interest)| Step::Register { source, by, interest }),
@@ -379,10 +383,10 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
         ]
         .boxed(),
         Polling::InAThread => prop_oneof![
-            60 => common,
-            40 => Just(Step::Poll(0)),
-            10 => vec(io_step(), 2..4).prop_map(Step::Together),
-            2 => Just(Step::Idle(130)),
+            600 => common,
+            400 => Just(Step::Poll(0)),
+            100 => vec(io_step(), 2..4).prop_map(Step::Together),
+            3 => Just(Step::Idle(70)),
         ]
         .boxed(),
     }
@@ -406,7 +410,7 @@ fn interest() -> impl Strategy<Value = Interest> {
 }
 
 fn door() -> impl Strategy<Value = Door> {
-    prop_oneof![4 => Just(Door::Method), 2 => Just(Door::Known), 2 => Just(Door::Unknown)]
+    prop_oneof![3 => Just(Door::Method), 1 => Just(Door::Known), 2 => Just(Door::Unknown)]
 }
 
 fn len() -> impl Strategy<Value = usize> {
@@ -473,8 +477,7 @@ mod tests {
                 }]),
                 Step::Rate {
                     ms: 5,
-                    op: None,
-                    door: Door::Method,
+                    answers: vec![Answer::Nothing, Answer::Do(Op::Drain, Door::Method)],
                 },
             ],
         };

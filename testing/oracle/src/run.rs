@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -11,9 +12,9 @@ use std::time::{Duration, Instant};
 use mio::{Backend, Events, Poll, Waker};
 
 use crate::bits::{named, Bits};
-use crate::handle::Outcome;
+use crate::handle::{raw, Outcome};
 use crate::judge::{most_events, Check, Failure, Outstanding, Polled, Tally, Token};
-use crate::program::{Door, Op, Polling, Program, Step};
+use crate::program::{Answer, Polling, Program, Step};
 use crate::world::{Entry, World, STOP};
 
 /// What came of a program.
@@ -30,6 +31,10 @@ pub struct Ran {
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// After this it is lost.
 const LOST: Duration = Duration::from_millis(1500);
+/// A source that has no event for so long is in no busy loop.
+const GAP: Duration = Duration::from_millis(10);
+/// A program whose answers change something each time goes on for ever by itself.
+const MOST_ANSWERS: usize = 1000;
 /// How long a poll may take beyond its timeout.
 const SLACK: Duration = Duration::from_millis(300);
 
@@ -73,8 +78,8 @@ impl InTurn<'_> {
                 }
                 Step::Settle => self.settle(),
                 Step::Idle(_) => {}
-                Step::Rate { ms, op, door } => {
-                    self.rate(Duration::from_millis((*ms).into()), *op, *door)
+                Step::Rate { ms, answers } => {
+                    self.rate(Duration::from_millis((*ms).into()), answers);
                 }
                 other => self.world.perform(other),
             }
@@ -136,30 +141,49 @@ impl InTurn<'_> {
     }
 
     /// Counts the events of sources to which nothing happens but that the program answers each.
-    fn rate(&mut self, window: Duration, op: Option<Op>, door: Door) {
+    fn rate(&mut self, window: Duration, answers: &[Answer]) {
+        let answer = |source: usize| answers.get(source % answers.len().max(1));
         self.world.reregister_all();
         // By source: what an answer changes is changed for its duplicates, too.
         let mut counts: HashMap<usize, (Token, usize, Option<Outcome>)> = HashMap::new();
         let end = Instant::now() + window;
+        let mut answered_in_all = 0;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let is_spinning = counts
                 .values()
                 .any(|(_, count, _)| *count > 3 * most_events(window));
-            if left.is_zero() || is_spinning || !self.world.judge().failures.is_empty() {
+            if left.is_zero()
+                || is_spinning
+                || answered_in_all > MOST_ANSWERS
+                || !self.world.judge().failures.is_empty()
+            {
                 break;
             }
+            // A storm has no gaps; the long windows are for what is slower.
+            let is_short = window < Duration::from_secs(1);
+            let timeout = if is_short { left.min(GAP) } else { left };
             // In whole milliseconds, which every backend keeps to.
-            let (events, _) = self.poll(Duration::from_millis(left.as_millis() as u64 + 1));
+            let (events, _) = self.poll(Duration::from_millis(timeout.as_millis() as u64 + 1));
+            if is_short && events.is_empty() {
+                break;
+            }
             for (token, _) in events {
                 let Some(source) = self.world.source_of(token) else {
                     continue;
                 };
-                let outcome = op.and_then(|op| self.world.operate(source, op, door));
+                answered_in_all += 1;
+                let answered = match answer(source) {
+                    Some(&Answer::Do(op, door)) => {
+                        let outcome = self.world.operate(source, op, door);
+                        outcome.map(|(last, any)| (last, any || op.changes_the_source()))
+                    }
+                    _ => None,
+                };
                 let entry = counts.entry(source).or_insert((token, 0, None));
-                *entry = (token, entry.1 + 1, outcome);
-                let changes = op.is_some_and(Op::changes_the_source);
-                if changes || outcome.is_some_and(Outcome::did_something) {
+                *entry = (token, entry.1 + 1, answered.map(|(last, _)| last));
+                // Something happened to it, by the program itself.
+                if answered.is_some_and(|(_, happened)| happened) {
                     for (other, (_, count, _)) in &mut counts {
                         if *other == source || self.world.are_duplicates(*other, source) {
                             *count = 0;
@@ -168,13 +192,11 @@ impl InTurn<'_> {
                 }
             }
         }
-        let answer = format!("{op:?} through {door:?}");
-        for (token, count, last) in counts.into_values() {
+        for (source, (token, count, last)) in counts {
+            let answer = format!("{:?}", answer(source).unwrap_or(&Answer::Nothing));
             self.world.judge().rate(token, count, window, &answer, last);
         }
-        self.world.log(Entry::Operation(format!(
-            "rate, each event answered by {answer}"
-        )));
+        self.world.log(Entry::Operation("rate".to_owned()));
     }
 }
 
@@ -309,7 +331,7 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
             let named = |list: &[(Token, Bits, Instant)]| {
                 let mine = list.iter().filter(|(of, ..)| *of == token);
                 mine.fold((Bits::empty(), start), |(all, last), (_, bits, at)| {
-                    let new = *bits & now - all;
+                    let new = (*bits & now) - all;
                     (all | *bits, if new.is_empty() { last } else { *at })
                 })
             };
@@ -344,4 +366,51 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
             }
         }
     }
+}
+
+/// How long a thread that waits in an epoll of its own, with nothing in between, takes to hear of
+/// an eventfd: what delays are compared with, on every backend.
+pub fn delay_of_the_kernel() -> Duration {
+    // SAFETY: these take integers only.
+    let fds = unsafe {
+        [
+            libc::epoll_create1(libc::EPOLL_CLOEXEC),
+            libc::eventfd(0, libc::EFD_CLOEXEC),
+        ]
+    };
+    assert!(
+        fds.iter().all(|&fd| fd >= 0),
+        "{}",
+        io::Error::last_os_error()
+    );
+    // SAFETY: the descriptors are new, and nobody else's.
+    let [epoll, event] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    let mut interest = libc::epoll_event {
+        events: libc::EPOLLIN as u32,
+        u64: 0,
+    };
+    // SAFETY: the kernel reads the event.
+    let added = unsafe {
+        libc::epoll_ctl(
+            epoll.as_raw_fd(),
+            libc::EPOLL_CTL_ADD,
+            event.as_raw_fd(),
+            &mut interest,
+        )
+    };
+    assert_eq!(added, 0, "{}", io::Error::last_os_error());
+    let waiting = thread::spawn(move || {
+        let mut ready = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: the kernel writes one event, for which there is space.
+        while unsafe { libc::epoll_wait(epoll.as_raw_fd(), &mut ready, 1, -1) } != 1 {}
+        Instant::now()
+    });
+    // It waits by then, or nearly always.
+    thread::sleep(Duration::from_millis(1));
+    let start = Instant::now();
+    raw::write_u64(event.as_raw_fd(), 1).expect("counts up");
+    waiting
+        .join()
+        .expect("it does not panic")
+        .saturating_duration_since(start)
 }

@@ -11,7 +11,8 @@ use crate::exemptions::Exemption;
 use crate::judge::{Check, Failure, Tally};
 use crate::known::{known, KNOWN};
 use crate::program::{programs, Kind, Polling, Program};
-use crate::run::{run, Ran};
+
+use crate::run::{delay_of_the_kernel, run, Ran};
 
 /// The kinds that a backend is tried with: on kqueue those that a system with kqueue has.
 pub fn kinds(backend: Backend, can_mount: bool) -> &'static [Kind] {
@@ -99,8 +100,11 @@ pub struct Summary {
     pub known: BTreeMap<u32, (u64, Duration)>,
     /// Failures that did not happen again.
     pub once: u64,
+    /// From a thread that waits on the backend, and from one that waits on an epoll of its own.
     pub delays: Vec<Duration>,
+    pub delays_of_the_kernel: Vec<Duration>,
     pub time: Duration,
+    pub cpu_time: Duration,
     /// Of programs that failed in a known way, which wait for what does not come.
     pub time_of_known: Duration,
 }
@@ -111,6 +115,18 @@ pub fn seed_of(master: u64, index: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+/// What this process has used of its processors.
+fn cpu_time() -> Duration {
+    // SAFETY: all of a `rusage` may be zero.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes to a place of its type.
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) }, 0);
+    [usage.ru_utime, usage.ru_stime]
+        .map(|time| Duration::new(time.tv_sec as u64, 1000 * time.tv_usec as u32))
+        .iter()
+        .sum()
 }
 
 impl Search {
@@ -142,7 +158,7 @@ impl Search {
 
     /// Runs programs until the time is over, or one fails and that is enough.
     pub fn search(&self, master: u64, limits: &Limits) -> Summary {
-        let start = Instant::now();
+        let (start, cpu_start) = (Instant::now(), cpu_time());
         let mut summary = Summary::default();
         while start.elapsed() < limits.time && summary.found.len() < limits.most_found {
             let program_start = Instant::now();
@@ -152,6 +168,9 @@ impl Search {
             let ran = self.run(&program);
             summary.programs += 1;
             summary.tally.add(&ran.tally);
+            if program.polling == Polling::InAThread && summary.programs % 50 == 0 {
+                summary.delays_of_the_kernel.push(delay_of_the_kernel());
+            }
             summary.delays.extend(ran.delays);
             let Some(failure) = ran.failures.into_iter().next() else {
                 continue;
@@ -181,6 +200,7 @@ impl Search {
             summary.found.push(failure);
         }
         summary.time = start.elapsed();
+        summary.cpu_time = cpu_time().saturating_sub(cpu_start);
         summary
     }
 
@@ -299,18 +319,89 @@ impl Summary {
                 );
             }
         }
-        if let Some(median) = self.median_delay() {
+        let ms = |delay: Duration| delay.as_secs_f64() * 1e3;
+        if let Some([mine, kernel]) = self.median_delays() {
             println!(
-                "  {} delays to a waiting thread, median {:.3} ms",
+                "  {} delays to a waiting thread, median {:.3} ms; on an epoll of its own {:.3} ms",
                 self.delays.len(),
-                median.as_secs_f64() * 1e3
+                ms(mine),
+                ms(kernel),
             );
         }
     }
 
-    fn median_delay(&self) -> Option<Duration> {
-        let mut delays = self.delays.clone();
-        delays.sort();
-        delays.get(delays.len() / 2).copied()
+    /// The medians: of the backend, and of an epoll without anything in between.
+    pub fn median_delays(&self) -> Option<[Duration; 2]> {
+        let median = |delays: &[Duration]| {
+            let mut delays = delays.to_vec();
+            delays.sort();
+            delays.get(delays.len() / 2).copied()
+        };
+        Some([median(&self.delays)?, median(&self.delays_of_the_kernel)?])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Step;
+    use crate::world::Entry;
+
+    fn search() -> Search {
+        // Mounting needs a namespace of its own, which threads of tests do not have.
+        let backend = *Backend::available().first().expect("there is a backend");
+        Search {
+            backend,
+            can_mount: false,
+        }
+    }
+
+    #[test]
+    fn a_seed_is_always_the_same_program() {
+        for index in 0..50 {
+            let seed = seed_of(1, index);
+            let (one, other) = (search().program(seed), search().program(seed));
+            assert_eq!(one.to_text(), other.to_text());
+            assert_eq!(Program::from_text(&one.to_text()).unwrap(), one);
+        }
+    }
+
+    /// But for the events of backends that back off, which depend on the time.
+    #[test]
+    fn a_program_in_turn_has_the_same_log_each_time() {
+        let operations = |program: &Program| -> Vec<Entry> {
+            let edges = matches!(search().backend, Backend::Epoll | Backend::Kqueue);
+            let entries = search().run(program).log.into_iter();
+            let counts = |entry: &Entry| edges || matches!(entry, Entry::Operation(_));
+            entries.filter(counts).collect()
+        };
+        let mut compared = 0;
+        for index in 0..400 {
+            let program = search().program(seed_of(2, index));
+            // How many events there are while time passes is a matter of time.
+            let by_time = |step: &Step| matches!(step, Step::Rate { .. } | Step::Poll(1..));
+            if program.polling == Polling::InAThread || program.steps.iter().any(by_time) {
+                continue;
+            }
+            compared += 1;
+            assert_eq!(
+                operations(&program),
+                operations(&program),
+                "{}",
+                program.to_text()
+            );
+        }
+        assert!(compared > 100, "{compared}");
+    }
+
+    #[test]
+    fn a_program_without_a_source_names_the_others_as_before() {
+        let program = search().program(seed_of(3, 1));
+        let sources = program.sources.len();
+        for gone in 0..sources {
+            let without = program.without_source(gone);
+            assert_eq!(without.sources.len(), sources - 1);
+            assert!(without.steps.len() <= program.steps.len());
+        }
     }
 }

@@ -250,15 +250,19 @@ impl World {
         let (spec, name) = (slot.spec, World::name(&slot));
         let Some(open) = &mut slot.open else { return };
         let by = if open.handle.is_raw() { By::Fd } else { by };
-        let before = open.registered;
         if open.is_stale && by == By::Source {
             let cleared = self.call(open, by, |registry, source| source.deregister(registry));
             open.is_stale = false;
+            // It may have been registered by its descriptor again since.
+            if let Some((token, _)) = open.registered.take_if(|_| cleared.is_ok()) {
+                self.judge().ended(token, self.polls.load(Ordering::SeqCst));
+            }
             self.operation(format!(
                 "deregister {name}, which was by its descriptor: {}",
                 told(&cleared)
             ));
         }
+        let before = open.registered;
         let owner = if by == By::Fd { Owner::Raw } else { spec.owner };
         let token = self.new_token();
         self.judge()
@@ -532,8 +536,9 @@ impl World {
         }
     }
 
-    /// Does an operation; its last outcome, or `None` where it means nothing for the source.
-    pub fn operate(&self, source: usize, op: Op, door: Door) -> Option<Outcome> {
+    /// Does an operation; its last outcome, and whether any of its calls did something. `None` where
+    /// it means nothing for the source.
+    pub fn operate(&self, source: usize, op: Op, door: Door) -> Option<(Outcome, bool)> {
         let slot = self.slot(source);
         let open = slot.open.as_ref()?;
         let (kind, fd) = (open.object.kind, open.handle.fd());
@@ -545,12 +550,13 @@ impl World {
             Op::Fill => (Op::Write(4096), most_writes(kind)),
             other => (other, 1),
         };
-        let mut outcome = Outcome::Succeeded;
+        let (mut outcome, mut did_something) = (Outcome::Succeeded, false);
         for round in 0..most {
             if let Some((token, _)) = open.registered {
                 self.judge().begin(token);
             }
             outcome = self.call_once(open, single, door, round);
+            did_something |= matches!(outcome, Outcome::Succeeded | Outcome::Short);
             if op == Op::AcceptWithoutDescriptors || single == op || outcome != Outcome::Succeeded {
                 let text = format!("{single:?} through {door:?}");
                 self.tell_judge(&slot, open, op, door, outcome, &text);
@@ -569,7 +575,7 @@ impl World {
             "{op:?} on {} through {door:?}: {outcome:?}",
             World::name(&slot)
         ));
-        Some(outcome)
+        Some((outcome, did_something))
     }
 
     fn call_once(&self, open: &Open, op: Op, door: Door, round: usize) -> Outcome {
