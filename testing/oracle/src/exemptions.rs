@@ -98,9 +98,9 @@ impl Exemptions {
     }
 }
 
-/// Whether a direction need not be reported by a poll that named these bits.
-pub fn direction(backend: Backend, kind: Kind, direction: Bits, named: Bits) -> Option<Exemption> {
-    let ends = matches!(kind, Kind::UnixStream | Kind::Seqpacket) && named.contains(Bits::END);
+/// Whether a direction need not be reported of a source that is ready for `ready`.
+pub fn direction(backend: Backend, kind: Kind, direction: Bits, ready: Bits) -> Option<Exemption> {
+    let ends = matches!(kind, Kind::UnixStream | Kind::Seqpacket) && ready.contains(Bits::END);
     let is_exempt = backend == Backend::Kqueue && direction == Bits::WRITE && ends;
     is_exempt.then_some(Exemption::SpaceBehindAnEndOnTheModel)
 }

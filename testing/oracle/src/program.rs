@@ -107,7 +107,10 @@ pub enum Step {
     Drop(usize),
     /// Opens a source that was dropped again. It may get the same descriptor.
     Open(usize),
-    Wake,
+    /// Wakes by one of two wakers.
+    Wake(usize),
+    /// Drops one of the two, and makes another one.
+    NewWaker(usize),
     /// The program does I/O on a source.
     Do {
         source: usize,
@@ -250,7 +253,12 @@ impl Step {
                     .map(|step| step.clone().map_source(new))
                     .collect();
             }
-            Step::Poll(_) | Step::Settle | Step::Idle(_) | Step::Wake | Step::Rate { .. } => {}
+            Step::Poll(_)
+            | Step::Settle
+            | Step::Idle(_)
+            | Step::Wake(_)
+            | Step::NewWaker(_)
+            | Step::Rate { .. } => {}
         }
         self
     }
@@ -268,7 +276,8 @@ impl Step {
             Step::Poll(_)
             | Step::Settle
             | Step::Idle(_)
-            | Step::Wake
+            | Step::Wake(_)
+            | Step::NewWaker(_)
             | Step::Rate { .. }
             | Step::Together(_) => None,
         }
@@ -312,7 +321,13 @@ const MOST_SOURCES: usize = 4;
 pub fn programs(kinds: &'static [Kind], polling: Polling) -> impl Strategy<Value = Program> {
     let capacity = prop_oneof![6 => Just(16usize), 1 => Just(1), 1 => Just(2)];
     let sources = vec(spec(kinds), 1..=MOST_SOURCES);
-    let steps = vec(step(polling), 4..40);
+    let steps = vec(
+        prop_oneof![
+            3 => step(polling).prop_map(|step| vec![step]),
+            1 => burst(),
+        ],
+        3..20,
+    );
     (capacity, sources, steps).prop_map(move |(capacity, sources, steps)| {
         let count = sources.len();
         // All are registered to begin with: most of what is worth finding needs it.
@@ -323,6 +338,7 @@ pub fn programs(kinds: &'static [Kind], polling: Polling) -> impl Strategy<Value
         });
         let steps = steps
             .into_iter()
+            .flatten()
             .map(|step| step.map_source(&|source| source % count));
         Program {
             polling,
@@ -371,7 +387,8 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
         2 => (s.clone(), by()).prop_map(|(source, by)| Step::Deregister { source, by }),
         2 => s.clone().prop_map(Step::Drop),
         4 => s.clone().prop_map(Step::Open),
-        2 => Just(Step::Wake),
+        3 => (0..2usize).prop_map(Step::Wake),
+        1 => (0..2usize).prop_map(Step::NewWaker),
         60 => io_step(),
     ];
     match polling {
@@ -386,10 +403,23 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
             600 => common,
             400 => Just(Step::Poll(0)),
             100 => vec(io_step(), 2..4).prop_map(Step::Together),
-            3 => Just(Step::Idle(70)),
+            6 => Just(Step::Idle(70)),
         ]
         .boxed(),
     }
+}
+
+/// Several operations, acts and polls on the same source: what goes wrong needs a few steps of one
+/// more often than steps of many.
+fn burst() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        7 => io_step(),
+        3 => Just(Step::Poll(0)),
+    ];
+    (0..MOST_SOURCES, vec(step, 3..8)).prop_map(|(source, steps)| {
+        let of_source = |step: Step| step.map_source(&|_| source);
+        steps.into_iter().map(of_source).collect()
+    })
 }
 
 fn io_step() -> impl Strategy<Value = Step> {

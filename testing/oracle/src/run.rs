@@ -344,6 +344,7 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
             list = reports.changed.wait_timeout(list, left).unwrap().0;
         }
     }
+    wait_for_wakes(world, reports);
     let after = world.observe();
     let mut judge = world.judge();
     for (token, now, later) in due {
@@ -365,6 +366,30 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
                 judge.was_late(token, now, delay, true);
             }
         }
+    }
+}
+
+fn wait_for_wakes(world: &World, reports: &Reports) {
+    let start = Instant::now();
+    let mut list = reports.list.lock().unwrap();
+    loop {
+        // In the order of the polling thread: the judge, then the list.
+        drop(list);
+        let mut judge = world.judge();
+        if !judge.owes_a_wake() {
+            return;
+        }
+        if start.elapsed() > LOST {
+            judge.wakes_were_lost("a thread that waits did not report a wake");
+            return;
+        }
+        list = reports.list.lock().unwrap();
+        drop(judge);
+        list = reports
+            .changed
+            .wait_timeout(list, Duration::from_millis(5))
+            .unwrap()
+            .0;
     }
 }
 

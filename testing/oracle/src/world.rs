@@ -15,9 +15,8 @@ use crate::judge::{Check, Judge, Token};
 use crate::object::Object;
 use crate::program::{self, Act, By, Door, Kind, Op, Owner, Spec, Step};
 
-/// Of the waker that steps use, and of the one that ends a polling thread.
-pub const WAKER: Token = 1_000_000;
-pub const STOP: Token = 1_000_001;
+/// Of the waker that ends a polling thread.
+pub const STOP: Token = 1_000_000;
 
 /// What a program did and what came of it, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub struct World {
     registry: Registry,
     slots: Vec<Mutex<Slot>>,
     judge: Mutex<Judge>,
-    waker: Waker,
+    wakers: [Mutex<Option<(Token, Waker)>>; 2],
     /// How many polls have begun.
     pub polls: AtomicU64,
     next_token: AtomicUsize,
@@ -76,14 +75,17 @@ impl World {
             backend,
             registry: poll.registry().try_clone()?,
             slots: Vec::new(),
-            judge: Mutex::new(Judge::new(backend, WAKER)),
-            waker: Waker::new(poll.registry(), mio::Token(WAKER))?,
+            judge: Mutex::new(Judge::new(backend)),
+            wakers: Default::default(),
             polls: AtomicU64::new(0),
             next_token: AtomicUsize::new(1),
             log: Mutex::new(Vec::new()),
             is_threaded,
         };
         let mut world = world;
+        for waker in 0..world.wakers.len() {
+            world.new_waker(waker);
+        }
         for (index, &spec) in sources.iter().enumerate() {
             let slot = Slot {
                 index,
@@ -169,11 +171,14 @@ impl World {
             Step::Deregister { source, by } => self.deregister(*source, *by),
             Step::Drop(source) => self.drop_source(*source),
             Step::Open(source) => self.open(*source),
-            Step::Wake => {
-                self.judge().wake();
-                let woke = self.waker.wake();
-                self.operation(format!("wake: {woke:?}"));
+            Step::Wake(waker) => {
+                let waker = self.waker(*waker);
+                let (token, waker) = waker.as_ref().expect("there is always one");
+                self.judge().wake(*token);
+                let woke = waker.wake();
+                self.operation(format!("wake {token}: {woke:?}"));
             }
+            Step::NewWaker(waker) => self.new_waker(*waker),
             Step::Do { source, op, door } => {
                 self.operate(*source, *op, *door);
             }
@@ -199,6 +204,24 @@ impl World {
                 }
             }
         }
+    }
+
+    fn waker(&self, waker: usize) -> MutexGuard<'_, Option<(Token, Waker)>> {
+        self.wakers[waker % self.wakers.len()].lock().unwrap()
+    }
+
+    fn new_waker(&self, waker: usize) {
+        let mut place = self.waker(waker);
+        if let Some((token, old)) = place.take() {
+            drop(old);
+            let polls = self.polls.load(Ordering::SeqCst);
+            self.judge().waker_dropped(token, polls);
+        }
+        let token = self.new_token();
+        self.judge().waker_made(token);
+        let new = Waker::new(&self.registry, mio::Token(token)).expect("makes a waker");
+        *place = Some((token, new));
+        self.operation(format!("new waker {token}"));
     }
 
     fn open(&self, source: usize) {
@@ -350,7 +373,7 @@ impl World {
             (Ok(()), None) => {
                 open.registered = Some((token, by));
                 // A number that was closed without being deregistered is still registered there.
-                if self.backend != Backend::Kqueue && !(by == By::Fd && self.goes_by_number()) {
+                if self.backend != Backend::Kqueue && !self.goes_by_number() {
                     judge.fail(
                         Check::Registry,
                         Some(token),
@@ -406,7 +429,7 @@ impl World {
             }
             (Err(error), None) if error.kind() == io::ErrorKind::NotFound || was_stale => {}
             // A number that was closed without being deregistered.
-            (Ok(()), None) if by == By::Fd && self.goes_by_number() => {}
+            (Ok(()), None) if self.goes_by_number() => {}
             (other, _) => {
                 let text = format!("deregister {name}: {other:?}");
                 judge.fail(
@@ -641,7 +664,7 @@ impl World {
                     direction,
                     Door::Known,
                     outcome,
-                    None,
+                    now,
                     "by a duplicate:",
                 );
             }

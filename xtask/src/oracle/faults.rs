@@ -152,8 +152,15 @@ fn try_one(tree: &Tree, fault: &Fault, seconds: u64) -> Result<Result<Vec<Run>, 
         Err(error) => return Ok(Err(format!("{error:#}"))),
     };
     let on = (fault.backend.as_str(), &fault.header.env);
-    let runs = SEEDS.map(|seed| search(tree, &oracle, on, seed, seconds));
-    Ok(Ok(runs.into_iter().collect::<Result<_>>()?))
+    let mut runs = Vec::new();
+    for seed in SEEDS {
+        runs.push(search(tree, &oracle, on, seed, seconds)?);
+        // One seed that does not find it decides.
+        if !runs.last().is_some_and(Run::has_found) {
+            break;
+        }
+    }
+    Ok(Ok(runs))
 }
 
 /// Where the tests that have to notice the backend's faults are built, too.
@@ -194,6 +201,12 @@ struct Run {
     seed: u64,
     took: Duration,
     outcome: Outcome,
+}
+
+impl Run {
+    fn has_found(&self) -> bool {
+        matches!(self.outcome, Outcome::Found(_))
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -240,7 +253,7 @@ impl fmt::Display for Run {
 
 /// The seeds whose programs did not find the fault.
 fn missed(runs: &[Run]) -> Vec<String> {
-    let missed = |run: &&Run| !matches!(run.outcome, Outcome::Found(_));
+    let missed = |run: &&Run| !run.has_found();
     let runs = runs.iter().filter(missed);
     runs.map(|run| run.seed.to_string()).collect()
 }
