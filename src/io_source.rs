@@ -185,6 +185,20 @@ impl<T> IoSource<T> {
         outcome
     }
 
+    /// As `do_io`, for a peek at a stream, for `wanted` bytes.
+    #[cfg(feature = "net")]
+    pub(crate) fn do_stream_peek(
+        &self,
+        wanted: usize,
+        peek: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let outcome = peek(&self.inner);
+        if self.registration.is_told() {
+            return self.registration.after_stream_peek(wanted, outcome);
+        }
+        outcome
+    }
+
     /// Asks for the error that is pending on a socket, which ends it.
     #[cfg(feature = "net")]
     pub(crate) fn do_take_error(

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 
-use crate::{sys, Interest, IoSource};
+use crate::{sys, IoSource};
 
 /// A TCP connection.
 ///
@@ -193,8 +193,8 @@ impl TcpStream {
     /// # }
     /// ```
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner
-            .do_io(Interest::READABLE, |inner| inner.peek(buf))
+        let wanted = buf.len();
+        self.inner.do_stream_peek(wanted, |inner| inner.peek(buf))
     }
 
     try_io_methods!();

@@ -28,16 +28,19 @@ use std::time::Duration;
 use libc::{c_int, c_short, c_ushort, c_void};
 
 use super::port_names::{self as names, port_event};
-use super::table::{answered, ask_anew, from_poll, Rearming, Registrations, State, Whose};
+use super::rearmed::{Kernel, Rearmed};
+use super::table::{from_poll, EventOwner, State};
 use super::{cvt, timespec, EventBuffer, UserEvent};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::Token;
 
+pub(crate) type EventPorts = Rearmed<Port>;
+
+/// The kernel, which keeps the armed set.
 #[derive(Debug)]
-pub(crate) struct EventPorts {
+pub(crate) struct Port {
     port: OwnedFd,
-    registrations: Registrations<UserEvents>,
 }
 
 /// What the kernel writes.
@@ -91,29 +94,22 @@ const NOT_WRITTEN: port_event = port_event {
 const INTERRUPT: c_int = OURS | MOST as c_int;
 const MOST: usize = (1 << PLACE_BITS) - 1;
 
-impl Rearming for EventPorts {
-    type Asked = UserEvents;
+impl Kernel for Port {
+    type Armed = UserEvents;
 
     const TAKES_CHANGES: bool = true;
 
-    fn open() -> io::Result<EventPorts> {
+    fn open() -> io::Result<(Port, UserEvents)> {
         // SAFETY: takes nothing; returns a descriptor or -1.
         let port = cvt(unsafe { names::port_create() })?;
         // SAFETY: the descriptor is new, open and nobody else's.
         let port = unsafe { OwnedFd::from_raw_fd(port) };
         // SAFETY: takes numbers.
         cvt(unsafe { libc::fcntl(port.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
-        Ok(EventPorts {
-            port,
-            registrations: Registrations::new(UserEvents::default()),
-        })
+        Ok((Port { port }, UserEvents::default()))
     }
 
-    fn registrations(&self) -> &Registrations<UserEvents> {
-        &self.registrations
-    }
-
-    fn ask(&self, state: &mut State<UserEvents>, slot: usize) -> io::Result<()> {
+    fn arm(&self, state: &mut State<UserEvents>, slot: usize) -> io::Result<()> {
         match state.table.entry(slot).wanted() {
             Some((fd, token, events)) => self.associate(fd, token, events),
             // Its event has been retrieved, or its descriptor closed.
@@ -121,7 +117,7 @@ impl Rearming for EventPorts {
         }
     }
 
-    fn let_go(&self, fd: RawFd) {
+    fn disarm(&self, fd: RawFd) {
         let source = names::PORT_SOURCE_FD as c_int;
         // It need not be associated, nor open any more.
         // SAFETY: takes numbers.
@@ -129,20 +125,22 @@ impl Rearming for EventPorts {
     }
 
     fn wait<'a>(
-        &'a self,
+        backend: &'a EventPorts,
         state: MutexGuard<'a, State<UserEvents>>,
         timeout: Option<Duration>,
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<bool>) {
-        let in_hand = events.events().len();
-        let room = events.capacity() - in_hand;
-        let (mut state, mut retrieved) = self.wait_once(state, timeout, events);
-        let has_answered = matches!(retrieved, Ok(1..));
-        // What is no event any more may have taken all the room, with one behind it.
-        while matches!(retrieved, Ok(count) if count == room) && events.events().len() == in_hand {
-            (state, retrieved) = self.wait_once(state, Some(Duration::ZERO), events);
+        let collected = events.events().len();
+        let capacity = events.capacity() - collected;
+        let (mut state, mut retrieved) = backend.wait_once(state, timeout, events);
+        let said_something = matches!(retrieved, Ok(1..));
+        // What is no event any more may have taken all the capacity, with one behind it.
+        while matches!(retrieved, Ok(count) if count == capacity)
+            && events.events().len() == collected
+        {
+            (state, retrieved) = backend.wait_once(state, Some(Duration::ZERO), events);
         }
-        (state, retrieved.map(|_| has_answered))
+        (state, retrieved.map(|_| said_something))
     }
 
     fn interrupt(&self) {
@@ -150,9 +148,9 @@ impl Rearming for EventPorts {
         let _ = self.send(INTERRUPT, Token(0));
     }
 
-    fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
-        let mut state = self.registrations.lock();
-        match state.asked.open() {
+    fn open_user_event(backend: &EventPorts, token: Token) -> io::Result<Option<UserEvent>> {
+        let mut state = backend.registrations.lock();
+        match state.armed.open() {
             Some(number) => Ok(Some(UserEvent {
                 ident: number as usize,
                 token,
@@ -161,17 +159,17 @@ impl Rearming for EventPorts {
         }
     }
 
-    fn trigger(&self, event: UserEvent) -> io::Result<()> {
+    fn trigger(backend: &EventPorts, event: UserEvent) -> io::Result<()> {
         let number = event.ident as c_int;
-        let mut state = self.registrations.lock();
-        let sendable = state.asked.find(number);
+        let mut state = backend.registrations.lock();
+        let sendable = state.armed.find(number);
         if let Some(sendable) = sendable.filter(|sendable| !sendable.is_pending()) {
-            match self.send(number, event.token) {
+            match backend.kernel.send(number, event.token) {
                 Ok(()) => sendable.is_sent = true,
                 // It is full of events: nobody waits for long.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     sendable.unsent = Some(event.token);
-                    state.asked.has_unsent = true;
+                    state.armed.has_unsent = true;
                 }
                 Err(error) => return Err(error),
             }
@@ -179,9 +177,9 @@ impl Rearming for EventPorts {
         Ok(())
     }
 
-    fn close_user_event(&self, event: UserEvent) {
-        let mut state = self.registrations.lock();
-        if let Some(sendable) = state.asked.find(event.ident as c_int) {
+    fn close_user_event(backend: &EventPorts, event: UserEvent) {
+        let mut state = backend.registrations.lock();
+        if let Some(sendable) = state.armed.find(event.ident as c_int) {
             sendable.is_open = false;
             sendable.unsent = None;
         }
@@ -192,7 +190,7 @@ impl Rearming for EventPorts {
     }
 }
 
-impl EventPorts {
+impl Port {
     fn associate(&self, fd: RawFd, token: Token, events: c_short) -> io::Result<()> {
         let (source, object) = (names::PORT_SOURCE_FD as c_int, fd as usize);
         let user = token.0 as *mut c_void;
@@ -209,38 +207,6 @@ impl EventPorts {
                 _ => error,
             }),
         }
-    }
-
-    /// Returns how much the kernel said.
-    fn wait_once<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State<UserEvents>>,
-        timeout: Option<Duration>,
-        events: &mut EventBuffer,
-    ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<usize>) {
-        let timeout = match state.asked.has_unsent {
-            true => Some(Duration::ZERO),
-            false => timeout,
-        };
-        state.waiting.begin();
-        drop(state);
-
-        let retrieved = self.retrieve(events, timeout);
-
-        let mut state = self.registrations.lock();
-        state.waiting.end();
-        if let Ok(retrieved) = retrieved {
-            for index in 0..retrieved {
-                // SAFETY: the kernel has written so many.
-                let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() };
-                if let Some(event) = self.event(&mut state, &event.0) {
-                    events.push(event);
-                }
-            }
-        }
-        state.asked.report_unsent(events);
-        while state.table.take_changed().is_some() {}
-        (state, retrieved)
     }
 
     fn send(&self, number: c_int, token: Token) -> io::Result<()> {
@@ -286,6 +252,40 @@ impl EventPorts {
             _ => Ok(count as usize),
         }
     }
+}
+
+impl Rearmed<Port> {
+    /// Returns how much the kernel said.
+    fn wait_once<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<UserEvents>>,
+        timeout: Option<Duration>,
+        events: &mut EventBuffer,
+    ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<usize>) {
+        let timeout = match state.armed.has_unsent {
+            true => Some(Duration::ZERO),
+            false => timeout,
+        };
+        state.waiting.begin();
+        drop(state);
+
+        let retrieved = self.kernel.retrieve(events, timeout);
+
+        let mut state = self.registrations.lock();
+        state.waiting.end();
+        if let Ok(retrieved) = retrieved {
+            for index in 0..retrieved {
+                // SAFETY: the kernel has written so many.
+                let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() };
+                if let Some(event) = self.event(&mut state, &event.0) {
+                    events.push(event);
+                }
+            }
+        }
+        state.armed.report_unsent(events);
+        while state.table.take_changed().is_some() {}
+        (state, retrieved)
+    }
 
     /// What the kernel says, as an event, if it is one.
     fn event(&self, state: &mut State<UserEvents>, event: &port_event) -> Option<Event> {
@@ -293,27 +293,27 @@ impl EventPorts {
         if event.portev_source == names::PORT_SOURCE_USER as _ {
             let number = event.portev_events;
             if number & OURS == 0 {
-                return Some(Event::new(token, Readiness::IN)); // somebody else's
+                return Some(Event::new(token, Readiness::IN)); // foreign
             }
-            let sendable = state.asked.find(number)?;
+            let sendable = state.armed.find(number)?;
             sendable.is_sent = false;
             // Of a waker that was dropped meanwhile it is none.
             let event = Event::new(token, Readiness::IN);
             return sendable.is_open.then_some(event);
         }
         if event.portev_source != names::PORT_SOURCE_FD as _ {
-            return Some(Event::new(token, Readiness::NONE)); // somebody else's
+            return Some(Event::new(token, Readiness::NONE)); // foreign
         }
         let fd = event.portev_object as RawFd;
         let answer = event.portev_events as c_short;
-        match state.table.whose(fd) {
-            Whose::Slot(slot) => answered(self, state, slot, answer),
-            Whose::MayBeOfBefore(slot) => {
-                ask_anew(self, state, slot);
+        match state.table.owner_of_event(fd) {
+            EventOwner::Slot(slot) => self.ready(state, slot, answer),
+            EventOwner::Stale(slot) => {
+                self.rearm(state, slot);
                 None
             }
-            Whose::Nobodys => None,
-            Whose::SomebodyElses => Some(Event::new(token, from_poll(answer))),
+            EventOwner::Ended => None,
+            EventOwner::Foreign => Some(Event::new(token, from_poll(answer))),
         }
     }
 }
@@ -402,7 +402,7 @@ mod tests {
     /// another one makes changes.
     #[test]
     fn what_was_retrieved_before_a_change_is_not_believed() {
-        let port: EventPorts = Rearming::open().unwrap();
+        let port: EventPorts = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let register = |fd, token| {
             let interest = Interest::READABLE;
@@ -414,7 +414,7 @@ mod tests {
         drop(other);
 
         port.registrations.lock().waiting.begin();
-        assert_eq!(port.retrieve(&mut events, None).unwrap(), 1);
+        assert_eq!(port.kernel.retrieve(&mut events, None).unwrap(), 1);
         // SAFETY: the kernel has written one.
         let hang_up = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
         let event = || port.event(&mut port.registrations.lock(), &hang_up.0);
@@ -430,7 +430,7 @@ mod tests {
 
         // The next one's own, which is retrieved at the same time, comes a little later.
         peer.write_all(b"x").unwrap();
-        assert_eq!(port.retrieve(&mut events, None).unwrap(), 1);
+        assert_eq!(port.kernel.retrieve(&mut events, None).unwrap(), 1);
         // SAFETY: the kernel has written one.
         let readable = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
         let mut state = port.registrations.lock();
@@ -447,7 +447,7 @@ mod tests {
     /// A false one would make a program close a connection that stands.
     #[test]
     fn a_hang_up_that_is_none_is_not_reported() {
-        let port: EventPorts = Rearming::open().unwrap();
+        let port: EventPorts = Selector::open().unwrap();
         let (one, _other) = UnixStream::pair().unwrap();
         let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE);
         Selector::register(&port, fd, Token(1), interest, Owner::Source).unwrap();

@@ -293,6 +293,8 @@ mod poll;
 #[cfg(feature = "os-poll")]
 mod rearm;
 #[cfg(all(feature = "os-poll", unix))]
+mod rearmed;
+#[cfg(all(feature = "os-poll", unix))]
 mod table;
 
 /// The names of kqueue: the C library's, or those of a library of the tests.
@@ -605,16 +607,19 @@ pub(crate) enum Owner {
     Waker,
 }
 
-/// How an operation came out, to a backend that makes edges itself.
+/// The outcome of an operation, to a backend that re-arms.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It would have blocked, or as good as that, in a direction that is not known
-    /// where `None`.
+    /// It would have blocked, or a stream's transfer came up short; in an unknown direction where
+    /// `None`.
     WouldBlock(Option<Interest>),
-    /// It failed, likewise.
+    /// It failed; likewise.
     Failed(Option<Interest>),
+    /// A peek at a stream came up short.
+    #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets can be peeked at
+    ShortPeek,
     /// The error that was pending has been asked for.
-    #[cfg_attr(not(feature = "net"), allow(dead_code))] // sockets have such
+    #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets have one
     ErrorTaken,
 }
 

@@ -3,16 +3,16 @@
 //!
 //! How it keeps the contract:
 //!
-//! - **Edges** are made of levels by [`Edges`](super::rearm::Edges), one direction at
-//!   a time: a source tells by its I/O when it would block, and a descriptor of which
-//!   nobody tells is looked at now and then.
+//! - **Edges** are made of levels by [`Edges`](super::rearm::Edges), one direction at a time: a
+//!   source reports by its I/O when it would block; a raw descriptor, and what else may have been
+//!   drained, is probed with back-off.
 //! - **Who is registered** stands in a [table](super::table), and nothing is asked of
 //!   the kernel: files are always ready, and a dead descriptor is reported once, as
 //!   failed, readable and writable, by the next `select`, and then left alone
 //!   until it is registered anew.
 //! - **Deregistering** removes the entry under the lock under which events are
-//!   collected. What the kernel says of an entry that was changed while it was
-//!   asked is passed over; it is asked again.
+//!   collected. What the kernel says of an entry that was replaced while it was
+//!   asked is dropped; it is asked again.
 //! - **Threads**: nobody holds the lock while `poll` may wait. Whoever changes the
 //!   table then signals the interrupt, once, so that the kernel lets go of
 //!   descriptors that are about to be closed and hears of new ones.
@@ -29,20 +29,23 @@ use std::time::Duration;
 use libc::pollfd;
 
 use super::calls::poll::poll;
-use super::table::{answered, ask_anew, Rearming, Registrations, State};
+use super::rearmed::{Kernel, Rearmed};
+use super::table::State;
 use super::wake_fd::WakeFd;
 use super::EventBuffer;
 
+pub(crate) type Poll = Rearmed<PollCall>;
+
+/// The kernel, which keeps nothing.
 #[derive(Debug)]
-pub(crate) struct Poll {
-    registrations: Registrations<Asked>,
+pub(crate) struct PollCall {
     /// Ends a wait when something has changed.
     interrupt: WakeFd,
 }
 
 /// What the kernel is asked.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Armed {
     /// The interrupt, and then an element for each slot, with descriptor -1 where
     /// there is nothing to ask. Empty while it is in the hands of a thread that
     /// waits.
@@ -57,34 +60,28 @@ const NOTHING: pollfd = pollfd {
     revents: 0,
 };
 
-impl Rearming for Poll {
-    type Asked = Asked;
+impl Kernel for PollCall {
+    type Armed = Armed;
 
     const TAKES_CHANGES: bool = false;
 
-    fn open() -> io::Result<Poll> {
+    fn open() -> io::Result<(PollCall, Armed)> {
         let interrupt = WakeFd::new()?;
         let first = pollfd {
             fd: interrupt.raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };
-        Ok(Poll {
-            registrations: Registrations::new(Asked {
-                all: vec![first],
-                next: 0,
-            }),
-            interrupt,
-        })
-    }
-
-    fn registrations(&self) -> &Registrations<Asked> {
-        &self.registrations
+        let armed = Armed {
+            all: vec![first],
+            next: 0,
+        };
+        Ok((PollCall { interrupt }, armed))
     }
 
     #[inline]
-    fn ask(&self, state: &mut State<Asked>, slot: usize) -> io::Result<()> {
-        let all = &mut state.asked.all;
+    fn arm(&self, state: &mut State<Armed>, slot: usize) -> io::Result<()> {
+        let all = &mut state.armed.all;
         if all.len() <= slot + 1 {
             all.resize(slot + 2, NOTHING);
         }
@@ -100,35 +97,34 @@ impl Rearming for Poll {
     }
 
     fn wait<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State<Asked>>,
+        backend: &'a Poll,
+        mut state: MutexGuard<'a, State<Armed>>,
         timeout: Option<Duration>,
         events: &mut EventBuffer,
-    ) -> (MutexGuard<'a, State<Asked>>, io::Result<bool>) {
-        state.asked.trim();
-        let mut all = std::mem::take(&mut state.asked.all);
+    ) -> (MutexGuard<'a, State<Armed>>, io::Result<bool>) {
+        state.armed.trim();
+        let mut all = std::mem::take(&mut state.armed.all);
         state.waiting.begin();
         drop(state);
 
-        let answers = poll(&mut all, timeout);
+        let ready = poll(&mut all, timeout);
 
-        let mut state = self.registrations.lock();
+        let mut state = backend.registrations.lock();
         state.waiting.end();
-        state.asked.all = all;
-        if state.asked.all[0].revents != 0 {
+        state.armed.all = all;
+        if state.armed.all[0].revents != 0 {
             // It can only fail where it is no longer ours to read.
-            let _ = self.interrupt.drain();
+            let _ = backend.kernel.interrupt.drain();
         }
-        // What was said of a slot that has changed since may be of another
-        // descriptor: it is passed over, and asked again.
-        while let Some(slot) = state.table.take_changed() {
-            ask_anew(self, &mut state, slot);
-        }
-        let answered = answers.map(|answers| {
-            self.collect(&mut state, answers, events);
-            answers > 0
+        let said_something = ready.map(|ready| {
+            collect(backend, &mut state, ready, events);
+            ready > 0
         });
-        (state, answered)
+        // What changed meanwhile is asked about from the next call on.
+        while let Some(slot) = state.table.take_changed() {
+            backend.rearm(&mut state, slot);
+        }
+        (state, said_something)
     }
 
     fn interrupt(&self) {
@@ -141,29 +137,34 @@ impl Rearming for Poll {
     }
 }
 
-impl Poll {
-    /// Makes events of the kernel's answers, of which there are so many.
-    fn collect(&self, state: &mut State<Asked>, answers: usize, events: &mut EventBuffer) {
-        let mut left = answers - usize::from(state.asked.all[0].revents != 0);
-        let slots = state.asked.all.len() - 1;
-        let start = state.asked.next.min(slots);
-        for slot in (start..slots).chain(0..start) {
-            if left == 0 || events.is_full() {
-                break;
-            }
-            let answer = state.asked.all[slot + 1].revents;
-            if answer != 0 {
-                left -= 1;
-                if let Some(event) = answered(self, state, slot, answer) {
-                    events.push(event);
-                    state.asked.next = slot + 1;
-                }
-            }
+/// Makes events of what the kernel says of so many elements.
+fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut EventBuffer) {
+    let mut left = ready - usize::from(state.armed.all[0].revents != 0);
+    let slots = state.armed.all.len() - 1;
+    let start = state.armed.next.min(slots);
+    for slot in (start..slots).chain(0..start) {
+        if left == 0 {
+            break;
+        }
+        let revents = state.armed.all[slot + 1].revents;
+        if revents == 0 {
+            continue;
+        }
+        left -= 1;
+        // It may be of the descriptor of a registration that has ended.
+        if state.table.is_replaced(slot) {
+            continue;
+        }
+        if events.is_full() {
+            backend.keep_for_next_poll(state, slot, revents);
+        } else if let Some(event) = backend.ready(state, slot, revents) {
+            events.push(event);
+            state.armed.next = slot + 1;
         }
     }
 }
 
-impl Asked {
+impl Armed {
     /// Cuts off what is asked nothing at the end: the kernel takes no more elements
     /// than the process may have descriptors.
     fn trim(&mut self) {
@@ -191,7 +192,7 @@ mod tests {
     /// makes changes.
     #[test]
     fn what_is_said_of_a_slot_that_has_changed_is_not_believed() {
-        let poll: Poll = Rearming::open().unwrap();
+        let poll: Poll = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let register = |stream: &UnixStream, token| {
             let interest = Interest::READABLE;
@@ -205,7 +206,7 @@ mod tests {
         Selector::deregister(&poll, old.as_raw_fd(), key).unwrap();
         let (next, mut peer) = UnixStream::pair().unwrap();
         assert_eq!(register(&next, Token(2)).parts().unwrap().0, 0, "its slot");
-        let (state, waited) = poll.wait(poll.registrations.lock(), None, &mut events);
+        let (state, waited) = PollCall::wait(&poll, poll.registrations.lock(), None, &mut events);
         assert!(waited.unwrap(), "that the old one has hung up");
         assert!(events.events().is_empty());
         drop(state);

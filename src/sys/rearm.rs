@@ -1,39 +1,48 @@
-//! Edges made out of levels, for the kernels that know levels only: poll(2), and
-//! whatever reports one readiness at a time.
+//! Edges made of levels, for kernels that know levels only: poll(2), and whatever reports a
+//! readiness once and has to be armed again.
 //!
-//! [`Edges`] is the state of one registration. It says what the kernel is to be
-//! asked, and makes reports of the kernel's answers. Each direction (reading,
-//! writing, priority data) is in one of these states:
+//! [`Edges`] is the state of one registration. It has four directions: reading, writing, priority
+//! data, and errors with hang-ups, which no kernel lets us mask. Each direction is in one state:
 //!
 //! ```text
-//! Off     not asked for
-//! Armed   asked of the kernel; its readiness is reported
-//! Fired   reported, and not asked for until the program saw an operation block
-//! Again   reported, and looked at now and then, since nobody tells of draining
+//! Armed       the kernel is asked about it
+//! Fired       it was reported; whoever does the I/O will say when it would block
+//! Backed off  it was reported, and may have been drained since: a probe, which is a poll(2) with
+//!             timeout zero, finds out
 //!
-//!            ready                          would_block, reregister
-//! Armed ────────────► Fired                 Fired ────────────► Armed
-//! Armed ────────────► Again, due at once    (a direction that nobody tells of)
-//! Again ── looked at, not ready ──► Armed
-//! Again ── looked at, ready, due ─► Again, reported, due after 1, 2, 4 … 64 ms
+//! from         on                                                    to
+//! Armed        ready, of an IoSource                                 Fired, reported
+//! Armed        ready, of a raw descriptor; priority data             Backed off, reported
+//! Fired        WouldBlock in this direction, or a short transfer     Armed
+//! Fired        a failure, or a short peek                            Backed off, probed by the next poll
+//! Fired        WouldBlock in an unknown direction, still ready       Backed off, its pause begins
+//! Backed off   a probe finds it ready, no pause runs                 Backed off, reported, its pause begins
+//! Backed off   a probe finds it ready, a pause runs                  Backed off
+//! Backed off   a probe finds it not ready; WouldBlock in it          Armed, its pause is reset
 //! ```
 //!
-//! **Errors and hang-ups** are reported by the kernel unasked, and for as long as
-//! they last. Once reported they are *held*: the descriptor is asked nothing, or
-//! it would be answered at once for ever. It is looked at now and then instead,
-//! until the error is gone, or something armed is ready, or something fired is
-//! not: a named pipe can get a new writer after its last one hung up, and its end
-//! is read as an end, not as an operation that blocks. Only where the peer of a
-//! connection has ended (RDHUP) there is nothing left to look for. An operation
-//! that failed has picked the error up: one that is there after it is another one.
+//! Pauses are 0, then 1, 2, 4 … 64 ms. They delay repeats, and nothing else. **A failure never ends a
+//! pause**, so that a program may answer each event with whatever it likes: it gets at most 30 events
+//! in a second from a source to which nothing happens. Directions that one event names together
+//! continue with the shortest of their pauses.
 //!
-//! **The end of what a peer sends** (RDHUP) is new behind data that was reported and
-//! not read yet. It is asked for alone, until it was reported.
+//! **Errors and hang-ups** are *latched* when they have been reported and last. The kernel would report
+//! them for ever, so the descriptor leaves the armed set and is probed, with pauses of up to 64 ms, or
+//! of up to one second where both halves of a connection have hung up. A probe reports what is new: an
+//! error, an end, a direction. A latched hang-up is not reported again. A latched error is, with
+//! back-off, after an operation that may have picked it up, and on raw descriptors. An operation that
+//! does not succeed while anything is latched is followed by a probe at once, which unlatches what has
+//! gone. A hang-up that ends makes a new connection of the descriptor: all directions are armed.
 //!
-//! Nothing is lost: an armed direction is asked of the kernel, or looked at. A
-//! fired one is ready as far as the program knows, and it tells when not.
+//! **The end of what a peer sends** (RDHUP) is new behind data that was reported and not read. The
+//! kernel is asked about it alone until it was reported.
+//!
+//! An event of a probe, an error or a hang-up names everything that is ready, also what has fired.
+//!
+//! Nothing is lost: an armed direction is asked of the kernel or probed; a backed-off one is probed; a
+//! fired one is ready as far as the program knows, and its I/O passes through the source.
 
-// AFD is not looked at: nobody registers what does not tell, and an error stays.
+// AFD is not probed: no raw descriptors are registered there, and an error stays.
 #![cfg_attr(windows, allow(dead_code))]
 
 use std::time::{Duration, Instant};
@@ -41,123 +50,171 @@ use std::time::{Duration, Instant};
 use crate::event::readiness::Readiness;
 use crate::Interest;
 
-/// How long until something that is still ready is looked at again: 1 ms the
-/// first time, then twice as long each time, up to 64 ms.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const MOST_DOUBLINGS: u32 = 6;
-
+const NONE: Readiness = Readiness::NONE;
+const ERR: Readiness = Readiness::ERR;
 const HUP: Readiness = Readiness::HUP;
+const RDHUP: Readiness = Readiness::RDHUP;
 
-/// What the kernel reports unasked.
-const UNASKED: Readiness = Readiness::ERR.or(Readiness::HUP);
+/// What the kernel reports whether or not it is asked for.
+const UNMASKED: Readiness = ERR.or(HUP);
 
-/// The directions, and the bits that each asks for and is reported by. The end of
-/// what a peer sends belongs to reading.
-const DIRECTIONS: [Readiness; 3] = [
-    Readiness::IN.or(Readiness::RDHUP),
-    Readiness::OUT,
-    Readiness::PRI,
-];
+/// The directions of I/O, and the bits that each is asked for and reported by. The end of what a peer
+/// sends belongs to reading.
+const DIRECTIONS: [Readiness; 3] = [Readiness::IN.or(RDHUP), Readiness::OUT, Readiness::PRI];
 const READING: usize = 0;
 const WRITING: usize = 1;
 const PRIORITY: usize = 2;
+/// The fourth direction: errors and hang-ups.
+const LASTING: usize = 3;
 
-/// Who knows when a direction has been drained.
+/// The longest pause: 64 ms; and for a connection of which both halves have hung up, about a second.
+const LONGEST: u8 = 7;
+const LONGEST_OF_HUNG_UP: u8 = 11;
+
+/// Milliseconds since the registrations were opened. They wrap around, so that only distances count.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Drained {
-    /// Whoever does the I/O tells, by `would_block`.
-    IsTold,
-    /// Nobody tells.
-    IsNotTold,
+pub(super) struct Tick(u32);
+
+impl Tick {
+    /// Beyond this a distance is one into the past.
+    const MOST: u32 = 1 << 11;
+
+    #[inline]
+    pub(super) fn since(start: Instant, now: Instant) -> Tick {
+        Tick(now.saturating_duration_since(start).as_millis() as u32)
+    }
+
+    /// How long it is from `now` until this.
+    #[inline]
+    pub(super) fn after(self, now: Tick) -> Duration {
+        Duration::from_millis(self.distance(now).into())
+    }
+
+    #[inline]
+    fn distance(self, now: Tick) -> u32 {
+        match self.0.wrapping_sub(now.0) {
+            distance @ 0..=Tick::MOST => distance,
+            _ => 0,
+        }
+    }
+
+    /// The earlier of two, as seen from `now`.
+    #[inline]
+    pub(super) fn earlier(self, other: Tick, now: Tick) -> Tick {
+        match self.distance(now) <= other.distance(now) {
+            true => self,
+            false => other,
+        }
+    }
 }
 
-/// One registration's part in the making of edges.
-///
-/// The directions in each state are a set of bits, so that arming is one operation
-/// on them.
-#[derive(Debug)]
-pub(super) struct Edges {
-    /// Those that are not `Off`.
-    interest: Readiness,
-    armed: Readiness,
-    again: Readiness,
-    /// An error or a hang-up that was reported, and lasts.
-    held: Option<Held>,
-    /// The end of what the peer sends was reported.
-    end_is_told: bool,
-    drained: Drained,
-    /// Of the directions in `again`, and of what is held.
-    pauses: [Pause; 4],
-}
-
-/// Whose pause is the last one: that of what is held.
-const HELD: usize = 3;
-
+/// A direction's pause.
 #[derive(Copy, Clone, Debug)]
-struct Held {
-    bits: Readiness,
-    /// It will not change any more.
-    is_final: bool,
+struct Pauses {
+    until: [Tick; 4],
+    /// The one after that: 0, or a millisecond doubled so often but one.
+    next: [u8; 4],
 }
 
-#[derive(Copy, Clone, Debug)]
-struct Pause {
-    /// `None`: at once.
-    due: Option<Instant>,
-    doublings: u32,
-}
-
-impl Pause {
-    const OVER: Pause = Pause {
-        due: None,
-        doublings: 0,
+impl Pauses {
+    const NONE: Pauses = Pauses {
+        until: [Tick(0); 4],
+        next: [0; 4],
     };
 
-    /// The pause after this one, if this one is over.
-    fn pass(&mut self, now: Instant) -> bool {
-        let over = self.due.map_or(true, |due| due <= now);
-        if over {
-            self.due = Some(now + FIRST_PAUSE * (1 << self.doublings));
-            self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
-        }
-        over
+    #[inline]
+    fn reset(&mut self, direction: usize) {
+        self.next[direction] = 0;
     }
+
+    #[inline]
+    fn is_over(&self, direction: usize, now: Tick) -> bool {
+        self.next[direction] == 0 || self.until[direction].distance(now) == 0
+    }
+
+    /// A pause begins, which is the one at `step`, and the next one is longer.
+    #[inline]
+    fn begin(&mut self, direction: usize, step: u8, longest: u8, now: Tick) {
+        let step = step.min(longest);
+        // Rounded up: `now` may be the end of its millisecond.
+        let length = match step {
+            0 => 0,
+            step => (1 << (step - 1)) + 1,
+        };
+        self.until[direction] = Tick(now.0.wrapping_add(length));
+        self.next[direction] = step + 1;
+    }
+}
+
+/// Who does the I/O on a source.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Drained {
+    /// An `IoSource`, which reports `WouldBlock`.
+    Reported,
+    /// The owner of a raw descriptor.
+    Unreported,
+}
+
+/// The state of one registration: see the module.
+#[derive(Debug)]
+pub(super) struct Edges {
+    /// The directions that were asked for.
+    interest: Readiness,
+    armed: Readiness,
+    backed_off: Readiness,
+    /// The error or the hang-up that was reported and lasts, with the peer's end beside it.
+    latched: Readiness,
+    /// What a probe took away by seeing it: the next poll reports it.
+    pending: Readiness,
+    pauses: Pauses,
+    drained: Drained,
+    /// A latched error is to be reported again.
+    error_backed_off: bool,
+    /// The end of what the peer sends was reported.
+    end_reported: bool,
+    /// The next poll probes, whatever pause runs.
+    probe_at_once: bool,
 }
 
 impl Edges {
     /// Asks for nothing.
     pub(super) fn new() -> Edges {
         Edges {
-            interest: Readiness::NONE,
-            armed: Readiness::NONE,
-            again: Readiness::NONE,
-            held: None,
-            end_is_told: false,
-            drained: Drained::IsTold,
-            pauses: [Pause::OVER; 4],
+            interest: NONE,
+            armed: NONE,
+            backed_off: NONE,
+            latched: NONE,
+            pending: NONE,
+            pauses: Pauses::NONE,
+            drained: Drained::Reported,
+            error_backed_off: false,
+            end_reported: false,
+            probe_at_once: false,
         }
     }
 
-    /// A registration begins, or begins anew: all that the interest asks for is
-    /// armed. No pause runs, so that those stay as they are.
+    /// A registration begins, or is replaced: every direction of the interest is armed.
     #[inline]
     pub(super) fn begin(&mut self, interest: Interest, drained: Drained) {
         self.interest = bits_of(interest);
         self.armed = self.interest;
-        self.again = Readiness::NONE;
-        self.held = None;
-        self.end_is_told = false;
+        self.backed_off = NONE;
+        self.latched = NONE;
+        self.pending = NONE;
+        self.pauses.next = [0; 4];
         self.drained = drained;
+        self.error_backed_off = false;
+        self.end_reported = false;
+        self.probe_at_once = false;
     }
 
-    /// What to ask of the kernel while waiting; `None` for nothing at all, not
-    /// even errors.
+    /// What to ask of the kernel while waiting; `None` for nothing at all, not even errors.
     #[inline]
     pub(super) fn wanted(&self) -> Option<Readiness> {
-        if self.held.is_some() {
+        if self.latched != NONE {
             None
         } else if self.waits_for_end() {
-            Some(self.armed.or(Readiness::RDHUP))
+            Some(self.armed.or(RDHUP))
         } else {
             Some(self.armed)
         }
@@ -165,152 +222,305 @@ impl Edges {
 
     #[inline]
     fn waits_for_end(&self) -> bool {
-        !self.end_is_told && self.fired_ones().intersects(Readiness::IN)
+        let reads = self.interest.without(self.armed).intersects(Readiness::IN);
+        reads && !self.end_reported
     }
 
-    /// The directions in the state `Fired`; priority data never is.
-    #[inline]
-    fn fired_ones(&self) -> Readiness {
-        self.interest.without(self.armed).without(self.again)
-    }
-
-    /// What to ask of the kernel when it is looked at, and when an error or a
-    /// hang-up has come, which is reported together with all that is ready.
+    /// What to ask of the kernel by a probe, and beside an error or a hang-up.
     #[inline]
     pub(super) fn interest(&self) -> Readiness {
         self.interest
     }
 
-    /// The kernel has answered while waiting: what to report.
+    /// The kernel has reported an armed direction, an error or a hang-up: what to report.
     #[inline]
     pub(super) fn fired(&mut self, ready: Readiness) -> Readiness {
-        let ready = match ready.intersects(Readiness::RDHUP) && self.waits_for_end() {
-            // Asked for alone, but what has ended is readable.
+        let ready = match ready.intersects(RDHUP) {
+            // It may have been asked for alone, but what has ended is readable.
             true => ready.or(Readiness::IN),
             false => ready,
         };
-        self.end_is_told |= ready.intersects(Readiness::RDHUP);
+        let report = ready.and(self.interest.or(UNMASKED));
+        if ready.intersects(UNMASKED) {
+            self.latch(ready);
+        }
+        self.reported(report);
+        report
+    }
+
+    #[inline]
+    fn latch(&mut self, ready: Readiness) {
+        self.latched = ready.and(UNMASKED.or(RDHUP));
+        self.pauses.reset(LASTING);
+        self.error_backed_off = self.drained == Drained::Unreported;
+        self.probe_at_once = true;
+    }
+
+    /// An event names these: armed directions fire, or back off.
+    #[inline]
+    fn reported(&mut self, report: Readiness) {
+        self.end_reported |= report.intersects(RDHUP);
+        let fired = self.armed.and(whole(report));
+        self.armed = self.armed.without(fired);
+        let backs_off = match self.drained {
+            Drained::Reported => fired.and(DIRECTIONS[PRIORITY]),
+            Drained::Unreported => fired,
+        };
+        if backs_off != NONE {
+            self.back_off(backs_off);
+        }
+    }
+
+    fn back_off(&mut self, directions: Readiness) {
         for (index, bits) in DIRECTIONS.into_iter().enumerate() {
-            if self.armed.intersects(bits) && ready.intersects(bits) {
-                self.fire(index);
+            if directions.intersects(bits) && !self.backed_off.intersects(bits) {
+                self.pauses.reset(index);
             }
         }
-        if ready.intersects(UNASKED) {
-            self.held = Some(Held {
-                bits: ready.and(UNASKED),
-                is_final: ready.contains(Readiness::HUP.or(Readiness::RDHUP)),
-            });
-            self.pauses[HELD] = Pause::OVER;
-        }
-        ready.and(self.interest.or(UNASKED))
+        self.backed_off = self.backed_off.or(directions);
+        self.probe_at_once = true;
     }
 
-    /// An armed direction is ready, which is reported.
+    /// The directions that fired and did not back off.
     #[inline]
-    fn fire(&mut self, index: usize) {
-        self.armed = self.armed.without(DIRECTIONS[index]);
-        // Priority data stays ready while ordinary data is read, so that a read
-        // that would block says nothing of it.
-        if self.drained == Drained::IsNotTold || index == PRIORITY {
-            self.again = self.again.or(DIRECTIONS[index]);
-            self.pauses[index] = Pause::OVER;
+    fn fired_directions(&self) -> Readiness {
+        self.interest.without(self.armed).without(self.backed_off)
+    }
+
+    /// When to probe it next, if at all.
+    pub(super) fn next_probe(&self, now: Tick) -> Option<Tick> {
+        if !self.is_probed() {
+            return None;
         }
-    }
-
-    /// Whether it is to be looked at now and then.
-    #[inline]
-    pub(super) fn is_looked_at(&self) -> bool {
-        self.again != Readiness::NONE || self.held.is_some_and(|held| !held.is_final)
-    }
-
-    /// When to look at it next, at the latest.
-    pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
-        let is_paused = |index: usize| match DIRECTIONS.get(index) {
-            Some(&bits) => self.again.intersects(bits),
-            None => self.held.is_some_and(|held| !held.is_final),
+        if self.probe_at_once || self.pending != NONE {
+            return Some(now);
+        }
+        let is_backed_off = |index: usize| match DIRECTIONS.get(index) {
+            Some(&bits) => self.backed_off.intersects(bits),
+            None => self.latched != NONE,
         };
-        (0..self.pauses.len())
-            .filter(|&index| is_paused(index))
-            .map(|index| self.pauses[index].due.unwrap_or(now))
-            .min()
+        let pauses = (0..=LASTING).filter(|&index| is_backed_off(index));
+        let ends = pauses.map(|index| match self.pauses.is_over(index, now) {
+            true => now,
+            false => self.pauses.until[index],
+        });
+        ends.reduce(|one, other| one.earlier(other, now))
     }
 
-    /// The kernel was looked at, without waiting: what to report, if anything.
-    pub(super) fn looked(&mut self, ready: Readiness, now: Instant) -> Option<Readiness> {
-        let mut report = Readiness::NONE;
-        let is_held = self.held.is_some();
-        // What was never connected is, or a terminal has somebody on it again.
-        let hang_up_ended = self
-            .held
-            .is_some_and(|held| held.bits.intersects(HUP) && !ready.intersects(HUP));
+    /// Whether probes, and not the kernel alone, find out about it.
+    #[inline]
+    pub(super) fn is_probed(&self) -> bool {
+        self.backed_off.or(self.latched).or(self.pending) != NONE
+    }
+
+    /// A probe by a poll has found it ready for these: what to report, if anything.
+    pub(super) fn probed(&mut self, ready: Readiness, now: Tick) -> Option<Readiness> {
+        self.probe_at_once = false;
+        let pending = std::mem::replace(&mut self.pending, NONE);
+        let seen = ready.or(pending);
+        let hang_up_ended = self.unlatch_what_has_gone(ready);
+        // What is due to be reported; all else that is ready comes along.
+        let mut due = pending.or(ready.and(UNMASKED).without(self.latched));
+        if ready.intersects(RDHUP) && !self.end_reported {
+            due = due.or(RDHUP.and(self.interest));
+        }
         for (index, bits) in DIRECTIONS.into_iter().enumerate() {
             if !self.interest.intersects(bits) {
                 continue;
             }
-            let is_ready = ready.intersects(bits);
-            let is_due = if self.armed.intersects(bits) {
-                let is_new = is_held && is_ready;
-                if is_new {
-                    self.fire(index);
-                }
-                is_new
-            } else if !is_ready {
-                // Drained: from now on it is waited for.
-                self.armed = self.armed.or(bits);
-                self.again = self.again.without(bits);
+            let is_due = if !seen.intersects(bits) {
+                self.arm(bits);
                 false
-            } else if self.again.intersects(bits) {
-                self.pauses[index].pass(now)
+            } else if self.backed_off.intersects(bits) {
+                self.pauses.is_over(index, now)
             } else {
-                hang_up_ended
+                self.armed.intersects(bits) || hang_up_ended
             };
             if is_due {
-                report = report.or(ready.and(bits));
+                due = due.or(bits);
             }
         }
-        let lasting = ready.and(UNASKED);
-        if lasting == Readiness::NONE {
-            self.held = None;
-        } else if let Some(held) = &mut self.held {
-            if !held.bits.contains(lasting) {
-                report = report.or(lasting);
-            }
-            held.bits = lasting;
-            let pause = &mut self.pauses[HELD];
-            if report != Readiness::NONE {
-                *pause = Pause::OVER;
-            }
-            pause.pass(now);
+        if self.error_backed_off && ready.intersects(ERR) && self.pauses.is_over(LASTING, now) {
+            due = due.or(ERR);
         }
-        (report != Readiness::NONE).then(|| report.or(ready.and(UNASKED)))
+
+        if due == NONE {
+            if self.latched != NONE && self.pauses.is_over(LASTING, now) {
+                self.pause_what_lasts(now);
+            }
+            return None;
+        }
+        let report = seen.and(self.interest.or(UNMASKED));
+        if ready.and(UNMASKED).without(self.latched) != NONE {
+            self.latch(ready);
+        }
+        self.pause(report, now);
+        self.reported(report);
+        // What was drained by the time of the next poll is armed then, whatever pause runs.
+        self.probe_at_once = self.is_probed();
+        Some(report)
     }
 
-    /// An operation would have blocked, in a direction that is not known where
-    /// `None`: arms that one, and no other.
+    /// The pauses of what is reported together go on with the shortest.
+    fn pause(&mut self, report: Readiness, now: Tick) {
+        let named = |index: usize, edges: &Edges| match DIRECTIONS.get(index) {
+            Some(&bits) => report.intersects(bits) && edges.backed_off.intersects(bits),
+            None => edges.error_backed_off && report.intersects(ERR),
+        };
+        let steps = (0..=LASTING).filter(|&index| named(index, self));
+        let Some(shortest) = steps.map(|index| self.pauses.next[index]).min() else {
+            self.pause_what_lasts(now);
+            return;
+        };
+        // The first probe has reported it: from here on pauses are not zero.
+        let step = shortest.max(1);
+        for index in 0..=LASTING {
+            if named(index, self) {
+                self.pauses.begin(index, step, LONGEST, now);
+            }
+        }
+        if !named(LASTING, self) {
+            self.pause_what_lasts(now);
+        }
+    }
+
+    /// Only to be probed, and not to be reported.
+    fn pause_what_lasts(&mut self, now: Tick) {
+        if self.latched != NONE {
+            let longest = match self.latched.contains(HUP.or(RDHUP)) && !self.error_backed_off {
+                true => LONGEST_OF_HUNG_UP,
+                false => LONGEST,
+            };
+            let step = self.pauses.next[LASTING].max(1);
+            self.pauses.begin(LASTING, step, longest, now);
+        }
+    }
+
     #[inline]
-    pub(super) fn would_block(&mut self, direction: Option<Interest>) {
-        let concerned = direction.map_or(self.interest, bits_of);
-        self.armed = self.armed.or(self.fired_ones().and(concerned));
-        if let Some(held) = &mut self.held {
-            // What blocks has not come to its end.
-            held.is_final = false;
+    fn arm(&mut self, directions: Readiness) {
+        let directions = directions.and(self.interest);
+        self.armed = self.armed.or(directions);
+        self.backed_off = self.backed_off.without(directions);
+        for (index, bits) in DIRECTIONS.into_iter().enumerate() {
+            if directions.intersects(bits) {
+                self.pauses.reset(index);
+            }
+        }
+        if directions.intersects(Readiness::IN) {
+            self.end_reported = false;
         }
     }
 
-    /// What was held is over: it can be asked for again.
-    #[allow(dead_code)] // where what is held is looked at
-    pub(super) fn let_go(&mut self) {
-        self.held = None;
+    /// Returns whether a hang-up has ended.
+    fn unlatch_what_has_gone(&mut self, ready: Readiness) -> bool {
+        let lasting = self.latched.and(ready);
+        let hang_up_ended = self.latched.intersects(HUP) && !lasting.intersects(HUP);
+        if !lasting.intersects(ERR) {
+            self.error_backed_off = false;
+        }
+        self.latched = match lasting.intersects(UNMASKED) {
+            true => lasting,
+            false => {
+                self.pauses.reset(LASTING);
+                NONE
+            }
+        };
+        if !ready.intersects(RDHUP) {
+            self.end_reported = false;
+        }
+        hang_up_ended
     }
 
-    /// An operation failed, and so has picked an error up: if there is one still,
-    /// it is new. (A hang-up is not picked up.)
+    /// An operation would have blocked in these directions, or a transfer came up short.
     #[inline]
-    pub(super) fn failed(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.bits = held.bits.and(HUP);
+    pub(super) fn would_block(&mut self, direction: Interest) {
+        self.arm(bits_of(direction));
+    }
+
+    /// An operation failed, or for another reason may have drained a direction, which is not known.
+    #[inline]
+    pub(super) fn may_have_drained(&mut self) {
+        let fired = self.fired_directions();
+        if fired != NONE {
+            self.back_off(fired);
+        }
+        self.may_have_taken_error();
+    }
+
+    /// The pending error was asked for, and perhaps taken.
+    pub(super) fn may_have_taken_error(&mut self) {
+        self.error_backed_off |= self.latched.intersects(ERR);
+    }
+
+    /// Whether the next poll has to probe it, and not one later.
+    #[inline]
+    pub(super) fn is_due_at_once(&self) -> bool {
+        self.probe_at_once || self.pending != NONE
+    }
+
+    /// Whether an operation that does not succeed is to be followed by a probe at once.
+    #[inline]
+    pub(super) fn is_latched(&self) -> bool {
+        self.latched != NONE
+    }
+
+    #[inline]
+    pub(super) fn has_latched_error(&self) -> bool {
+        self.latched.intersects(ERR)
+    }
+
+    /// Whether there is anything that a probe could arm.
+    #[inline]
+    pub(super) fn is_armed_for_all(&self) -> bool {
+        self.armed == self.interest && self.latched == NONE
+    }
+
+    /// A probe that follows an operation has found it ready for these, and reports nothing: what is
+    /// not ready is armed, what is not latched any more is unlatched. With `unknown_direction` the
+    /// operation would have blocked, in whatever direction: one that is ready takes a pause.
+    pub(super) fn probed_after_io(&mut self, ready: Readiness, unknown_direction: bool, now: Tick) {
+        let hang_up_ended = self.unlatch_what_has_gone(ready);
+        for (index, bits) in DIRECTIONS.into_iter().enumerate() {
+            let is_fired = self.fired_directions().intersects(bits);
+            if !ready.intersects(bits) || hang_up_ended {
+                self.arm(bits);
+            } else if is_fired && unknown_direction {
+                self.backed_off = self.backed_off.or(bits.and(self.interest));
+                self.pauses.begin(index, 1, LONGEST, now);
+            }
+        }
+        if unknown_direction && self.latched.intersects(ERR) {
+            self.error_backed_off = true;
         }
     }
+
+    /// What that probe took away by seeing it: the next poll reports it.
+    pub(super) fn keep_for_next_poll(&mut self, taken: Readiness) {
+        let bits = self.interest.or(UNMASKED);
+        self.pending = self.pending.or(taken.and(bits));
+    }
+
+    /// For a backend without probes: arms a direction, or all where it is not known.
+    #[allow(dead_code)] // where there are probes
+    pub(super) fn arm_without_probing(&mut self, direction: Option<Interest>) {
+        self.arm(direction.map_or(self.interest, bits_of));
+    }
+
+    /// For a backend without probes: what is latched is over, and can be asked for again.
+    #[allow(dead_code)] // where there are probes
+    pub(super) fn unlatch(&mut self) {
+        self.latched = NONE;
+        self.error_backed_off = false;
+    }
+}
+
+/// All bits of the directions of which any is there.
+#[inline]
+fn whole(bits: Readiness) -> Readiness {
+    DIRECTIONS
+        .into_iter()
+        .filter(|direction| bits.intersects(*direction))
+        .fold(NONE, Readiness::or)
 }
 
 /// The bits of all directions that an interest asks for.
@@ -318,7 +528,7 @@ impl Edges {
 fn bits_of(interest: Interest) -> Readiness {
     let bits_if = |is_asked: bool, direction: usize| match is_asked {
         true => DIRECTIONS[direction],
-        false => Readiness::NONE,
+        false => NONE,
     };
     bits_if(interest.is_readable(), READING)
         .or(bits_if(interest.is_writable(), WRITING))
@@ -468,212 +678,318 @@ mod tests {
     const IN: Readiness = Readiness::IN;
     const OUT: Readiness = Readiness::OUT;
     const PRI: Readiness = Readiness::PRI;
-    const ERR: Readiness = Readiness::ERR;
-    const READING: Readiness = Readiness::IN.or(Readiness::RDHUP);
+    const READ: Readiness = Readiness::IN.or(RDHUP);
+    const READABLE: Interest = Interest::READABLE;
+    const WRITABLE: Interest = Interest::WRITABLE;
     const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-    struct Clock(Instant);
-
-    impl Clock {
-        fn after(&mut self, millis: u64) -> Instant {
-            self.0 += Duration::from_millis(millis);
-            self.0
-        }
+    fn typed(interest: Interest) -> Edges {
+        edges(interest, Drained::Reported)
     }
 
-    fn edges(interest: Interest, drained: Drained) -> (Edges, Clock) {
+    fn raw(interest: Interest) -> Edges {
+        edges(interest, Drained::Unreported)
+    }
+
+    fn edges(interest: Interest, drained: Drained) -> Edges {
         let mut edges = Edges::new();
         edges.begin(interest, drained);
-        (edges, Clock(Instant::now()))
+        edges
     }
 
     /// As by an interest that not every system has.
-    fn ask_for_priority(edges: &mut Edges) {
+    fn with_priority(mut edges: Edges) -> Edges {
         edges.interest = edges.interest.or(PRI);
         edges.armed = edges.armed.or(PRI);
+        edges
+    }
+
+    /// Probes as polls do in this many milliseconds, and counts the reports.
+    fn reports(edges: &mut Edges, ready: Readiness, from: u32, millis: u32) -> usize {
+        (from..from + millis)
+            .filter(|&now| {
+                let now = Tick(now);
+                let is_due = edges.next_probe(now) == Some(now);
+                is_due && edges.probed(ready, now).is_some()
+            })
+            .count()
     }
 
     #[test]
-    fn a_direction_fires_once_until_it_blocks() {
-        let (mut edges, _) = edges(BOTH, Drained::IsTold);
-        assert!(edges.wanted() == Some(READING.or(OUT)));
-        assert!(edges.fired(OUT) == OUT);
-        assert!(edges.wanted() == Some(READING));
-        assert!(edges.fired(IN) == IN);
-        assert!(edges.wanted() == Some(Readiness::RDHUP), "and errors");
-        assert!(!edges.is_looked_at());
+    fn a_direction_fires_once_until_it_would_block() {
+        let mut edges = typed(BOTH);
+        assert_eq!(edges.wanted(), Some(READ.or(OUT)));
+        assert_eq!(edges.fired(OUT), OUT);
+        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.fired(IN), IN);
+        assert_eq!(edges.wanted(), Some(RDHUP), "and errors");
+        assert!(!edges.is_probed());
 
-        edges.would_block(Some(Interest::READABLE));
-        assert!(edges.wanted() == Some(READING), "and not writing");
-        edges.would_block(Some(Interest::WRITABLE));
-        assert!(edges.wanted() == Some(READING.or(OUT)));
+        edges.would_block(READABLE);
+        assert_eq!(edges.wanted(), Some(READ), "and not writing");
+        edges.would_block(WRITABLE);
+        assert_eq!(edges.wanted(), Some(READ.or(OUT)));
     }
 
     #[test]
-    fn an_unknown_direction_arms_all_that_fired() {
-        let (mut edges, _) = edges(BOTH, Drained::IsTold);
+    fn a_direction_that_was_not_asked_for_is_never_armed_or_reported() {
+        let mut edges = typed(READABLE);
+        edges.would_block(WRITABLE);
+        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.fired(IN.or(OUT)), IN);
+    }
+
+    #[test]
+    fn an_unknown_direction_arms_what_is_not_ready_and_pauses_what_is() {
+        let mut edges = typed(BOTH);
         edges.fired(IN.or(OUT));
-        edges.would_block(None);
-        assert!(edges.wanted() == Some(READING.or(OUT)));
+        edges.probed_after_io(OUT, true, Tick(5));
+        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.next_probe(Tick(5)), Some(Tick(7)));
+        assert_eq!(edges.probed(OUT, Tick(6)), None, "a pause runs");
+        assert_eq!(edges.probed(OUT, Tick(7)), Some(OUT));
     }
 
     #[test]
-    fn a_direction_that_was_not_asked_for_is_never_armed() {
-        let (mut edges, _) = edges(Interest::READABLE, Drained::IsTold);
-        edges.would_block(None);
-        edges.would_block(Some(Interest::WRITABLE));
-        assert!(edges.wanted() == Some(READING));
-        assert!(edges.fired(IN.or(OUT)) == IN, "nor reported");
-    }
-
-    #[test]
-    fn what_nobody_tells_of_is_reported_again_at_growing_pauses() {
-        let (mut edges, mut clock) = edges(Interest::WRITABLE, Drained::IsNotTold);
+    fn would_block_in_an_unknown_direction_at_each_event_is_no_busy_loop() {
+        let mut edges = typed(BOTH);
         edges.fired(OUT);
-        assert!(edges.wanted() == Some(Readiness::NONE));
-        assert!(edges.looked(OUT, clock.0) == Some(OUT), "at the next poll");
+        let mut count = 0;
+        for now in (0..1000).map(Tick) {
+            if edges.next_probe(now) == Some(now) && edges.probed(OUT, now).is_some() {
+                count += 1;
+            }
+            edges.probed_after_io(OUT, true, now);
+        }
+        assert!((10..=30).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn a_raw_descriptor_is_reported_again_at_growing_pauses() {
+        let mut edges = raw(WRITABLE);
+        edges.fired(OUT);
+        assert_eq!(edges.wanted(), Some(NONE));
+        let mut now = 1;
+        assert_eq!(edges.probed(OUT, Tick(now)), Some(OUT), "by the next poll");
         for pause in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
             assert_eq!(
-                edges.next_look(clock.0),
-                Some(clock.0 + Duration::from_millis(pause))
+                edges.next_probe(Tick(now)),
+                Some(Tick(now)),
+                "by the next poll"
             );
-            assert!(edges.looked(OUT, clock.after(pause - 1)).is_none());
-            assert!(edges.looked(OUT, clock.after(1)) == Some(OUT));
+            assert_eq!(edges.probed(OUT, Tick(now)), None, "but not reported");
+            assert_eq!(edges.next_probe(Tick(now)), Some(Tick(now + pause + 1)));
+            now += pause + 1;
+            assert_eq!(edges.probed(OUT, Tick(now)), Some(OUT));
         }
     }
 
     #[test]
-    fn what_was_drained_is_armed_at_once_and_its_pause_starts_over() {
-        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsNotTold);
-        edges.fired(IN);
-        for _ in 0..9 {
-            edges.looked(IN, clock.after(64));
+    fn the_events_of_what_lasts_are_few_whatever_fails() {
+        let mut edges = typed(WRITABLE);
+        edges.fired(OUT.or(ERR));
+        let mut count = 0;
+        let mut in_first = 0;
+        for now in 0..2000 {
+            let now = Tick(now);
+            edges.may_have_drained();
+            edges.probed_after_io(OUT.or(ERR), false, now);
+            if edges.next_probe(now) == Some(now) && edges.probed(OUT.or(ERR), now).is_some() {
+                count += 1;
+            }
+            if now == Tick(999) {
+                in_first = count;
+            }
         }
-        assert!(edges.looked(Readiness::NONE, clock.0).is_none());
-        assert!(edges.wanted() == Some(READING));
-        assert!(!edges.is_looked_at());
-        edges.fired(IN);
-        assert!(edges.looked(IN, clock.0) == Some(IN));
-        assert_eq!(edges.next_look(clock.0), Some(clock.0 + FIRST_PAUSE));
+        assert!((10..=30).contains(&in_first), "{in_first}");
+        assert!((10..=17).contains(&(count - in_first)), "{count}");
     }
 
     #[test]
-    fn a_slow_direction_does_not_slow_the_other() {
-        let (mut edges, mut clock) = edges(BOTH, Drained::IsNotTold);
+    fn a_probe_that_finds_it_drained_arms_it_and_resets_its_pause() {
+        let mut edges = raw(READABLE);
+        edges.fired(IN);
+        assert!(reports(&mut edges, IN, 0, 500) > 5);
+        assert_eq!(edges.probed(NONE, Tick(501)), None);
+        assert_eq!(edges.wanted(), Some(READ));
+        assert!(!edges.is_probed());
+        edges.fired(IN);
+        assert_eq!(edges.probed(IN, Tick(502)), Some(IN), "at once");
+        assert_eq!(
+            edges.probed(IN, Tick(504)),
+            Some(IN),
+            "after the first pause"
+        );
+    }
+
+    #[test]
+    fn a_pause_delays_no_other_direction() {
+        let mut edges = raw(BOTH);
         edges.fired(OUT);
-        for _ in 0..9 {
-            edges.looked(OUT, clock.after(64));
-        }
-        assert!(edges.wanted() == Some(READING), "is waited for");
+        reports(&mut edges, OUT, 0, 500);
+        assert_eq!(edges.wanted(), Some(READ), "is armed");
+        // A poll that probes it all the same sees what has come meanwhile.
+        assert_eq!(edges.probed(IN.or(OUT), Tick(501)), Some(IN.or(OUT)));
+    }
+
+    #[test]
+    fn a_failure_backs_off_what_fired_and_ends_no_pause() {
+        let mut edges = typed(READABLE);
         edges.fired(IN);
-        assert!(edges.looked(IN.or(OUT), clock.0) == Some(IN));
+        assert!(!edges.is_probed());
+        edges.may_have_drained();
+        assert_eq!(edges.probed(IN, Tick(0)), Some(IN), "by the next poll");
+        reports(&mut edges, IN, 1, 500);
+        let next = edges.next_probe(Tick(501));
+        edges.may_have_drained();
+        assert_eq!(edges.next_probe(Tick(501)), next);
+        edges.would_block(READABLE);
+        assert_eq!(edges.wanted(), Some(READ));
     }
 
     #[test]
-    fn a_hang_up_is_reported_once_and_asks_no_more() {
-        let (mut edges, _) = edges(BOTH, Drained::IsTold);
-        let all = IN.or(OUT).or(HUP).or(Readiness::RDHUP);
-        assert!(edges.fired(all) == all);
-        assert!(edges.wanted().is_none(), "or it would be answered for ever");
-        assert!(!edges.is_looked_at(), "nothing is waited for");
+    fn directions_reported_together_continue_with_the_shortest_pause() {
+        let mut edges = raw(BOTH);
+        edges.fired(OUT);
+        reports(&mut edges, OUT, 0, 500);
+        edges.fired(IN);
+        let both = IN.or(OUT);
+        assert_eq!(edges.probed(both, Tick(501)), Some(both));
+        assert_eq!(edges.probed(both, Tick(502)), None);
+        assert_eq!(edges.next_probe(Tick(502)), Some(Tick(503)));
     }
 
     #[test]
-    fn a_hang_up_that_ends_is_seen() {
-        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
-        assert!(edges.fired(HUP) == HUP);
-        assert!(edges.wanted().is_none());
-        assert!(edges.looked(HUP, clock.after(1)).is_none(), "is known");
-        assert!(edges.next_look(clock.0) > Some(clock.0));
-        assert!(edges.looked(Readiness::NONE, clock.after(1)).is_none());
-        assert!(edges.wanted() == Some(READING));
-        assert!(!edges.is_looked_at());
+    fn a_hang_up_is_reported_once_and_leaves_the_armed_set() {
+        let mut edges = typed(BOTH);
+        let all = READ.or(OUT).or(HUP);
+        assert_eq!(edges.fired(all), all);
+        assert_eq!(edges.wanted(), None, "the kernel would report it for ever");
+        assert_eq!(reports(&mut edges, all, 0, 5000), 0);
     }
 
     #[test]
-    fn readiness_beside_a_lasting_error_is_reported() {
-        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
-        assert!(edges.fired(ERR) == ERR);
-        assert!(edges.looked(ERR.or(IN), clock.after(5)) == Some(ERR.or(IN)));
-        assert!(edges.looked(ERR.or(IN), clock.after(99)).is_none(), "once");
-        assert!(edges.wanted().is_none() && edges.is_looked_at());
-        // Read, by calls of which none has blocked, and filled again.
-        assert!(edges.looked(ERR, clock.after(1)).is_none());
-        assert!(edges.looked(ERR.or(IN), clock.after(1)) == Some(ERR.or(IN)));
+    fn what_has_hung_up_in_both_halves_is_probed_once_a_second() {
+        let probes = |ready: Readiness| {
+            let mut edges = typed(BOTH);
+            edges.fired(ready);
+            let due = |&now: &u32| {
+                let is_due = edges.next_probe(Tick(now)) == Some(Tick(now));
+                is_due && edges.probed(ready, Tick(now)).is_none()
+            };
+            (0..10_000).filter(due).count()
+        };
+        assert!(
+            (10..30).contains(&probes(READ.or(HUP))),
+            "{}",
+            probes(READ.or(HUP))
+        );
+        assert!((100..170).contains(&probes(HUP)), "{}", probes(HUP));
+    }
+
+    #[test]
+    fn a_hang_up_that_ends_arms_every_direction() {
+        let mut edges = typed(BOTH);
+        edges.fired(OUT.or(HUP));
+        assert_eq!(edges.probed(OUT.or(HUP), Tick(1)), None);
+        assert_eq!(edges.probed(OUT, Tick(2)), Some(OUT), "a new connection");
+        assert_eq!(edges.wanted(), Some(READ));
+        assert!(!edges.is_probed());
+
+        edges.fired(HUP);
+        edges.probed_after_io(NONE, false, Tick(3));
+        assert_eq!(
+            edges.wanted(),
+            Some(READ.or(OUT)),
+            "an operation sees it, too"
+        );
+    }
+
+    #[test]
+    fn readiness_beside_a_latched_error_is_reported_once() {
+        let mut edges = typed(READABLE);
+        assert_eq!(edges.fired(ERR), ERR);
+        assert_eq!(edges.probed(ERR.or(IN), Tick(5)), Some(ERR.or(IN)));
+        assert_eq!(edges.probed(ERR.or(IN), Tick(99)), None);
+        // Read, by calls of which none would have blocked, and filled again.
+        assert_eq!(edges.probed(ERR, Tick(100)), None);
+        assert_eq!(edges.probed(ERR.or(IN), Tick(101)), Some(ERR.or(IN)));
     }
 
     #[test]
     fn an_end_behind_data_that_was_not_read_is_reported_once() {
-        let (mut edges, _) = edges(BOTH, Drained::IsTold);
+        let mut edges = typed(BOTH);
         edges.fired(IN.or(OUT));
-        assert!(edges.wanted() == Some(Readiness::RDHUP));
-        let report = edges.fired(Readiness::RDHUP);
-        assert!(report == READING, "what has ended is readable");
-        assert!(edges.wanted() == Some(Readiness::NONE));
+        assert_eq!(edges.wanted(), Some(RDHUP));
+        assert_eq!(edges.fired(RDHUP), READ, "what has ended is readable");
+        assert_eq!(edges.wanted(), Some(NONE));
     }
 
     #[test]
-    fn a_second_error_is_reported_when_the_first_was_picked_up() {
-        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
+    fn an_error_that_was_picked_up_and_is_there_again_is_new() {
+        let mut edges = typed(READABLE);
         edges.fired(ERR);
-        assert!(edges.looked(ERR, clock.after(1)).is_none());
-        edges.failed();
-        assert!(edges.looked(ERR, clock.0) == Some(ERR));
-        assert!(edges.looked(ERR, clock.after(99)).is_none());
+        edges.may_have_drained();
+        edges.probed_after_io(NONE, false, Tick(1));
+        assert_eq!(edges.wanted(), Some(READ), "unlatched at once");
+        assert_eq!(edges.fired(ERR), ERR);
     }
 
     #[test]
-    fn what_fired_before_a_hang_up_ended_is_reported_anew() {
-        let (mut edges, mut clock) = edges(BOTH, Drained::IsTold);
-        edges.fired(OUT.or(HUP));
-        assert!(edges.looked(OUT.or(HUP), clock.after(1)).is_none());
-        assert!(edges.looked(OUT, clock.after(1)) == Some(OUT));
-        assert!(edges.wanted() == Some(READING));
-    }
-
-    #[test]
-    fn priority_data_beside_a_lasting_error_is_looked_at_when_the_error_has_gone() {
-        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
-        ask_for_priority(&mut edges);
+    fn an_error_that_may_have_been_picked_up_is_reported_again_with_back_off() {
+        let mut edges = typed(READABLE);
         edges.fired(ERR);
-        assert!(edges.looked(ERR.or(PRI), clock.after(1)) == Some(ERR.or(PRI)));
-        edges.looked(PRI, clock.after(1));
-        assert!(edges.is_looked_at(), "no read tells when it has been taken");
-        edges.looked(Readiness::NONE, clock.after(1));
-        assert!(edges.wanted() == Some(READING.or(PRI)));
+        assert_eq!(reports(&mut edges, ERR, 0, 1000), 0);
+        edges.may_have_taken_error();
+        edges.probed_after_io(ERR, false, Tick(1000));
+        assert!((5..=30).contains(&reports(&mut edges, ERR, 1001, 1000)));
     }
 
     #[test]
-    fn what_blocks_after_a_hang_up_is_looked_at() {
-        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
-        let all = READING.or(HUP);
-        edges.fired(all);
-        assert!(!edges.is_looked_at());
-        edges.would_block(Some(Interest::READABLE));
-        assert!(edges.is_looked_at());
-        assert!(edges.looked(all, clock.after(1)) == Some(all));
+    fn a_raw_descriptors_error_is_reported_again_with_back_off() {
+        let mut edges = raw(READABLE);
+        edges.fired(ERR);
+        assert!((10..=30).contains(&reports(&mut edges, ERR, 0, 1000)));
+        assert!((10..=17).contains(&reports(&mut edges, ERR, 1000, 1000)));
     }
 
     #[test]
     fn a_hang_up_after_an_error_is_reported() {
-        let (mut edges, mut clock) = edges(Interest::READABLE, Drained::IsTold);
+        let mut edges = typed(READABLE);
         edges.fired(ERR);
-        assert!(edges.looked(ERR.or(HUP), clock.after(1)) == Some(ERR.or(HUP)));
-        assert!(edges.looked(ERR.or(HUP), clock.after(9)).is_none());
+        assert_eq!(edges.probed(ERR.or(HUP), Tick(1)), Some(ERR.or(HUP)));
+        assert_eq!(edges.probed(ERR.or(HUP), Tick(9)), None);
+    }
+
+    #[test]
+    fn what_a_probe_took_away_is_reported_by_the_next_poll() {
+        let mut edges = typed(READABLE);
+        edges.fired(IN);
+        edges.keep_for_next_poll(ERR);
+        assert_eq!(edges.next_probe(Tick(1)), Some(Tick(1)));
+        assert_eq!(edges.probed(IN, Tick(1)), Some(IN.or(ERR)));
+        assert!(!edges.is_probed(), "once");
     }
 
     #[test]
     fn priority_data_does_not_depend_on_reading() {
-        let (mut edges, mut clock) = edges(BOTH, Drained::IsTold);
-        ask_for_priority(&mut edges);
-        assert!(edges.fired(PRI.or(IN)) == PRI.or(IN));
-        edges.would_block(Some(Interest::READABLE));
-        assert!(
-            edges.wanted() == Some(READING.or(OUT)),
-            "not armed by a read"
-        );
-        assert!(edges.looked(PRI, clock.after(1)) == Some(PRI), "looked at");
-        edges.looked(Readiness::NONE, clock.after(1));
-        assert!(edges.wanted() == Some(READING.or(OUT).or(PRI)));
+        let mut edges = with_priority(typed(BOTH));
+        assert_eq!(edges.fired(PRI.or(IN)), PRI.or(IN));
+        edges.would_block(READABLE);
+        assert_eq!(edges.wanted(), Some(READ.or(OUT)), "not armed by a read");
+        assert_eq!(edges.probed(PRI, Tick(1)), Some(PRI), "but probed");
+        edges.probed(NONE, Tick(2));
+        assert_eq!(edges.wanted(), Some(READ.or(OUT).or(PRI)));
+    }
+
+    #[test]
+    fn ticks_wrap_around() {
+        let (before, after) = (Tick(u32::MAX - 1), Tick(3));
+        assert_eq!(after.after(before), Duration::from_millis(5));
+        assert_eq!(before.after(after), Duration::ZERO, "over");
+        assert_eq!(after.earlier(before, before), before);
+        let mut edges = raw(WRITABLE);
+        edges.fired(OUT);
+        assert!((10..=31).contains(&reports(&mut edges, OUT, u32::MAX - 400, 400)));
     }
 }

@@ -197,6 +197,24 @@ impl Registration {
         }
     }
 
+    /// To be told of every peek at a stream, for `wanted` bytes: one that comes up short leaves the
+    /// stream as it is, but a program that waits for more has seen all that there is.
+    #[cfg(feature = "net")]
+    #[inline(never)]
+    pub(crate) fn after_stream_peek(
+        &self,
+        wanted: usize,
+        outcome: io::Result<usize>,
+    ) -> io::Result<usize> {
+        match outcome {
+            Ok(length) if (1..wanted).contains(&length) => {
+                self.tell(Outcome::ShortPeek);
+                outcome
+            }
+            _ => self.after_io(Some(Interest::READABLE), outcome),
+        }
+    }
+
     fn tell(&self, outcome: Outcome) {
         if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
             queue.after_io(self.known.key, outcome);

@@ -18,6 +18,7 @@ const CI: &[Step] = &[
     ("msrv", msrv::run),
     ("licences", licences::run),
     ("os-names", os_names::run),
+    ("faults-check", faults::check_all),
     ("clippy", lint::clippy),
     ("xtask-test", testing::xtask),
     ("test", testing::plain),

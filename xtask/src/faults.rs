@@ -56,6 +56,9 @@ pub struct Args {
     /// Show the faults, and what has to notice them, and run nothing
     #[arg(long)]
     list: bool,
+    /// Only check that each patch still applies
+    #[arg(long)]
+    check: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -64,12 +67,32 @@ pub fn run(args: &Args) -> Result<()> {
         list(&faults);
         return Ok(());
     }
+    if args.check {
+        return Report::of(|report| check(report, &faults));
+    }
     Report::of(|report| try_all(report, &faults, None))
 }
 
 /// What `full` runs.
 pub fn all() -> Result<()> {
     run(&Args::default())
+}
+
+/// Whether every fault still applies, also those for which `ci` has no time.
+pub fn check_all() -> Result<()> {
+    run(&Args {
+        check: true,
+        ..Args::default()
+    })
+}
+
+fn check(report: &mut Report, faults: &[Fault]) -> Result<()> {
+    let tree = Tree::copy()?;
+    for fault in faults {
+        let applied = tree.apply(fault)?.map(|_undone_at_once| ());
+        report.one(&fault.to_string(), applied.map_err(|why| anyhow!("{why}")));
+    }
+    Ok(())
 }
 
 /// What `ci` runs: all but those that are for `full` only, of each backend in turn, as far as the time
@@ -572,6 +595,7 @@ mod tests {
             backend: backend.map(str::to_owned),
             only: only.iter().map(|name| name.to_string()).collect(),
             list: false,
+            check: false,
         };
         Ok(names(&select(faults, &args)?))
     }

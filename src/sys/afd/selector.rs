@@ -227,15 +227,12 @@ impl Selector for Afd {
         let before = edges.wanted();
         match outcome {
             Outcome::WouldBlock(direction) => {
-                edges.would_block(direction);
-                edges.let_go();
+                edges.arm_without_probing(direction);
+                edges.unlatch();
             }
-            Outcome::Failed(direction) => {
-                edges.failed();
-                // A datagram that did not fit, or was refused, is followed by others.
-                edges.would_block(direction);
-            }
-            Outcome::ErrorTaken => edges.failed(),
+            // A datagram that did not fit, or was refused, is followed by others.
+            Outcome::Failed(direction) => edges.arm_without_probing(direction),
+            Outcome::ErrorTaken | Outcome::ShortPeek => {}
         }
         if edges.wanted() != before {
             self.change(state, slot);

@@ -149,7 +149,7 @@ impl Socket {
     ) -> Key {
         debug_assert!(self.registration.is_none());
         let mut edges = Edges::new();
-        edges.begin(interest, Drained::IsTold);
+        edges.begin(interest, Drained::Reported);
         self.handle = Some(handle);
         self.registration = Some(Registration {
             token,
@@ -163,7 +163,7 @@ impl Socket {
     pub(super) fn begin_anew(&mut self, token: Token, interest: Interest) {
         if let Some(registration) = &mut self.registration {
             registration.token = token;
-            registration.edges.begin(interest, Drained::IsTold);
+            registration.edges.begin(interest, Drained::Reported);
             registration.has_failed = false;
         }
     }

@@ -106,10 +106,14 @@ pub fn as_kqueue(bits: Bits, kind: Kind) -> Bits {
     }
     let mut there = bits - UNMASKED - Bits::PRIORITY;
     there.set(Bits::END, bits.intersects(Bits::END | Bits::HUP));
+    // That a connection was refused or reset is an error of both filters.
+    let is_tcp = matches!(kind, Kind::Tcp | Kind::TcpUnconnected);
+    let failed = is_tcp && bits.contains(Bits::ERROR | Bits::HUP);
+    there.set(Bits::ERROR, failed);
     // A pipe without a reader has an error, and no hang-up.
     let write_ends = match kind {
         Kind::Receiver | Kind::Fifo => false,
-        Kind::Sender => bits.contains(Bits::ERROR),
+        Kind::Sender | Kind::FifoWriter => bits.contains(Bits::ERROR),
         _ => bits.contains(Bits::HUP),
     };
     there.set(Bits::WRITE_END, write_ends);

@@ -17,15 +17,17 @@ pub enum Exemption {
     DatagramSender,
     ClosedPipeOnKqueue,
     SpaceBehindAnEndOnTheModel,
+    FullCounter,
 }
 
 impl Exemption {
-    pub const ALL: [Exemption; 5] = [
+    pub const ALL: [Exemption; 6] = [
         Exemption::TwoEventsOnKqueue,
         Exemption::TwoEventsOnEventPorts,
         Exemption::DatagramSender,
         Exemption::ClosedPipeOnKqueue,
         Exemption::SpaceBehindAnEndOnTheModel,
+        Exemption::FullCounter,
     ];
 
     /// Backend, source, what it does, and why.
@@ -54,6 +56,12 @@ impl Exemption {
                 "Sender, raw",
                 "an event of a pipe without readers that was closed and not deregistered",
                 "its kernels refuse to watch such a pipe, so that it has a user event, which closing does not take back",
+            ],
+            Exemption::FullCounter => [
+                "poll, event-ports",
+                "Eventfd",
+                "more than 30 events a second where each is answered by a write that would block",
+                "the kernel says that a counter is ready as long as it takes one more, and refuses larger numbers",
             ],
             Exemption::SpaceBehindAnEndOnTheModel => [
                 "kqueue",
@@ -114,11 +122,15 @@ pub fn two_events(backend: Backend) -> Option<Exemption> {
 }
 
 /// Whether a source may have more events than the back-off allows.
-pub fn rate(kind: Kind, answered_with: Option<Outcome>) -> Option<Exemption> {
+pub fn rate(backend: Backend, kind: Kind, answered_with: Option<Outcome>) -> Option<Exemption> {
     let did_nothing = matches!(
         answered_with,
         Some(Outcome::WouldBlock | Outcome::Failed(_))
     );
+    let rearms = matches!(backend, Backend::Poll | Backend::EventPorts);
+    if rearms && kind == Kind::Eventfd && answered_with == Some(Outcome::WouldBlock) {
+        return Some(Exemption::FullCounter);
+    }
     let is_sender = kind == Kind::UnixDatagram && did_nothing;
     is_sender.then_some(Exemption::DatagramSender)
 }

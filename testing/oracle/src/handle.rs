@@ -58,6 +58,10 @@ pub enum Outcome {
     WouldBlock,
     /// It failed; the error is shown, and says nothing to the judge.
     Failed(i32),
+    /// `take_error` has returned one.
+    TookError(i32),
+    /// A method failed that does no I/O, so that it says nothing of readiness.
+    NotIo(i32),
 }
 
 /// What a direction is to an operation.
@@ -94,7 +98,7 @@ impl Handle {
                 Kind::UnixListener => Handle::UnixListener(UnixListener::from_std(fd.into())),
                 Kind::UnixDatagram => Handle::UnixDatagram(UnixDatagram::from_std(fd.into())),
                 Kind::Receiver | Kind::Fifo => Handle::Receiver(pipe::Receiver::from(fd)),
-                Kind::Sender => Handle::Sender(pipe::Sender::from(fd)),
+                Kind::Sender | Kind::FifoWriter => Handle::Sender(pipe::Sender::from(fd)),
                 _ => Handle::IoSource(IoSource::new(fd)),
             },
         }
@@ -184,9 +188,11 @@ impl Handle {
             (Handle::UnixStream(s), Op::TakeError) => of_taken(s.take_error()),
             (Handle::UnixListener(s), Op::TakeError) => of_taken(s.take_error()),
             (Handle::UnixDatagram(s), Op::TakeError) => of_taken(s.take_error()),
-            (Handle::Tcp(s), Op::Shutdown(half)) => of(s.shutdown(std_half(half))),
-            (Handle::UnixStream(s), Op::Shutdown(half)) => of(s.shutdown(std_half(half))),
-            (Handle::UnixDatagram(s), Op::Shutdown(half)) => of(s.shutdown(std_half(half))),
+            (Handle::Tcp(s), Op::Shutdown(half)) => of_shutdown(s.shutdown(std_half(half))),
+            (Handle::UnixStream(s), Op::Shutdown(half)) => of_shutdown(s.shutdown(std_half(half))),
+            (Handle::UnixDatagram(s), Op::Shutdown(half)) => {
+                of_shutdown(s.shutdown(std_half(half)))
+            }
             _ => return None,
         };
         Some(outcome)
@@ -201,10 +207,16 @@ fn std_half(half: Half) -> Shutdown {
     }
 }
 
-/// An error that was taken ends readiness no less than one that a call returned.
+fn of_shutdown(result: io::Result<()>) -> Outcome {
+    match of(result) {
+        Outcome::Failed(error) => Outcome::NotIo(error),
+        other => other,
+    }
+}
+
 fn of_taken(taken: io::Result<Option<io::Error>>) -> Outcome {
     match taken {
-        Ok(Some(error)) => of::<()>(Err(error)),
+        Ok(Some(error)) => Outcome::TookError(error.raw_os_error().unwrap_or(-1)),
         other => of(other),
     }
 }
@@ -314,6 +326,14 @@ pub mod raw {
         message.msg_controllen = mem::size_of_val(&control) as _;
         // SAFETY: the message points to buffers of the lengths that it says, which outlive the call.
         check(unsafe { libc::recvmsg(fd, &mut message, libc::MSG_ERRQUEUE) })
+    }
+
+    /// How much can be read at once.
+    pub fn readable_bytes(fd: RawFd) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: the kernel writes an int.
+        unsafe { libc::ioctl(fd, libc::FIONREAD, &mut count) };
+        count as usize
     }
 
     pub fn accept(fd: RawFd) -> io::Result<OwnedFd> {

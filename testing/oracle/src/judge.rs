@@ -84,7 +84,6 @@ pub struct Registration {
     reported: Bits,
     /// What was done to it since its last event, to be shown.
     history: Vec<String>,
-    facts: Facts,
     /// Polls that had to report it and were full, one after the other.
     starved: usize,
     /// Polls that had to report it and did not.
@@ -93,23 +92,6 @@ pub struct Registration {
     window: Option<Bits>,
     /// The descriptor was closed behind the poll: nothing more is promised.
     closed: bool,
-}
-
-/// What happened since the last event, as far as a class of faults may depend on it.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// An operation failed, and not by `WouldBlock`.
-    pub failed: bool,
-    /// An error went away.
-    pub error_gone: bool,
-    pub short_peek: bool,
-    pub unknown_direction: bool,
-    /// An error or a hang-up was reported before.
-    pub was_latched: bool,
-    /// It had been reported before.
-    pub was_reported: bool,
-    /// A raw descriptor had been reported before, this one or another.
-    pub raw_was_reported: bool,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,15 +119,15 @@ pub enum Check {
     Overslept,
     /// Registering, reregistering or deregistering answered what it must not.
     Registry,
+    /// The program itself failed: something that always succeeds did not.
+    Panicked,
 }
 
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub check: Check,
-    pub backend: Backend,
     pub source: Option<(Kind, Owner)>,
     pub bits: Bits,
-    pub facts: Facts,
     pub text: String,
 }
 
@@ -264,7 +246,6 @@ impl Judge {
                 last: Bits::empty(),
                 reported: Bits::empty(),
                 history: vec!["registered".to_owned()],
-                facts: Facts::default(),
                 starved: 0,
                 missed: 0,
                 window: None,
@@ -320,10 +301,8 @@ impl Judge {
             if std::mem::take(&mut waker.is_owed) {
                 self.failures.push(Failure {
                     check: Check::WakeLost,
-                    backend: self.backend,
                     source: None,
                     bits: Bits::empty(),
-                    facts: Facts::default(),
                     text: how.to_owned(),
                 });
             }
@@ -366,7 +345,6 @@ impl Judge {
             Outcome::WouldBlock => {
                 r.owe(blocked, now_or_late);
                 if rearms && door == Door::Unknown {
-                    r.facts.unknown_direction = true;
                     r.owe(r.directions() - meanwhile, Owed::WithinBackOff);
                 }
             }
@@ -377,15 +355,13 @@ impl Judge {
             }
             _ => {}
         }
-        r.facts.short_peek |= outcome == Outcome::ShortPeek;
         let failed = matches!(outcome, Outcome::Failed(_));
-        r.facts.failed |= failed;
         let Some(now) = now.map(|now| r.seen_by(backend, now)) else {
             return;
         };
         let gone = r.reported - now - meanwhile;
-        r.facts.error_gone |= gone.contains(Bits::ERROR);
-        let unsuccessful = failed || outcome == Outcome::WouldBlock;
+        let took_error = matches!(outcome, Outcome::TookError(_));
+        let unsuccessful = failed || took_error || outcome == Outcome::WouldBlock;
         if unsuccessful && !r.kind_is_consumed() {
             r.reported -= gone;
             r.owe(gone, now_or_late);
@@ -393,7 +369,7 @@ impl Judge {
                 // Unlatched by a probe at once.
                 r.last -= gone;
             }
-            if rearms && failed {
+            if rearms && (failed || took_error) {
                 r.owe(r.reported & Bits::ERROR & now, Owed::WithinBackOff);
             }
         }
@@ -406,7 +382,6 @@ impl Judge {
             return;
         };
         let gone = r.reported - r.seen_by(backend, now);
-        r.facts.error_gone |= gone.contains(Bits::ERROR);
         if !rearms {
             r.reported -= gone;
             r.owe(gone, Owed::Now);
@@ -527,7 +502,15 @@ impl Judge {
         }
 
         let is_observed = kind != Kind::Mounts;
-        if backend != Backend::Kqueue && is_observed {
+        if backend == Backend::Kqueue {
+            // The end of a pipe that nobody reads is one of reading there, too.
+            let ends = Bits::END | UNMASKED;
+            let ends = named.contains(Bits::END) && !anything.intersects(ends);
+            if ends {
+                let text = format!("the event says {named:?}, the kernel {anything:?}");
+                self.fail(Check::False, Some(token), Bits::END, text);
+            }
+        } else if is_observed {
             let not_there = (named & Bits::ERROR) - anything;
             let ended = named.intersects(Bits::END | Bits::HUP)
                 && !anything.intersects(Bits::END | Bits::HUP);
@@ -611,7 +594,7 @@ impl Judge {
         let Some(r) = self.registrations.get(&token) else {
             return;
         };
-        if let Some(exemption) = exemptions::rate(r.kind, answered_with) {
+        if let Some(exemption) = exemptions::rate(self.backend, r.kind, answered_with) {
             self.tally.exempted.count(exemption);
             return;
         }
@@ -686,22 +669,10 @@ impl Judge {
                 r.history.join(", ")
             )
         });
-        let mut facts = r.map(|r| r.facts).unwrap_or_default();
-        if let Some(r) = r {
-            facts.was_latched = r.last.intersects(UNMASKED);
-            facts.was_reported = !r.last.is_empty();
-        }
-        let mut raw = self
-            .registrations
-            .values()
-            .filter(|r| r.owner == Owner::Raw);
-        facts.raw_was_reported = raw.any(|r| !r.last.is_empty());
         self.failures.push(Failure {
             check,
-            backend: self.backend,
             source: r.map(|r| (r.kind, r.owner)),
             bits,
-            facts,
             text: text + &history.unwrap_or_default(),
         });
     }
@@ -751,10 +722,6 @@ impl Registration {
         self.last = named;
         self.reported |= named & (UNMASKED | Bits::END | Bits::WRITE_END);
         self.history.clear();
-        if self.owed_at_least(Owed::WithinBackOff).is_empty() {
-            // Else what happened is still the reason for something that is owed.
-            self.facts = Facts::default();
-        }
         (self.starved, self.missed) = (0, 0);
     }
 

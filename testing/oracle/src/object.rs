@@ -247,21 +247,24 @@ impl Object {
                 unsafe { libc::fcntl(sender.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
                 (sender, Peer::Other(Some(receiver)))
             }
-            Kind::Fifo => {
+            Kind::Fifo | Kind::FifoWriter => {
                 let folder = tempfile::tempdir()?;
                 let path = c_path(&folder.path().join("fifo"));
                 // SAFETY: the path ends with a zero and outlives the call.
                 assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+                // The reader first: a writer needs one.
                 let reader = open(&path, libc::O_RDONLY)?;
-                let end = Some(open(&path, libc::O_WRONLY)?);
-                (
-                    reader,
-                    Peer::Path {
-                        path,
-                        end,
-                        _folder: Some(folder),
-                    },
-                )
+                let writer = open(&path, libc::O_WRONLY)?;
+                let (mine, end) = match kind {
+                    Kind::Fifo => (reader, writer),
+                    _ => (writer, reader),
+                };
+                let peer = Peer::Path {
+                    path,
+                    end: Some(end),
+                    _folder: Some(folder),
+                };
+                (mine, peer)
             }
             Kind::Pty => {
                 let master = open(&c_path(Path::new("/dev/ptmx")), libc::O_RDWR)?;
@@ -429,17 +432,22 @@ impl Object {
                 Act::Return if end.is_none() => {
                     *end = match self.kind {
                         Kind::Pty => open_terminal(path).ok(),
+                        Kind::FifoWriter => open(path, libc::O_RDONLY).ok(),
                         _ => open(path, libc::O_WRONLY).ok(),
                     };
                     end.is_some()
                 }
+                Act::Send(_) if self.kind == Kind::FifoWriter => false,
                 Act::Send(n) => end.as_ref().is_some_and(|end| {
-                    raw::write(end.as_raw_fd(), n).is_ok() && settle(fd, Bits::READ)
+                    // A worker of the kernel's moves what is written to a terminal.
+                    let wanted = raw::readable_bytes(fd) + n;
+                    let sent = raw::write(end.as_raw_fd(), n).is_ok();
+                    sent && settle_until(|| raw::readable_bytes(fd) >= wanted)
                 }),
                 Act::Drain => end
                     .as_ref()
                     .is_some_and(|end| drain(&mut &File::from(raw::dup(end.as_raw_fd())))),
-                Act::Leave => end.take().is_some() && settle(fd, Bits::HUP),
+                Act::Leave => end.take().is_some() && settle(fd, Bits::HUP | Bits::ERROR),
                 _ => false,
             },
             Peer::Timer(timer) => match act {
@@ -559,8 +567,13 @@ fn has_executed(child: &Child) {
 }
 
 fn settle_briefly(fd: RawFd, wanted: Bits) -> bool {
+    settle_until(|| observe(fd).intersects(wanted))
+}
+
+/// Waits for a millisecond or two.
+fn settle_until(is_there: impl Fn() -> bool) -> bool {
     (0..20).any(|_| {
-        let there = observe(fd).intersects(wanted);
+        let there = is_there();
         if !there {
             std::thread::sleep(Duration::from_micros(50));
         }

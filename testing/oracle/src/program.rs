@@ -59,6 +59,8 @@ pub enum Kind {
     Sender,
     /// The reading end of a named pipe, whose writers come and go.
     Fifo,
+    /// The writing end of a named pipe, whose readers come and go.
+    FifoWriter,
     /// The master of a pseudo-terminal.
     Pty,
     Eventfd,
@@ -362,7 +364,7 @@ fn spec(kinds: &'static [Kind]) -> impl Strategy<Value = Spec> {
 /// More where fewer acts and operations mean something.
 fn weight(kind: Kind) -> usize {
     match kind {
-        Kind::UdpErrorQueue | Kind::Eventfd | Kind::Sender => 2,
+        Kind::UdpErrorQueue | Kind::Eventfd | Kind::Sender | Kind::FifoWriter => 2,
         Kind::TcpListener | Kind::UnixListener | Kind::Receiver | Kind::Fifo => 3,
         // They spend much of their time unconnected, or ready for good.
         Kind::TcpUnconnected | Kind::Pidfd | Kind::Timerfd | Kind::Inotify => 3,

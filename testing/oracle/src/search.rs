@@ -1,15 +1,15 @@
 //! Draws programs, runs them, and makes those that fail smaller.
 
-use std::collections::BTreeMap;
+use std::panic;
 use std::time::{Duration, Instant};
 
 use mio::Backend;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use crate::bits::Bits;
 use crate::exemptions::Exemption;
 use crate::judge::{Check, Failure, Tally};
-use crate::known::{known, KNOWN};
 use crate::program::{programs, Kind, Polling, Program};
 
 use crate::run::{delay_of_the_kernel, run, Ran};
@@ -29,6 +29,7 @@ pub fn kinds(backend: Backend, can_mount: bool) -> &'static [Kind] {
         Kind::Receiver,
         Kind::Sender,
         Kind::Fifo,
+        Kind::FifoWriter,
         Kind::Pty,
         Kind::Duplicate,
     ];
@@ -47,18 +48,20 @@ pub fn kinds(backend: Backend, can_mount: bool) -> &'static [Kind] {
         Kind::Receiver,
         Kind::Sender,
         Kind::Fifo,
+        Kind::FifoWriter,
         Kind::Pty,
         Kind::Eventfd,
         Kind::Timerfd,
         Kind::Inotify,
         Kind::Pidfd,
         Kind::Duplicate,
-        // The last, for it is left out where mounting is not allowed.
+        // The last, for it is left out where mounting is not allowed; and on event ports, whose model
+        // asks the kernel by itself and takes the notice away.
         Kind::Mounts,
     ];
     match backend {
         Backend::Kqueue => PORTABLE,
-        _ if can_mount => OF_LINUX,
+        Backend::Epoll | Backend::Poll if can_mount => OF_LINUX,
         _ => &OF_LINUX[..OF_LINUX.len() - 1],
     }
 }
@@ -76,6 +79,7 @@ const IN_A_THREAD: &[Kind] = &[
     Kind::Receiver,
     Kind::Sender,
     Kind::Fifo,
+    Kind::FifoWriter,
 ];
 
 pub struct Search {
@@ -96,8 +100,6 @@ pub struct Summary {
     pub programs: u64,
     pub tally: Tally,
     pub found: Vec<Failure>,
-    /// Programs that failed in a known way: how many, and after what time the first one.
-    pub known: BTreeMap<u32, (u64, Duration)>,
     /// Failures that did not happen again.
     pub once: u64,
     /// From a thread that waits on the backend, and from one that waits on an epoll of its own.
@@ -105,8 +107,6 @@ pub struct Summary {
     pub delays_of_the_kernel: Vec<Duration>,
     pub time: Duration,
     pub cpu_time: Duration,
-    /// Of programs that failed in a known way, which wait for what does not come.
-    pub time_of_known: Duration,
 }
 
 /// One of a sequence of seeds that have nothing to do with each other (splitmix64).
@@ -152,8 +152,24 @@ impl Search {
         self.tree(seed).current()
     }
 
+    /// Runs a program. One that panics has failed.
     pub fn run(&self, program: &Program) -> Ran {
-        run(program, self.backend)
+        let ran = panic::catch_unwind(|| run(program, self.backend));
+        ran.unwrap_or_else(|why| {
+            let text = why.downcast_ref::<String>().cloned();
+            let text = text.or(why.downcast_ref::<&str>().map(|text| text.to_string()));
+            Ran {
+                failures: vec![Failure {
+                    check: Check::Panicked,
+                    source: None,
+                    bits: Bits::empty(),
+                    text: text.unwrap_or_default(),
+                }],
+                tally: Tally::default(),
+                log: Vec::new(),
+                delays: Vec::new(),
+            }
+        })
     }
 
     /// Runs programs until the time is over, or one fails and that is enough.
@@ -161,7 +177,6 @@ impl Search {
         let (start, cpu_start) = (Instant::now(), cpu_time());
         let mut summary = Summary::default();
         while start.elapsed() < limits.time && summary.found.len() < limits.most_found {
-            let program_start = Instant::now();
             let seed = seed_of(master, summary.programs);
             let tree = self.tree(seed);
             let program = tree.current();
@@ -175,12 +190,6 @@ impl Search {
             let Some(failure) = ran.failures.into_iter().next() else {
                 continue;
             };
-            if let Some(known) = known(&failure) {
-                let entry = summary.known.entry(known.number);
-                entry.or_insert((0, start.elapsed())).0 += 1;
-                summary.time_of_known += program_start.elapsed();
-                continue;
-            }
             let Some(rate) = self.confirm(&program, &failure) else {
                 summary.once += 1;
                 println!("once only, seed {seed:#x}: {failure}");
@@ -221,9 +230,9 @@ impl Search {
     fn fails_alike(&self, program: &Program, failure: &Failure) -> Option<Failure> {
         let failures = self.run(program).failures;
         let kind = |failure: &Failure| failure.source.map(|(kind, _)| kind);
-        failures.into_iter().find(|other| {
-            other.check == failure.check && kind(other) == kind(failure) && known(other).is_none()
-        })
+        failures
+            .into_iter()
+            .find(|other| other.check == failure.check && kind(other) == kind(failure))
     }
 
     /// Makes a program smaller for as long as it fails alike.
@@ -307,16 +316,6 @@ impl Summary {
             let count = tally.exempted.of(exemption);
             if count > 0 {
                 println!("  exempt {count} times ({backend}, {source}): {what}: {why}");
-            }
-        }
-        for known in KNOWN {
-            if let Some((count, first)) = self.known.get(&known.number) {
-                println!(
-                    "  known {} in {count} programs, the first after {:.1} s: {}",
-                    known.number,
-                    first.as_secs_f64(),
-                    known.text
-                );
             }
         }
         let ms = |delay: Duration| delay.as_secs_f64() * 1e3;

@@ -325,8 +325,7 @@ impl World {
             }
             (Err(error), None) => {
                 judge.not_registered(token);
-                // A filter for a direction that there is not.
-                if self.backend != Backend::Kqueue {
+                if !may_be_refused(self.backend, open.object.kind, wanted, error) {
                     let text = format!("register {name}: {error}");
                     judge.fail(Check::Registry, None, Bits::empty(), text);
                 }
@@ -465,7 +464,7 @@ impl World {
             let polls = self.polls.load(Ordering::SeqCst);
             let mut judge = self.judge();
             // Documented: see the table of exemptions.
-            let keeps_pipes = self.backend == Backend::Kqueue && kind == Kind::Sender;
+            let keeps_pipes = self.backend == Backend::Kqueue && is_writing_end(kind);
             match (self.goes_by_number() || keeps_pipes) && (was_raw || by == By::Fd) {
                 true => judge.closed(token),
                 false => judge.ended(token, polls),
@@ -568,6 +567,11 @@ impl World {
         if !is_applicable(kind, op) || (self.is_threaded && op == Op::AcceptWithoutDescriptors) {
             return None;
         }
+        // To call its `WouldBlock` one of reading would not be true.
+        let door = match op {
+            Op::ErrorQueue => Door::Unknown,
+            _ => door,
+        };
         let (single, most) = match op {
             Op::Drain => (Op::Read(4096), 2000),
             Op::Fill => (Op::Write(4096), most_writes(kind)),
@@ -672,6 +676,25 @@ impl World {
     }
 }
 
+/// kqueue refuses to watch for a direction that the descriptor does not have, if it is the only one;
+/// and without user events a pipe without readers.
+fn may_be_refused(
+    backend: Backend,
+    kind: Kind,
+    wanted: program::Interest,
+    error: &io::Error,
+) -> bool {
+    let has_no_such_direction = match wanted {
+        program::Interest::Write => matches!(
+            kind,
+            Kind::Receiver | Kind::Fifo | Kind::TcpListener | Kind::UnixListener
+        ),
+        program::Interest::Read | program::Interest::ReadPriority => is_writing_end(kind),
+        program::Interest::Both => false,
+    };
+    backend == Backend::Kqueue && (has_no_such_direction || loses_registration(error))
+}
+
 /// A kqueue without user events has no way to watch a pipe without readers, and ends what it
 /// watched of it.
 fn loses_registration(error: &io::Error) -> bool {
@@ -704,6 +727,11 @@ fn is_udp(kind: Kind) -> bool {
     )
 }
 
+/// Of a pipe.
+fn is_writing_end(kind: Kind) -> bool {
+    matches!(kind, Kind::Sender | Kind::FifoWriter)
+}
+
 fn is_listener(kind: Kind) -> bool {
     matches!(kind, Kind::TcpListener | Kind::UnixListener)
 }
@@ -724,12 +752,12 @@ fn most_writes(kind: Kind) -> usize {
 
 fn is_applicable(kind: Kind, op: Op) -> bool {
     match op {
-        Op::Read(_) | Op::Drain => kind != Kind::Sender,
+        Op::Read(_) | Op::Drain => !is_writing_end(kind),
         Op::ReadVectored(_) => is_socket(kind) || matches!(kind, Kind::Receiver | Kind::Fifo),
         Op::Peek(_) => is_socket(kind),
         // Not a terminal, whose data a worker of the kernel's moves when it likes.
-        Op::Write(_) | Op::Fill => is_socket(kind) || matches!(kind, Kind::Sender | Kind::Eventfd),
-        Op::WriteVectored(_) => is_socket(kind) || kind == Kind::Sender,
+        Op::Write(_) | Op::Fill => is_socket(kind) || is_writing_end(kind) || kind == Kind::Eventfd,
+        Op::WriteVectored(_) => is_socket(kind) || is_writing_end(kind),
         Op::AcceptWithoutDescriptors => is_listener(kind),
         Op::TakeError => is_socket(kind) || is_listener(kind),
         Op::ErrorQueue => matches!(kind, Kind::UdpErrorQueue | Kind::UdpTimestamps),

@@ -1,0 +1,421 @@
+//! A backend whose kernel does not report edges: [`Rearmed`] makes them, over the few calls that a
+//! [`Kernel`] has to have. The registrations stand in a [table](super::table); `rearm.rs` has the
+//! states of one.
+
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
+
+use libc::{c_short, pollfd};
+
+use super::calls::poll::poll;
+use super::table::{from_poll, to_poll, Registrations, State};
+use super::{wake_fd, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use crate::event::readiness::Readiness;
+use crate::event::Event;
+use crate::{Interest, Token};
+
+/// What is armed is the kernel's part; everything is called under the lock of the registrations,
+/// unless said otherwise.
+pub(super) trait Kernel: Sized {
+    /// The armed set, where the kernel does not keep it.
+    type Armed;
+
+    /// Whether the armed set can be changed while a thread waits. What the kernel then says of a slot
+    /// may be of a registration that has ended.
+    const TAKES_CHANGES: bool;
+
+    fn open() -> io::Result<(Self, Self::Armed)>;
+
+    /// Arms what the registration in this slot wants, or nothing where there is none.
+    fn arm(&self, state: &mut State<Self::Armed>, slot: usize) -> io::Result<()>;
+
+    /// A descriptor is not registered any more.
+    fn disarm(&self, _fd: RawFd) {}
+
+    /// Waits once, without the lock, and passes what the kernel says to [`ready`]. Returns
+    /// whether it said anything.
+    fn wait<'a>(
+        backend: &'a Rearmed<Self>,
+        state: MutexGuard<'a, State<Self::Armed>>,
+        timeout: Option<Duration>,
+        events: &mut EventBuffer,
+    ) -> (MutexGuard<'a, State<Self::Armed>>, io::Result<bool>);
+
+    /// Ends the wait of another thread, or makes the next one a short one. Called without the lock.
+    fn interrupt(&self);
+
+    fn as_fd(&self) -> BorrowedFd<'_>;
+
+    /// As a `Selector`'s, like the next two. Called without the lock.
+    fn open_user_event(_: &Rearmed<Self>, _token: Token) -> io::Result<Option<UserEvent>> {
+        Ok(None)
+    }
+
+    fn trigger(_: &Rearmed<Self>, _event: UserEvent) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn close_user_event(_: &Rearmed<Self>, _event: UserEvent) {}
+}
+
+#[derive(Debug)]
+pub(crate) struct Rearmed<K: Kernel> {
+    pub(super) kernel: K,
+    pub(super) registrations: Registrations<K::Armed>,
+}
+
+/// When a `select` is over. Time spent on interruptions counts.
+struct Deadline {
+    /// `None`: never, or at once.
+    at: Option<Instant>,
+    is_at_once: bool,
+}
+
+impl Deadline {
+    fn of(timeout: Option<Duration>) -> Deadline {
+        Deadline {
+            // A deadline that lies beyond the clock is none.
+            at: timeout
+                .filter(|timeout| !timeout.is_zero())
+                .and_then(|timeout| Instant::now().checked_add(timeout)),
+            is_at_once: timeout == Some(Duration::ZERO),
+        }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        match self.is_at_once {
+            true => Some(Duration::ZERO),
+            false => {
+                let at = self.at?;
+                Some(at.saturating_duration_since(Instant::now()))
+            }
+        }
+    }
+
+    /// Whether it has passed. A kernel whose wall clock is set may say so too early.
+    fn has_passed(&self) -> bool {
+        self.is_at_once || self.at.is_some_and(|at| at <= Instant::now())
+    }
+}
+
+impl<K: Kernel> Selector for Rearmed<K> {
+    fn open() -> io::Result<Rearmed<K>> {
+        let (kernel, armed) = K::open()?;
+        Ok(Rearmed {
+            kernel,
+            registrations: Registrations::new(armed),
+        })
+    }
+
+    fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
+        events.clear();
+        if events.capacity() == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let deadline = Deadline::of(timeout);
+        let mut state = self.registrations.lock();
+        state.table.begin_select();
+        loop {
+            state.table.report_dead(events);
+            // Where probes alone filled the last buffer, the kernel's own come first.
+            let probes = !std::mem::take(&mut state.table.probes_filled_buffer);
+            let next_probe = match probes {
+                true => self.probe_what_is_due(&mut state, events),
+                false => Ok(Some(Duration::ZERO)),
+            };
+            let next_probe = match next_probe {
+                Ok(next_probe) => next_probe,
+                Err(error) => return with_events_first(error, events),
+            };
+            if events.is_full() {
+                state.table.probes_filled_buffer = true;
+                return Ok(());
+            }
+            let wait = match events.events().is_empty() {
+                true => deadline.left().into_iter().chain(next_probe).min(),
+                // Collected already: others that are ready come along, and nothing is waited for.
+                false => Some(Duration::ZERO),
+            };
+            let waited;
+            (state, waited) = K::wait(self, state, wait, events);
+            state.table.end_wait();
+            let said_something = match waited {
+                Ok(said_something) => said_something,
+                Err(error) => return with_events_first(error, events),
+            };
+            let is_over =
+                probes && deadline.has_passed() && (deadline.is_at_once || !said_something);
+            if is_over || !events.events().is_empty() {
+                return Ok(());
+            }
+            // It was interrupted, or it is time for a probe.
+        }
+    }
+
+    fn register(
+        &self,
+        fd: RawFd,
+        token: Token,
+        interest: Interest,
+        owner: Owner,
+    ) -> io::Result<Key> {
+        if fd < 0 {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        let mut state = self.registrations.lock();
+        let slot = state.table.slot_for(fd)?;
+        let key = state.table.begin(slot, token, interest, owner);
+        self.change(state, slot, Change::Replaced)
+            .map_err(|error| {
+                // By its key, for it may have been replaced already.
+                let _ = self.deregister(fd, key);
+                error
+            })?;
+        Ok(key)
+    }
+
+    fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<Key> {
+        let mut state = self.registrations.lock();
+        let slot = state.table.slot(fd, key)?;
+        state.table.begin_again(slot, token, interest);
+        self.change(state, slot, Change::Replaced)?;
+        Ok(key)
+    }
+
+    fn deregister(&self, fd: RawFd, key: Key) -> io::Result<()> {
+        let mut state = self.registrations.lock();
+        let slot = state.table.slot(fd, key)?;
+        let waits = K::TAKES_CHANGES && state.waiting.is_waiting();
+        let fd = state.table.remove(slot, waits);
+        self.kernel.disarm(fd);
+        self.change(state, slot, Change::Replaced)
+    }
+
+    fn after_io(&self, key: Key, outcome: Outcome) {
+        let mut state = self.registrations.lock();
+        let Ok(slot) = state.table.slot(-1, key) else {
+            return; // deregistered by its descriptor
+        };
+        let entry = state.table.entry_mut(slot);
+        let (wanted, probe) = (entry.edges.wanted(), entry.edges.is_probed());
+        let mut needs_probe = entry.edges.is_latched();
+        match outcome {
+            Outcome::WouldBlock(Some(direction)) => entry.edges.would_block(direction),
+            Outcome::WouldBlock(None) => needs_probe = !entry.edges.is_armed_for_all(),
+            Outcome::Failed(_) | Outcome::ShortPeek => entry.edges.may_have_drained(),
+            Outcome::ErrorTaken if needs_probe => entry.edges.may_have_taken_error(),
+            Outcome::ErrorTaken => return,
+        }
+        if needs_probe {
+            let now = state.table.tick();
+            let is_unknown = outcome == Outcome::WouldBlock(None);
+            state.table.entry_mut(slot).probe_after_io(is_unknown, now);
+        }
+        let entry = state.table.entry(slot);
+        let begins = entry.edges.is_probed() && (!probe || entry.edges.is_due_at_once());
+        if entry.edges.wanted() != wanted || begins {
+            let _ = self.change(state, slot, Change::ByIo { begins });
+        }
+    }
+
+    fn forget(&self, key: Key) {
+        if !self.registrations.is_inherited() {
+            // It may have been deregistered by its descriptor.
+            let _ = self.deregister(-1, key);
+        }
+    }
+
+    fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
+        K::open_user_event(self, token)
+    }
+
+    fn trigger(&self, event: UserEvent) -> io::Result<()> {
+        K::trigger(self, event)
+    }
+
+    fn close_user_event(&self, event: UserEvent) {
+        if !self.registrations.is_inherited() {
+            K::close_user_event(self, event);
+        }
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kernel.as_fd()
+    }
+}
+
+/// Collected events are returned before an error.
+fn with_events_first(error: io::Error, events: &EventBuffer) -> io::Result<()> {
+    match events.events().is_empty() {
+        true => Err(error),
+        false => Ok(()),
+    }
+}
+
+/// What has changed in a slot.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Change {
+    /// The registration is another one, or there is none. An error is returned.
+    Replaced,
+    /// Its state, by the program's I/O; probes are needed, or needed earlier, where it `begins`. An
+    /// error is reported by the next `select`.
+    ByIo { begins: bool },
+}
+
+impl<K: Kernel> Rearmed<K> {
+    /// Puts into effect what has changed in a slot.
+    #[inline]
+    fn change(
+        &self,
+        mut state: MutexGuard<'_, State<K::Armed>>,
+        slot: usize,
+        change: Change,
+    ) -> io::Result<()> {
+        let is_waiting = state.waiting.is_waiting();
+        let mut armed = Ok(());
+        if K::TAKES_CHANGES || !is_waiting {
+            armed = self.update(&mut state, slot);
+            if armed.is_err() && change != Change::Replaced {
+                state.table.report_later(slot);
+            }
+        }
+        if is_waiting {
+            state.table.mark_changed(slot, change == Change::Replaced);
+            // The polling thread has to learn what the kernel does not know, and when to probe.
+            let begins = change == Change::ByIo { begins: true };
+            let concerns_it = !K::TAKES_CHANGES || begins || armed.is_err();
+            if concerns_it && state.waiting.interrupt() {
+                // Without the lock, so that the polling thread finds it free.
+                drop(state);
+                self.kernel.interrupt();
+            }
+        }
+        armed
+    }
+
+    /// Arms what the registration in a slot wants.
+    #[inline]
+    fn update(&self, state: &mut State<K::Armed>, slot: usize) -> io::Result<()> {
+        state.table.list_if_probed(slot);
+        let armed = self.kernel.arm(state, slot);
+        if armed.is_err() {
+            state.table.entry_mut(slot).is_dead = true;
+        }
+        armed
+    }
+
+    /// As `update`, but a failure is reported by the next `select`.
+    pub(super) fn rearm(&self, state: &mut State<K::Armed>, slot: usize) {
+        if self.update(state, slot).is_err() {
+            state.table.report_later(slot);
+        }
+    }
+
+    /// Probes what is due. Returns how long it is until something else is.
+    fn probe_what_is_due(
+        &self,
+        state: &mut State<K::Armed>,
+        events: &mut EventBuffer,
+    ) -> io::Result<Option<Duration>> {
+        if !state.table.has_probed() {
+            return Ok(None);
+        }
+        let now = state.table.tick();
+        let count = state.table.poll_what_is_due(now)?;
+        let start = state.table.next_probed.min(count);
+        for index in (start..count).chain(0..start) {
+            let table = &mut state.table;
+            let (slot, revents) = table.probe_result(index);
+            if events.is_full() {
+                self.keep_for_next_poll(state, slot, revents);
+                continue;
+            }
+            if revents & libc::POLLNVAL != 0 {
+                events.push(table.died(slot));
+                self.rearm(state, slot);
+                continue;
+            }
+            let entry = table.entry_mut(slot);
+            let (wanted, ready) = (entry.edges.wanted(), from_poll(revents));
+            if entry.edges.has_latched_error() && ready.intersects(Readiness::ERR) {
+                // One that asking takes away is another one than the one before.
+                entry.keep_what_asking_took_away(ready);
+            }
+            if let Some(report) = entry.edges.probed(ready, now) {
+                events.push(Event::new(entry.token, report));
+                table.next_probed = index + 1;
+                // One registration has one event from one poll.
+                table.mark_reported(slot);
+            }
+            if table.entry(slot).edges.wanted() != wanted {
+                self.rearm(state, slot);
+            }
+        }
+        Ok(state.table.next_probe(now))
+    }
+
+    /// The kernel says that a slot is ready, which is not reported now: it stays armed, or due, so that
+    /// nothing is to be done unless asking has taken something away.
+    #[inline]
+    pub(super) fn keep_for_next_poll(
+        &self,
+        state: &mut State<K::Armed>,
+        slot: usize,
+        revents: c_short,
+    ) {
+        let entry = state.table.entry_mut(slot);
+        entry.keep_what_asking_took_away(from_poll(revents));
+        state.table.list_if_probed(slot);
+    }
+
+    /// The kernel says that a slot is ready: makes an event of it, and arms what is wanted now.
+    #[inline]
+    pub(super) fn ready(
+        &self,
+        state: &mut State<K::Armed>,
+        slot: usize,
+        revents: c_short,
+    ) -> Option<Event> {
+        let table = &mut state.table;
+        if table.is_reported(slot) {
+            // Another event of it is for the next poll: it stays armed.
+            if !K::TAKES_CHANGES {
+                self.keep_for_next_poll(state, slot, revents);
+            }
+            self.rearm(state, slot);
+            return None;
+        }
+        let entry = table.entry_mut(slot);
+        let event = if revents & libc::POLLNVAL != 0 {
+            Some(table.died(slot))
+        } else if entry.owner == Owner::Waker {
+            // Before the pending wake-ups are cleared, which is when a wake would
+            // signal again. It can only fail where it is no longer ours to read.
+            let _ = wake_fd::drain(entry.fd);
+            Some(Event::new(entry.token, Readiness::IN))
+        } else {
+            let ready = entry.all_of(revents, K::TAKES_CHANGES);
+            let report = entry.edges.fired(ready);
+            (report != Readiness::NONE).then(|| Event::new(entry.token, report))
+        };
+        if event.is_some() {
+            table.mark_reported(slot);
+        }
+        self.rearm(state, slot);
+        event
+    }
+}
+
+/// Asks the kernel about one descriptor, without waiting.
+pub(super) fn probe(fd: RawFd, interest: Readiness) -> io::Result<Readiness> {
+    let mut one = [pollfd {
+        fd,
+        // The peer's end tells whether anything can change any more.
+        events: to_poll(interest.or(Readiness::RDHUP)),
+        revents: 0,
+    }];
+    poll(&mut one, Some(Duration::ZERO))?;
+    Ok(from_poll(one[0].revents))
+}
