@@ -201,7 +201,6 @@ impl Edges {
         self.backed_off = NONE;
         self.latched = NONE;
         self.pending = NONE;
-        self.pauses.next = [0; 4];
         self.drained = drained;
         self.error_backed_off = false;
         self.end_reported = false;
@@ -235,8 +234,8 @@ impl Edges {
     /// The kernel has reported an armed direction, an error or a hang-up: what to report.
     #[inline]
     pub(super) fn fired(&mut self, ready: Readiness) -> Readiness {
+        // The end may have been asked for alone, but what has ended is readable.
         let ready = match ready.intersects(RDHUP) {
-            // It may have been asked for alone, but what has ended is readable.
             true => ready.or(Readiness::IN),
             false => ready,
         };
@@ -400,15 +399,9 @@ impl Edges {
     fn arm(&mut self, directions: Readiness) {
         let directions = directions.and(self.interest);
         self.armed = self.armed.or(directions);
+        // The next back-off begins with no pause.
         self.backed_off = self.backed_off.without(directions);
-        for (index, bits) in DIRECTIONS.into_iter().enumerate() {
-            if directions.intersects(bits) {
-                self.pauses.reset(index);
-            }
-        }
-        if directions.intersects(Readiness::IN) {
-            self.end_reported = false;
-        }
+        self.end_reported &= !directions.intersects(Readiness::IN);
     }
 
     /// Returns whether a hang-up has ended.
@@ -431,10 +424,13 @@ impl Edges {
         hang_up_ended
     }
 
-    /// An operation would have blocked in these directions, or a transfer came up short.
+    /// An operation would have blocked in these directions, or a transfer came up short. Returns
+    /// whether anything is wanted now that was not.
     #[inline]
-    pub(super) fn would_block(&mut self, direction: Interest) {
+    pub(super) fn would_block(&mut self, direction: Interest) -> bool {
+        let armed = self.armed;
         self.arm(bits_of(direction));
+        self.armed != armed
     }
 
     /// An operation failed, or for another reason may have drained a direction, which is not known.
@@ -517,10 +513,11 @@ impl Edges {
 /// All bits of the directions of which any is there.
 #[inline]
 fn whole(bits: Readiness) -> Readiness {
-    DIRECTIONS
-        .into_iter()
-        .filter(|direction| bits.intersects(*direction))
-        .fold(NONE, Readiness::or)
+    let others = bits.and(DIRECTIONS[WRITING].or(DIRECTIONS[PRIORITY]));
+    match bits.intersects(DIRECTIONS[READING]) {
+        true => others.or(DIRECTIONS[READING]),
+        false => others,
+    }
 }
 
 /// The bits of all directions that an interest asks for.

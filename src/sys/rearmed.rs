@@ -198,25 +198,14 @@ impl<K: Kernel> Selector for Rearmed<K> {
         let Ok(slot) = state.table.slot(-1, key) else {
             return; // deregistered by its descriptor
         };
-        let entry = state.table.entry_mut(slot);
-        let (wanted, probe) = (entry.edges.wanted(), entry.edges.is_probed());
-        let mut needs_probe = entry.edges.is_latched();
+        let edges = &mut state.table.entry_mut(slot).edges;
         match outcome {
-            Outcome::WouldBlock(Some(direction)) => entry.edges.would_block(direction),
-            Outcome::WouldBlock(None) => needs_probe = !entry.edges.is_armed_for_all(),
-            Outcome::Failed(_) | Outcome::ShortPeek => entry.edges.may_have_drained(),
-            Outcome::ErrorTaken if needs_probe => entry.edges.may_have_taken_error(),
-            Outcome::ErrorTaken => return,
-        }
-        if needs_probe {
-            let now = state.table.tick();
-            let is_unknown = outcome == Outcome::WouldBlock(None);
-            state.table.entry_mut(slot).probe_after_io(is_unknown, now);
-        }
-        let entry = state.table.entry(slot);
-        let begins = entry.edges.is_probed() && (!probe || entry.edges.is_due_at_once());
-        if entry.edges.wanted() != wanted || begins {
-            let _ = self.change(state, slot, Change::ByIo { begins });
+            Outcome::WouldBlock(Some(direction)) if !edges.is_latched() => {
+                if edges.would_block(direction) {
+                    let _ = self.change(state, slot, Change::ByIo { begins: false });
+                }
+            }
+            _ => self.after_other_io(state, slot, outcome),
         }
     }
 
@@ -265,6 +254,37 @@ enum Change {
 }
 
 impl<K: Kernel> Rearmed<K> {
+    /// All but an operation that would have blocked in a known direction, while nothing is latched.
+    #[inline(never)]
+    fn after_other_io(
+        &self,
+        mut state: MutexGuard<'_, State<K::Armed>>,
+        slot: usize,
+        outcome: Outcome,
+    ) {
+        let edges = &mut state.table.entry_mut(slot).edges;
+        let (wanted, was_probed) = (edges.wanted(), edges.is_probed());
+        let mut needs_probe = edges.is_latched();
+        match outcome {
+            Outcome::WouldBlock(Some(direction)) => {
+                edges.would_block(direction);
+            }
+            Outcome::WouldBlock(None) => needs_probe = !edges.is_armed_for_all(),
+            Outcome::Failed(_) | Outcome::ShortPeek => edges.may_have_drained(),
+            Outcome::ErrorTaken => edges.may_have_taken_error(),
+        }
+        if needs_probe {
+            let now = state.table.tick();
+            let is_unknown = outcome == Outcome::WouldBlock(None);
+            state.table.entry_mut(slot).probe_after_io(is_unknown, now);
+        }
+        let edges = &state.table.entry(slot).edges;
+        let begins = edges.is_probed() && (!was_probed || edges.is_due_at_once());
+        if edges.wanted() != wanted || begins {
+            let _ = self.change(state, slot, Change::ByIo { begins });
+        }
+    }
+
     /// Puts into effect what has changed in a slot.
     #[inline]
     fn change(
@@ -307,6 +327,7 @@ impl<K: Kernel> Rearmed<K> {
     }
 
     /// As `update`, but a failure is reported by the next `select`.
+    #[inline]
     pub(super) fn rearm(&self, state: &mut State<K::Armed>, slot: usize) {
         if self.update(state, slot).is_err() {
             state.table.report_later(slot);
@@ -333,7 +354,8 @@ impl<K: Kernel> Rearmed<K> {
                 continue;
             }
             if revents & libc::POLLNVAL != 0 {
-                events.push(table.died(slot));
+                let entry = table.entry_mut(slot);
+                events.push(Event::new(entry.token, entry.die()));
                 self.rearm(state, slot);
                 continue;
             }
@@ -358,7 +380,7 @@ impl<K: Kernel> Rearmed<K> {
 
     /// The kernel says that a slot is ready, which is not reported now: it stays armed, or due, so that
     /// nothing is to be done unless asking has taken something away.
-    #[inline]
+    #[cold]
     pub(super) fn keep_for_next_poll(
         &self,
         state: &mut State<K::Armed>,
@@ -378,33 +400,39 @@ impl<K: Kernel> Rearmed<K> {
         slot: usize,
         revents: c_short,
     ) -> Option<Event> {
-        let table = &mut state.table;
-        if table.is_reported(slot) {
-            // Another event of it is for the next poll: it stays armed.
-            if !K::TAKES_CHANGES {
-                self.keep_for_next_poll(state, slot, revents);
-            }
-            self.rearm(state, slot);
+        let select = state.table.select;
+        let entry = state.table.entry_mut(slot);
+        if entry.reported_by == select {
+            self.ready_again(state, slot, revents);
             return None;
         }
-        let entry = table.entry_mut(slot);
-        let event = if revents & libc::POLLNVAL != 0 {
-            Some(table.died(slot))
+        let report = if revents & libc::POLLNVAL != 0 {
+            entry.die()
         } else if entry.owner == Owner::Waker {
             // Before the pending wake-ups are cleared, which is when a wake would
             // signal again. It can only fail where it is no longer ours to read.
             let _ = wake_fd::drain(entry.fd);
-            Some(Event::new(entry.token, Readiness::IN))
+            Readiness::IN
         } else {
             let ready = entry.all_of(revents, K::TAKES_CHANGES);
-            let report = entry.edges.fired(ready);
-            (report != Readiness::NONE).then(|| Event::new(entry.token, report))
+            entry.edges.fired(ready)
         };
+        let event = (report != Readiness::NONE).then(|| Event::new(entry.token, report));
         if event.is_some() {
-            table.mark_reported(slot);
+            entry.reported_by = select;
         }
         self.rearm(state, slot);
         event
+    }
+
+    /// The kernel says that a slot is ready which this `select` has reported: that is for the next one,
+    /// and it stays armed.
+    #[cold]
+    fn ready_again(&self, state: &mut State<K::Armed>, slot: usize, revents: c_short) {
+        if !K::TAKES_CHANGES {
+            self.keep_for_next_poll(state, slot, revents);
+        }
+        self.rearm(state, slot);
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) struct Table {
     /// Probes filled the last buffer, before the kernel was asked about the armed set.
     pub(super) probes_filled_buffer: bool,
     /// Counts the calls of `select`.
-    select: u32,
+    pub(super) select: u32,
     /// What ticks are counted from.
     start: Instant,
     /// Slots that changed while a thread waited, each once.
@@ -74,7 +74,7 @@ pub(super) struct Entry {
     generation: u32,
     pub(super) edges: Edges,
     /// The call of `select` that reported it last.
-    reported_by: u32,
+    pub(super) reported_by: u32,
     /// It cannot be watched any more: its descriptor turned out to be closed.
     pub(super) is_dead: bool,
     /// It is in `Table::probed`.
@@ -154,6 +154,15 @@ impl<A> Registrations<A> {
 }
 
 impl Entry {
+    #[inline]
+    fn begin(&mut self, token: Token, interest: Interest, select: u32) {
+        self.token = token;
+        self.edges.begin(interest, self.owner.drained());
+        self.is_dead = false;
+        // By none yet: this call of `select` may be one that waits.
+        self.reported_by = select.wrapping_sub(1);
+    }
+
     /// Whether its descriptor may be another one by now: nothing reports that a raw one is closed.
     #[inline]
     fn may_be_replaced(&self) -> bool {
@@ -165,6 +174,13 @@ impl Entry {
     pub(super) fn wanted(&self) -> Option<(RawFd, Token, c_short)> {
         let wanted = self.edges.wanted().filter(|_| self.is_watched())?;
         Some((self.fd, self.token, to_poll(wanted)))
+    }
+
+    /// It cannot be watched any more: reported once, and then it is left alone until it is registered
+    /// again.
+    pub(super) fn die(&mut self) -> Readiness {
+        self.is_dead = true;
+        Readiness::IN.or(Readiness::OUT).or(Readiness::ERR)
     }
 
     #[inline]
@@ -245,23 +261,20 @@ impl Table {
         interest: Interest,
         owner: Owner,
     ) -> Key {
+        let select = self.select;
         let entry = &mut self.entries[slot];
         entry.owner = owner;
         entry.generation = (entry.generation + 1) % Key::GENERATIONS;
         let key = Key::new(slot as u32, entry.generation);
-        self.begin_again(slot, token, interest);
+        entry.begin(token, interest, select);
         key
     }
 
     /// It goes on with another token and another interest.
     #[inline]
     pub(super) fn begin_again(&mut self, slot: usize, token: Token, interest: Interest) {
-        let entry = &mut self.entries[slot];
-        entry.token = token;
-        entry.edges.begin(interest, entry.owner.drained());
-        entry.is_dead = false;
-        // By none: this call of `select` may be one that waits.
-        entry.reported_by = self.select.wrapping_sub(1);
+        let select = self.select;
+        self.entries[slot].begin(token, interest, select);
     }
 
     /// A `select` begins.
@@ -274,11 +287,6 @@ impl Table {
     #[inline]
     pub(super) fn mark_reported(&mut self, slot: usize) {
         self.entries[slot].reported_by = self.select;
-    }
-
-    #[inline]
-    pub(super) fn is_reported(&self, slot: usize) -> bool {
-        self.entries[slot].reported_by == self.select
     }
 
     pub(super) fn tick(&self) -> Tick {
@@ -492,15 +500,6 @@ impl Table {
         Some(first.after(now))
     }
 
-    /// A registration that cannot be watched any more: said once, and then it is
-    /// left alone until it is registered anew.
-    pub(super) fn died(&mut self, slot: usize) -> Event {
-        let entry = &mut self.entries[slot];
-        entry.is_dead = true;
-        let report = Readiness::IN.or(Readiness::OUT).or(Readiness::ERR);
-        Event::new(entry.token, report)
-    }
-
     /// That a registration died is found out where there is no room to report it. It
     /// may have died before, and been registered anew since.
     pub(super) fn report_later(&mut self, slot: usize) {
@@ -516,10 +515,10 @@ impl Table {
             let Some(slot) = self.died.pop() else {
                 return;
             };
-            let entry = &self.entries[slot as usize];
+            let entry = &mut self.entries[slot as usize];
             // It may have been registered anew, or something else in its slot.
             if entry.is_dead && entry.fd >= 0 {
-                events.push(self.died(slot as usize));
+                events.push(Event::new(entry.token, entry.die()));
             }
         }
     }

@@ -62,14 +62,6 @@ macro_rules! mio_subject {
             }
         }
 
-        impl WouldBlock for $mio::net::UnixStream {
-            #[inline(always)]
-            fn would_block(&self) {
-                let outcome = self.try_io(|| Err::<(), _>(ErrorKind::WouldBlock.into()));
-                std::hint::black_box(&outcome);
-            }
-        }
-
         impl Wake for $mio::Waker {
             #[inline(always)]
             fn wake(&self) {
@@ -183,6 +175,24 @@ impl<S> From<OwnedFd> for Bare<S> {
             fd,
             of: std::marker::PhantomData,
         }
+    }
+}
+
+impl WouldBlock for ours::net::UnixStream {
+    #[inline(always)]
+    fn would_block(&self) {
+        let io = || Err::<(), _>(ErrorKind::WouldBlock.into());
+        let outcome = self.try_io_with(ours::Interest::READABLE, io);
+        std::hint::black_box(&outcome);
+    }
+}
+
+impl WouldBlock for upstream::net::UnixStream {
+    #[inline(always)]
+    fn would_block(&self) {
+        // It does not know directions.
+        let outcome = self.try_io(|| Err::<(), _>(ErrorKind::WouldBlock.into()));
+        std::hint::black_box(&outcome);
     }
 }
 

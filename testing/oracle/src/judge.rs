@@ -364,7 +364,9 @@ impl Judge {
         let unsuccessful = failed || took_error || outcome == Outcome::WouldBlock;
         if unsuccessful && !r.kind_is_consumed() {
             r.reported -= gone;
-            r.owe(gone, now_or_late);
+            // A raw descriptor's hang-up that ends between two probes is not seen.
+            let is_seen = !rearms || r.owner != Owner::Raw;
+            r.owe(if is_seen { gone } else { gone & Bits::ERROR }, now_or_late);
             if r.owner != Owner::Raw {
                 // Unlatched by a probe at once.
                 r.last -= gone;

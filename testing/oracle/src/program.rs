@@ -374,7 +374,6 @@ fn weight(kind: Kind) -> usize {
 
 fn step(polling: Polling) -> BoxedStrategy<Step> {
     let s = 0..MOST_SOURCES;
-    let by = || prop_oneof![9 => Just(By::Source), 1 => Just(By::Fd)];
     let ms = prop_oneof![99 => Just(60u16), 1 => Just(2200)];
     let answer = prop_oneof![
         1 => Just(Answer::Nothing),
@@ -382,11 +381,7 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
     ];
     let rate = (ms, vec(answer, MOST_SOURCES)).prop_map(|(ms, answers)| Step::Rate { ms, answers });
     let common = prop_oneof![
-        6 => (s.clone(), by(), interest())
-            .prop_map(|(source, by, interest)| Step::Register { source, by, interest }),
-        4 => (s.clone(), by(), interest())
-            .prop_map(|(source, by, interest)| Step::Reregister { source, by, interest }),
-        2 => (s.clone(), by()).prop_map(|(source, by)| Step::Deregister { source, by }),
+        12 => registry_step(),
         2 => s.clone().prop_map(Step::Drop),
         4 => s.clone().prop_map(Step::Open),
         3 => (0..2usize).prop_map(Step::Wake),
@@ -415,13 +410,26 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
 /// more often than steps of many.
 fn burst() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        7 => io_step(),
-        3 => Just(Step::Poll(0)),
+        14 => io_step(),
+        3 => registry_step(),
+        6 => Just(Step::Poll(0)),
     ];
     (0..MOST_SOURCES, vec(step, 3..8)).prop_map(|(source, steps)| {
         let of_source = |step: Step| step.map_source(&|_| source);
         steps.into_iter().map(of_source).collect()
     })
+}
+
+fn registry_step() -> impl Strategy<Value = Step> {
+    let s = 0..MOST_SOURCES;
+    let by = || prop_oneof![9 => Just(By::Source), 1 => Just(By::Fd)];
+    prop_oneof![
+        6 => (s.clone(), by(), interest())
+            .prop_map(|(source, by, interest)| Step::Register { source, by, interest }),
+        4 => (s.clone(), by(), interest())
+            .prop_map(|(source, by, interest)| Step::Reregister { source, by, interest }),
+        2 => (s, by()).prop_map(|(source, by)| Step::Deregister { source, by }),
+    ]
 }
 
 fn io_step() -> impl Strategy<Value = Step> {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,6 +47,7 @@ pub fn run(program: &Program, backend: Backend) -> Ran {
                 world: &world,
                 poll,
                 events: Events::with_capacity(program.capacity),
+                capacity: program.capacity,
             }
             .run(program);
             Vec::new()
@@ -67,6 +68,8 @@ struct InTurn<'a> {
     world: &'a World,
     poll: Poll,
     events: Events,
+    /// As it was asked for.
+    capacity: usize,
 }
 
 impl InTurn<'_> {
@@ -111,7 +114,7 @@ impl InTurn<'_> {
             before: &before,
             after: &after,
             events: &events,
-            capacity: self.events.capacity(),
+            capacity: self.capacity,
         };
         let outstanding = judge.polled(&polled);
         drop(judge);
@@ -251,10 +254,11 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
     let reports = Arc::new(Reports::default());
     let stop = Waker::new(world.registry(), mio::Token(STOP)).expect("a waker");
     let capacity = program.capacity;
+    let is_over = AtomicBool::new(false);
     let mut delays = Vec::new();
     thread::scope(|scope| {
         let polling = {
-            let reports = Arc::clone(&reports);
+            let (reports, is_over) = (Arc::clone(&reports), &is_over);
             scope.spawn(move || {
                 let mut events = Events::with_capacity(capacity);
                 loop {
@@ -270,11 +274,11 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                     }
                     judge.tally.polls += 1;
                     let mut list = reports.list.lock().unwrap();
-                    let mut is_over = false;
+                    let mut has_stopped = false;
                     for event in &events {
                         let (token, bits) = (event.token().0, named(event));
                         if token == STOP {
-                            is_over = true;
+                            has_stopped = true;
                             continue;
                         }
                         judge.tally.events += 1;
@@ -283,7 +287,8 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                     }
                     drop((list, judge));
                     reports.changed.notify_all();
-                    if is_over {
+                    // The wake-up that ends it may be the one that is lost.
+                    if has_stopped || is_over.load(Ordering::SeqCst) {
                         return;
                     }
                 }
@@ -300,6 +305,7 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                 break;
             }
         }
+        is_over.store(true, Ordering::SeqCst);
         stop.wake().expect("wakes");
         polling.join().expect("the polling thread ends");
     });
