@@ -1,0 +1,199 @@
+//! What a backend without edges of its own probes with back-off: descriptors that may have been
+//! drained, errors that may have been picked up. No event is lost, and none comes too often; and a
+//! program sees the same on every other backend.
+#![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", unix))]
+
+mod util;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::{TcpStream, UdpSocket, UnixStream};
+use mio::unix::{pipe, SourceFd};
+use mio::{Backend, Interest, Token};
+use util::{any_port, Differences, Loop, Seen};
+
+on_each_backend![
+    an_error_that_a_raw_descriptor_has_again_is_reported_again,
+    an_error_picked_up_through_try_io_and_there_again_is_reported,
+    writing_to_a_pipe_without_a_reader_at_each_event_is_no_busy_loop,
+    try_io_at_each_event_of_an_idle_stream_is_no_busy_loop,
+    writing_at_each_event_of_a_closed_stream_is_no_busy_loop,
+    a_raw_descriptor_that_is_reported_again_hides_no_data,
+    after_a_short_peek_more_data_is_reported,
+    a_stream_that_is_refused_after_it_was_registered_is_reported_writable,
+];
+
+const T: Token = Token(1);
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+fn would_block<R: std::fmt::Debug>(result: std::io::Result<R>) {
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+/// Each error is picked up, and the next one is there, before a poll has seen anything in between.
+fn an_error_that_a_raw_descriptor_has_again_is_reported_again(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let socket = std::net::UdpSocket::bind(any_port()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.connect(util::nobody()).unwrap();
+    looper
+        .registry()
+        .register(&mut SourceFd(&socket.as_raw_fd()), T, Interest::READABLE)
+        .unwrap();
+    for _ in 0..4 {
+        socket.send(b"anybody?").unwrap();
+        looper.until("the error", |event| util::is_refusal(backend, event));
+        let error = socket.recv(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), util::REFUSED_DATAGRAM);
+        would_block(socket.recv(&mut [0; 8]));
+    }
+}
+
+fn an_error_picked_up_through_try_io_and_there_again_is_reported(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    socket.connect(util::nobody()).unwrap();
+    looper
+        .registry()
+        .register(&mut socket, T, Interest::READABLE)
+        .unwrap();
+    let recv = |socket: &UdpSocket| {
+        // By another crate, which knows nothing of polls.
+        socket.try_io(|| (&*socket2::SockRef::from(socket)).read(&mut [0; 8]))
+    };
+    for _ in 0..4 {
+        socket.send(b"anybody?").unwrap();
+        looper.until("the error", |event| util::is_refusal(backend, event));
+        let error = recv(&socket).unwrap_err();
+        assert_eq!(error.kind(), util::REFUSED_DATAGRAM);
+        would_block(recv(&socket));
+    }
+}
+
+/// How many events there are in a time, each of which is answered.
+#[track_caller]
+fn assert_few(looper: &mut Loop, mut answer: impl FnMut(&Event)) {
+    let end = Instant::now() + Duration::from_millis(300);
+    let mut count = 0;
+    while Instant::now() < end {
+        looper
+            .poll
+            .poll_until(&mut looper.events, Some(end))
+            .unwrap();
+        for event in &looper.events {
+            count += 1;
+            answer(event);
+        }
+        assert!(count <= 30, "{count} events");
+    }
+    assert!(count > 0, "there is something to answer");
+}
+
+fn writing_to_a_pipe_without_a_reader_at_each_event_is_no_busy_loop(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut sender, receiver) = pipe::new().unwrap();
+    looper
+        .registry()
+        .register(&mut sender, T, Interest::WRITABLE)
+        .unwrap();
+    drop(receiver);
+    assert_few(&mut looper, |_| {
+        let error = sender.write(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+/// The call does not know its direction: it may have been a write, for all that the backend knows.
+fn try_io_at_each_event_of_an_idle_stream_is_no_busy_loop(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut stream, _peer) = UnixStream::pair().unwrap();
+    looper.registry().register(&mut stream, T, BOTH).unwrap();
+    assert_few(&mut looper, |_| {
+        would_block(stream.try_io(|| (&*socket2::SockRef::from(&stream)).read(&mut [0; 8])));
+    });
+}
+
+fn writing_at_each_event_of_a_closed_stream_is_no_busy_loop(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (mut stream, peer) = UnixStream::pair().unwrap();
+    looper.registry().register(&mut stream, T, BOTH).unwrap();
+    drop(peer);
+    assert_few(&mut looper, |_| {
+        let error = stream.write(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+/// The poll that reports it writable once more reports what else is ready, of it and of others.
+fn a_raw_descriptor_that_is_reported_again_hides_no_data(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (raw, mut raw_peer) = UnixStream::pair().unwrap();
+    let (mut other, mut other_peer) = UnixStream::pair().unwrap();
+    let registry = looper.registry();
+    let fd = raw.as_raw_fd();
+    registry.register(&mut SourceFd(&fd), T, BOTH).unwrap();
+    let (token, interest) = (Token(2), Interest::READABLE);
+    registry.register(&mut other, token, interest).unwrap();
+    looper.until_writable(T);
+
+    raw_peer.write_all(b"x").unwrap();
+    other_peer.write_all(b"x").unwrap();
+    let mut readable = Vec::new();
+    // Where the kernel reports one direction at a time, the other one comes with the next poll.
+    let polls = if backend.reports_in_parts() { 3 } else { 1 };
+    for _ in 0..polls {
+        looper
+            .poll
+            .poll(&mut looper.events, Some(Duration::ZERO))
+            .unwrap();
+        let new = looper.events.iter().filter(|event| event.is_readable());
+        readable.extend(new.map(Event::token));
+    }
+    assert!(readable.contains(&T), "{readable:?}");
+    assert!(readable.contains(&token), "{readable:?}");
+}
+
+/// It has taken nothing, but the program has seen all that there was.
+fn after_a_short_peek_more_data_is_reported(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let listener = TcpListener::bind(any_port()).unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut peer = listener.accept().unwrap().0;
+    peer.set_nodelay(true).unwrap();
+    looper
+        .registry()
+        .register(&mut stream, T, Interest::READABLE)
+        .unwrap();
+    for length in 1..4 {
+        peer.write_all(b"x").unwrap();
+        looper.until("all that was sent", |event| {
+            assert_eq!(event.token(), T);
+            stream.peek(&mut [0; 16]).unwrap() == length
+        });
+    }
+}
+
+/// It was hung up before it connected, where that is reported.
+fn a_stream_that_is_refused_after_it_was_registered_is_reported_writable(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut stream = TcpStream::from_std(socket.into());
+    looper.registry().register(&mut stream, T, BOTH).unwrap();
+    looper
+        .poll
+        .poll(&mut looper.events, Some(Duration::ZERO))
+        .unwrap();
+
+    // Bound, and not listening.
+    let closed = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    closed.bind(&any_port().into()).unwrap();
+    let connected = socket2::SockRef::from(&stream).connect(&closed.local_addr().unwrap());
+    assert!(connected.is_err(), "it is in progress, or refused already");
+    let seen = looper.until_reported(T, Seen::named("writable error"));
+    assert!(seen.writable);
+}
