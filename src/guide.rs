@@ -1289,8 +1289,16 @@
 //! guard of an `AsyncFd` has a `try_io` for that. An `AsyncFd` registers the bare
 //! descriptor, for both directions unless told otherwise, and does not tell this crate of
 //! the I/O. epoll and kqueue see the I/O for themselves, so nothing is missing there. On
-//! event ports, and where a program has forced poll(2), such a descriptor is looked at now
-//! and then, and reported up to 64 ms late (`SourceFd` says when).
+//! event ports, and where a program has forced poll(2), such a descriptor is probed with
+//! back-off, and may be reported late:
+//!
+//! | on poll(2) and event ports | is reported at the latest |
+//! |---|---|
+//! | a source of this crate, or an [`IoSource`], after `WouldBlock` in a known direction | at once |
+//! | the same after another failure, a short `peek`, or `WouldBlock` in `try_io` | after 64 ms |
+//! | the same while an error or a hang-up lasts | after 64 ms; after one second where both halves have hung up |
+//! | a raw descriptor (`SourceFd`, `AsyncFd`) that was reported before | after 64 ms |
+//! | anything new: a direction that was not reported yet, an error, the end | at once |
 //!
 //! # A poll in another loop
 //!
@@ -1408,7 +1416,8 @@
 //! | a Unix socket's connect, or a datagram to another socket (`send_to`), is never possible again | its `WouldBlock` is about the queue of another socket, and no event of this one tells of that: try again after a while |
 //! | nothing at all | the socket was taken over (`from_std`, `From<OwnedFd>`) and is in blocking mode, so that a call blocks the thread; or the source, or the waker, was registered with another poll |
 //! | it hangs on Windows, event ports or poll(2) only | I/O went past the source (on its descriptor, by another crate): do it in `try_io`, or in `do_io` of an [`IoSource`]; or the closure did not return the kernel's `WouldBlock` as it is (but an `Ok(None)`) |
-//! | it is late by up to 64 ms on event ports or poll(2) | a bare descriptor (`SourceFd`): use an [`IoSource`] |
+//! | it is late by up to 64 ms on event ports or poll(2) | a raw descriptor (`SourceFd`): use an [`IoSource`]; or `try_io` where `try_io_with` would know the direction |
+//! | a Unix datagram socket spins on every backend | it sends at each writable event to a peer that is full or gone: Linux wakes the sender at each attempt. Wait a little before the next attempt |
 //! | a processor is busy | a source was added to the poll's raw descriptor without `EPOLLET`, and its event is not answered; or the loop polls with a zero timeout while there is nothing to do; or it reads on after a read of 0, which never becomes `WouldBlock` |
 //! | wake-ups get lost | the waker was dropped; or only some messages are taken, and nothing wakes for the rest; or the message was put into its place after the wake-up |
 //! | a deadline passes unseen | the loop looks at the clock only when there are no events |

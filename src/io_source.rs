@@ -22,6 +22,16 @@ use crate::{Interest, Registry, Token};
 /// The object must be in non-blocking mode. An `IoSource` has 12 bytes more than
 /// its object, which hold its registration where the kernel does not.
 ///
+/// # Delays on poll(2) and event ports
+///
+/// A direction is armed, and its next readiness reported without delay, when an operation in that
+/// direction returns `WouldBlock` ([`do_io`](IoSource::do_io)). After any other failure, and after a
+/// `WouldBlock` of [`try_io`](IoSource::try_io), which does not know its direction, the backend probes
+/// the source with back-off: what is still ready is reported again, up to 64 ms late. While an error
+/// or a hang-up lasts, other events may be as late, or one second late where both halves of a
+/// connection have hung up; an operation that does not succeed ends that wait at once if the condition
+/// has gone. On epoll and kqueue there are no such delays.
+///
 /// # Dropping
 ///
 /// On poll(2), event ports and AFD dropping the `IoSource` ends its registration. On kqueue

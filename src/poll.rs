@@ -172,8 +172,8 @@ impl Poll {
     /// `epoll_wait` (by its other name `epoll_pwait` where the processor is no x86-64), or
     /// `epoll_pwait2` where the timeout is no whole number of milliseconds, which costs
     /// more. On kqueue one; on event ports one, and one for each event of a
-    /// descriptor, which has to be asked for anew. On poll(2) one, another before it where a descriptor is looked
-    /// at now and then (`SourceFd`), and one for each
+    /// descriptor, which has to be armed again. On poll(2) one, another before it where probes are due
+    /// (`SourceFd`), and one for each
     /// waker that is reported. On AFD one, and one for each socket that has to be asked
     /// about anew; up to four more for a timeout that such a timer keeps, if nothing comes
     /// before.

@@ -47,7 +47,7 @@ impl TcpStream {
     /// Starts to connect, and does not wait for the end of it.
     ///
     /// To wait, register the stream for
-    /// [`WRITABLE`](Interest::WRITABLE). After a writable event:
+    /// [`WRITABLE`](crate::Interest::WRITABLE). After a writable event:
     ///
     /// 1. [`take_error`](TcpStream::take_error): an error says that the attempt
     ///    failed.

@@ -151,6 +151,10 @@ impl UnixDatagram {
 
     /// Sends a datagram to the socket that this one is connected to.
     ///
+    /// On Linux an attempt to send to a peer whose queue is full, or which is gone, makes the kernel
+    /// report this socket writable again, on every backend. A program that retries at each writable
+    /// event is in a busy loop: retry after a while.
+    ///
     /// # Errors
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room;

@@ -315,7 +315,7 @@ impl Edges {
     /// A probe by a poll has found it ready for these: what to report, if anything.
     pub(super) fn probed(&mut self, ready: Readiness, now: Tick) -> Option<Readiness> {
         self.probe_at_once = false;
-        let pending = std::mem::replace(&mut self.pending, NONE);
+        let pending = self.take_pending();
         let seen = ready.or(pending);
         let hang_up_ended = self.unlatch_what_has_gone(ready);
         // What is due to be reported; all else that is ready comes along.
@@ -490,7 +490,13 @@ impl Edges {
         }
     }
 
+    #[inline]
+    pub(super) fn take_pending(&mut self) -> Readiness {
+        std::mem::replace(&mut self.pending, NONE)
+    }
+
     /// What that probe took away by seeing it: the next poll reports it.
+    #[inline]
     pub(super) fn keep_for_next_poll(&mut self, taken: Readiness) {
         let bits = self.interest.or(UNMASKED);
         self.pending = self.pending.or(taken.and(bits));

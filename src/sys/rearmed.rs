@@ -34,7 +34,7 @@ pub(super) trait Kernel: Sized {
     /// A descriptor is not registered any more.
     fn disarm(&self, _fd: RawFd) {}
 
-    /// Waits once, without the lock, and passes what the kernel says to [`ready`]. Returns
+    /// Waits once, without the lock, and passes what the kernel says to [`Rearmed::ready`]. Returns
     /// whether it said anything.
     fn wait<'a>(
         backend: &'a Rearmed<Self>,

@@ -274,7 +274,11 @@ impl Table {
     #[inline]
     pub(super) fn begin_again(&mut self, slot: usize, token: Token, interest: Interest) {
         let select = self.select;
-        self.entries[slot].begin(token, interest, select);
+        let entry = &mut self.entries[slot];
+        let pending = entry.edges.take_pending();
+        entry.begin(token, interest, select);
+        // It is the same source, of which this is still to be reported.
+        entry.edges.keep_for_next_poll(pending);
     }
 
     /// A `select` begins.

@@ -18,16 +18,23 @@ use crate::{Interest, Registry, Token};
 ///
 /// # poll(2) and event ports
 ///
-/// These backends cannot see that a descriptor was drained, and nobody tells them.
-/// They report one that is still ready again, by the next poll, and then after
-/// pauses that double from 1 ms to 64 ms, until it is seen drained. So nothing is
-/// lost: what comes after the descriptor was drained *while* a poll waits, or was
-/// drained and filled again before the next poll, is reported up to 64 ms late; and
-/// one that is always ready causes about 16 events a second. A program that wants
-/// exact edges there uses an [`IoSource`](crate::IoSource).
+/// These backends cannot see that a raw descriptor was drained, so they report it with back-off:
+/// once, again by the next poll if it is still ready, and then after pauses that double from 1 ms to
+/// 64 ms, until a probe finds it drained. No event is lost, and what is new (another direction, an
+/// error, the end) is reported at once; but
 ///
-/// A descriptor that is registered again replaces the old registration, since its
-/// number may have been closed and handed out again in between.
+/// - what arrives after the descriptor was drained *while* a poll waits, or was drained and filled
+///   again before the next poll, is reported up to 64 ms late;
+/// - a descriptor that hung up in both directions is probed once a second, so a new connection on the
+///   same descriptor is reported up to one second late;
+/// - a descriptor that is always ready causes at most 30 events in the first second and 17 in each
+///   later one, whatever the program does in response.
+///
+/// An [`IoSource`](crate::IoSource) has none of these delays, if all I/O on it goes through
+/// [`do_io`](crate::IoSource::do_io).
+///
+/// Registering a descriptor again replaces its registration, because its number may have been closed
+/// and reused in between.
 ///
 /// # Errors
 ///

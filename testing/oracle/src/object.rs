@@ -349,9 +349,10 @@ impl Object {
         *self.pending.lock().unwrap() = bits;
     }
 
-    /// epoll asks what it registers, and so takes away what asking takes away.
-    pub fn looked_at_by_registering(&self, backend: mio::Backend) {
-        if backend != mio::Backend::Poll {
+    /// epoll asks about what it registers, and so takes away what asking takes away. Elsewhere a
+    /// registration that replaces another one forgets what that one has taken away.
+    pub fn asked_by_registering(&self, backend: mio::Backend, is_new: bool) {
+        if is_new || backend != mio::Backend::Poll {
             self.set_pending(Bits::empty());
         }
     }

@@ -290,7 +290,7 @@ impl World {
         let token = self.new_token();
         self.judge()
             .registered(token, open.object.kind, owner, wanted);
-        open.object.looked_at_by_registering(self.backend);
+        open.object.asked_by_registering(self.backend, true);
         let result = self.call(open, by, |registry, source| {
             source.register(registry, mio::Token(token), interest(wanted))
         });
@@ -354,7 +354,7 @@ impl World {
         let token = self.new_token();
         self.judge()
             .registered(token, open.object.kind, owner, wanted);
-        open.object.looked_at_by_registering(self.backend);
+        open.object.asked_by_registering(self.backend, false);
         let result = self.call(open, by, |registry, source| {
             source.reregister(registry, mio::Token(token), interest(wanted))
         });
