@@ -35,6 +35,7 @@ on_each_backend![
     a_short_write_brings_the_next_edge,
     a_short_read_brings_the_next_edge,
     another_thread_drains_while_the_poll_waits,
+    a_read_that_fails_while_another_thread_polls_rearms,
     #[cfg(unix)]
     a_bare_descriptor_is_reported_again,
     #[cfg(unix)]
@@ -346,6 +347,31 @@ fn another_thread_drains_while_the_poll_waits(backend: Backend) {
     }
     drop(readable);
     draining.join().unwrap();
+}
+
+/// The read may have drained the stream, and does not say so.
+fn a_read_that_fails_while_another_thread_polls_rearms(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = pair(&looper, Interest::READABLE);
+    other.write_all(b"x").unwrap();
+    looper.until_readable(T);
+
+    let (about_to_wait, waits) = std::sync::mpsc::channel();
+    let polling = thread::spawn(move || {
+        about_to_wait.send(util::this_thread()).unwrap();
+        looper.until("the second byte", |event| {
+            assert_eq!(event.token(), T, "an event of another source");
+            event.is_readable()
+        });
+    });
+    util::until_asleep(waits.recv().unwrap());
+    let failed = one.try_io(|| {
+        (&one).read_exact(&mut [0; 1])?;
+        Err::<(), _>(ErrorKind::Other.into())
+    });
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Other);
+    other.write_all(b"y").unwrap();
+    polling.join().unwrap();
 }
 
 /// A descriptor whose I/O nobody tells of.

@@ -133,8 +133,9 @@ impl<K: Kernel> Selector for Rearmed<K> {
                 state.table.probes_filled_buffer = true;
                 return Ok(());
             }
+            let left = deadline.left();
             let wait = match events.events().is_empty() {
-                true => deadline.left().into_iter().chain(next_probe).min(),
+                true => left.into_iter().chain(next_probe).min(),
                 // Collected already: others that are ready come along, and nothing is waited for.
                 false => Some(Duration::ZERO),
             };
@@ -145,8 +146,9 @@ impl<K: Kernel> Selector for Rearmed<K> {
                 Ok(said_something) => said_something,
                 Err(error) => return with_events_first(error, events),
             };
-            let is_over =
-                probes && deadline.has_passed() && (deadline.is_at_once || !said_something);
+            // A wait that began at the deadline is the last one, whatever the kernel says.
+            let was_last = left == Some(Duration::ZERO);
+            let is_over = probes && (was_last || (deadline.has_passed() && !said_something));
             if is_over || !events.events().is_empty() {
                 return Ok(());
             }
