@@ -140,6 +140,7 @@ fn run_seeds(backends: &[&'static str], args: &Args) -> Result<()> {
             if !kept.is_empty() {
                 backend.run_files(report, &kept);
             }
+            backend.run_rates(report);
             backend.run_kernels(report, &search, seconds);
         });
         Ok(())
@@ -226,6 +227,13 @@ impl Backend {
             let outcome = run.tee().and_then(|ended| outcome(&ended));
             report.one(&variant(self.name, kernel.iter().copied()), outcome);
         }
+    }
+
+    /// Measures the rows of docs/EVENTS.md, all as one test.
+    fn run_rates(&self, report: &mut Report) {
+        let outcome = self.oracle(["rates"]).tee();
+        let outcome = outcome.and_then(|ended| self::outcome(&ended));
+        report.one(&format!("{}, docs/EVENTS.md", self.name), outcome);
     }
 
     /// Runs programs that are in files, all as one test.

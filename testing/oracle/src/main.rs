@@ -26,6 +26,7 @@ mod handle;
 mod judge;
 mod object;
 mod program;
+mod rates;
 mod run;
 mod search;
 mod world;
@@ -78,6 +79,11 @@ enum What {
         /// So often; counts the runs that fail
         #[arg(long, default_value_t = 1)]
         runs: usize,
+    },
+    /// Measures the rows of docs/EVENTS.md, and fails where they are more or later than it says
+    Rates {
+        #[arg(long, value_parser = backend)]
+        backend: Backend,
     },
     /// Runs programs from files
     File {
@@ -182,6 +188,15 @@ fn dispatch() -> Result<bool> {
                 }
             }
             println!("{} passed, {failed} failed", runs - failed);
+            Ok(failed == 0)
+        }
+        What::Rates { backend } => {
+            let problems = rates::measure(backend);
+            for problem in &problems {
+                println!("{problem}");
+            }
+            let failed = problems.len();
+            println!("{} passed, {failed} failed", usize::from(failed == 0));
             Ok(failed == 0)
         }
         What::File { backend, files } => {
