@@ -256,10 +256,10 @@ fn too_little(summary: &Summary, search: &Search) -> Vec<String> {
     let tally = &summary.tally;
     let mut problems = Vec::new();
     for kind in search::kinds(search.backend, search.can_mount) {
-        let count = |counts: &BTreeMap<_, u64>| counts.get(kind).copied().unwrap_or(0);
+        let count = |counts: &BTreeMap<_, u64>| counts.get(&kind).copied().unwrap_or(0);
         let judged = count(&tally.judged);
         // A duplicate counts as what it is a duplicate of.
-        if *kind != program::Kind::Duplicate && judged < wanted {
+        if kind != program::Kind::Duplicate && judged < wanted {
             problems.push(format!("{kind:?}: {judged} of {wanted}"));
         }
         let exempted = count(&tally.exempted.directions);

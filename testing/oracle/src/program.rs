@@ -73,6 +73,33 @@ pub enum Kind {
     Duplicate,
 }
 
+impl Kind {
+    pub const ALL: [Kind; 22] = [
+        Kind::Tcp,
+        Kind::TcpUnconnected,
+        Kind::TcpListener,
+        Kind::Udp,
+        Kind::UdpRefused,
+        Kind::UdpErrorQueue,
+        Kind::UdpTimestamps,
+        Kind::UnixStream,
+        Kind::UnixListener,
+        Kind::UnixDatagram,
+        Kind::Seqpacket,
+        Kind::Receiver,
+        Kind::Sender,
+        Kind::Fifo,
+        Kind::FifoWriter,
+        Kind::Pty,
+        Kind::Eventfd,
+        Kind::Timerfd,
+        Kind::Inotify,
+        Kind::Pidfd,
+        Kind::Mounts,
+        Kind::Duplicate,
+    ];
+}
+
 /// Who owns the descriptor.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Owner {
@@ -320,7 +347,7 @@ impl Program {
 const MOST_SOURCES: usize = 4;
 
 /// Programs for a backend that can watch these kinds.
-pub fn programs(kinds: &'static [Kind], polling: Polling) -> impl Strategy<Value = Program> {
+pub fn programs(kinds: &[Kind], polling: Polling) -> impl Strategy<Value = Program> {
     let capacity = prop_oneof![6 => Just(16usize), 1 => Just(1), 1 => Just(2)];
     let sources = vec(spec(kinds), 1..=MOST_SOURCES);
     let steps = vec(
@@ -351,7 +378,7 @@ pub fn programs(kinds: &'static [Kind], polling: Polling) -> impl Strategy<Value
     })
 }
 
-fn spec(kinds: &'static [Kind]) -> impl Strategy<Value = Spec> {
+fn spec(kinds: &[Kind]) -> impl Strategy<Value = Spec> {
     let owner =
         prop_oneof![2 => Just(Owner::Typed), 1 => Just(Owner::IoSource), 2 => Just(Owner::Raw)];
     let weighted: Vec<Kind> = kinds
