@@ -455,7 +455,9 @@ fn registry_step() -> impl Strategy<Value = Step> {
             .prop_map(|(source, by, interest)| Step::Register { source, by, interest }),
         4 => (s.clone(), by(), interest())
             .prop_map(|(source, by, interest)| Step::Reregister { source, by, interest }),
-        2 => (s, by()).prop_map(|(source, by)| Step::Deregister { source, by }),
+        2 => (s.clone(), by()).prop_map(|(source, by)| Step::Deregister { source, by }),
+        1 => s.clone().prop_map(Step::Drop),
+        2 => s.prop_map(Step::Open),
     ]
 }
 
