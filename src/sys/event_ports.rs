@@ -130,17 +130,25 @@ impl Kernel for Port {
         timeout: Option<Duration>,
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<bool>) {
-        let collected = events.events().len();
-        let capacity = events.capacity() - collected;
-        let (mut state, mut retrieved) = backend.wait_once(state, timeout, events);
-        let said_something = matches!(retrieved, Ok(1..));
-        // What is no event any more may have taken all the capacity, with one behind it.
-        while matches!(retrieved, Ok(count) if count == capacity)
-            && events.events().len() == collected
-        {
-            (state, retrieved) = backend.wait_once(state, Some(Duration::ZERO), events);
+        let (mut state, mut timeout) = (state, timeout);
+        let mut said_something = false;
+        loop {
+            let capacity = events.capacity() - events.events().len();
+            state.table.repeats = 0;
+            let retrieved;
+            (state, retrieved) = backend.wait_once(state, timeout, events);
+            said_something |= matches!(retrieved, Ok(1..));
+            // What is no event any more may have taken the capacity of others behind it. What was
+            // reported already is associated again, and would come for ever.
+            let is_last = match retrieved {
+                Ok(count) => count < capacity || count == state.table.repeats,
+                Err(_) => true,
+            };
+            if is_last || events.is_full() {
+                return (state, retrieved.map(|_| said_something));
+            }
+            timeout = Some(Duration::ZERO);
         }
-        (state, retrieved.map(|_| said_something))
     }
 
     fn interrupt(&self) {

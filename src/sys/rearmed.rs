@@ -431,6 +431,7 @@ impl<K: Kernel> Rearmed<K> {
     /// and it stays armed.
     #[cold]
     fn ready_again(&self, state: &mut State<K::Armed>, slot: usize, revents: c_short) {
+        state.table.repeats += 1;
         if !K::TAKES_CHANGES {
             self.keep_for_next_poll(state, slot, revents);
         }

@@ -56,6 +56,8 @@ pub(super) struct Table {
     pub(super) probes_filled_buffer: bool,
     /// Counts the calls of `select`.
     pub(super) select: u32,
+    /// How often the kernel has said that a slot is ready which this `select` has reported.
+    pub(super) repeats: usize,
     /// What ticks are counted from.
     start: Instant,
     /// Slots that changed while a thread waited, each once.
@@ -129,6 +131,7 @@ impl<A> Registrations<A> {
                     next_probed: 0,
                     probes_filled_buffer: false,
                     select: 0,
+                    repeats: 0,
                     start: Instant::now(),
                     changed: Vec::new(),
                     died: Vec::new(),
