@@ -986,6 +986,41 @@ mod tests {
     }
 
     #[test]
+    fn a_registration_that_begins_again_forgets_what_was_latched_and_backed_off() {
+        let mut edges = raw(BOTH);
+        edges.fired(OUT.or(HUP));
+        edges.begin(BOTH, Drained::Unreported);
+        assert_eq!(edges.wanted(), Some(READ.or(OUT)));
+        assert!(!edges.is_probed());
+        assert_eq!(edges.fired(OUT.or(HUP)), OUT.or(HUP));
+    }
+
+    #[test]
+    fn the_next_probe_is_that_of_the_shortest_pause() {
+        let mut edges = raw(BOTH);
+        edges.fired(IN);
+        reports(&mut edges, IN, 0, 500);
+        let of_reading = edges.next_probe(Tick(501)).unwrap();
+        edges.fired(OUT);
+        assert_eq!(edges.next_probe(Tick(501)), Some(Tick(501)));
+        // Not named together with reading, whose readiness has gone and come back unseen.
+        edges.pauses.begin(WRITING, 1, LONGEST, Tick(501));
+        edges.probe_at_once = false;
+        assert_eq!(edges.next_probe(Tick(501)), Some(Tick(503)));
+        assert!(of_reading.after(Tick(501)) > Duration::from_millis(2));
+    }
+
+    #[test]
+    fn a_second_end_behind_unread_data_is_asked_for_again() {
+        let mut edges = typed(BOTH);
+        edges.fired(READ);
+        assert_eq!(edges.wanted(), Some(OUT), "the end was reported");
+        edges.would_block(READABLE);
+        edges.fired(IN);
+        assert_eq!(edges.wanted(), Some(OUT.or(RDHUP)));
+    }
+
+    #[test]
     fn ticks_wrap_around() {
         let (before, after) = (Tick(u32::MAX - 1), Tick(3));
         assert_eq!(after.after(before), Duration::from_millis(5));
