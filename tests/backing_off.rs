@@ -25,6 +25,8 @@ on_each_backend![
     a_raw_descriptor_that_is_reported_again_hides_no_data,
     after_a_short_peek_more_data_is_reported,
     a_stream_that_is_refused_after_it_was_registered_is_reported_writable,
+    a_hang_up_is_reported_once_by_a_small_buffer,
+    what_only_a_probe_sees_is_reported_after_a_buffer_that_probes_filled,
 ];
 
 const T: Token = Token(1);
@@ -196,4 +198,77 @@ fn a_stream_that_is_refused_after_it_was_registered_is_reported_writable(backend
     assert!(connected.is_err(), "it is in progress, or refused already");
     let seen = looper.until_reported(T, Seen::named("writable error"));
     assert!(seen.writable);
+}
+
+/// A probe reports it; what the kernel has queued of it meanwhile is not reported again.
+fn a_hang_up_is_reported_once_by_a_small_buffer(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 1);
+    let (mut stream, peer) = UnixStream::pair().unwrap();
+    looper
+        .registry()
+        .register(&mut stream, T, Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(T);
+    // Any failure: writing backs off.
+    let failed = stream.try_io(|| Err::<(), _>(ErrorKind::InvalidInput.into()));
+    assert!(failed.is_err());
+    drop(peer);
+    let mut hang_ups = 0;
+    for _ in 0..3 {
+        looper
+            .poll
+            .poll(&mut looper.events, Some(Duration::ZERO))
+            .unwrap();
+        let closed = looper.events.iter().filter(|event| event.is_write_closed());
+        hang_ups += closed.count();
+    }
+    assert_eq!(hang_ups, 1);
+}
+
+/// Raw descriptors that are always ready fill the buffer, and are gone before the next poll, which
+/// has capacity for both: what the kernel reports by itself, and what is latched and probed.
+fn what_only_a_probe_sees_is_reported_after_a_buffer_that_probes_filled(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 2);
+    let (latched, plain) = (Token(9), Token(3));
+    let address = util::nobody();
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    socket.connect(address).unwrap();
+    looper
+        .registry()
+        .register(&mut socket, latched, Interest::READABLE)
+        .unwrap();
+    socket.send(b"anybody?").unwrap();
+    looper.until("the error", |event| util::is_refusal(backend, event));
+    let raw = [UnixStream::pair().unwrap(), UnixStream::pair().unwrap()];
+    let (mut stream, mut stream_peer) = UnixStream::pair().unwrap();
+    let registry = looper.registry();
+    registry
+        .register(&mut stream, plain, Interest::READABLE)
+        .unwrap();
+    for (token, (one, _)) in raw.iter().enumerate() {
+        let fd = one.as_raw_fd();
+        registry
+            .register(&mut SourceFd(&fd), Token(token), Interest::WRITABLE)
+            .unwrap();
+    }
+    for _ in 0..2 {
+        let timeout = Some(Duration::ZERO);
+        looper.poll.poll(&mut looper.events, timeout).unwrap();
+    }
+    for (one, _) in &raw {
+        let fd = one.as_raw_fd();
+        looper.registry().deregister(&mut SourceFd(&fd)).unwrap();
+    }
+    let peer = UdpSocket::bind(address).unwrap();
+    peer.send_to(b"I am", socket.local_addr().unwrap()).unwrap();
+    stream_peer.write_all(b"x").unwrap();
+    // Longer than the longest pause.
+    std::thread::sleep(Duration::from_millis(100));
+    looper
+        .poll
+        .poll(&mut looper.events, Some(Duration::ZERO))
+        .unwrap();
+    let tokens: Vec<Token> = looper.events.iter().map(Event::token).collect();
+    assert!(tokens.contains(&latched), "{tokens:?}");
+    assert!(tokens.contains(&plain), "{tokens:?}");
 }

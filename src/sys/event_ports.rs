@@ -112,8 +112,14 @@ impl Kernel for Port {
     fn arm(&self, state: &mut State<UserEvents>, slot: usize) -> io::Result<()> {
         match state.table.entry(slot).wanted() {
             Some((fd, token, events)) => self.associate(fd, token, events),
-            // Its event has been retrieved, or its descriptor closed.
-            None => Ok(()),
+            None => {
+                // A probe may have latched what the port has queued meanwhile.
+                let entry = state.table.entry(slot);
+                if entry.fd >= 0 && !entry.is_dead {
+                    self.disarm(entry.fd);
+                }
+                Ok(())
+            }
         }
     }
 

@@ -216,4 +216,38 @@ mod tests {
         let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
         assert_eq!(tokens, [Token(2)]);
     }
+
+    /// A thread has been told of an error, and does not have the lock yet when another one picks the
+    /// error up: there is nothing to latch, or the next one would be taken for it.
+    #[test]
+    fn an_error_that_was_picked_up_before_it_was_collected_is_not_latched() {
+        use std::net::UdpSocket;
+
+        let poll: Poll = Selector::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = nobody.local_addr().unwrap();
+        drop(nobody);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(address).unwrap();
+        let (fd, interest) = (socket.as_raw_fd(), Interest::READABLE);
+        Selector::register(&poll, fd, Token(1), interest, Owner::Source).unwrap();
+        socket.send(b"anybody?").unwrap();
+
+        let mut state = poll.registrations.lock();
+        let mut all = std::mem::take(&mut state.armed.all);
+        drop(state);
+        let ready = super::super::calls::poll::poll(&mut all, None).unwrap();
+        assert!(socket.take_error().unwrap().is_some());
+        let mut state = poll.registrations.lock();
+        state.armed.all = all;
+        collect(&poll, &mut state, ready, &mut events);
+        let wanted = state.table.entry(0).edges.wanted();
+        assert!(wanted.is_some(), "it is still asked about");
+        drop(state);
+
+        socket.send(b"anybody?").unwrap();
+        poll.select(&mut events, None).unwrap();
+        assert!(events.events().iter().any(Event::is_error));
+    }
 }

@@ -232,16 +232,23 @@ impl Edges {
     }
 
     /// The kernel has reported an armed direction, an error or a hang-up: what to report.
-    #[inline]
+    #[cfg(any(windows, all(test, not(mio_loom))))]
     pub(super) fn fired(&mut self, ready: Readiness) -> Readiness {
+        self.fired_of_which(ready, ready)
+    }
+
+    /// The kernel has reported an armed direction, an error or a hang-up, of which `lasting` is still
+    /// there: what to report.
+    #[inline]
+    pub(super) fn fired_of_which(&mut self, ready: Readiness, lasting: Readiness) -> Readiness {
         // The end may have been asked for alone, but what has ended is readable.
         let ready = match ready.intersects(RDHUP) {
             true => ready.or(Readiness::IN),
             false => ready,
         };
         let report = ready.and(self.interest.or(UNMASKED));
-        if ready.intersects(UNMASKED) {
-            self.latch(ready);
+        if lasting.intersects(UNMASKED) {
+            self.latch(lasting);
         }
         self.reported(report);
         report

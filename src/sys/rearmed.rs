@@ -129,6 +129,8 @@ impl<K: Kernel> Selector for Rearmed<K> {
                 Ok(next_probe) => next_probe,
                 Err(error) => return with_events_first(error, events),
             };
+            // Arming what was probed may have failed.
+            state.table.report_dead(events);
             if events.is_full() {
                 state.table.probes_filled_buffer = true;
                 return Ok(());
@@ -146,6 +148,12 @@ impl<K: Kernel> Selector for Rearmed<K> {
                 Ok(said_something) => said_something,
                 Err(error) => return with_events_first(error, events),
             };
+            if !probes && !events.events().is_empty() && !events.is_full() {
+                // What only a probe sees is for this poll, too.
+                if let Err(error) = self.probe_what_is_due(&mut state, events) {
+                    return with_events_first(error, events);
+                }
+            }
             // A wait that began at the deadline is the last one, whatever the kernel says.
             let was_last = left == Some(Duration::ZERO);
             let is_over = probes && (was_last || (deadline.has_passed() && !said_something));
@@ -182,7 +190,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         let mut state = self.registrations.lock();
         let slot = state.table.slot(fd, key)?;
         state.table.begin_again(slot, token, interest);
-        self.change(state, slot, Change::Replaced)?;
+        self.change(state, slot, Change::BegunAgain)?;
         Ok(key)
     }
 
@@ -250,6 +258,9 @@ fn with_events_first(error: io::Error, events: &EventBuffer) -> io::Result<()> {
 enum Change {
     /// The registration is another one, or there is none. An error is returned.
     Replaced,
+    /// The registration has another token and another interest, of the same source. An error is
+    /// returned.
+    BegunAgain,
     /// Its state, by the program's I/O; probes are needed, or needed earlier, where it `begins`. An
     /// error is reported by the next `select`.
     ByIo { begins: bool },
@@ -299,7 +310,7 @@ impl<K: Kernel> Rearmed<K> {
         let mut armed = Ok(());
         if K::TAKES_CHANGES || !is_waiting {
             armed = self.update(&mut state, slot);
-            if armed.is_err() && change != Change::Replaced {
+            if armed.is_err() && matches!(change, Change::ByIo { .. }) {
                 state.table.report_later(slot);
             }
         }
@@ -351,7 +362,7 @@ impl<K: Kernel> Rearmed<K> {
         for index in (start..count).chain(0..start) {
             let table = &mut state.table;
             let (slot, revents) = table.probe_result(index);
-            if events.is_full() {
+            if events.is_full() || table.entry(slot).reported_by == table.select {
                 self.keep_for_next_poll(state, slot, revents);
                 continue;
             }
@@ -363,7 +374,9 @@ impl<K: Kernel> Rearmed<K> {
             }
             let entry = table.entry_mut(slot);
             let (wanted, ready) = (entry.edges.wanted(), from_poll(revents));
-            if entry.edges.has_latched_error() && ready.intersects(Readiness::ERR) {
+            let error_may_be_new =
+                entry.edges.has_latched_error() && ready.intersects(Readiness::ERR);
+            if error_may_be_new {
                 // One that asking takes away is another one than the one before.
                 entry.keep_what_asking_took_away(ready);
             }
@@ -372,6 +385,8 @@ impl<K: Kernel> Rearmed<K> {
                 table.next_probed = index + 1;
                 // One registration has one event from one poll.
                 table.mark_reported(slot);
+            } else if !error_may_be_new {
+                entry.keep_what_asking_took_away(ready);
             }
             if table.entry(slot).edges.wanted() != wanted {
                 self.rearm(state, slot);
@@ -416,8 +431,8 @@ impl<K: Kernel> Rearmed<K> {
             let _ = wake_fd::drain(entry.fd);
             Readiness::IN
         } else {
-            let ready = entry.all_of(revents, K::TAKES_CHANGES);
-            entry.edges.fired(ready)
+            let (ready, lasting) = entry.all_of(revents, K::TAKES_CHANGES);
+            entry.edges.fired_of_which(ready, lasting)
         };
         let event = (report != Readiness::NONE).then(|| Event::new(entry.token, report));
         if event.is_some() {

@@ -195,19 +195,21 @@ impl Entry {
     /// edges. What the kernel has said counts even if it is not there any more, for asking may take it
     /// away; but where it may have been said long ago (`may_be_old`), an error or a hang-up has to
     /// last, for a false one does harm.
+    ///
+    /// Returns what is ready, and what of it is still there.
     #[inline]
-    pub(super) fn all_of(&self, revents: c_short, may_be_old: bool) -> Readiness {
+    pub(super) fn all_of(&self, revents: c_short, may_be_old: bool) -> (Readiness, Readiness) {
         let ready = from_poll(revents);
         let unmasked = Readiness::ERR.or(Readiness::HUP);
         if !ready.intersects(unmasked) {
-            return ready;
+            return (ready, ready);
         }
         let Ok(whole) = probe(self.fd, self.edges.interest()) else {
-            return ready;
+            return (ready, ready);
         };
         match may_be_old {
-            true => ready.without(unmasked).or(whole),
-            false => ready.or(whole),
+            true => (ready.without(unmasked).or(whole), whole),
+            false => (ready.or(whole), whole),
         }
     }
 
@@ -217,15 +219,13 @@ impl Entry {
             return;
         };
         self.edges.probed_after_io(ready, unknown_direction, now);
-        if self.edges.wanted().is_some() {
-            self.keep_what_asking_took_away(ready);
-        }
+        self.keep_what_asking_took_away(ready);
     }
 
     /// What the kernel has said, and is not reported now, is there to be reported later; unless asking
     /// has taken it away, which is found out by asking again.
     pub(super) fn keep_what_asking_took_away(&mut self, ready: Readiness) {
-        let taken = ready.and(Readiness::ERR.or(Readiness::HUP).or(Readiness::PRI));
+        let taken = ready.without(Readiness::OUT);
         if taken != Readiness::NONE {
             if let Ok(again) = probe(self.fd, self.edges.interest()) {
                 self.edges.keep_for_next_poll(taken.without(again));
