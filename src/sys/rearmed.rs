@@ -122,15 +122,14 @@ impl<K: Kernel> Selector for Rearmed<K> {
             // Where probes alone filled the last buffer, the kernel's own come first.
             let probes = !std::mem::take(&mut state.table.probes_filled_buffer);
             let next_probe = match probes {
-                true => self.probe_what_is_due(&mut state, events),
+                true if state.table.has_probed() => self.probe_what_is_due(&mut state, events),
+                true => Ok(None),
                 false => Ok(Some(Duration::ZERO)),
             };
             let next_probe = match next_probe {
                 Ok(next_probe) => next_probe,
                 Err(error) => return with_events_first(error, events),
             };
-            // Arming what was probed may have failed.
-            state.table.report_dead(events);
             if events.is_full() {
                 state.table.probes_filled_buffer = true;
                 return Ok(());
@@ -348,14 +347,12 @@ impl<K: Kernel> Rearmed<K> {
     }
 
     /// Probes what is due. Returns how long it is until something else is.
+    #[inline(never)]
     fn probe_what_is_due(
         &self,
         state: &mut State<K::Armed>,
         events: &mut EventBuffer,
     ) -> io::Result<Option<Duration>> {
-        if !state.table.has_probed() {
-            return Ok(None);
-        }
         let now = state.table.tick();
         let count = state.table.poll_what_is_due(now)?;
         let start = state.table.next_probed.min(count);
@@ -392,6 +389,8 @@ impl<K: Kernel> Rearmed<K> {
                 self.rearm(state, slot);
             }
         }
+        // Arming may have failed.
+        state.table.report_dead(events);
         Ok(state.table.next_probe(now))
     }
 

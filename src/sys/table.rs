@@ -517,6 +517,7 @@ impl Table {
     }
 
     /// Reports those of which it was found out in between.
+    #[inline]
     pub(super) fn report_dead(&mut self, events: &mut EventBuffer) {
         while !events.is_full() {
             let Some(slot) = self.died.pop() else {
