@@ -7,6 +7,7 @@ use mio::Backend;
 
 use crate::bits::Bits;
 use crate::handle::Outcome;
+use crate::judge::Answered;
 use crate::program::Kind;
 
 /// A row of the table.
@@ -136,17 +137,15 @@ pub fn two_events(backend: Backend) -> Option<Exemption> {
 }
 
 /// Whether a source may have more events than the back-off allows.
-pub fn rate(backend: Backend, kind: Kind, answered_with: Option<Outcome>) -> Option<Exemption> {
-    let did_nothing = matches!(
-        answered_with,
-        Some(Outcome::WouldBlock | Outcome::Failed(_))
-    );
+pub fn rate(backend: Backend, kind: Kind, answered: &Answered) -> Option<Exemption> {
     let rearms = matches!(backend, Backend::Poll | Backend::EventPorts);
-    if rearms && kind == Kind::Eventfd && answered_with == Some(Outcome::WouldBlock) {
-        return Some(Exemption::FullCounter);
+    match kind {
+        Kind::Eventfd if rearms && answered.last == Some(Outcome::WouldBlock) => {
+            Some(Exemption::FullCounter)
+        }
+        Kind::UnixDatagram if answered.sends => Some(Exemption::DatagramSender),
+        _ => None,
     }
-    let is_sender = kind == Kind::UnixDatagram && did_nothing;
-    is_sender.then_some(Exemption::DatagramSender)
 }
 
 /// How many polls in a row may leave out what is ready: none, but where the kernel announces one bit

@@ -193,6 +193,14 @@ pub struct Polled<'a> {
     pub capacity: usize,
 }
 
+/// How the events of a source were answered.
+pub struct Answered<'a> {
+    pub text: &'a str,
+    pub last: Option<Outcome>,
+    /// Any source of the program was written to.
+    pub sends: bool,
+}
+
 /// What was owed within the back-off and has not come yet.
 #[derive(Clone, Debug)]
 pub struct Outstanding {
@@ -581,14 +589,7 @@ impl Judge {
     }
 
     /// What a registration produced in a time in which nothing happened to it.
-    pub fn rate(
-        &mut self,
-        token: Token,
-        events: usize,
-        window: Duration,
-        answer: &str,
-        answered_with: Option<Outcome>,
-    ) {
+    pub fn rate(&mut self, token: Token, events: usize, window: Duration, answered: &Answered) {
         self.tally.rates += 1;
         if events <= most_events(window) {
             return;
@@ -596,13 +597,14 @@ impl Judge {
         let Some(r) = self.registrations.get(&token) else {
             return;
         };
-        if let Some(exemption) = exemptions::rate(self.backend, r.kind, answered_with) {
+        if let Some(exemption) = exemptions::rate(self.backend, r.kind, answered) {
             self.tally.exempted.count(exemption);
             return;
         }
         let text = format!(
-            "{events} events in {} ms, each answered by {answer}",
-            window.as_millis()
+            "{events} events in {} ms, each answered by {}",
+            window.as_millis(),
+            answered.text,
         );
         self.fail(Check::Rate, Some(token), r.last, text);
     }
@@ -959,7 +961,12 @@ mod tests {
         let mut judge = judge(Backend::Poll, Owner::Raw);
         for (events, window, failures) in [(30, 200, 0), (47, 1500, 0), (31, 200, 1), (48, 1500, 2)]
         {
-            judge.rate(1, events, Duration::from_millis(window), "nothing", None);
+            let answered = Answered {
+                text: "nothing",
+                last: None,
+                sends: false,
+            };
+            judge.rate(1, events, Duration::from_millis(window), &answered);
             assert_eq!(
                 judge.failures.len(),
                 failures,

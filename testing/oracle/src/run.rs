@@ -13,8 +13,8 @@ use mio::{Backend, Events, Poll, Waker};
 
 use crate::bits::{named, Bits};
 use crate::handle::{raw, Outcome};
-use crate::judge::{most_events, Check, Failure, Outstanding, Polled, Tally, Token};
-use crate::program::{Answer, Polling, Program, Step};
+use crate::judge::{most_events, Answered, Check, Failure, Outstanding, Polled, Tally, Token};
+use crate::program::{Answer, Op, Polling, Program, Step};
 use crate::world::{Entry, World, STOP};
 
 /// What came of a program.
@@ -195,9 +195,21 @@ impl InTurn<'_> {
                 }
             }
         }
+        // One that is answered otherwise may share its object with one that sends.
+        let sends = answers.iter().any(|answer| {
+            matches!(
+                answer,
+                Answer::Do(Op::Write(_) | Op::WriteVectored(_) | Op::Fill, _)
+            )
+        });
         for (source, (token, count, last)) in counts {
             let answer = format!("{:?}", answer(source).unwrap_or(&Answer::Nothing));
-            self.world.judge().rate(token, count, window, &answer, last);
+            let answered = Answered {
+                text: &answer,
+                last,
+                sends,
+            };
+            self.world.judge().rate(token, count, window, &answered);
         }
         self.world.log(Entry::Operation("rate".to_owned()));
     }
