@@ -698,7 +698,9 @@ fn may_be_refused(
 /// A kqueue without user events has no way to watch a pipe without readers, and ends what it
 /// watched of it.
 fn loses_registration(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
+    let has_user_events =
+        std::env::var_os("KQUEUE_MODEL_WITHOUT_USER").is_none_or(|value| value != "1");
+    error.kind() == io::ErrorKind::BrokenPipe && !has_user_events
 }
 
 fn told(result: &io::Result<()>) -> String {
