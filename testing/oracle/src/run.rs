@@ -275,7 +275,8 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                 let mut events = Events::with_capacity(capacity);
                 loop {
                     let number = world.polls.fetch_add(1, Ordering::SeqCst) + 1;
-                    let result = poll.poll(&mut events, Some(Duration::from_secs(1)));
+                    let (timeout, start) = (Duration::from_secs(1), Instant::now());
+                    let result = poll.poll(&mut events, Some(timeout));
                     let now = Instant::now();
                     let mut judge = world.judge();
                     if let Err(error) = result {
@@ -285,6 +286,10 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                         }
                     }
                     judge.tally.polls += 1;
+                    if events.is_empty() && now - start < timeout {
+                        let text = format!("{:?} instead of {timeout:?}", now - start);
+                        judge.fail(Check::Early, None, Bits::empty(), text);
+                    }
                     let mut list = reports.list.lock().unwrap();
                     let mut has_stopped = false;
                     for event in &events {
