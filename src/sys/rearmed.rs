@@ -431,7 +431,8 @@ impl<K: Kernel> Rearmed<K> {
             Readiness::IN
         } else {
             let (ready, lasting) = entry.all_of(revents, K::TAKES_CHANGES);
-            entry.edges.fired_of_which(ready, lasting)
+            let pending = entry.edges.take_pending();
+            entry.edges.fired_of_which(ready.or(pending), lasting)
         };
         let event = (report != Readiness::NONE).then(|| Event::new(entry.token, report));
         if event.is_some() {
