@@ -201,14 +201,19 @@ impl Entry {
     pub(super) fn all_of(&self, revents: c_short, may_be_old: bool) -> (Readiness, Readiness) {
         let ready = from_poll(revents);
         let unmasked = Readiness::ERR.or(Readiness::HUP);
-        if !ready.intersects(unmasked) {
+        // So does a false end of what the peer sends.
+        let harmful = match may_be_old {
+            true => unmasked.or(Readiness::RDHUP),
+            false => unmasked,
+        };
+        if !ready.intersects(harmful) {
             return (ready, ready);
         }
         let Ok(whole) = probe(self.fd, self.edges.interest()) else {
             return (ready, ready);
         };
         match may_be_old {
-            true => (ready.without(unmasked).or(whole), whole),
+            true => (ready.without(harmful).or(whole), whole),
             false => (ready.or(whole), whole),
         }
     }
