@@ -14,7 +14,6 @@ use crate::program::Kind;
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exemption {
     TwoEventsOnKqueue,
-    TwoEventsOnEventPorts,
     DatagramSender,
     ClosedPipeOnKqueue,
     SpaceBehindAnEndOnTheModel,
@@ -23,9 +22,8 @@ pub enum Exemption {
 }
 
 impl Exemption {
-    pub const ALL: [Exemption; 7] = [
+    pub const ALL: [Exemption; 6] = [
         Exemption::TwoEventsOnKqueue,
-        Exemption::TwoEventsOnEventPorts,
         Exemption::DatagramSender,
         Exemption::ClosedPipeOnKqueue,
         Exemption::SpaceBehindAnEndOnTheModel,
@@ -41,12 +39,6 @@ impl Exemption {
                 "all",
                 "two events of one registration from one poll",
                 "reading and writing are two filters, each with events of its own",
-            ],
-            Exemption::TwoEventsOnEventPorts => [
-                "event-ports",
-                "all",
-                "two events of one registration from one poll",
-                "the kernel may announce one bit at a time, and an event ends the association",
             ],
             Exemption::DatagramSender => [
                 "all",
@@ -131,7 +123,6 @@ pub fn direction(backend: Backend, kind: Kind, direction: Bits, ready: Bits) -> 
 pub fn two_events(backend: Backend) -> Option<Exemption> {
     match backend {
         Backend::Kqueue => Some(Exemption::TwoEventsOnKqueue),
-        Backend::EventPorts => Some(Exemption::TwoEventsOnEventPorts),
         _ => None,
     }
 }
