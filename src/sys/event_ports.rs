@@ -138,23 +138,21 @@ impl Kernel for Port {
     ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<bool>) {
         let (mut state, mut timeout) = (state, timeout);
         let mut said_something = false;
-        loop {
+        let retrieved = loop {
             let capacity = events.capacity() - events.events().len();
-            state.table.repeats = 0;
             let retrieved;
             (state, retrieved) = backend.wait_once(state, timeout, events);
             said_something |= matches!(retrieved, Ok(1..));
-            // What is no event any more may have taken the capacity of others behind it. What was
-            // reported already is associated again, and would come for ever.
-            let is_last = match retrieved {
-                Ok(count) => count < capacity || count == state.table.repeats,
-                Err(_) => true,
-            };
-            if is_last || events.is_full() {
-                return (state, retrieved.map(|_| said_something));
+            // What is no event any more may have taken the capacity of others behind it.
+            if !matches!(retrieved, Ok(count) if count == capacity) || events.is_full() {
+                break retrieved;
             }
             timeout = Some(Duration::ZERO);
+        };
+        while let Some(slot) = state.table.repeated.pop() {
+            backend.rearm(&mut state, slot as usize);
         }
+        (state, retrieved.map(|_| said_something))
     }
 
     fn interrupt(&self) {

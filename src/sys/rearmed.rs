@@ -446,11 +446,14 @@ impl<K: Kernel> Rearmed<K> {
     /// and it stays armed.
     #[cold]
     fn ready_again(&self, state: &mut State<K::Armed>, slot: usize, revents: c_short) {
-        state.table.repeats += 1;
-        if !K::TAKES_CHANGES {
-            self.keep_for_next_poll(state, slot, revents);
+        match K::TAKES_CHANGES {
+            // Armed now, it would be said again by the same wait.
+            true => state.table.repeated.push(slot as u32),
+            false => {
+                self.keep_for_next_poll(state, slot, revents);
+                self.rearm(state, slot);
+            }
         }
-        self.rearm(state, slot);
     }
 }
 

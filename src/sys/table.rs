@@ -56,8 +56,9 @@ pub(super) struct Table {
     pub(super) probes_filled_buffer: bool,
     /// Counts the calls of `select`.
     pub(super) select: u32,
-    /// How often the kernel has said that a slot is ready which this `select` has reported.
-    pub(super) repeats: usize,
+    /// Slots that the kernel has said are ready after this `select` reported them, each once: to be
+    /// armed when the wait is over.
+    pub(super) repeated: Vec<u32>,
     /// What ticks are counted from.
     start: Instant,
     /// Slots that changed while a thread waited, each once.
@@ -131,7 +132,7 @@ impl<A> Registrations<A> {
                     next_probed: 0,
                     probes_filled_buffer: false,
                     select: 0,
-                    repeats: 0,
+                    repeated: Vec::new(),
                     start: Instant::now(),
                     changed: Vec::new(),
                     died: Vec::new(),
@@ -372,6 +373,7 @@ impl Table {
                 &mut self.due,
                 &mut self.changed,
                 &mut self.died,
+                &mut self.repeated,
             ];
             for list in lists {
                 list.reserve(all - list.len());
