@@ -94,9 +94,9 @@ impl Deadline {
         }
     }
 
-    /// Whether it has passed. A kernel whose wall clock is set may say so too early.
+    /// Whether one that is waited for has passed. A kernel whose wall clock is set may say so too early.
     fn has_passed(&self) -> bool {
-        self.is_at_once || self.at.is_some_and(|at| at <= Instant::now())
+        self.at.is_some_and(|at| at <= Instant::now())
     }
 }
 

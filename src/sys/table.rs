@@ -56,8 +56,8 @@ pub(super) struct Table {
     pub(super) probes_filled_buffer: bool,
     /// Counts the calls of `select`.
     pub(super) select: u32,
-    /// Slots that the kernel has said are ready after this `select` reported them, each once: to be
-    /// armed when the wait is over.
+    /// Slots that the kernel has said are ready after this `select` reported them: to be armed when the
+    /// wait is over.
     pub(super) repeated: Vec<u32>,
     /// What ticks are counted from.
     start: Instant,
@@ -89,7 +89,7 @@ pub(super) struct Entry {
     next_free: u32,
 }
 
-// An entry is two cache lines at most, with the next one's first bytes in the second.
+// A poll may have very many of them.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(std::mem::size_of::<Entry>() <= 96);
 
