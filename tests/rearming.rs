@@ -1277,8 +1277,15 @@ fn a_slot_of_one_source_is_not_anothers(backend: Backend) {
     looper.registry().deregister(&mut SourceFd(&fd)).unwrap();
 
     let (mut new, mut new_peer) = stream_pair();
-    looper
-        .registry()
+    let registry = looper.registry();
+    // However many have been registered since.
+    for _ in 0..4095 {
+        registry
+            .register(&mut new, Token(2), Interest::READABLE)
+            .unwrap();
+        registry.deregister(&mut new).unwrap();
+    }
+    registry
         .register(&mut new, Token(2), Interest::READABLE)
         .unwrap();
     new_peer.write_all(b"x").unwrap();

@@ -623,7 +623,9 @@ pub(crate) enum Outcome {
     ErrorTaken,
 }
 
-/// What a backend calls a registration, where it keeps registrations itself.
+/// What a backend calls a registration, where it keeps registrations itself: its slot. One source has
+/// it, and gives it back by [`forget`](Selector::forget) or `deregister`; until then the slot is not
+/// used again, even if the registration has ended in another way.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u32);
 
@@ -631,22 +633,17 @@ impl Key {
     /// That of a registration which the kernel keeps, or of none.
     pub(crate) const NONE: Key = Key(0);
 
-    const GENERATION_BITS: u32 = 12;
-    /// Generations go from 0 to this, and start over.
-    pub(crate) const GENERATIONS: u32 = 1 << Self::GENERATION_BITS;
-    /// How many slots there are.
-    pub(crate) const SLOTS: usize = (1 << (32 - Self::GENERATION_BITS)) - 1;
+    /// How many slots there may be.
+    const SLOTS: usize = (1 << 31) - 1;
 
     #[inline]
-    fn new(slot: u32, generation: u32) -> Key {
-        Key(((slot + 1) << Self::GENERATION_BITS) | generation)
+    fn of_slot(slot: u32) -> Key {
+        Key(slot + 1)
     }
 
-    /// Slot and generation.
     #[inline]
-    fn parts(self) -> Option<(u32, u32)> {
-        let slot = (self.0 >> Self::GENERATION_BITS).checked_sub(1)?;
-        Some((slot, self.0 % Self::GENERATIONS))
+    fn slot(self) -> Option<u32> {
+        self.0.checked_sub(1)
     }
 }
 

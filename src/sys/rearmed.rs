@@ -176,12 +176,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         let mut state = self.registrations.lock();
         let slot = state.table.slot_for(fd)?;
         let key = state.table.begin(slot, token, interest, owner);
-        self.change(state, slot, Change::Replaced)
-            .map_err(|error| {
-                // By its key, for it may have been replaced already.
-                let _ = self.deregister(fd, key);
-                error
-            })?;
+        self.change(state, slot, Change::Begun)?;
         Ok(key)
     }
 
@@ -195,11 +190,17 @@ impl<K: Kernel> Selector for Rearmed<K> {
 
     fn deregister(&self, fd: RawFd, key: Key) -> io::Result<()> {
         let mut state = self.registrations.lock();
-        let slot = state.table.slot(fd, key)?;
+        let slot = match state.table.slot(fd, key) {
+            Ok(slot) => slot,
+            Err(error) => {
+                state.table.give_back(key);
+                return Err(error);
+            }
+        };
         let waits = K::TAKES_CHANGES && state.waiting.is_waiting();
-        let fd = state.table.remove(slot, waits);
+        let fd = state.table.remove(slot, key, waits);
         self.kernel.disarm(fd);
-        self.change(state, slot, Change::Replaced)
+        self.change(state, slot, Change::Ended)
     }
 
     fn after_io(&self, key: Key, outcome: Outcome) {
@@ -255,8 +256,10 @@ fn with_events_first(error: io::Error, events: &EventBuffer) -> io::Result<()> {
 /// What has changed in a slot.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Change {
-    /// The registration is another one, or there is none. An error is returned.
-    Replaced,
+    /// The registration is a new one, which ends again if there is an error. It is returned.
+    Begun,
+    /// There is none any more.
+    Ended,
     /// The registration has another token and another interest, of the same source. An error is
     /// returned.
     BegunAgain,
@@ -309,12 +312,22 @@ impl<K: Kernel> Rearmed<K> {
         let mut armed = Ok(());
         if K::TAKES_CHANGES || !is_waiting {
             armed = self.update(&mut state, slot);
-            if armed.is_err() && matches!(change, Change::ByIo { .. }) {
-                state.table.report_later(slot);
+            if armed.is_err() {
+                match change {
+                    Change::ByIo { .. } => state.table.report_later(slot),
+                    Change::Begun => {
+                        let key = Key::of_slot(slot as u32);
+                        let fd = state.table.remove(slot, key, is_waiting);
+                        self.kernel.disarm(fd);
+                    }
+                    // A later `select` leaves it alone.
+                    Change::BegunAgain | Change::Ended => {}
+                }
             }
         }
         if is_waiting {
-            state.table.mark_changed(slot, change == Change::Replaced);
+            let is_replaced = matches!(change, Change::Begun | Change::Ended);
+            state.table.mark_changed(slot, is_replaced);
             // The polling thread has to learn what the kernel does not know, and when to probe.
             let begins = change == Change::ByIo { begins: true };
             let concerns_it = !K::TAKES_CHANGES || begins || armed.is_err();

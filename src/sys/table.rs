@@ -1,9 +1,8 @@
 //! The registrations of a backend that re-arms ([`Rearmed`](super::rearmed::Rearmed)), under their
 //! lock.
 //!
-//! A registration has a slot, and a source knows it by a [`Key`]: the slot and a generation, which
-//! tells apart the registrations that had the slot one after the other. A raw descriptor is found by
-//! its number.
+//! A registration has a slot. A source has a [`Key`] to it, and the slot is free when the registration
+//! has ended and the key was given back. A raw descriptor is found by its number.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -69,12 +68,10 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// -1 for a free slot.
+    /// -1 where there is no registration: the slot is free, or a source still has its key.
     pub(super) fd: RawFd,
     pub(super) token: Token,
     pub(super) owner: Owner,
-    /// Tells registrations apart that had the same slot one after the other.
-    generation: u32,
     pub(super) edges: Edges,
     /// The call of `select` that reported it last.
     pub(super) reported_by: u32,
@@ -165,12 +162,6 @@ impl Entry {
         self.is_dead = false;
         // By none yet: this call of `select` may be one that waits.
         self.reported_by = select.wrapping_sub(1);
-    }
-
-    /// Whether its descriptor may be another one by now: nothing reports that a raw one is closed.
-    #[inline]
-    fn may_be_replaced(&self) -> bool {
-        self.owner == Owner::Nobody || self.is_dead
     }
 
     /// The descriptor, its token, and what to ask of it, if anything.
@@ -273,10 +264,11 @@ impl Table {
         let select = self.select;
         let entry = &mut self.entries[slot];
         entry.owner = owner;
-        entry.generation = (entry.generation + 1) % Key::GENERATIONS;
-        let key = Key::new(slot as u32, entry.generation);
         entry.begin(token, interest, select);
-        key
+        match owner {
+            Owner::Nobody => Key::NONE,
+            Owner::Source | Owner::Waker => Key::of_slot(slot as u32),
+        }
     }
 
     /// It goes on with another token and another interest.
@@ -322,11 +314,8 @@ impl Table {
     /// the descriptor.
     #[inline]
     pub(super) fn slot(&self, fd: RawFd, key: Key) -> io::Result<usize> {
-        let slot = match key.parts() {
-            Some((slot, generation)) => Some(slot as usize).filter(|&slot| {
-                let entry = &self.entries[slot];
-                entry.fd >= 0 && entry.generation == generation
-            }),
+        let slot = match key.slot() {
+            Some(slot) => Some(slot as usize).filter(|&slot| self.entries[slot].fd >= 0),
             None => self.find(fd),
         };
         slot.ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -335,8 +324,13 @@ impl Table {
     /// A slot for registering a descriptor.
     pub(super) fn slot_for(&mut self, fd: RawFd) -> io::Result<usize> {
         match self.find(fd) {
-            // Its number may have been closed and handed out again.
-            Some(slot) if self.entries[slot].may_be_replaced() => Ok(slot),
+            // It may have been closed, and its number handed out again.
+            Some(slot) if self.entries[slot].owner == Owner::Nobody => Ok(slot),
+            Some(slot) if self.entries[slot].is_dead => {
+                // A source has its key.
+                self.entries[slot].fd = -1;
+                self.new_slot(fd)
+            }
             Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
             None => self.new_slot(fd),
         }
@@ -358,7 +352,6 @@ impl Table {
                 fd,
                 token: Token(0),
                 owner: Owner::Nobody,
-                generation: 0,
                 edges: Edges::new(),
                 reported_by: self.select.wrapping_sub(1),
                 is_dead: false,
@@ -393,8 +386,9 @@ impl Table {
         Ok(slot)
     }
 
-    /// `is_awaited`: a thread waits, and may have retrieved an event of it.
-    pub(super) fn remove(&mut self, slot: usize, is_awaited: bool) -> RawFd {
+    /// A registration ends, by its key or by its descriptor. `is_awaited`: a thread waits, and may have
+    /// retrieved an event of it.
+    pub(super) fn remove(&mut self, slot: usize, key: Key, is_awaited: bool) -> RawFd {
         let entry = &mut self.entries[slot];
         if let Some(known) = self.by_descriptor.get_mut(entry.fd as usize) {
             if is_awaited && *known & REMOVED == 0 {
@@ -404,9 +398,23 @@ impl Table {
             *known |= NONE;
         }
         let fd = std::mem::replace(&mut entry.fd, -1);
-        entry.next_free = self.free;
-        self.free = slot as u32;
+        if key != Key::NONE || entry.owner == Owner::Nobody {
+            self.free(slot);
+        }
         fd
+    }
+
+    /// A source gives back the key of a registration that has ended already.
+    #[cold]
+    pub(super) fn give_back(&mut self, key: Key) {
+        if let Some(slot) = key.slot() {
+            self.free(slot as usize);
+        }
+    }
+
+    fn free(&mut self, slot: usize) {
+        self.entries[slot].next_free = self.free;
+        self.free = slot as u32;
     }
 
     /// The owner of an event of this descriptor that a thread retrieved while it waited.
@@ -574,15 +582,56 @@ pub(super) fn from_poll(bits: c_short) -> Readiness {
 mod tests {
     use super::*;
 
+    fn begin(table: &mut Table, fd: RawFd, token: usize, owner: Owner) -> (usize, Key) {
+        let slot = table.slot_for(fd).unwrap();
+        let key = table.begin(slot, Token(token), Interest::READABLE, owner);
+        (slot, key)
+    }
+
+    #[test]
+    fn a_slot_is_free_when_its_key_was_given_back() {
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        let mut number = 1000;
+        let mut next_slot = |table: &mut Table| {
+            number += 1;
+            begin(table, number, 0, Owner::Nobody).0
+        };
+        let (slot, key) = begin(table, 10, 1, Owner::Source);
+        assert!(table.slot_for(10).is_err(), "it is alive");
+        table.remove(slot, Key::NONE, false);
+        assert!(table.slot(10, key).is_err(), "it was deregistered");
+        assert_ne!(next_slot(table), slot, "the source may still use its key");
+        table.give_back(key);
+        assert_eq!(next_slot(table), slot);
+
+        let (slot, key) = begin(table, 11, 2, Owner::Waker);
+        table.entries[slot].is_dead = true;
+        let (next, _) = begin(table, 11, 3, Owner::Source);
+        assert_ne!(next, slot, "a descriptor that was closed and opened again");
+        assert_eq!(table.find(11), Some(next));
+        assert!(table.slot(11, key).is_err());
+        table.give_back(key);
+        assert_eq!(next_slot(table), slot);
+
+        let (slot, key) = begin(table, 12, 4, Owner::Source);
+        table.remove(slot, key, false);
+        assert_eq!(next_slot(table), slot, "deregistered by its key");
+        let (slot, key) = begin(table, 13, 5, Owner::Nobody);
+        assert_eq!(key, Key::NONE);
+        assert_eq!(begin(table, 13, 6, Owner::Nobody).0, slot, "it is replaced");
+        table.remove(slot, Key::NONE, false);
+        assert_eq!(next_slot(table), slot);
+    }
+
     /// It died, was registered anew, and died again before a poll could say so.
     #[test]
     fn what_died_twice_is_reported_once() {
         let registrations = Registrations::new(());
         let table = &mut registrations.lock().table;
         let mut events = EventBuffer::with_capacity(8);
-        let slot = table.slot_for(1000).unwrap();
-        for token in [Token(1), Token(2)] {
-            table.begin(slot, token, Interest::READABLE, Owner::Source);
+        for token in [1, 2] {
+            let (slot, _) = begin(table, 1000, token, Owner::Nobody);
             table.entries[slot].is_dead = true;
             table.report_later(slot);
         }

@@ -75,7 +75,7 @@ struct State {
 #[derive(Debug)]
 enum News {
     /// Of a socket that could not be watched.
-    Failure(Key),
+    Failure(u32),
     #[cfg(feature = "os-ext")]
     Pipe(Arc<Pipe>),
 }
@@ -393,14 +393,9 @@ impl Afd {
 impl State {
     /// The slot of a live registration.
     fn slot(&self, key: Key) -> io::Result<u32> {
-        match key.parts() {
-            Some((slot, generation))
-                if self.sockets[slot as usize].is_registered_as(generation) =>
-            {
-                Ok(slot)
-            }
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
+        key.slot()
+            .filter(|&slot| self.sockets[slot as usize].is_registered())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn push(&mut self, socket: Socket) {
@@ -445,8 +440,7 @@ impl State {
 
     fn failed(&mut self, slot: u32, failed: Failed) {
         self.forget_handle(failed.gone);
-        let key = self.sockets[slot as usize].key(slot);
-        self.news.push_back(News::Failure(key));
+        self.news.push_back(News::Failure(slot));
     }
 
     /// Reports what needs no packet, as long as there is room.
@@ -454,10 +448,7 @@ impl State {
         while !events.is_full() {
             let event = match self.news.pop_front() {
                 // It may have been deregistered since, or registered anew.
-                Some(News::Failure(key)) => match self.slot(key) {
-                    Ok(slot) => self.sockets[slot as usize].take_failure(),
-                    Err(_) => None,
-                },
+                Some(News::Failure(slot)) => self.sockets[slot as usize].take_failure(),
                 #[cfg(feature = "os-ext")]
                 Some(News::Pipe(pipe)) => pipe.noticed(),
                 None => return,
@@ -827,7 +818,7 @@ mod tests {
         afd.lock().waiting.begin();
         let nudge = |afd: &Afd| {
             let mut state = afd.lock();
-            state.news.push_back(News::Failure(Key::NONE));
+            state.news.push_back(News::Failure(0));
             afd.nudge(state);
         };
         nudge(&afd);

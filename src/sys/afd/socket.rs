@@ -60,8 +60,6 @@ pub(super) struct Socket {
     /// closed, of which nothing is under way.
     handle: Option<RawSocket>,
     registration: Option<Registration>,
-    /// Tells apart the registrations that it had one after the other.
-    generation: u32,
     stage: Stage,
     /// The poll under way was begun for a registration that has ended.
     is_of_before: bool,
@@ -130,7 +128,6 @@ impl Socket {
         Socket {
             handle: None,
             registration: None,
-            generation: 0,
             stage: Stage::Idle,
             is_of_before: false,
             is_changed: false,
@@ -156,8 +153,7 @@ impl Socket {
             edges,
             has_failed: false,
         });
-        self.generation = (self.generation + 1) % Key::GENERATIONS;
-        Key::new(slot, self.generation)
+        Key::of_slot(slot)
     }
 
     pub(super) fn begin_anew(&mut self, token: Token, interest: Interest) {
@@ -178,18 +174,9 @@ impl Socket {
         self.registration.is_some()
     }
 
-    pub(super) fn is_registered_as(&self, generation: u32) -> bool {
-        self.registration.is_some() && self.generation == generation
-    }
-
     /// Whether the kernel has its memory.
     pub(super) fn is_under_way(&self) -> bool {
         self.stage != Stage::Idle
-    }
-
-    /// Of a registered one.
-    pub(super) fn key(&self, slot: u32) -> Key {
-        Key::new(slot, self.generation)
     }
 
     pub(super) fn handle(&self) -> Option<RawSocket> {
