@@ -53,7 +53,9 @@ pub enum Backend {
     /// [poll(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/poll.html)
     /// of every Unix: the way out where the better ones are forbidden. A poll
     /// costs time in proportion to the registrations, and a waker's event and a
-    /// registration that falls into a wait cost system calls. What else is
+    /// registration that falls into a wait cost system calls. If the limit of
+    /// descriptors (`RLIMIT_NOFILE`) is lowered below the number of registrations,
+    /// the kernel is asked in parts, and events may be up to 64 ms late. What else is
     /// different is said at [`Registry::register`](crate::Registry::register),
     /// `SourceFd` and [`Event`](crate::event::Event).
     Poll,

@@ -164,6 +164,9 @@ impl Poll {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `events` has room for
     ///   none.
     ///
+    /// - EBADF: the program has closed the descriptors of the poll, as daemons do that close all that
+    ///   are open. Sockets that have their numbers since are not read.
+    ///
     /// There are no others. `events` is empty after an error.
     ///
     /// # Cost

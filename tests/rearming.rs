@@ -74,6 +74,10 @@ on_each_backend![
     a_small_buffer_is_shared_with_bare_descriptors,
     #[cfg(unix)]
     fewer_descriptors_are_allowed_than_there_were,
+    #[cfg(unix)]
+    fewer_descriptors_are_allowed_than_there_are,
+    #[cfg(unix)]
+    fewer_descriptors_are_allowed_than_are_probed,
     a_glance_ends_while_others_register,
     waiting_for_what_lasts_takes_no_time,
     #[cfg(unix)]
@@ -940,6 +944,20 @@ fn a_small_buffer_is_shared_with_bare_descriptors(backend: Backend) {
     assert_eq!(waiting, [], "were starved");
 }
 
+/// With the token `n` the receiver of the `n`th.
+#[cfg(unix)]
+fn registered_pipes(looper: &Loop, count: usize) -> Vec<(pipe::Sender, pipe::Receiver)> {
+    let register = |n| {
+        let (sender, mut receiver) = pipe::new().unwrap();
+        looper
+            .registry()
+            .register(&mut receiver, Token(n), Interest::READABLE)
+            .unwrap();
+        (sender, receiver)
+    };
+    (0..count).map(register).collect()
+}
+
 /// poll(2) takes no more descriptors than the process may open.
 #[cfg(unix)]
 fn fewer_descriptors_are_allowed_than_there_were(backend: Backend) {
@@ -947,22 +965,79 @@ fn fewer_descriptors_are_allowed_than_there_were(backend: Backend) {
         return;
     }
     let mut looper = Loop::new(backend);
-    let mut pipes: Vec<_> = (0..100)
-        .map(|n| {
-            let (sender, mut receiver) = pipe::new().unwrap();
-            looper
-                .registry()
-                .register(&mut receiver, Token(n), Interest::READABLE)
-                .unwrap();
-            (sender, receiver)
-        })
-        .collect();
+    let mut pipes = registered_pipes(&looper, 100);
     pipes.truncate(5);
     let (_, hard) = rlimit::Resource::NOFILE.get().unwrap();
     rlimit::Resource::NOFILE.set(40, hard).unwrap();
     looper.assert_quiet();
     pipes[4].0.write_all(b"x").unwrap();
     looper.until_readable(Token(4));
+}
+
+/// They were registered before the limit was lowered, and each of them is still reported.
+#[cfg(unix)]
+fn fewer_descriptors_are_allowed_than_there_are(backend: Backend) {
+    if !util::in_child(backend, "fewer_descriptors_are_allowed_than_there_are") {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let mut pipes = registered_pipes(&looper, 50);
+    let waker = Arc::new(Waker::new(looper.registry(), Token(99)).unwrap());
+    let (_, hard) = rlimit::Resource::NOFILE.get().unwrap();
+    rlimit::Resource::NOFILE.set(7, hard).unwrap();
+
+    for (n, (sender, receiver)) in pipes.iter_mut().enumerate() {
+        sender.write_all(b"x").unwrap();
+        looper.until_readable(Token(n));
+        drain(receiver);
+    }
+    for _ in 0..3 {
+        let other = Arc::clone(&waker);
+        let thread = thread::spawn(move || other.wake());
+        looper.until_readable(Token(99));
+        thread.join().unwrap().unwrap();
+    }
+    // It waits as long as it is told to, without asking all the time.
+    let (start, spent) = (Instant::now(), util::processor_time());
+    let timeout = Duration::from_millis(300);
+    looper.poll.poll(&mut looper.events, Some(timeout)).unwrap();
+    let took = start.elapsed();
+    assert!(looper.events.is_empty());
+    assert!(took >= timeout, "{took:?}");
+    let spent = util::processor_time() - spent;
+    assert!(spent * 4 < took * util::slowness(), "{spent:?} of {took:?}");
+}
+
+/// Bare descriptors, which are reported again while they are ready.
+#[cfg(unix)]
+fn fewer_descriptors_are_allowed_than_are_probed(backend: Backend) {
+    if !util::in_child(backend, "fewer_descriptors_are_allowed_than_are_probed") {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let pairs: Vec<_> = (0..10).map(|_| UnixStream::pair().unwrap()).collect();
+    for (n, (one, _)) in pairs.iter().enumerate() {
+        let fd = one.as_raw_fd();
+        looper
+            .registry()
+            .register(&mut SourceFd(&fd), Token(n), Interest::WRITABLE)
+            .unwrap();
+    }
+    let (_, hard) = rlimit::Resource::NOFILE.get().unwrap();
+    rlimit::Resource::NOFILE.set(7, hard).unwrap();
+    // The kernels that report edges have them once.
+    let rounds = match backend {
+        Backend::Poll | Backend::EventPorts => 3,
+        _ => 1,
+    };
+    for _ in 0..rounds {
+        let mut writable = 0;
+        looper.until("all of them once more", |event| {
+            assert!(event.is_writable());
+            writable += 1;
+            writable == pairs.len()
+        });
+    }
 }
 
 fn a_glance_ends_while_others_register(backend: Backend) {

@@ -22,7 +22,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use libc::{c_int, c_short, c_ushort, c_void};
@@ -30,6 +30,7 @@ use libc::{c_int, c_short, c_ushort, c_void};
 use super::port_names::{self as names, port_event};
 use super::rearmed::{Kernel, Rearmed};
 use super::table::{from_poll, EventOwner, State};
+use super::wake_fd::UnreadSignals;
 use super::{cvt, timespec, EventBuffer, UserEvent};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -99,7 +100,7 @@ impl Kernel for Port {
 
     const TAKES_CHANGES: bool = true;
 
-    fn open() -> io::Result<(Port, UserEvents)> {
+    fn open(_: &Arc<UnreadSignals>) -> io::Result<(Port, UserEvents)> {
         // SAFETY: takes nothing; returns a descriptor or -1.
         let port = cvt(unsafe { names::port_create() })?;
         // SAFETY: the descriptor is new, open and nobody else's.

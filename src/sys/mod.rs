@@ -117,6 +117,12 @@ pub(crate) trait Selector: Sized {
     /// Ends it; one that was triggered and not reported is not any more.
     fn close_user_event(&self, _event: UserEvent) {}
 
+    /// Where the queue reads the descriptors of its wakers.
+    #[cfg(unix)]
+    fn unread_signals(&self) -> Option<&Arc<wake_fd::UnreadSignals>> {
+        None
+    }
+
     /// The queue's own descriptor, for nesting it in another one.
     #[cfg(unix)]
     fn as_fd(&self) -> BorrowedFd<'_>;
@@ -261,6 +267,8 @@ compile_error!("mio has backends for Unix and Windows only");
 
 #[cfg(all(feature = "os-poll", windows))]
 pub(crate) mod afd;
+#[cfg(all(feature = "os-poll", unix))]
+mod chunks;
 #[cfg(all(
     feature = "os-poll",
     any(target_os = "linux", target_os = "android", target_os = "illumos"),
@@ -832,6 +840,11 @@ impl Queue {
     /// the wakers then wake nobody.
     pub(crate) fn wakes(&self) -> &Arc<PendingWakes> {
         &self.wakes
+    }
+
+    #[cfg(unix)]
+    fn unread_signals(&self) -> Option<&Arc<wake_fd::UnreadSignals>> {
+        dispatch!(self, unread_signals())
     }
 
     #[cfg(unix)]

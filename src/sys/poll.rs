@@ -23,15 +23,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use libc::pollfd;
 
-use super::calls::poll::poll;
+use super::chunks::poll;
 use super::rearmed::{Kernel, Rearmed};
 use super::table::State;
-use super::wake_fd::WakeFd;
+use super::wake_fd::{UnreadSignals, WakeFd};
 use super::EventBuffer;
 
 pub(crate) type Poll = Rearmed<PollCall>;
@@ -65,8 +65,8 @@ impl Kernel for PollCall {
 
     const TAKES_CHANGES: bool = false;
 
-    fn open() -> io::Result<(PollCall, Armed)> {
-        let interrupt = WakeFd::new()?;
+    fn open(unread: &Arc<UnreadSignals>) -> io::Result<(PollCall, Armed)> {
+        let interrupt = WakeFd::new(Some(unread))?;
         let first = pollfd {
             fd: interrupt.raw_fd(),
             events: libc::POLLIN,
@@ -112,9 +112,11 @@ impl Kernel for PollCall {
         let mut state = backend.registrations.lock();
         state.waiting.end();
         state.armed.all = all;
-        if state.armed.all[0].revents != 0 {
-            // It can only fail where it is no longer ours to read.
-            let _ = backend.kernel.interrupt.drain();
+        let interrupt = state.armed.all[0];
+        if matches!(ready, Ok(1..)) && interrupt.revents != 0 {
+            let is_own =
+                interrupt.revents & libc::POLLNVAL == 0 && backend.unread.read(interrupt.fd);
+            state.table.lost_own_descriptor |= !is_own;
         }
         let said_something = ready.map(|ready| {
             collect(backend, &mut state, ready, events);
@@ -165,8 +167,8 @@ fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut 
 }
 
 impl Armed {
-    /// Cuts off what is asked nothing at the end: the kernel takes no more elements
-    /// than the process may have descriptors.
+    /// Cuts off what is asked nothing at the end: the kernel takes no more elements at once than the
+    /// process may have descriptors.
     fn trim(&mut self) {
         while let [_, .., last] = &self.all[..] {
             if last.fd >= 0 {
@@ -215,6 +217,28 @@ mod tests {
         poll.select(&mut events, None).unwrap();
         let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
         assert_eq!(tokens, [Token(2)]);
+    }
+
+    #[test]
+    fn free_slots_at_the_end_are_not_asked_about() {
+        let poll: Poll = Selector::open().unwrap();
+        let streams: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap().0).collect();
+        let keys = streams.iter().map(|stream| {
+            let (fd, interest) = (stream.as_raw_fd(), Interest::READABLE);
+            Selector::register(&poll, fd, Token(0), interest, Owner::Source).unwrap()
+        });
+        let keys: Vec<_> = keys.collect();
+        for free in [1, 3, 4] {
+            Selector::deregister(&poll, -1, keys[free]).unwrap();
+        }
+        let mut events = EventBuffer::with_capacity(8);
+        poll.select(&mut events, Some(Duration::ZERO)).unwrap();
+        let state = poll.registrations.lock();
+        assert_eq!(
+            state.armed.all.len(),
+            1 + 3,
+            "the interrupt, and up to the third"
+        );
     }
 
     /// A thread has been told of an error, and does not have the lock yet when another one picks the

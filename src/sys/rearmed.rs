@@ -4,14 +4,15 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use libc::{c_short, pollfd};
 
 use super::calls::poll::poll;
 use super::table::{from_poll, to_poll, Registrations, State};
-use super::{wake_fd, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use super::wake_fd::UnreadSignals;
+use super::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -26,7 +27,7 @@ pub(super) trait Kernel: Sized {
     /// may be of a registration that has ended.
     const TAKES_CHANGES: bool;
 
-    fn open() -> io::Result<(Self, Self::Armed)>;
+    fn open(unread: &Arc<UnreadSignals>) -> io::Result<(Self, Self::Armed)>;
 
     /// Arms what the registration in this slot wants, or nothing where there is none.
     fn arm(&self, state: &mut State<Self::Armed>, slot: usize) -> io::Result<()>;
@@ -64,6 +65,8 @@ pub(super) trait Kernel: Sized {
 pub(crate) struct Rearmed<K: Kernel> {
     pub(super) kernel: K,
     pub(super) registrations: Registrations<K::Armed>,
+    /// Of wakers that have a descriptor each, and of what the kernel part has.
+    pub(super) unread: Arc<UnreadSignals>,
 }
 
 /// When a `select` is over. Time spent on interruptions counts.
@@ -102,10 +105,12 @@ impl Deadline {
 
 impl<K: Kernel> Selector for Rearmed<K> {
     fn open() -> io::Result<Rearmed<K>> {
-        let (kernel, armed) = K::open()?;
+        let unread = Arc::new(UnreadSignals::default());
+        let (kernel, armed) = K::open(&unread)?;
         Ok(Rearmed {
             kernel,
             registrations: Registrations::new(armed),
+            unread,
         })
     }
 
@@ -143,6 +148,10 @@ impl<K: Kernel> Selector for Rearmed<K> {
             let waited;
             (state, waited) = K::wait(self, state, wait, events);
             state.table.end_wait();
+            if std::mem::take(&mut state.table.lost_own_descriptor) {
+                let error = io::Error::from_raw_os_error(libc::EBADF);
+                return with_events_first(error, events);
+            }
             let said_something = match waited {
                 Ok(said_something) => said_something,
                 Err(error) => return with_events_first(error, events),
@@ -238,6 +247,10 @@ impl<K: Kernel> Selector for Rearmed<K> {
         if !self.registrations.is_inherited() {
             K::close_user_event(self, event);
         }
+    }
+
+    fn unread_signals(&self) -> Option<&Arc<UnreadSignals>> {
+        Some(&self.unread)
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -435,18 +448,23 @@ impl<K: Kernel> Rearmed<K> {
             self.ready_again(state, slot, revents);
             return None;
         }
-        let report = if revents & libc::POLLNVAL != 0 {
-            entry.die()
-        } else if entry.owner == Owner::Waker {
+        let report = if entry.owner == Owner::Waker {
             // Before the pending wake-ups are cleared, which is when a wake would
-            // signal again. It can only fail where it is no longer ours to read.
-            let _ = wake_fd::drain(entry.fd);
-            Readiness::IN
+            // signal again.
+            let is_own = revents & libc::POLLNVAL == 0 && self.unread.read(entry.fd);
+            state.table.lost_own_descriptor |= !is_own;
+            match is_own {
+                true => Readiness::IN,
+                false => Readiness::NONE,
+            }
+        } else if revents & libc::POLLNVAL != 0 {
+            entry.die()
         } else {
             let (ready, lasting) = entry.all_of(revents, K::TAKES_CHANGES);
             let pending = entry.edges.take_pending();
             entry.edges.fired_of_which(ready.or(pending), lasting)
         };
+        let entry = state.table.entry_mut(slot);
         let event = (report != Readiness::NONE).then(|| Event::new(entry.token, report));
         if event.is_some() {
             entry.reported_by = select;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use libc::{c_short, pollfd};
 
-use super::calls::poll::poll;
+use super::chunks::poll;
 use super::rearm::{Drained, Edges, Tick, Waiting};
 use super::rearmed::probe;
 use super::{EventBuffer, Key, Owner, POLLRDHUP};
@@ -53,6 +53,8 @@ pub(super) struct Table {
     pub(super) next_probed: usize,
     /// Probes filled the last buffer, before the kernel was asked about the armed set.
     pub(super) probes_filled_buffer: bool,
+    /// A descriptor of the queue's own turned out to be closed, or somebody else's.
+    pub(super) lost_own_descriptor: bool,
     /// Counts the calls of `select`.
     pub(super) select: u32,
     /// Slots that the kernel has said are ready after this `select` reported them: to be armed when the
@@ -128,6 +130,7 @@ impl<A> Registrations<A> {
                     probes: Vec::new(),
                     next_probed: 0,
                     probes_filled_buffer: false,
+                    lost_own_descriptor: false,
                     select: 0,
                     repeated: Vec::new(),
                     start: Instant::now(),

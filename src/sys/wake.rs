@@ -44,7 +44,7 @@ impl Wake {
 
     #[cfg(unix)]
     fn descriptor(queue: &Arc<Queue>, token: Token) -> io::Result<Wake> {
-        let fd = WakeFd::new()?;
+        let fd = WakeFd::new(queue.unread_signals())?;
         let mut registration = Registration::none();
         registration.register(queue, fd.raw_fd(), token, Interest::READABLE, Owner::Waker)?;
         Ok(Wake::Descriptor {

@@ -4,7 +4,10 @@
 //! than a pipe, and takes one descriptor instead of two. Some sandboxes refuse it.
 
 use std::io;
+use std::mem::size_of_val;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 use super::calls::write::write_word;
 use super::{cvt, EVERY_WRITE_IS_AN_EDGE};
@@ -14,8 +17,53 @@ use super::{cvt, EVERY_WRITE_IS_AN_EDGE};
 pub(crate) struct WakeFd {
     /// Watched by the one who waits.
     watched: OwnedFd,
+    /// None for an eventfd that nobody reads, which takes the fewest instructions.
+    other: Option<Box<Other>>,
+}
+
+#[derive(Debug)]
+struct Other {
     /// The end of the pipe that is written to; an eventfd has one end.
     sender: Option<OwnedFd>,
+    /// Where the one who waits reads it.
+    unread: Option<Arc<UnreadSignals>>,
+}
+
+/// How many signals were sent to the descriptors of a queue that reads them, and not read yet. A
+/// descriptor that is readable although there are none is not the queue's any more: the program has
+/// closed it, and its number was handed out again.
+#[derive(Debug, Default)]
+pub(crate) struct UnreadSignals(AtomicUsize);
+
+impl UnreadSignals {
+    fn sent(&self) {
+        // Relaxed, like the others: a signal is read after it was written, which the kernel's locks put
+        // after this. What a signal tells of is not told by this.
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn not_sent(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Makes one of the descriptors, which is readable, unreadable. Returns whether it still is one. Not
+    /// to be called by two threads at once.
+    pub(super) fn read(&self, fd: RawFd) -> bool {
+        let unread = self.0.load(Ordering::Relaxed);
+        if unread == 0 {
+            return false;
+        }
+        match drain(fd) {
+            Ok(signals) => {
+                // A child that has inherited the descriptor may have sent more than there were.
+                let signals = signals.min(unread as u64) as usize;
+                self.0.fetch_sub(signals, Ordering::Relaxed);
+                true
+            }
+            Err(_) => false,
+        }
+    }
 }
 
 /// What a signal adds to an eventfd, and 8 bytes in a pipe. A static, so that a
@@ -23,28 +71,38 @@ pub(crate) struct WakeFd {
 static ONE: u64 = 1;
 
 impl WakeFd {
-    pub(crate) fn new() -> io::Result<WakeFd> {
+    /// `unread`: of the queue that watches it, where it also reads it.
+    pub(crate) fn new(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
         if cfg!(mio_unsupported_force_waker_pipe) {
-            return WakeFd::pipe();
+            return WakeFd::pipe(unread);
         }
-        match WakeFd::eventfd() {
-            Err(error) if is_refusal(&error) => WakeFd::pipe(),
+        match WakeFd::eventfd(unread) {
+            Err(error) if is_refusal(&error) => WakeFd::pipe(unread),
             made => made,
         }
     }
 
-    fn eventfd() -> io::Result<WakeFd> {
-        Ok(WakeFd {
-            watched: super::calls::eventfd::eventfd()?,
+    fn eventfd(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
+        let watched = super::calls::eventfd::eventfd()?;
+        let other = unread.map(|unread| Other {
             sender: None,
+            unread: Some(unread.clone()),
+        });
+        Ok(WakeFd {
+            watched,
+            other: other.map(Box::new),
         })
     }
 
-    fn pipe() -> io::Result<WakeFd> {
+    fn pipe(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
         let (watched, sender) = super::pipe::pipe()?;
+        let other = Other {
+            sender: Some(sender.into()),
+            unread: unread.cloned(),
+        };
         Ok(WakeFd {
             watched: watched.into(),
-            sender: Some(sender.into()),
+            other: Some(Box::new(other)),
         })
     }
 
@@ -55,8 +113,8 @@ impl WakeFd {
     /// Makes the descriptor readable, with an edge for every call.
     #[inline]
     pub(crate) fn signal(&self) -> io::Result<()> {
-        if self.sender.is_some() {
-            return self.signal_pipe();
+        if let Some(other) = &self.other {
+            return self.signal_other(other);
         }
         if !EVERY_WRITE_IS_AN_EDGE {
             self.drain()?;
@@ -82,16 +140,30 @@ impl WakeFd {
         Err(error)
     }
 
+    #[cold]
+    fn signal_other(&self, other: &Other) -> io::Result<()> {
+        let written_to = self.written_to();
+        let Some(unread) = &other.unread else {
+            return self.signal_pipe(written_to);
+        };
+        unread.sent();
+        let sent = write_word(written_to, &ONE);
+        if let Err(error) = sent {
+            unread.not_sent();
+            // It is full, and so it is readable.
+            if error.kind() != io::ErrorKind::WouldBlock {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// A pipe fills up where nobody reads it, and not every kernel makes an edge
     /// of a write to one that holds something: it is emptied first.
-    #[cold]
-    fn signal_pipe(&self) -> io::Result<()> {
-        let Some(sender) = &self.sender else {
-            return Ok(());
-        };
+    fn signal_pipe(&self, sender: RawFd) -> io::Result<()> {
         loop {
             self.drain()?;
-            match write_word(sender.as_raw_fd(), &ONE) {
+            match write_word(sender, &ONE) {
                 // Other threads filled it since.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 outcome => return outcome,
@@ -99,14 +171,15 @@ impl WakeFd {
         }
     }
 
-    #[cfg(all(test, feature = "os-poll", not(mio_loom)))]
     pub(crate) fn written_to(&self) -> RawFd {
-        self.sender.as_ref().unwrap_or(&self.watched).as_raw_fd()
+        let sender = self.other.as_ref().and_then(|other| other.sender.as_ref());
+        sender.unwrap_or(&self.watched).as_raw_fd()
     }
 
     /// Makes the descriptor unreadable.
-    pub(super) fn drain(&self) -> io::Result<()> {
-        drain(self.raw_fd())
+    fn drain(&self) -> io::Result<()> {
+        drain(self.raw_fd())?;
+        Ok(())
     }
 }
 
@@ -125,16 +198,26 @@ fn is_refusal(error: &io::Error) -> bool {
     )
 }
 
-/// Reads an eventfd or a pipe until it is empty.
-pub(super) fn drain(fd: RawFd) -> io::Result<()> {
-    let mut buffer = [0u8; 128];
+/// Reads an eventfd or a pipe until it is empty. Returns how many signals there were.
+fn drain(fd: RawFd) -> io::Result<u64> {
+    let mut words = [0u64; 16];
+    let mut signals = 0u64;
     loop {
-        // SAFETY: the kernel writes at most as many bytes as the buffer has.
-        match cvt(unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) }) {
-            Ok(length) if length as usize == buffer.len() => {}
-            Ok(_) => return Ok(()),
+        // SAFETY: the kernel writes at most as many bytes as the words have.
+        match cvt(unsafe { libc::read(fd, words.as_mut_ptr().cast(), size_of_val(&words)) }) {
+            Ok(length) => {
+                // An eventfd has one word, the sum; a pipe has each that was written, `ONE`.
+                let count = length as usize / size_of_val(&ONE);
+                if count == 1 {
+                    return Ok(signals.saturating_add(words[0]));
+                }
+                signals = signals.saturating_add(count as u64);
+                if count < words.len() {
+                    return Ok(signals);
+                }
+            }
             // It was empty, or another thread was faster.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(signals),
             Err(error) => return Err(error),
         }
     }
@@ -156,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_signal_makes_it_readable_until_it_is_drained() {
-        for wake in WakeFd::eventfd().into_iter().chain(WakeFd::pipe()) {
+        for wake in WakeFd::eventfd(None).into_iter().chain(WakeFd::pipe(None)) {
             for signals in [1, 2, 100] {
                 assert!(!is_readable(&wake));
                 for _ in 0..signals {
@@ -170,9 +253,55 @@ mod tests {
         }
     }
 
+    /// Of any kind; where somebody reads them, they are counted.
+    #[test]
+    fn signals_are_counted_until_they_are_read() {
+        let unread = Arc::new(UnreadSignals::default());
+        let some = Some(&unread);
+        for wake in WakeFd::eventfd(some).into_iter().chain(WakeFd::pipe(some)) {
+            for signals in [1, 2, 100] {
+                for _ in 0..signals {
+                    wake.signal().unwrap();
+                }
+                assert_eq!(unread.0.load(Ordering::Relaxed), signals);
+                assert!(unread.read(wake.raw_fd()));
+                assert!(!is_readable(&wake));
+                assert_eq!(unread.0.load(Ordering::Relaxed), 0);
+            }
+            assert!(!unread.read(wake.raw_fd()), "there was none");
+
+            // One that does not fit is not one that is lost.
+            static MOST: u64 = u64::MAX - 1;
+            while write_word(wake.written_to(), &MOST).is_ok() {}
+            wake.signal().unwrap();
+            assert_eq!(unread.0.load(Ordering::Relaxed), 0);
+            wake.drain().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_any_more_is_none_of_a_queues() {
+        let unread = Arc::new(UnreadSignals::default());
+        let wake = WakeFd::new(Some(&unread)).unwrap();
+        wake.signal().unwrap();
+        assert!(!unread.read(-1));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let other = Other {
+            sender: Some(file.into()),
+            unread: Some(unread.clone()),
+        };
+        let read_only = WakeFd {
+            watched: wake.watched,
+            other: Some(Box::new(other)),
+        };
+        let refused = read_only.signal().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EBADF));
+        assert_eq!(unread.0.load(Ordering::Relaxed), 1, "the first one");
+    }
+
     #[test]
     fn a_full_counter_starts_over() {
-        let Ok(wake) = WakeFd::eventfd() else {
+        let Ok(wake) = WakeFd::eventfd(None) else {
             return; // there is none on this system
         };
         let full = u64::MAX - 1;
@@ -188,8 +317,8 @@ mod tests {
 
     #[test]
     fn a_full_pipe_takes_signals() {
-        let wake = WakeFd::pipe().unwrap();
-        let sender = wake.sender.as_ref().unwrap().as_raw_fd();
+        let wake = WakeFd::pipe(None).unwrap();
+        let sender = wake.written_to();
         while write_word(sender, &ONE).is_ok() {}
         wake.signal().unwrap();
         assert!(is_readable(&wake));
@@ -199,7 +328,7 @@ mod tests {
 
     #[test]
     fn an_error_of_another_kind_is_returned() {
-        let wake = WakeFd::new().unwrap();
+        let wake = WakeFd::new(None).unwrap();
         let error = wake.signal_full(io::ErrorKind::BrokenPipe.into());
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }

@@ -1,0 +1,103 @@
+//! What a poll does when its own descriptors were closed by somebody else, as daemons close all
+//! that they find open.
+#![cfg(all(unix, feature = "os-poll", feature = "net"))]
+
+mod util;
+
+use std::io::{ErrorKind, Read, Write};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use mio::{Backend, Token, Waker};
+use util::{in_child, Loop};
+
+on_each_backend![
+    a_poll_without_descriptors_says_so,
+    what_has_the_numbers_of_its_descriptors_is_not_read,
+];
+
+/// Long, so that a poll that waits for it is noticed.
+const LONG: Option<Duration> = Some(Duration::from_secs(10));
+
+fn open_descriptors() -> Vec<RawFd> {
+    // SAFETY: takes numbers.
+    let is_open = |&fd: &RawFd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
+    (0..1024).filter(is_open).collect()
+}
+
+/// A poll and a waker of it, whose descriptors are closed. They are not to be dropped.
+fn without_descriptors(backend: Backend) -> (ManuallyDrop<Loop>, ManuallyDrop<Waker>, Vec<RawFd>) {
+    let before = open_descriptors();
+    let mut looper = Loop::new(backend);
+    let waker = Waker::new(looper.registry(), Token(9)).unwrap();
+    waker.wake().unwrap();
+    looper.until_readable(Token(9));
+    let mut own = open_descriptors();
+    own.retain(|fd| !before.contains(fd));
+    assert!(!own.is_empty());
+    for &fd in &own {
+        // A model's queue has several, which it may close together.
+        // SAFETY: takes a number; what had it is never used or dropped again as if it were open.
+        unsafe { libc::close(fd) };
+    }
+    assert_eq!(open_descriptors(), before);
+    (ManuallyDrop::new(looper), ManuallyDrop::new(waker), own)
+}
+
+/// It does not wait, and it says so again.
+fn assert_closed(looper: &mut Loop) {
+    for timeout in [LONG, Some(Duration::ZERO), LONG] {
+        let start = Instant::now();
+        let error = looper.poll.poll(&mut looper.events, timeout).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(looper.events.is_empty());
+    }
+}
+
+fn a_poll_without_descriptors_says_so(backend: Backend) {
+    if !in_child(backend, "a_poll_without_descriptors_says_so") {
+        return;
+    }
+    let (mut looper, _waker, _) = without_descriptors(backend);
+    assert_closed(&mut looper);
+}
+
+/// Where its number is one of a socket now, of which it knows nothing.
+fn what_has_the_numbers_of_its_descriptors_is_not_read(backend: Backend) {
+    if !in_child(
+        backend,
+        "what_has_the_numbers_of_its_descriptors_is_not_read",
+    ) {
+        return;
+    }
+    let (mut looper, _waker, own) = without_descriptors(backend);
+    let mut pairs: Vec<(UnixStream, UnixStream)> = Vec::new();
+    while !own.iter().all(|fd| open_descriptors().contains(fd)) {
+        pairs.push(UnixStream::pair().unwrap());
+    }
+    for (one, other) in &mut pairs {
+        one.write_all(b"to the other").unwrap();
+        other.write_all(b"to the one").unwrap();
+    }
+    assert!(pairs.iter().any(|(one, _)| own.contains(&one.as_raw_fd())));
+    let Loop { poll, events, .. } = &mut *looper;
+    let error = poll.poll(events, LONG).unwrap_err();
+    // Each kernel has its own for what is not a queue.
+    assert!(error.raw_os_error().is_some(), "{error}");
+    assert_ne!(error.kind(), ErrorKind::Interrupted);
+    for (one, other) in &mut pairs {
+        let expect = |stream: &mut UnixStream, what: &[u8]| {
+            stream.set_nonblocking(true).unwrap();
+            let mut all = vec![0; what.len()];
+            stream.read_exact(&mut all).unwrap();
+            assert_eq!(all, what);
+            let more = stream.read(&mut [0]).unwrap_err();
+            assert_eq!(more.kind(), ErrorKind::WouldBlock);
+        };
+        expect(one, b"to the one");
+        expect(other, b"to the other");
+    }
+}
