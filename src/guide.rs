@@ -1423,7 +1423,7 @@
 //! | a deadline passes unseen | the loop looks at the clock only when there are no events |
 //! | events of a connection that is gone | a duplicate of its descriptor is open (a child process): deregister before dropping |
 //! | events name the wrong connection | its token was given anew while events that had been taken before were still to be handled |
-//! | `AlreadyExists` or `NotFound` in debug builds alone | the source is registered with another poll, which release builds leave to the kernel (epoll, kqueue) |
+//! | `AlreadyExists` or `NotFound` in debug builds alone, with a text that names the mistake | the source is registered with another poll, or twice, or not at all; release builds leave that to the kernel (epoll, kqueue), and return its own error |
 //! | a child process hangs, or its parent misses events | the child uses a poll or waker from before the fork: it may only drop them |
 //! | a signal handler hangs | it woke a [`Waker`] on event ports, where that takes a lock |
 //!

@@ -56,7 +56,9 @@ impl Registry {
     ///   registered here already; on kqueue that is no error, and the new token and
     ///   interests replace the old ones. Also where the source is registered with
     ///   another poll that still exists: on poll(2), event ports and AFD always, on epoll
-    ///   and kqueue, which allow that, in debug builds.
+    ///   and kqueue, which allow that, in debug builds. The text of the error names the
+    ///   mistake, except in release builds on epoll and kqueue, where it is the
+    ///   kernel's own error (EEXIST).
     /// - On epoll, EBADF where the descriptor is not open, EPERM
     ///   ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for what
     ///   cannot be waited for, such as files and directories, EINVAL for the

@@ -224,6 +224,32 @@ fn one_source_in_the_place_of_another(backend: Backend) {
     }
 }
 
+const ALREADY_REGISTERED: (ErrorKind, &str) = (
+    ErrorKind::AlreadyExists,
+    "I/O source already registered with a `Registry`",
+);
+const NOT_REGISTERED: (ErrorKind, &str) = (
+    ErrorKind::NotFound,
+    "I/O source not registered with this `Registry`",
+);
+
+/// The error is of the kind, and says what the mistake is; in release builds a kernel may have
+/// reported it, in its own words.
+fn assert_names(error: &std::io::Error, (kind, text): (ErrorKind, &str)) {
+    assert_eq!(error.kind(), kind);
+    if cfg!(debug_assertions) || error.raw_os_error().is_none() {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+/// Where the kernel keeps the registrations.
+#[cfg(unix)]
+fn assert_is_the_kernels(backend: Backend, error: &std::io::Error, code: i32) {
+    if matches!(backend, Backend::Epoll | Backend::Kqueue) {
+        assert_eq!(error.raw_os_error(), Some(code));
+    }
+}
+
 fn registering_twice_already_exists(backend: Backend) {
     if backend.register_replaces() {
         return; // see `registering_twice_replaces`
@@ -237,7 +263,7 @@ fn registering_twice_already_exists(backend: Backend) {
     let error = registry
         .register(&mut socket, Token(2), Interest::READABLE)
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_names(&error, ALREADY_REGISTERED);
     // The first registration stands.
     looper.until_writable(Token(1));
     looper.registry().deregister(&mut socket).unwrap();
@@ -278,7 +304,7 @@ fn reregistering_what_is_not_registered_is_not_found(backend: Backend) {
         .registry()
         .reregister(&mut socket, Token(1), BOTH)
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_names(&error, NOT_REGISTERED);
     #[cfg(unix)]
     {
         let fd = socket.as_raw_fd();
@@ -287,6 +313,7 @@ fn reregistering_what_is_not_registered_is_not_found(backend: Backend) {
             .reregister(&mut SourceFd(&fd), Token(1), BOTH)
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_is_the_kernels(backend, &error, libc::ENOENT);
     }
     looper.assert_quiet();
 }
@@ -296,18 +323,19 @@ fn deregistering_what_is_not_registered_is_not_found(backend: Backend) {
     let registry = looper.registry();
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     let error = registry.deregister(&mut socket).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_names(&error, NOT_REGISTERED);
     #[cfg(unix)]
     {
         let fd = socket.as_raw_fd();
         let error = registry.deregister(&mut SourceFd(&fd)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_is_the_kernels(backend, &error, libc::ENOENT);
     }
     // Once more, after it was registered.
     registry.register(&mut socket, Token(1), BOTH).unwrap();
     registry.deregister(&mut socket).unwrap();
     let error = registry.deregister(&mut socket).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_names(&error, NOT_REGISTERED);
 }
 
 fn a_source_can_move_to_another_poll(backend: Backend) {
@@ -353,17 +381,17 @@ fn another_polls_source_is_a_mistake(backend: Backend) {
             .registry()
             .register(&mut socket, Token(2), Interest::WRITABLE)
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_names(&error, ALREADY_REGISTERED);
     }
     if reregistering_elsewhere_is_seen(backend) {
         let error = other
             .registry()
             .reregister(&mut socket, Token(2), Interest::WRITABLE)
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_names(&error, NOT_REGISTERED);
     }
     let error = other.registry().deregister(&mut socket).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_names(&error, NOT_REGISTERED);
     // Nothing of it has changed the registration.
     mine.until_writable(Token(1));
     mine.registry().deregister(&mut socket).unwrap();

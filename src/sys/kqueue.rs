@@ -140,7 +140,7 @@ impl Selector for Kqueue {
         }
         match was_watched {
             true => Ok(()),
-            false => Err(io::ErrorKind::NotFound.into()),
+            false => Err(io::Error::from_raw_os_error(libc::ENOENT)),
         }
     }
 

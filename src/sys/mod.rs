@@ -631,6 +631,43 @@ pub(crate) enum Outcome {
     ErrorTaken,
 }
 
+/// A program's mistake.
+#[derive(Copy, Clone)]
+pub(crate) enum Mistake {
+    AlreadyRegistered,
+    NotRegistered,
+}
+
+impl Mistake {
+    fn kind(self) -> io::ErrorKind {
+        match self {
+            Mistake::AlreadyRegistered => io::ErrorKind::AlreadyExists,
+            Mistake::NotRegistered => io::ErrorKind::NotFound,
+        }
+    }
+
+    /// What a kernel said of it is passed on as it is, but in debug builds, for somebody who looks for
+    /// the mistake.
+    #[inline]
+    fn explain(self, error: io::Error) -> io::Error {
+        match cfg!(debug_assertions) && error.kind() == self.kind() {
+            true => self.into(),
+            false => error,
+        }
+    }
+}
+
+impl From<Mistake> for io::Error {
+    #[cold]
+    fn from(mistake: Mistake) -> io::Error {
+        let text = match mistake {
+            Mistake::AlreadyRegistered => "I/O source already registered with a `Registry`",
+            Mistake::NotRegistered => "I/O source not registered with this `Registry`",
+        };
+        io::Error::new(mistake.kind(), text)
+    }
+}
+
 /// What a backend calls a registration, where it keeps registrations itself: its slot. One source has
 /// it, and gives it back by [`forget`](Selector::forget) or `deregister`; until then the slot is not
 /// used again, even if the registration has ended in another way.

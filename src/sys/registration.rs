@@ -6,7 +6,7 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Weak};
 
-use super::{Key, Outcome, Owner, Queue, RawSource};
+use super::{Key, Mistake, Outcome, Owner, Queue, RawSource};
 use crate::{Interest, Token};
 
 /// The part of a source that knows where it is registered.
@@ -80,8 +80,11 @@ impl Registration {
         interest: Interest,
         owner: Owner,
     ) -> io::Result<()> {
-        let before = self.key_at(queue, io::ErrorKind::AlreadyExists)?;
-        let key = queue.register(source, token, interest, owner)?;
+        let mistake = Mistake::AlreadyRegistered;
+        let before = self.key_at(queue, mistake)?;
+        let key = queue
+            .register(source, token, interest, owner)
+            .map_err(|error| mistake.explain(error))?;
         if before != Key::NONE && before != key {
             // It was of a descriptor that is closed by now.
             queue.forget(before);
@@ -104,7 +107,9 @@ impl Registration {
         if self.is_known() {
             return self.reregister_known(queue, source, token, interest);
         }
-        let key = queue.reregister(source, Key::NONE, token, interest)?;
+        let key = queue
+            .reregister(source, Key::NONE, token, interest)
+            .map_err(|error| Mistake::NotRegistered.explain(error))?;
         self.remember(queue, key);
         Ok(())
     }
@@ -117,7 +122,7 @@ impl Registration {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        let before = self.key_at(queue, io::ErrorKind::NotFound)?;
+        let before = self.key_at(queue, Mistake::NotRegistered)?;
         let key = queue.reregister(source, before, token, interest)?;
         if key != before {
             self.forget();
@@ -133,12 +138,14 @@ impl Registration {
         if self.is_known() {
             return self.deregister_known(queue, source);
         }
-        queue.deregister(source, Key::NONE)
+        queue
+            .deregister(source, Key::NONE)
+            .map_err(|error| Mistake::NotRegistered.explain(error))
     }
 
     #[inline(never)]
     fn deregister_known(&mut self, queue: &Arc<Queue>, source: RawSource) -> io::Result<()> {
-        let key = self.key_at(queue, io::ErrorKind::NotFound)?;
+        let key = self.key_at(queue, Mistake::NotRegistered)?;
         self.forget();
         queue.deregister(source, key)
     }
@@ -235,17 +242,17 @@ impl Registration {
         queue.is_some()
     }
 
-    /// The key that it has at this queue; an error of this kind where it is known to be
+    /// The key that it has at this queue; the mistake where it is known to be
     /// registered with another one that still exists.
     #[inline]
-    fn key_at(&self, queue: &Arc<Queue>, otherwise: io::ErrorKind) -> io::Result<Key> {
+    fn key_at(&self, queue: &Arc<Queue>, mistake: Mistake) -> io::Result<Key> {
         let known = self.known.queue;
         // The address is not reused while this `Weak` stands.
         if known.is_some_and(|known| ptr::eq(known.as_ptr(), Arc::as_ptr(queue))) {
             return Ok(self.known.key);
         }
         match self.queue() {
-            Some(known) if known.strong_count() > 0 => Err(otherwise.into()),
+            Some(known) if known.strong_count() > 0 => Err(mistake.into()),
             _ => Ok(Key::NONE),
         }
     }

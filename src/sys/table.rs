@@ -14,7 +14,7 @@ use libc::{c_short, pollfd};
 use super::chunks::poll;
 use super::rearm::{Drained, Edges, Tick, Waiting};
 use super::rearmed::probe;
-use super::{EventBuffer, Key, Owner, POLLRDHUP};
+use super::{EventBuffer, Key, Mistake, Owner, POLLRDHUP};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -321,7 +321,7 @@ impl Table {
             Some(slot) => Some(slot as usize).filter(|&slot| self.entries[slot].fd >= 0),
             None => self.find(fd),
         };
-        slot.ok_or_else(|| io::ErrorKind::NotFound.into())
+        slot.ok_or_else(|| Mistake::NotRegistered.into())
     }
 
     /// A slot for registering a descriptor.
@@ -334,7 +334,7 @@ impl Table {
                 self.entries[slot].fd = -1;
                 self.new_slot(fd)
             }
-            Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Some(_) => Err(Mistake::AlreadyRegistered.into()),
             None => self.new_slot(fd),
         }
     }

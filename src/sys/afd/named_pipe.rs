@@ -46,7 +46,7 @@ use windows_sys::Win32::System::Pipes::{
     PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES,
 };
 
-use super::super::{bool_result, Queue};
+use super::super::{bool_result, Mistake, Queue};
 use super::operation::{Operation, Stage, Which};
 use super::port::{KernelEvent, Kind, Port};
 use crate::event::readiness::Readiness;
@@ -317,7 +317,7 @@ impl NamedPipe {
     ) -> io::Result<()> {
         self.with(|pipe, state| {
             if state.registration.is_some() && state.home_is_there() {
-                return (Err(io::ErrorKind::AlreadyExists.into()), Readiness::NONE);
+                return (Err(Mistake::AlreadyRegistered.into()), Readiness::NONE);
             }
             if let Err(error) = pipe.make_home(state, queue) {
                 return (Err(error), Readiness::NONE);
@@ -335,7 +335,7 @@ impl NamedPipe {
     ) -> io::Result<()> {
         self.with(|pipe, state| {
             if state.registration.is_none() || !state.is_home(queue) {
-                return (Err(io::ErrorKind::NotFound.into()), Readiness::NONE);
+                return (Err(Mistake::NotRegistered.into()), Readiness::NONE);
             }
             let news = pipe.begin(state, token, interest);
             (Ok(()), news)
@@ -345,7 +345,7 @@ impl NamedPipe {
     pub(crate) fn deregister(&self, queue: &Arc<Queue>) -> io::Result<()> {
         self.with(|_, state| {
             if !state.is_home(queue) || state.registration.take().is_none() {
-                return (Err(io::ErrorKind::NotFound.into()), Readiness::NONE);
+                return (Err(Mistake::NotRegistered.into()), Readiness::NONE);
             }
             (Ok(()), Readiness::NONE)
         })

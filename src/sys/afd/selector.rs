@@ -27,7 +27,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::rearm::Waiting;
-use super::super::{millis_rounded_up, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use super::super::{
+    millis_rounded_up, EventBuffer, Key, Mistake, Outcome, Owner, Selector, UserEvent,
+};
 use super::device::Device;
 #[cfg(feature = "os-ext")]
 use super::named_pipe::{self, Pipe};
@@ -351,7 +353,7 @@ impl Afd {
     fn slot_for(&self, state: &mut State, handle: RawSocket) -> io::Result<u32> {
         if let Some(&slot) = state.by_handle.get(&handle) {
             return match state.sockets[slot as usize].is_registered() {
-                true => Err(io::ErrorKind::AlreadyExists.into()),
+                true => Err(Mistake::AlreadyRegistered.into()),
                 // It is gone, and its poll not yet.
                 false => Ok(slot),
             };
@@ -395,7 +397,7 @@ impl State {
     fn slot(&self, key: Key) -> io::Result<u32> {
         key.slot()
             .filter(|&slot| self.sockets[slot as usize].is_registered())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+            .ok_or_else(|| Mistake::NotRegistered.into())
     }
 
     fn push(&mut self, socket: Socket) {
@@ -410,7 +412,7 @@ impl State {
     /// A registration whose handle was closed goes on with another one.
     fn take_over(&mut self, slot: u32, handle: RawSocket) -> io::Result<()> {
         if self.by_handle.contains_key(&handle) {
-            return Err(io::ErrorKind::AlreadyExists.into());
+            return Err(Mistake::AlreadyRegistered.into());
         }
         self.by_handle.insert(handle, slot);
         self.sockets[slot as usize].set_handle(handle);
