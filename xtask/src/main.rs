@@ -22,6 +22,7 @@ mod cpus;
 mod cross;
 mod faults;
 mod interop;
+mod layers;
 mod licences;
 mod link;
 mod lint;
@@ -64,6 +65,8 @@ enum Chore {
     Msrv,
     /// What the library is built with may be passed on under MIT, and is there once
     Licences,
+    /// No source files use one another in a circle, and no layer an upper one
+    Layers,
     /// Operating systems are named in the platform table, and elsewhere no more than they were
     OsNames,
     /// clippy has nothing to say
@@ -142,6 +145,7 @@ fn run() -> Result<()> {
         Chore::Fmt => lint::fmt(),
         Chore::Msrv => msrv::run(),
         Chore::Licences => licences::run(),
+        Chore::Layers => layers::run(),
         Chore::OsNames => os_names::run(),
         Chore::Clippy => lint::clippy(),
         Chore::XtaskTest => testing::xtask(),
