@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anyhow::{bail, Context, Result};
 use clap::Args as ClapArgs;
 
+use crate::cross::{self, Cross};
 use crate::sh::Cmd;
-use crate::{cross, root, target, tools};
+use crate::{root, target, tools};
 
 /// The listings in testing/api of the host: Linux, and sets of features there. The others are
 /// compared by [`targets`](crate::targets).
@@ -158,9 +159,20 @@ fn shown(output: &str, verbose: bool) -> impl Iterator<Item = &str> {
         .filter(move |line| verbose || !line.starts_with('+'))
 }
 
+/// How the checker is called so that it shares std with `Cross::checking`.
+pub fn checker(cross: &Cross) -> Result<Checker> {
+    Ok(Checker {
+        toolchain: match cross.has_std_of_rustup() {
+            true => toolchain()?,
+            false => cross::DEBIANS.to_owned(),
+        },
+        target_dir: target("other"),
+    })
+}
+
 /// The checker names its toolchain: `stable`, or else whatever is in use; or, where nobody has rustup,
 /// Debian's.
-pub fn toolchain() -> Result<String> {
+fn toolchain() -> Result<String> {
     if tools::toolchain("stable").is_some() {
         return Ok("stable".to_owned());
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::api::{self, Checker};
 use crate::sh::Cmd;
 use crate::{target, tools};
 
@@ -89,15 +88,8 @@ impl Cross {
         self.std.dir("cross").join(&self.target).join("debug")
     }
 
-    /// How the checker of the API is called so that it shares std with `checking`.
-    pub fn parity(&self) -> Result<Checker> {
-        Ok(Checker {
-            toolchain: match self.std {
-                Std::Rustup => api::toolchain()?,
-                Std::Built => DEBIANS.to_owned(),
-            },
-            target_dir: target("other"),
-        })
+    pub fn has_std_of_rustup(&self) -> bool {
+        matches!(self.std, Std::Rustup)
     }
 
     fn cargo(&self, subcommand: &str) -> Cmd {

@@ -12,18 +12,17 @@
 //!
 //! Everything happens in a copy of the sources below target/faults, where the builds are kept too.
 
+mod fault;
 mod header;
 mod tree;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{anyhow, bail, Result};
 use clap::Args as ClapArgs;
 
 use crate::counts::{self, Bench};
@@ -31,8 +30,9 @@ use crate::cross::Cross;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
 use crate::wine::{self, Wine};
-use crate::{model, root, target};
-use header::{Header, Target};
+use crate::{model, target};
+pub use fault::{load, names, Fault};
+use header::Target;
 pub use tree::Tree;
 use verdict::{Outcome, Verdict};
 
@@ -123,81 +123,6 @@ fn in_turn(faults: Vec<Fault>) -> Vec<Fault> {
     // It is stable.
     faults.sort_by_key(|(turn, _)| *turn);
     faults.into_iter().map(|(_, fault)| fault).collect()
-}
-
-pub struct Fault {
-    pub backend: String,
-    pub name: String,
-    patch: PathBuf,
-    pub header: Header,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.backend, self.name)
-    }
-}
-
-pub fn names(faults: &[Fault]) -> String {
-    let names: Vec<String> = faults.iter().map(Fault::to_string).collect();
-    names.join(", ")
-}
-
-#[cfg(test)]
-impl Fault {
-    /// A fault that these tests have to notice, for the tests of what selects faults.
-    pub fn noticed_by(backend: &str, name: &str, tests: &str) -> Fault {
-        let diff = "\n\n--- a/src/x.rs\n+++ b/src/x.rs\n@@ -1 +1 @@\n";
-        Fault {
-            backend: backend.to_owned(),
-            name: name.to_owned(),
-            patch: PathBuf::new(),
-            header: Header::parse(&["Suffers.\n\n", tests, diff].concat()).unwrap(),
-        }
-    }
-}
-
-/// All faults, by name.
-pub fn load() -> Result<Vec<Fault>> {
-    let folder = root().join("testing/faults");
-    let mut faults = Vec::new();
-    for backend in sorted(&folder)? {
-        if !backend.is_dir() {
-            continue;
-        }
-        for patch in sorted(&backend)? {
-            if patch
-                .extension()
-                .is_none_or(|extension| extension != "patch")
-            {
-                bail!("{} is no patch", patch.display());
-            }
-            let header = fs::read_to_string(&patch)
-                .map_err(anyhow::Error::from)
-                .and_then(|text| Header::parse(&text))
-                .with_context(|| patch.display().to_string())?;
-            let stem = |path: &Path| {
-                let stem = path.file_stem().unwrap_or_default();
-                stem.to_string_lossy().into_owned()
-            };
-            faults.push(Fault {
-                backend: stem(&backend),
-                name: stem(&patch),
-                patch,
-                header,
-            });
-        }
-    }
-    Ok(faults)
-}
-
-fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut paths = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<Vec<PathBuf>>>()?;
-    paths.sort();
-    Ok(paths)
 }
 
 fn select(mut faults: Vec<Fault>, args: &Args) -> Result<Vec<Fault>> {

@@ -5,7 +5,6 @@
 //! they share: [`sh`] runs other programs, [`tools`] sees to it that they are there, [`report`]
 //! counts tests, [`ci`] is the list of steps.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -31,6 +30,7 @@ mod msrv;
 mod oracle;
 mod os_names;
 mod package;
+mod paths;
 mod programs;
 mod report;
 mod sh;
@@ -41,6 +41,8 @@ mod testing;
 mod tools;
 mod valgrind;
 mod wine;
+
+use paths::{root, target};
 
 #[derive(Parser)]
 #[command(
@@ -176,17 +178,4 @@ fn run() -> Result<()> {
         Chore::Wine(args) => wine::run(&args),
         Chore::ValgrindC10k => valgrind::c10k(),
     }
-}
-
-/// The root of the repository.
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask/ lies in the repository")
-}
-
-/// A target directory of its own, below the ordinary one. Builds with other flags get one each, so
-/// that none throws away another's work.
-fn target(name: &str) -> PathBuf {
-    root().join("target").join(name)
 }

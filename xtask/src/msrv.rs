@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::sh::Cmd;
 use crate::{root, target, tools};
+use syntax::Version;
 
 pub fn run() -> Result<()> {
     let metadata = Cmd::cargo("metadata")
@@ -68,8 +69,6 @@ pub fn run() -> Result<()> {
     }
     Ok(())
 }
-
-type Version = (u32, u32, u32);
 
 struct Msrv {
     text: String,

@@ -157,7 +157,7 @@ impl Target {
 
     fn compare(&self, cross: &Cross) -> Result<()> {
         match self.api {
-            Listed => api::compare(self.name, &cross.parity()?, false),
+            Listed => api::compare(self.name, &api::checker(&cross)?, false),
             NotListed => Ok(()),
         }
     }

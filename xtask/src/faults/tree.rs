@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, Context, Result};
 
-use crate::faults::{sorted, Fault};
+use crate::faults::fault::{sorted, Fault};
 use crate::sh::Cmd;
 use crate::{root, target, tools};
 

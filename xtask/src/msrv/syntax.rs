@@ -6,7 +6,8 @@ use std::str::FromStr;
 use anyhow::{anyhow, Result};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use super::Version;
+/// Of Rust: major, minor and patch.
+pub type Version = (u32, u32, u32);
 
 /// `LINE: WHAT (SINCE)` for each use of syntax that came after `msrv`.
 pub fn newer(source: &str, msrv: Version) -> Result<Vec<String>> {
