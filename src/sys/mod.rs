@@ -19,6 +19,8 @@ use crate::{Backend, Interest, Token};
 mod none;
 #[cfg(unix)]
 pub(crate) mod pipe;
+#[cfg(unix)]
+mod refused;
 mod registration;
 #[cfg(feature = "net")]
 pub(crate) mod socket;

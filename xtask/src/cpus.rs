@@ -70,16 +70,18 @@ const NOT_EMULATED: [(&str, &[&str]); 3] = [
     (
         "timeout_fallback",
         &[
-            "refused_as_sandboxes_do",
             "refused_as_old_kernels_do",
+            "refused_as_sandboxes_do",
+            "refused_as_other_sandboxes_do",
             "killed_at_the_second_try",
         ],
     ),
     (
         "waker_pipe",
         &[
-            "wakers_work_where_eventfd_is_refused",
             "wakers_work_where_eventfd_is_unknown",
+            "wakers_work_where_eventfd_is_refused",
+            "wakers_work_where_eventfd_is_forbidden",
             "another_error_is_not_a_refusal",
         ],
     ),
