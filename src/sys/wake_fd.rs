@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use super::calls::write::write_word;
+use super::calls::{libc_write, replacement, write};
 use super::refused::is_refused;
 use super::{cvt, EVERY_WRITE_IS_AN_EDGE};
 
@@ -15,8 +15,19 @@ use super::{cvt, EVERY_WRITE_IS_AN_EDGE};
 pub(crate) struct WakeFd {
     /// Watched by the one who waits.
     watched: OwnedFd,
-    /// The end of the pipe that is written to; an eventfd has one end.
-    sender: Option<OwnedFd>,
+    sender: Sender,
+}
+
+/// What is written to.
+#[derive(Debug)]
+enum Sender {
+    /// The eventfd that is watched, in the kernel.
+    Kernel,
+    /// The eventfd that is watched, by means of the C library, since what watches it is a
+    /// replacement of that, which may have replaced the eventfd as well.
+    CLibrary,
+    /// The other end of the pipe.
+    Pipe(OwnedFd),
 }
 
 /// What a signal adds to an eventfd, and 8 bytes in a pipe. A static, so that a
@@ -37,7 +48,10 @@ impl WakeFd {
     fn eventfd() -> io::Result<WakeFd> {
         Ok(WakeFd {
             watched: super::calls::eventfd::eventfd()?,
-            sender: None,
+            sender: match replacement::is_there() {
+                true => Sender::CLibrary,
+                false => Sender::Kernel,
+            },
         })
     }
 
@@ -45,7 +59,7 @@ impl WakeFd {
         let (watched, sender) = super::pipe::pipe()?;
         Ok(WakeFd {
             watched: watched.into(),
-            sender: Some(sender.into()),
+            sender: Sender::Pipe(sender.into()),
         })
     }
 
@@ -56,13 +70,13 @@ impl WakeFd {
     /// Makes the descriptor readable, with an edge for every call.
     #[inline]
     pub(crate) fn signal(&self) -> io::Result<()> {
-        if self.sender.is_some() {
-            return self.signal_pipe();
+        if !matches!(self.sender, Sender::Kernel) {
+            return self.signal_drained();
         }
         if !EVERY_WRITE_IS_AN_EDGE {
             self.drain()?;
         }
-        match write_word(self.raw_fd(), &ONE) {
+        match write::write_word(self.raw_fd(), &ONE) {
             Ok(()) => Ok(()),
             Err(error) => self.signal_full(error),
         }
@@ -74,7 +88,7 @@ impl WakeFd {
     fn signal_full(&self, mut error: io::Error) -> io::Result<()> {
         while error.kind() == io::ErrorKind::WouldBlock {
             self.drain()?;
-            match write_word(self.raw_fd(), &ONE) {
+            match write::write_word(self.raw_fd(), &ONE) {
                 Ok(()) => return Ok(()),
                 // Another thread filled it again.
                 Err(again) => error = again,
@@ -83,16 +97,13 @@ impl WakeFd {
         Err(error)
     }
 
-    /// A pipe fills up where nobody reads it, and not every kernel makes an edge
-    /// of a write to one that holds something: it is emptied first.
+    /// A pipe fills up where nobody reads it, and neither every kernel nor every replacement
+    /// makes an edge of a write to what is readable: it is emptied first.
     #[cold]
-    fn signal_pipe(&self) -> io::Result<()> {
-        let Some(sender) = &self.sender else {
-            return Ok(());
-        };
+    fn signal_drained(&self) -> io::Result<()> {
         loop {
             self.drain()?;
-            match write_word(sender.as_raw_fd(), &ONE) {
+            match libc_write::write_word(self.written_to(), &ONE) {
                 // Other threads filled it since.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 outcome => return outcome,
@@ -100,9 +111,11 @@ impl WakeFd {
         }
     }
 
-    #[cfg(all(test, feature = "os-poll", not(mio_loom)))]
     pub(crate) fn written_to(&self) -> RawFd {
-        self.sender.as_ref().unwrap_or(&self.watched).as_raw_fd()
+        match &self.sender {
+            Sender::Kernel | Sender::CLibrary => self.raw_fd(),
+            Sender::Pipe(sender) => sender.as_raw_fd(),
+        }
     }
 
     /// Makes the descriptor unreadable.
@@ -171,7 +184,7 @@ mod tests {
         // SAFETY: the kernel reads the 8 bytes of `full`.
         let written = unsafe { libc::write(wake.raw_fd(), (&full as *const u64).cast(), 8) };
         assert_eq!(written, 8);
-        let error = write_word(wake.raw_fd(), &ONE).unwrap_err();
+        let error = write::write_word(wake.raw_fd(), &ONE).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         wake.signal().unwrap();
         wake.signal().unwrap();
@@ -181,8 +194,8 @@ mod tests {
     #[test]
     fn a_full_pipe_takes_signals() {
         let wake = WakeFd::pipe().unwrap();
-        let sender = wake.sender.as_ref().unwrap().as_raw_fd();
-        while write_word(sender, &ONE).is_ok() {}
+        let sender = wake.written_to();
+        while write::write_word(sender, &ONE).is_ok() {}
         wake.signal().unwrap();
         assert!(is_readable(&wake));
         wake.drain().unwrap();

@@ -141,7 +141,9 @@ impl Cpu {
         let tests = Cross::new(self.target)?
             .building("test")
             .args(["--lib", "--tests", "--all-features", "--no-fail-fast"])
-            .env(&setting(self.target, "LINKER"), gcc);
+            .env(&setting(self.target, "LINKER"), &gcc)
+            // For those that compile what they preload.
+            .env("MIO_TEST_CC", &gcc);
         let Some(emulator) = self.emulator else {
             // The programs find the C library by themselves, so that they can also start themselves.
             let lib = libraries.join("lib").display().to_string();
