@@ -1431,6 +1431,26 @@
 //! `strace -f -e trace=epoll_ctl,epoll_wait,epoll_pwait,epoll_pwait2` the calls of Linux;
 //! `{event:?}` all that an event says.
 //!
+//! ## Preloaded network stacks
+//!
+//! A network stack outside of the kernel (Onload, libvma) is preloaded, and replaces the C
+//! library's functions on sockets and epoll. On Linux this crate calls the kernel's epoll
+//! without the C library. But where `epoll_create1`, `epoll_ctl` or `epoll_wait` is replaced,
+//! every call on an epoll uses the replacement, and so does a [`Waker`]. This crate looks for
+//! a replacement once, when the first [`Poll`] of the process opens, without a system call.
+//!
+//! - Programs that are linked dynamically with glibc do this. With musl, or linked
+//!   statically, a program does not see the events of such sockets on epoll. Try
+//!   [`Backend::Poll`](crate::Backend::Poll), which calls the C library.
+//! - Preload the stack (`LD_PRELOAD`). A library that the program loads later replaces nothing.
+//! - Timeouts are rounded up to milliseconds, unless the stack replaces `epoll_pwait2` as well.
+//! - This crate registers with `EPOLLET` and relies on edges: see what the stack's manual says
+//!   about them.
+//! - The thread and memory sanitizers replace these functions, too, and so they see the calls.
+//!
+//! To see whose function a program uses:
+//! `LD_DEBUG=bindings PROGRAM 2>&1 | grep 'symbol .epoll_'`.
+//!
 //! # Moving from other crates
 //!
 //! ## From mio 1.x

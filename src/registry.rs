@@ -218,7 +218,8 @@ impl Registry {
     /// # Ok(())
     /// # }
     /// ```
-    #[inline]
+    // Always: what each backend has to do makes it look long.
+    #[inline(always)]
     pub fn deregister<S>(&self, source: &mut S) -> io::Result<()>
     where
         S: Source + ?Sized,

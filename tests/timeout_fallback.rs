@@ -16,8 +16,9 @@ use mio::{Backend, Token, Waker};
 use util::{refuse, Loop};
 
 on_each_backend![
-    refused_as_sandboxes_do,
     refused_as_old_kernels_do,
+    refused_as_sandboxes_do,
+    refused_as_other_sandboxes_do,
     killed_at_the_second_try,
 ];
 
@@ -38,18 +39,23 @@ fn check_timeouts(looper: &mut Loop) {
     }
 }
 
-fn refused_as_sandboxes_do(backend: Backend) {
-    if util::in_child(backend, "refused_as_sandboxes_do") {
-        refuse(libc::SYS_epoll_pwait2, Some(libc::EPERM));
+fn refused_with(backend: Backend, error: i32, test: &str) {
+    if util::in_child(backend, test) {
+        refuse(libc::SYS_epoll_pwait2, Some(error));
         check_timeouts(&mut Loop::new(backend));
     }
 }
 
 fn refused_as_old_kernels_do(backend: Backend) {
-    if util::in_child(backend, "refused_as_old_kernels_do") {
-        refuse(libc::SYS_epoll_pwait2, Some(libc::ENOSYS));
-        check_timeouts(&mut Loop::new(backend));
-    }
+    refused_with(backend, libc::ENOSYS, "refused_as_old_kernels_do");
+}
+
+fn refused_as_sandboxes_do(backend: Backend) {
+    refused_with(backend, libc::EPERM, "refused_as_sandboxes_do");
+}
+
+fn refused_as_other_sandboxes_do(backend: Backend) {
+    refused_with(backend, libc::EACCES, "refused_as_other_sandboxes_do");
 }
 
 /// That a refusal is remembered shows where a second try is deadly. Filters

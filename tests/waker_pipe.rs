@@ -17,23 +17,32 @@ use mio::{Backend, Poll, Token, Waker};
 use util::{refuse, Loop};
 
 on_each_backend![
-    wakers_work_where_eventfd_is_refused,
     wakers_work_where_eventfd_is_unknown,
+    wakers_work_where_eventfd_is_refused,
+    wakers_work_where_eventfd_is_forbidden,
     another_error_is_not_a_refusal,
 ];
 
-fn wakers_work_where_eventfd_is_refused(backend: Backend) {
-    if util::in_child(backend, "wakers_work_where_eventfd_is_refused") {
-        refuse(libc::SYS_eventfd2, Some(libc::EPERM));
+fn refused_with(backend: Backend, error: i32, test: &str) {
+    if util::in_child(backend, test) {
+        refuse(libc::SYS_eventfd2, Some(error));
         check_wakers(backend);
     }
 }
 
 fn wakers_work_where_eventfd_is_unknown(backend: Backend) {
-    if util::in_child(backend, "wakers_work_where_eventfd_is_unknown") {
-        refuse(libc::SYS_eventfd2, Some(libc::ENOSYS));
-        check_wakers(backend);
-    }
+    let test = "wakers_work_where_eventfd_is_unknown";
+    refused_with(backend, libc::ENOSYS, test);
+}
+
+fn wakers_work_where_eventfd_is_refused(backend: Backend) {
+    let test = "wakers_work_where_eventfd_is_refused";
+    refused_with(backend, libc::EPERM, test);
+}
+
+fn wakers_work_where_eventfd_is_forbidden(backend: Backend) {
+    let test = "wakers_work_where_eventfd_is_forbidden";
+    refused_with(backend, libc::EACCES, test);
 }
 
 fn another_error_is_not_a_refusal(backend: Backend) {

@@ -13,27 +13,81 @@
 //! - **Fairness**: the kernel moves what it could not report to the front.
 //! - **Memory**: the kernel writes into the program's `Events`; there is no
 //!   other.
+//! - **A preloaded network stack** is asked instead of the kernel: see
+//!   `calls/replacement.rs`.
 
 use std::io;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use libc::c_int;
+use libc::{c_int, epoll_event};
 
-use super::calls::epoll_wait::wait;
 use super::{calls, EventBuffer, Key, Outcome, Owner, Selector};
 use crate::event::Event;
 use crate::{Interest, Token};
 
 #[derive(Debug)]
-pub(crate) struct Epoll {
+pub(crate) struct Epoll<C = Kernel> {
     epoll: OwnedFd,
+    calls: PhantomData<C>,
 }
 
-impl Selector for Epoll {
-    fn open() -> io::Result<Epoll> {
+/// Who makes the calls on an epoll.
+pub(super) trait Calls {
+    /// An epoll that is closed on exec.
+    fn create() -> io::Result<OwnedFd>;
+
+    /// A wrong descriptor gives an error.
+    fn control(
+        epoll: BorrowedFd<'_>,
+        operation: c_int,
+        fd: RawFd,
+        event: Option<&epoll_event>,
+    ) -> io::Result<()>;
+
+    /// How many events were written into `room`, after as long as `timeout` says.
+    fn wait(
+        epoll: BorrowedFd<'_>,
+        room: &mut [MaybeUninit<Event>],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize>;
+}
+
+#[derive(Debug)]
+pub(crate) enum Kernel {}
+
+impl Calls for Kernel {
+    fn create() -> io::Result<OwnedFd> {
+        calls::epoll::create()
+    }
+
+    #[inline]
+    fn control(
+        epoll: BorrowedFd<'_>,
+        operation: c_int,
+        fd: RawFd,
+        event: Option<&epoll_event>,
+    ) -> io::Result<()> {
+        calls::epoll::control(epoll, operation, fd, event)
+    }
+
+    #[inline]
+    fn wait(
+        epoll: BorrowedFd<'_>,
+        room: &mut [MaybeUninit<Event>],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        calls::epoll_wait::wait(epoll, room, timeout)
+    }
+}
+
+impl<C: Calls> Selector for Epoll<C> {
+    fn open() -> io::Result<Epoll<C>> {
         Ok(Epoll {
-            epoll: calls::epoll::create()?,
+            epoll: C::create()?,
+            calls: PhantomData,
         })
     }
 
@@ -41,9 +95,9 @@ impl Selector for Epoll {
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
         let events = &mut events.events;
         events.clear();
-        let ready = wait(self.epoll.as_fd(), events.spare_capacity_mut(), timeout)?;
-        // SAFETY: the kernel has written the first `ready` events, which is no
-        // more than the room that it was given. Any bits are a valid `Event`.
+        let ready = C::wait(self.epoll.as_fd(), events.spare_capacity_mut(), timeout)?;
+        // SAFETY: the first `ready` events were written, no more than there is room
+        // for. Any bits are a valid `Event`.
         unsafe { events.set_len(ready) };
         Ok(())
     }
@@ -69,7 +123,7 @@ impl Selector for Epoll {
 
     #[inline]
     fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {
-        calls::epoll::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None)
+        C::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None)
     }
 
     /// The kernel sees for itself.
@@ -83,7 +137,7 @@ impl Selector for Epoll {
     }
 }
 
-impl Epoll {
+impl<C: Calls> Epoll<C> {
     #[inline]
     fn control(
         &self,
@@ -92,11 +146,11 @@ impl Epoll {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        let event = libc::epoll_event {
+        let event = epoll_event {
             events: event_mask(interest),
             u64: token.0 as u64,
         };
-        calls::epoll::control(self.epoll.as_fd(), operation, fd, Some(&event))
+        C::control(self.epoll.as_fd(), operation, fd, Some(&event))
     }
 }
 

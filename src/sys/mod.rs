@@ -19,6 +19,8 @@ use crate::{Backend, Interest, Token};
 mod none;
 #[cfg(unix)]
 pub(crate) mod pipe;
+#[cfg(unix)]
+mod refused;
 mod registration;
 #[cfg(feature = "net")]
 pub(crate) mod socket;
@@ -414,8 +416,7 @@ mod calls {
     pub(crate) mod abstract_names;
 
     /// Making an epoll, and changing what it watches. On Linux nothing of it passes
-    /// through the C library: whoever stands in for its functions (a network stack of
-    /// its own, preloaded) has all of an epoll, or nothing.
+    /// through the C library, unless its functions are replaced (`replacement`).
     #[cfg(all(
         feature = "os-poll",
         target_os = "linux",
@@ -452,6 +453,47 @@ mod calls {
     ))]
     #[path = "epoll_wait.rs"]
     pub(super) mod epoll_wait;
+
+    #[cfg(all(
+        feature = "os-poll",
+        target_os = "linux",
+        target_env = "gnu",
+        not(target_feature = "crt-static"),
+        not(any(mio_model = "kqueue", mio_model = "event-ports"))
+    ))]
+    #[path = "epoll.rs"]
+    mod libc_epoll;
+    #[cfg(all(
+        feature = "os-poll",
+        target_os = "linux",
+        target_env = "gnu",
+        not(target_feature = "crt-static"),
+        not(any(mio_model = "kqueue", mio_model = "event-ports"))
+    ))]
+    #[path = "epoll_wait.rs"]
+    mod libc_epoll_wait;
+    /// What replaces the C library's functions on epoll: looked for where the kernel is
+    /// called past them, and where there is a dynamic linker to ask. (musl has no name to
+    /// know its library by.)
+    #[cfg(all(
+        feature = "os-poll",
+        target_os = "linux",
+        target_env = "gnu",
+        not(target_feature = "crt-static"),
+        not(any(mio_model = "kqueue", mio_model = "event-ports"))
+    ))]
+    #[path = "replacement.rs"]
+    pub(super) mod replacement;
+    #[cfg(any(
+        not(feature = "os-poll"),
+        not(target_os = "linux"),
+        not(target_env = "gnu"),
+        target_feature = "crt-static",
+        mio_model = "kqueue",
+        mio_model = "event-ports"
+    ))]
+    #[path = "no_replacement.rs"]
+    pub(super) mod replacement;
 
     /// eventfd(2). FreeBSD and NetBSD have it in their newest releases only.
     #[cfg(all(
@@ -537,8 +579,10 @@ mod calls {
         mio_model = "kqueue",
         mio_model = "event-ports"
     ))]
+    pub(super) use libc_write as write;
+    /// Writing by the C library, everywhere.
     #[path = "write.rs"]
-    pub(super) mod write;
+    pub(super) mod libc_write;
 }
 
 /// What tells that a peer has shut down its writing half; 0 where poll(2) and event
@@ -755,10 +799,32 @@ pub(crate) struct Queue {
     wakes: Arc<PendingWakes>,
 }
 
+/// An epoll of what replaces the C library's functions, where that can be.
+#[cfg(all(
+    feature = "os-poll",
+    target_os = "linux",
+    target_env = "gnu",
+    not(target_feature = "crt-static"),
+    not(any(mio_model = "kqueue", mio_model = "event-ports"))
+))]
+type ReplacedEpoll = epoll::Epoll<calls::replacement::Replacement>;
+#[cfg(any(
+    not(feature = "os-poll"),
+    not(target_os = "linux"),
+    not(target_env = "gnu"),
+    target_feature = "crt-static",
+    mio_model = "kqueue",
+    mio_model = "event-ports"
+))]
+type ReplacedEpoll = none::Absent;
+
 #[derive(Debug)]
+#[repr(u8)] // a tag of its own, which is compared with one number
 #[allow(clippy::large_enum_variant)] // a queue lies in an `Arc`, and there are few
 enum AnySelector {
     Epoll(system::Epoll),
+    #[cfg_attr(windows, allow(dead_code))] // nothing opens one
+    ReplacedEpoll(ReplacedEpoll),
     Kqueue(system::Kqueue),
     EventPorts(system::EventPorts),
     Afd(system::Afd),
@@ -770,6 +836,7 @@ macro_rules! dispatch {
     ($queue:expr, $method:ident($($argument:expr),*)) => {
         match &$queue.backend {
             AnySelector::Epoll(selector) => selector.$method($($argument),*),
+            AnySelector::ReplacedEpoll(selector) => selector.$method($($argument),*),
             AnySelector::Kqueue(selector) => selector.$method($($argument),*),
             AnySelector::EventPorts(selector) => selector.$method($($argument),*),
             AnySelector::Afd(selector) => selector.$method($($argument),*),
@@ -784,6 +851,10 @@ impl Queue {
             return Err(unsupported(backend));
         }
         let opened = match backend {
+            #[cfg(unix)]
+            Backend::Epoll if calls::replacement::is_there() => {
+                AnySelector::ReplacedEpoll(Selector::open()?)
+            }
             Backend::Epoll => AnySelector::Epoll(Selector::open()?),
             Backend::Kqueue => AnySelector::Kqueue(Selector::open()?),
             Backend::EventPorts => AnySelector::EventPorts(Selector::open()?),
@@ -798,7 +869,7 @@ impl Queue {
 
     pub(crate) fn backend(&self) -> Backend {
         match &self.backend {
-            AnySelector::Epoll(_) => Backend::Epoll,
+            AnySelector::Epoll(_) | AnySelector::ReplacedEpoll(_) => Backend::Epoll,
             AnySelector::Kqueue(_) => Backend::Kqueue,
             AnySelector::EventPorts(_) => Backend::EventPorts,
             AnySelector::Afd(_) => Backend::Afd,
@@ -806,7 +877,8 @@ impl Queue {
         }
     }
 
-    #[inline]
+    // Always: one arm is short, and the others make it look long.
+    #[inline(always)]
     pub(crate) fn select(
         &self,
         events: &mut EventBuffer,

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use super::calls::write::write_word;
+use super::calls::{libc_write, replacement, write};
+use super::refused::is_refused;
 use super::{cvt, EVERY_WRITE_IS_AN_EDGE};
 
 /// A descriptor that becomes readable when it is signalled.
@@ -17,16 +18,21 @@ use super::{cvt, EVERY_WRITE_IS_AN_EDGE};
 pub(crate) struct WakeFd {
     /// Watched by the one who waits.
     watched: OwnedFd,
-    /// None for an eventfd that nobody reads, which takes the fewest instructions.
-    other: Option<Box<Other>>,
-}
-
-#[derive(Debug)]
-struct Other {
-    /// The end of the pipe that is written to; an eventfd has one end.
-    sender: Option<OwnedFd>,
+    sender: Sender,
     /// Where the one who waits reads it.
     unread: Option<Arc<UnreadSignals>>,
+}
+
+/// What is written to.
+#[derive(Debug)]
+enum Sender {
+    /// The eventfd that is watched, in the kernel. Nobody reads it.
+    Kernel,
+    /// The eventfd that is watched, by means of the C library: it is read, or what watches it is a
+    /// replacement of that, which may have replaced the eventfd as well.
+    CLibrary,
+    /// The other end of the pipe.
+    Pipe(OwnedFd),
 }
 
 /// How many signals were sent to the descriptors of a queue that reads them, and not read yet. A
@@ -77,32 +83,28 @@ impl WakeFd {
             return WakeFd::pipe(unread);
         }
         match WakeFd::eventfd(unread) {
-            Err(error) if is_refusal(&error) => WakeFd::pipe(unread),
+            Err(error) if is_refused(&error) => WakeFd::pipe(unread),
             made => made,
         }
     }
 
     fn eventfd(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
-        let watched = super::calls::eventfd::eventfd()?;
-        let other = unread.map(|unread| Other {
-            sender: None,
-            unread: Some(unread.clone()),
-        });
         Ok(WakeFd {
-            watched,
-            other: other.map(Box::new),
+            watched: super::calls::eventfd::eventfd()?,
+            sender: match unread.is_some() || replacement::is_there() {
+                true => Sender::CLibrary,
+                false => Sender::Kernel,
+            },
+            unread: unread.cloned(),
         })
     }
 
     fn pipe(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
         let (watched, sender) = super::pipe::pipe()?;
-        let other = Other {
-            sender: Some(sender.into()),
-            unread: unread.cloned(),
-        };
         Ok(WakeFd {
             watched: watched.into(),
-            other: Some(Box::new(other)),
+            sender: Sender::Pipe(sender.into()),
+            unread: unread.cloned(),
         })
     }
 
@@ -113,13 +115,13 @@ impl WakeFd {
     /// Makes the descriptor readable, with an edge for every call.
     #[inline]
     pub(crate) fn signal(&self) -> io::Result<()> {
-        if let Some(other) = &self.other {
-            return self.signal_other(other);
+        if !matches!(self.sender, Sender::Kernel) {
+            return self.signal_other();
         }
         if !EVERY_WRITE_IS_AN_EDGE {
             self.drain()?;
         }
-        match write_word(self.raw_fd(), &ONE) {
+        match write::write_word(self.raw_fd(), &ONE) {
             Ok(()) => Ok(()),
             Err(error) => self.signal_full(error),
         }
@@ -131,7 +133,7 @@ impl WakeFd {
     fn signal_full(&self, mut error: io::Error) -> io::Result<()> {
         while error.kind() == io::ErrorKind::WouldBlock {
             self.drain()?;
-            match write_word(self.raw_fd(), &ONE) {
+            match write::write_word(self.raw_fd(), &ONE) {
                 Ok(()) => return Ok(()),
                 // Another thread filled it again.
                 Err(again) => error = again,
@@ -141,13 +143,12 @@ impl WakeFd {
     }
 
     #[cold]
-    fn signal_other(&self, other: &Other) -> io::Result<()> {
-        let written_to = self.written_to();
-        let Some(unread) = &other.unread else {
-            return self.signal_pipe(written_to);
+    fn signal_other(&self) -> io::Result<()> {
+        let Some(unread) = &self.unread else {
+            return self.signal_drained();
         };
         unread.sent();
-        let sent = write_word(written_to, &ONE);
+        let sent = libc_write::write_word(self.written_to(), &ONE);
         if let Err(error) = sent {
             unread.not_sent();
             // It is full, and so it is readable.
@@ -158,12 +159,12 @@ impl WakeFd {
         Ok(())
     }
 
-    /// A pipe fills up where nobody reads it, and not every kernel makes an edge
-    /// of a write to one that holds something: it is emptied first.
-    fn signal_pipe(&self, sender: RawFd) -> io::Result<()> {
+    /// A pipe fills up where nobody reads it, and neither every kernel nor every replacement
+    /// makes an edge of a write to what is readable: it is emptied first.
+    fn signal_drained(&self) -> io::Result<()> {
         loop {
             self.drain()?;
-            match write_word(sender, &ONE) {
+            match libc_write::write_word(self.written_to(), &ONE) {
                 // Other threads filled it since.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 outcome => return outcome,
@@ -172,8 +173,10 @@ impl WakeFd {
     }
 
     pub(crate) fn written_to(&self) -> RawFd {
-        let sender = self.other.as_ref().and_then(|other| other.sender.as_ref());
-        sender.unwrap_or(&self.watched).as_raw_fd()
+        match &self.sender {
+            Sender::Kernel | Sender::CLibrary => self.raw_fd(),
+            Sender::Pipe(sender) => sender.as_raw_fd(),
+        }
     }
 
     /// Makes the descriptor unreadable.
@@ -187,15 +190,6 @@ impl AsFd for WakeFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.watched.as_fd()
     }
-}
-
-/// An error by which a system says that it has no such call, or by which a sandbox
-/// forbids it; to run out of descriptors is none.
-fn is_refusal(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENOSYS | libc::EPERM | libc::EACCES)
-    )
 }
 
 /// Reads an eventfd or a pipe until it is empty. Returns how many signals there were.
@@ -272,7 +266,7 @@ mod tests {
 
             // One that does not fit is not one that is lost.
             static MOST: u64 = u64::MAX - 1;
-            while write_word(wake.written_to(), &MOST).is_ok() {}
+            while write::write_word(wake.written_to(), &MOST).is_ok() {}
             wake.signal().unwrap();
             assert_eq!(unread.0.load(Ordering::Relaxed), 0);
             wake.drain().unwrap();
@@ -286,13 +280,10 @@ mod tests {
         wake.signal().unwrap();
         assert!(!unread.read(-1));
         let file = std::fs::File::open("/dev/null").unwrap();
-        let other = Other {
-            sender: Some(file.into()),
-            unread: Some(unread.clone()),
-        };
         let read_only = WakeFd {
             watched: wake.watched,
-            other: Some(Box::new(other)),
+            sender: Sender::Pipe(file.into()),
+            unread: Some(unread.clone()),
         };
         let refused = read_only.signal().unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::EBADF));
@@ -308,7 +299,7 @@ mod tests {
         // SAFETY: the kernel reads the 8 bytes of `full`.
         let written = unsafe { libc::write(wake.raw_fd(), (&full as *const u64).cast(), 8) };
         assert_eq!(written, 8);
-        let error = write_word(wake.raw_fd(), &ONE).unwrap_err();
+        let error = write::write_word(wake.raw_fd(), &ONE).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         wake.signal().unwrap();
         wake.signal().unwrap();
@@ -319,7 +310,7 @@ mod tests {
     fn a_full_pipe_takes_signals() {
         let wake = WakeFd::pipe(None).unwrap();
         let sender = wake.written_to();
-        while write_word(sender, &ONE).is_ok() {}
+        while write::write_word(sender, &ONE).is_ok() {}
         wake.signal().unwrap();
         assert!(is_readable(&wake));
         wake.drain().unwrap();
@@ -331,12 +322,5 @@ mod tests {
         let wake = WakeFd::new(None).unwrap();
         let error = wake.signal_full(io::ErrorKind::BrokenPipe.into());
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-    }
-
-    #[test]
-    fn to_run_out_of_descriptors_is_no_refusal() {
-        let error = io::Error::from_raw_os_error;
-        assert!(is_refusal(&error(libc::ENOSYS)) && is_refusal(&error(libc::EPERM)));
-        assert!(!is_refusal(&error(libc::EMFILE)) && !is_refusal(&error(libc::ENOMEM)));
     }
 }

@@ -776,15 +776,27 @@ pub fn in_child(backend: Backend, test: &str) -> bool {
     in_child_test(&format!("{}::{test}", module(backend)))
 }
 
+/// What a child process has in its environment.
+const CHILD: &str = "MIO_TEST_CHILD";
+
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
 /// `in_child` of a test that is none of each backend's.
 pub fn in_child_test(name: &str) -> bool {
-    const MARK: &str = "MIO_TEST_CHILD";
-    if std::env::var_os(MARK).is_some() {
+    in_child_with(name, &[])
+}
+
+/// `in_child_test` with these variables in its environment.
+pub fn in_child_with(name: &str, variables: &[(&str, &std::ffi::OsStr)]) -> bool {
+    if is_child() {
         return true;
     }
     let child = itself()
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(MARK, "1")
+        .env(CHILD, "1")
+        .envs(variables.iter().copied())
         .output()
         .expect("starts itself");
     let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);

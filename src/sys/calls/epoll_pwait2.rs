@@ -14,6 +14,7 @@ use libc::{c_int, c_long};
 
 use super::syscall::{syscall, EPOLL_WAIT};
 use crate::event::Event;
+use crate::sys::refused::is_refused;
 use crate::sys::{millis_rounded_up, whole_millis};
 
 /// How many events the kernel has written into `room`, after as long as `timeout`
@@ -86,9 +87,9 @@ fn wait_nanos(
         // a timespec in its own layout and no mask, since it is null.
         match unsafe { syscall(libc::SYS_epoll_pwait2, arguments) } {
             Ok(ready) => return Ok(ready),
-            // Before Linux 5.11 it does not exist; some sandboxes refuse what they
-            // do not know with EPERM, which the call itself never returns.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            // Before Linux 5.11 it does not exist, and sandboxes refuse what they do not
+            // know.
+            Err(error) if is_refused(&error) => {
                 REFUSED.store(true, Ordering::Relaxed);
             }
             Err(error) => return Err(error),
