@@ -4,8 +4,6 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use crate::sys;
-
 /// A kind of event queue that a [`Poll`](crate::Poll) can stand on.
 ///
 /// All of them can be named everywhere; [`available`](Backend::available)
@@ -70,16 +68,6 @@ const ALL: [Backend; 5] = [
 ];
 
 impl Backend {
-    /// The backends of this system, the best first; empty without the feature
-    /// `os-poll`.
-    ///
-    /// That one is listed does not mean that the process may use it: a sandbox
-    /// can forbid a backend's system calls, and then
-    /// [`Poll::with_backend`](crate::Poll::with_backend) returns the error.
-    pub fn available() -> &'static [Backend] {
-        sys::BACKENDS
-    }
-
     fn name(self) -> &'static str {
         match self {
             Backend::Epoll => "epoll",
@@ -88,16 +76,6 @@ impl Backend {
             Backend::Afd => "afd",
             Backend::Poll => "poll",
         }
-    }
-}
-
-/// The best backend of this system: what [`Poll::new`](crate::Poll::new) takes. (On Unix
-/// poll(2), where the crate is built with `--cfg mio_unsupported_force_poll_poll`.)
-#[cfg(feature = "os-poll")]
-#[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
-impl Default for Backend {
-    fn default() -> Backend {
-        sys::BACKENDS[0]
     }
 }
 

@@ -156,8 +156,9 @@ fn registering_allocates_nothing(backend: Backend) {
             .register(&mut borrowing, Token(4), Interest::READABLE)
             .unwrap();
         registry.deregister(&mut borrowing).unwrap();
-        assert!(registry.deregister(&mut socket).is_err());
     });
+    // An error that names the program's mistake may be allocated.
+    assert!(poll.registry().deregister(&mut socket).is_err());
 }
 
 fn waking_allocates_nothing(backend: Backend) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use libc::pollfd;
 
-use super::calls::poll;
+use super::platform::poll;
 
 /// Between two rounds that found nothing; doubled from one to the next.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);

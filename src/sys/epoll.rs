@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use libc::{c_int, epoll_event};
 
-use super::{calls, EventBuffer, Key, Outcome, Owner, Selector};
+use super::platform;
+use super::selector::{EventBuffer, Key, Outcome, Owner, Selector};
 use crate::event::Event;
 use crate::{Interest, Token};
 
@@ -60,7 +61,7 @@ pub(crate) enum Kernel {}
 
 impl Calls for Kernel {
     fn create() -> io::Result<OwnedFd> {
-        calls::epoll::create()
+        platform::epoll::create()
     }
 
     #[inline]
@@ -70,7 +71,7 @@ impl Calls for Kernel {
         fd: RawFd,
         event: Option<&epoll_event>,
     ) -> io::Result<()> {
-        calls::epoll::control(epoll, operation, fd, event)
+        platform::epoll::control(epoll, operation, fd, event)
     }
 
     #[inline]
@@ -79,7 +80,7 @@ impl Calls for Kernel {
         room: &mut [MaybeUninit<Event>],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
-        calls::epoll_wait::wait(epoll, room, timeout)
+        platform::epoll_wait::wait(epoll, room, timeout)
     }
 }
 

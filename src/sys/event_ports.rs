@@ -27,11 +27,14 @@ use std::time::Duration;
 
 use libc::{c_int, c_short, c_ushort, c_void};
 
-use super::port_names::{self as names, port_event};
+use super::error::cvt;
+use super::platform::kernel_event::KernelEvent;
+use super::platform::port_names::{self as names, port_event};
 use super::rearmed::{Kernel, Rearmed};
+use super::selector::{EventBuffer, UserEvent};
 use super::table::{from_poll, EventOwner, State};
+use super::timeout::timespec;
 use super::wake_fd::UnreadSignals;
-use super::{cvt, timespec, EventBuffer, UserEvent};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::Token;
@@ -43,15 +46,6 @@ pub(crate) type EventPorts = Rearmed<Port>;
 pub(crate) struct Port {
     port: OwnedFd,
 }
-
-/// What the kernel writes.
-#[repr(transparent)]
-pub(crate) struct KernelEvent(port_event);
-
-// SAFETY: the pointer in it is a word, the token, and is not followed.
-unsafe impl Send for KernelEvent {}
-// SAFETY: as above.
-unsafe impl Sync for KernelEvent {}
 
 /// The wakers' events. One that was sent cannot be taken back, so it is told by its
 /// number whether its waker is still there.
@@ -386,7 +380,7 @@ mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
 
-    use super::super::{Owner, Selector};
+    use super::super::selector::{Owner, Selector};
     use super::*;
     use crate::Interest;
 

@@ -24,8 +24,10 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::kqueue_names::{self as names, kevent};
-use super::{cvt, timespec, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use super::error::cvt;
+use super::platform::kqueue_names::{self as names, kevent};
+use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use super::timeout::timespec;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -40,15 +42,6 @@ pub(crate) struct Kqueue {
     /// Whether there ever was a pipe without receivers: see `NO_RECEIVER`.
     had_no_receiver: AtomicBool,
 }
-
-/// What the kernel writes.
-#[repr(transparent)]
-pub(crate) struct KernelEvent(kevent);
-
-// SAFETY: the pointer in it is a word, the token, and is not followed.
-unsafe impl Send for KernelEvent {}
-// SAFETY: as above.
-unsafe impl Sync for KernelEvent {}
 
 /// User events have a space of identities of their own, of which this half, where
 /// neither a number nor an address is likely, is ours: wakers count up from here.

@@ -1,12 +1,28 @@
-//! In the place of a backend that a system or build does not have.
+//! What stands for the backends that a system or build does not have: a row of `platform/` names its
+//! own before these.
 
 use std::io;
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use super::{EventBuffer, Key, Outcome, Owner, RawSource, Selector};
-use crate::{Interest, Token};
+use super::selector::{EventBuffer, Key, Outcome, Owner, RawSource, Selector};
+use crate::{Backend, Interest, Token};
+
+macro_rules! absent {
+    ($($Backend:ident)*) => {
+        $(
+            #[allow(dead_code)] // where the system has it
+            pub(super) type $Backend = Absent;
+        )*
+    };
+}
+
+absent!(Epoll ReplacedEpoll Kqueue EventPorts Afd Poll);
+
+/// The backends of the system, the best one first.
+#[allow(dead_code)] // on a system that has any
+pub(super) const BEST_FIRST: [Backend; 0] = [];
 
 /// A selector that there is none of: no value of this type can be made, so its
 /// methods are never called.

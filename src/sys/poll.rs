@@ -30,9 +30,9 @@ use libc::pollfd;
 
 use super::chunks::poll;
 use super::rearmed::{Kernel, Rearmed};
+use super::selector::EventBuffer;
 use super::table::State;
 use super::wake_fd::{UnreadSignals, WakeFd};
-use super::EventBuffer;
 
 pub(crate) type Poll = Rearmed<PollCall>;
 
@@ -185,7 +185,7 @@ mod tests {
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
-    use super::super::{Owner, Selector};
+    use super::super::selector::{Owner, Selector};
     use super::*;
     use crate::event::Event;
     use crate::{Interest, Token};
@@ -261,7 +261,7 @@ mod tests {
         let mut state = poll.registrations.lock();
         let mut all = std::mem::take(&mut state.armed.all);
         drop(state);
-        let ready = super::super::calls::poll::poll(&mut all, None).unwrap();
+        let ready = super::super::platform::poll::poll(&mut all, None).unwrap();
         assert!(socket.take_error().unwrap().is_some());
         let mut state = poll.registrations.lock();
         state.armed.all = all;

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use libc::{c_short, pollfd};
 
-use super::calls::poll::poll;
+use super::platform::poll::poll;
+use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use super::table::{from_poll, to_poll, Registrations, State};
 use super::wake_fd::UnreadSignals;
-use super::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};

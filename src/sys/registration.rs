@@ -6,7 +6,9 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Weak};
 
-use super::{Key, Mistake, Outcome, Owner, Queue, RawSource};
+use super::error::Mistake;
+use super::queue::Queue;
+use super::selector::{Key, Outcome, Owner, RawSource};
 use crate::{Interest, Token};
 
 /// The part of a source that knows where it is registered.

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use libc::{c_short, pollfd};
 
 use super::chunks::poll;
+use super::error::Mistake;
+use super::platform::POLLRDHUP;
 use super::rearm::{Drained, Edges, Tick, Waiting};
 use super::rearmed::probe;
-use super::{EventBuffer, Key, Mistake, Owner, POLLRDHUP};
+use super::selector::{EventBuffer, Key, Owner};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};

@@ -4,11 +4,14 @@
 use std::io;
 use std::sync::{Arc, Weak};
 
+use super::queue::Queue;
+#[cfg(unix)]
+use super::registration::Registration;
+#[cfg(unix)]
+use super::selector::Owner;
+use super::selector::UserEvent;
 #[cfg(unix)]
 use super::wake_fd::WakeFd;
-#[cfg(unix)]
-use super::{Owner, Registration};
-use super::{Queue, UserEvent};
 #[cfg(unix)]
 use crate::Interest;
 use crate::Token;

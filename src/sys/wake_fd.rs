@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use super::calls::{libc_write, replacement, write};
+use super::error::cvt;
+use super::platform::{eventfd, libc_write, replaced, write, EVERY_WRITE_IS_AN_EDGE};
 use super::refused::is_refused;
-use super::{cvt, EVERY_WRITE_IS_AN_EDGE};
 
 /// A descriptor that becomes readable when it is signalled.
 #[derive(Debug)]
@@ -90,8 +90,8 @@ impl WakeFd {
 
     fn eventfd(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
         Ok(WakeFd {
-            watched: super::calls::eventfd::eventfd()?,
-            sender: match unread.is_some() || replacement::is_there() {
+            watched: eventfd::eventfd()?,
+            sender: match unread.is_some() || replaced::is_there() {
                 true => Sender::CLibrary,
                 false => Sender::Kernel,
             },

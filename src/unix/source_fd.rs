@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use crate::event::Source;
-use crate::sys::{Key, Owner};
+use crate::sys::selector::{Key, Owner};
 use crate::{Interest, Registry, Token};
 
 /// Registers a raw descriptor that somebody else owns.

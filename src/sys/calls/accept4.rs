@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::sys::cvt;
+use crate::sys::error::cvt;
 
 pub(crate) fn socket(domain: Domain, kind: Type) -> io::Result<Socket> {
     // socket2 adds SOCK_CLOEXEC.

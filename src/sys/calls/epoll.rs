@@ -8,7 +8,7 @@ use std::ptr;
 
 use libc::{c_int, epoll_event};
 
-use crate::sys::cvt;
+use crate::sys::error::cvt;
 
 /// An epoll that is closed on exec.
 pub(crate) fn create() -> io::Result<OwnedFd> {

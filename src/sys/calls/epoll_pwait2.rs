@@ -15,7 +15,7 @@ use libc::{c_int, c_long};
 use super::syscall::{syscall, EPOLL_WAIT};
 use crate::event::Event;
 use crate::sys::refused::is_refused;
-use crate::sys::{millis_rounded_up, whole_millis};
+use crate::sys::timeout::{millis_rounded_up, whole_millis};
 
 /// How many events the kernel has written into `room`, after as long as `timeout`
 /// says.

@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::event::Event;
-use crate::sys::{cvt, millis_rounded_up};
+use crate::sys::error::cvt;
+use crate::sys::timeout::millis_rounded_up;
 
 /// How many events the kernel has written into `room`, after as long as `timeout`
 /// says, rounded up to milliseconds.

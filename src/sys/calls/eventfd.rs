@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-use crate::sys::cvt;
+use crate::sys::error::cvt;
 
 /// One that is non-blocking and closed on exec.
 pub(crate) fn eventfd() -> io::Result<OwnedFd> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::sys::cvt;
+use crate::sys::error::cvt;
 
 /// The receiving and the sending end of a new pipe, both non-blocking and closed
 /// on exec.

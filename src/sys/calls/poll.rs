@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use libc::pollfd;
 
-use crate::sys::{cvt, millis_rounded_up};
+use crate::sys::error::cvt;
+use crate::sys::timeout::millis_rounded_up;
 
 /// How many descriptors have an answer, after as long as `timeout` says, rounded up.
 pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {

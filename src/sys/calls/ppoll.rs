@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use libc::pollfd;
 
-use crate::sys::{cvt, timespec, whole_millis};
+use crate::sys::error::cvt;
+use crate::sys::timeout::{timespec, whole_millis};
 
 /// How many descriptors have an answer, after as long as `timeout` says.
 pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {

@@ -6,7 +6,7 @@ use std::io;
 
 use libc::c_long;
 
-use crate::sys::cvt;
+use crate::sys::error::cvt;
 
 /// Waits on epoll, with a timeout in milliseconds: without a signal mask, since not
 /// every architecture has `epoll_wait`.

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use crate::sys::cvt;
+use crate::sys::error::cvt;
 
 /// Writes all 8 bytes, or none.
 pub(crate) fn write_word(fd: RawFd, word: &'static u64) -> io::Result<()> {

@@ -11,8 +11,8 @@ use std::os::unix::net as uds;
 use libc::c_int;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::sys::calls::abstract_names::{as_name, from_name};
-use crate::sys::calls::accept::{accept, pair, socket as new_socket};
+use crate::sys::platform::abstract_names::{as_name, from_name};
+use crate::sys::platform::accept::{accept, pair, socket as new_socket};
 
 /// How many connections may wait to be accepted: as many as the system lets, which
 /// an administrator can set. (The standard library asks for that with Unix sockets

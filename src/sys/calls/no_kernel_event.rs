@@ -1,0 +1,3 @@
+//! Where the kernel writes `Event`s.
+
+pub(crate) type KernelEvent = ();

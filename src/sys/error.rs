@@ -1,0 +1,60 @@
+//! How calls of the system say that they failed, and what a program did wrong.
+
+use std::io;
+
+/// Turns the -1 of a failed call into the error that it left in `errno`.
+#[cfg(unix)]
+pub(crate) fn cvt<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
+    // Of the calls that this is used for, none returns another negative value.
+    if result < T::from(0) {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Turns the FALSE of a failed call into the error that it left behind.
+#[cfg(all(windows, feature = "os-poll"))]
+pub(crate) fn bool_result(result: windows_sys::core::BOOL) -> io::Result<()> {
+    match result {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// A program's mistake.
+#[derive(Copy, Clone)]
+pub(crate) enum Mistake {
+    AlreadyRegistered,
+    NotRegistered,
+}
+
+impl Mistake {
+    fn kind(self) -> io::ErrorKind {
+        match self {
+            Mistake::AlreadyRegistered => io::ErrorKind::AlreadyExists,
+            Mistake::NotRegistered => io::ErrorKind::NotFound,
+        }
+    }
+
+    /// What a kernel said of it is passed on as it is, but in debug builds, for somebody who looks for
+    /// the mistake.
+    #[inline]
+    pub(super) fn explain(self, error: io::Error) -> io::Error {
+        match cfg!(debug_assertions) && error.kind() == self.kind() {
+            true => self.into(),
+            false => error,
+        }
+    }
+}
+
+impl From<Mistake> for io::Error {
+    #[cold]
+    fn from(mistake: Mistake) -> io::Error {
+        let text = match mistake {
+            Mistake::AlreadyRegistered => "I/O source already registered with a `Registry`",
+            Mistake::NotRegistered => "I/O source not registered with this `Registry`",
+        };
+        io::Error::new(mistake.kind(), text)
+    }
+}

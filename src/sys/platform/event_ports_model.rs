@@ -1,0 +1,61 @@
+//! Linux in the part of illumos, with a library of the tests for event ports.
+
+#[cfg(feature = "os-poll")]
+pub(super) mod queues {
+    pub(crate) use crate::sys::epoll::Epoll;
+    pub(crate) use crate::sys::event_ports::EventPorts;
+    pub(crate) use crate::sys::none::*;
+    pub(crate) use crate::sys::poll::Poll;
+    use crate::Backend;
+
+    pub(crate) const BEST_FIRST: [Backend; 3] =
+        [Backend::Epoll, Backend::EventPorts, Backend::Poll];
+}
+
+#[cfg(feature = "os-poll")]
+#[path = "../calls/port_event.rs"]
+pub(super) mod kernel_event;
+
+#[cfg(feature = "os-poll")]
+#[path = "../calls/event_ports_model.rs"]
+pub(super) mod port_names;
+
+#[cfg(feature = "net")]
+#[path = "../calls/accept4.rs"]
+pub(super) mod accept;
+#[cfg(feature = "net")]
+use libc::accept4;
+
+#[cfg(feature = "net")]
+#[path = "../calls/abstract_names.rs"]
+pub(super) mod abstract_names;
+
+#[cfg(feature = "os-poll")]
+#[path = "../calls/epoll.rs"]
+pub(super) mod epoll;
+
+#[cfg(feature = "os-poll")]
+#[path = "../calls/epoll_wait.rs"]
+pub(super) mod epoll_wait;
+
+#[path = "../calls/eventfd.rs"]
+pub(super) mod eventfd;
+
+#[path = "../calls/pipe2.rs"]
+pub(super) mod pipe;
+
+#[cfg(feature = "os-poll")]
+#[path = "../calls/poll.rs"]
+pub(super) mod poll;
+
+#[path = "../calls/write.rs"]
+pub(super) mod libc_write;
+pub(super) use libc_write as write;
+
+#[path = "../calls/not_replaced.rs"]
+pub(super) mod replaced;
+
+#[cfg(feature = "os-poll")]
+pub(super) const POLLRDHUP: libc::c_short = libc::POLLRDHUP;
+
+pub(super) const EVERY_WRITE_IS_AN_EDGE: bool = false;

@@ -1,0 +1,213 @@
+//! The queue: one of the backends, chosen when it is opened.
+
+use std::io;
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(all(windows, feature = "os-ext"))]
+use super::afd;
+#[cfg(unix)]
+use super::platform::replaced;
+use super::queues;
+use super::selector::{EventBuffer, Key, Outcome, Owner, RawSource, Selector, UserEvent};
+#[cfg(unix)]
+use super::wake_fd::UnreadSignals;
+use crate::pending::PendingWakes;
+use crate::{Backend, Interest, Token};
+
+impl Backend {
+    /// The backends of this system, the best first; empty without the feature
+    /// `os-poll`.
+    ///
+    /// That one is listed does not mean that the process may use it: a sandbox
+    /// can forbid a backend's system calls, and then
+    /// [`Poll::with_backend`](crate::Poll::with_backend) returns the error.
+    pub fn available() -> &'static [Backend] {
+        BACKENDS
+    }
+}
+
+/// The best backend of this system: what [`Poll::new`](crate::Poll::new) takes. (On Unix
+/// poll(2), where the crate is built with `--cfg mio_unsupported_force_poll_poll`.)
+#[cfg(feature = "os-poll")]
+#[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
+impl Default for Backend {
+    fn default() -> Backend {
+        BACKENDS[0]
+    }
+}
+
+/// The backends of this system, the default one first.
+const BACKENDS: &[Backend] = &default_first(queues::BEST_FIRST);
+
+const fn default_first<const N: usize>(best_first: [Backend; N]) -> [Backend; N] {
+    let mut order = best_first;
+    if cfg!(mio_unsupported_force_poll_poll) && N > 0 {
+        order[0] = Backend::Poll;
+        let mut index = 1;
+        while index < N {
+            order[index] = best_first[index - 1];
+            index += 1;
+        }
+    }
+    order
+}
+
+/// One event queue: a backend, chosen when it is opened, and the wake-ups that
+/// are pending on it. Shared by a `Poll` and the clones of its `Registry`.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    backend: AnySelector,
+    wakes: Arc<PendingWakes>,
+}
+
+#[derive(Debug)]
+#[repr(u8)] // a tag of its own, which is compared with one number
+#[allow(clippy::large_enum_variant)] // a queue lies in an `Arc`, and there are few
+enum AnySelector {
+    Epoll(queues::Epoll),
+    #[cfg_attr(windows, allow(dead_code))] // nothing opens one
+    ReplacedEpoll(queues::ReplacedEpoll),
+    Kqueue(queues::Kqueue),
+    EventPorts(queues::EventPorts),
+    Afd(queues::Afd),
+    Poll(queues::Poll),
+}
+
+/// Calls a method of the backend that a queue stands on.
+macro_rules! dispatch {
+    ($queue:expr, $method:ident($($argument:expr),*)) => {
+        match &$queue.backend {
+            AnySelector::Epoll(selector) => selector.$method($($argument),*),
+            AnySelector::ReplacedEpoll(selector) => selector.$method($($argument),*),
+            AnySelector::Kqueue(selector) => selector.$method($($argument),*),
+            AnySelector::EventPorts(selector) => selector.$method($($argument),*),
+            AnySelector::Afd(selector) => selector.$method($($argument),*),
+            AnySelector::Poll(selector) => selector.$method($($argument),*),
+        }
+    };
+}
+
+impl Queue {
+    pub(crate) fn open(backend: Backend) -> io::Result<Queue> {
+        if !BACKENDS.contains(&backend) {
+            return Err(unsupported(backend));
+        }
+        let opened = match backend {
+            #[cfg(unix)]
+            Backend::Epoll if replaced::is_there() => AnySelector::ReplacedEpoll(Selector::open()?),
+            Backend::Epoll => AnySelector::Epoll(Selector::open()?),
+            Backend::Kqueue => AnySelector::Kqueue(Selector::open()?),
+            Backend::EventPorts => AnySelector::EventPorts(Selector::open()?),
+            Backend::Afd => AnySelector::Afd(Selector::open()?),
+            Backend::Poll => AnySelector::Poll(Selector::open()?),
+        };
+        Ok(Queue {
+            backend: opened,
+            wakes: Arc::new(PendingWakes::new()),
+        })
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        match &self.backend {
+            AnySelector::Epoll(_) | AnySelector::ReplacedEpoll(_) => Backend::Epoll,
+            AnySelector::Kqueue(_) => Backend::Kqueue,
+            AnySelector::EventPorts(_) => Backend::EventPorts,
+            AnySelector::Afd(_) => Backend::Afd,
+            AnySelector::Poll(_) => Backend::Poll,
+        }
+    }
+
+    // Always: one arm is short, and the others make it look long.
+    #[inline(always)]
+    pub(crate) fn select(
+        &self,
+        events: &mut EventBuffer,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        let selected = dispatch!(self, select(events, timeout));
+        // Whatever came of it: a wake from now on belongs to the next call.
+        self.wakes.take();
+        selected
+    }
+
+    #[inline]
+    pub(crate) fn register(
+        &self,
+        source: RawSource,
+        token: Token,
+        interest: Interest,
+        owner: Owner,
+    ) -> io::Result<Key> {
+        dispatch!(self, register(source, token, interest, owner))
+    }
+
+    #[inline]
+    pub(crate) fn reregister(
+        &self,
+        source: RawSource,
+        key: Key,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<Key> {
+        dispatch!(self, reregister(source, key, token, interest))
+    }
+
+    #[inline]
+    pub(crate) fn deregister(&self, source: RawSource, key: Key) -> io::Result<()> {
+        dispatch!(self, deregister(source, key))
+    }
+
+    pub(super) fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
+        dispatch!(self, open_user_event(token))
+    }
+
+    pub(super) fn trigger(&self, event: UserEvent) -> io::Result<()> {
+        dispatch!(self, trigger(event))
+    }
+
+    pub(super) fn close_user_event(&self, event: UserEvent) {
+        dispatch!(self, close_user_event(event))
+    }
+
+    pub(super) fn after_io(&self, key: Key, outcome: Outcome) {
+        dispatch!(self, after_io(key, outcome))
+    }
+
+    pub(super) fn forget(&self, key: Key) {
+        dispatch!(self, forget(key))
+    }
+
+    #[cfg(all(windows, feature = "os-ext"))]
+    pub(super) fn afd(&self) -> Option<&afd::Afd> {
+        match &self.backend {
+            AnySelector::Afd(selector) => Some(selector),
+            _ => None,
+        }
+    }
+
+    /// The wake-ups pending on this queue. They outlive it where wakers do, and
+    /// the wakers then wake nobody.
+    pub(crate) fn wakes(&self) -> &Arc<PendingWakes> {
+        &self.wakes
+    }
+
+    #[cfg(unix)]
+    pub(super) fn unread_signals(&self) -> Option<&Arc<UnreadSignals>> {
+        dispatch!(self, unread_signals())
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        dispatch!(self, as_fd())
+    }
+}
+
+fn unsupported(backend: Backend) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("the {backend} backend is not available on this system"),
+    )
+}

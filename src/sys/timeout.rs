@@ -1,0 +1,89 @@
+//! Timeouts as calls of the system take them.
+
+use std::time::Duration;
+
+const NANOS_PER_MILLI: u32 = 1_000_000;
+
+/// The timeout in milliseconds where it is a whole number of them, and one that a
+/// call with such a timeout can take (24 days).
+#[inline]
+#[allow(dead_code)] // where no call is more precise
+pub(crate) fn whole_millis(timeout: Duration) -> Option<i32> {
+    const MAX_SECONDS: u64 = i32::MAX as u64 / 1000 - 1;
+
+    let nanos = timeout.subsec_nanos();
+    if nanos % NANOS_PER_MILLI == 0 && timeout.as_secs() <= MAX_SECONDS {
+        Some(timeout.as_secs() as i32 * 1000 + (nanos / NANOS_PER_MILLI) as i32)
+    } else {
+        None
+    }
+}
+
+/// The most seconds that every kernel takes; what is longer ends early.
+#[cfg(unix)]
+const MAX_SECONDS: u64 = 100_000_000;
+
+/// The timeout as a kernel takes it.
+#[cfg(unix)]
+#[allow(dead_code)] // where every call counts milliseconds
+pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
+    let timeout = timeout.min(Duration::from_secs(MAX_SECONDS));
+    // SAFETY: all zeros are a valid `timespec`, which has padding on some systems.
+    let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
+    limit.tv_sec = timeout.as_secs() as _;
+    limit.tv_nsec = timeout.subsec_nanos() as _;
+    limit
+}
+
+/// The timeout in milliseconds, never less than it is but for the longest that a
+/// call can take.
+#[cold]
+#[allow(dead_code)] // where every backend can do better
+pub(crate) fn millis_rounded_up(timeout: Duration) -> i32 {
+    let per_milli = u128::from(NANOS_PER_MILLI);
+    let millis = (timeout.as_nanos() + per_milli - 1) / per_milli;
+    i32::try_from(millis).unwrap_or(i32::MAX)
+}
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+    const NANO: Duration = Duration::from_nanos(1);
+
+    #[test]
+    fn whole_milliseconds_are_told_apart() {
+        assert_eq!(whole_millis(Duration::ZERO), Some(0));
+        assert_eq!(whole_millis(MILLI), Some(1));
+        assert_eq!(whole_millis(Duration::from_millis(61_234)), Some(61_234));
+        assert_eq!(whole_millis(NANO), None);
+        assert_eq!(whole_millis(MILLI + NANO), None);
+        assert_eq!(whole_millis(MILLI - NANO), None);
+        let longest = Duration::from_secs(i32::MAX as u64 / 1000 - 1);
+        assert_eq!(whole_millis(longest), Some(2_147_482_000));
+        assert_eq!(whole_millis(longest + Duration::from_secs(1)), None);
+        assert_eq!(whole_millis(Duration::MAX), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_timeout_that_does_not_fit_is_clamped() {
+        let limit = timespec(Duration::new(3, 4));
+        assert_eq!((limit.tv_sec, limit.tv_nsec), (3, 4));
+        let limit = timespec(Duration::MAX);
+        assert_eq!((limit.tv_sec, limit.tv_nsec), (100_000_000, 0));
+    }
+
+    #[test]
+    fn milliseconds_are_rounded_up_never_down() {
+        assert_eq!(millis_rounded_up(Duration::ZERO), 0);
+        assert_eq!(millis_rounded_up(NANO), 1);
+        assert_eq!(millis_rounded_up(MILLI - NANO), 1);
+        assert_eq!(millis_rounded_up(MILLI), 1);
+        assert_eq!(millis_rounded_up(MILLI + NANO), 2);
+        assert_eq!(millis_rounded_up(Duration::MAX), i32::MAX);
+        let month = Duration::from_secs(30 * 24 * 60 * 60);
+        assert_eq!(millis_rounded_up(month), i32::MAX);
+    }
+}
