@@ -107,7 +107,7 @@ mod tests {
 | step | what it holds | seconds | CPU seconds |
 |---|---|---:|---:|
 | `fmt` | formatting | 2 | 1 |
-| `c10k` | the `c10k` example | 60 | 100 |
+| `c10k` | many connections | 60 | 100 |
 ";
 
     fn cost(wall: u64, cpu: u64) -> Cost {

@@ -37,10 +37,10 @@ pub fn clippy() -> Result<()> {
             .dir(counts::workspace(root()))
             .target_dir(target("bench")),
         model::cargo("kqueue", "clippy")
-            .args(["-p", "mio", "-p", "oracle", "--all-targets"])
+            .args(["-p", "mio", "-p", "oracle", "-p", "c10k", "--all-targets"])
             .args(deny),
         model::cargo("event-ports", "clippy")
-            .args(["-p", "mio", "-p", "oracle", "--all-targets"])
+            .args(["-p", "mio", "-p", "oracle", "-p", "c10k", "--all-targets"])
             .args(deny),
     ])
 }

@@ -111,7 +111,7 @@ enum Chore {
     Asan,
     /// The tests under valgrind: memory errors, leaks, descriptors left open
     Valgrind,
-    /// The c10k example: many connections, also slow ones
+    /// The program c10k: many connections, also slow ones
     C10k,
     /// Other people's crates on top of this mio
     Interop,
@@ -125,7 +125,7 @@ enum Chore {
     Cpus(cpus::Args),
     /// The tests and examples built for Windows and run under Wine
     Wine(wine::Args),
-    /// The c10k example under valgrind (part of `full`)
+    /// c10k under valgrind (part of `full`)
     ValgrindC10k,
 }
 
