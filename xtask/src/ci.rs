@@ -42,6 +42,14 @@ const CI: &[Step] = &[
     ("android", android::run),
 ];
 
+/// What most mistakes show in, with Rust and a C compiler alone.
+const QUICK: &[Step] = &[
+    ("fmt", lint::fmt),
+    ("clippy", lint::quick_clippy),
+    ("test", testing::plain),
+    ("doc", lint::doc),
+];
+
 /// What `full` has in a longer form.
 const ONLY_CI: &[Step] = &[
     ("targets", targets::bounded),
@@ -59,6 +67,11 @@ const ONLY_FULL: &[Step] = &[
     ("oracle-faults", oracle::all_faults),
     ("valgrind-c10k", valgrind::c10k),
 ];
+
+/// What to run while working on a change.
+pub fn quick() -> Result<()> {
+    run(QUICK, |_, _| Ok(None))
+}
 
 /// All that decides whether a change may go in.
 pub fn ci() -> Result<()> {

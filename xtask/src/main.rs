@@ -51,12 +51,17 @@ use paths::{root, target};
     disable_help_subcommand = true
 )]
 struct Cli {
+    /// Install what a step lacks (with apt-get, rustup, pip). So do all steps where CI is set
+    #[arg(long, global = true)]
+    install: bool,
     #[command(subcommand)]
     chore: Chore,
 }
 
 #[derive(Subcommand)]
 enum Chore {
+    /// fmt, clippy, test and doc of the workspace: what to run while working on a change
+    Quick,
     /// Every step that decides whether a change may go in, each even if an earlier one failed
     Ci,
     /// `ci`, and what takes too long for it: to be run before a release
@@ -141,7 +146,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     sh::end_children_when_interrupted()?;
-    match Cli::parse().chore {
+    let cli = Cli::parse();
+    if cli.install {
+        tools::allow_installing();
+    }
+    match cli.chore {
+        Chore::Quick => ci::quick(),
         Chore::Ci => ci::ci(),
         Chore::Full => ci::full(),
         Chore::Fmt => lint::fmt(),
