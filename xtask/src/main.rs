@@ -32,6 +32,7 @@ mod os_names;
 mod package;
 mod paths;
 mod programs;
+mod readme;
 mod report;
 mod sh;
 mod shard;
@@ -90,6 +91,8 @@ enum Chore {
     Api(api::Args),
     /// The crate builds from its own package
     Package,
+    /// The commands and programs in README.md, CONTRIBUTING.md and docs/ work
+    Readme,
     /// The quickstart runs to its end
     Examples,
     /// Each operation makes exactly the system calls in testing/calls/expected.txt
@@ -166,6 +169,7 @@ fn run() -> Result<()> {
         Chore::Features => lint::features(),
         Chore::Api(args) => api::run(&args),
         Chore::Package => package::run(),
+        Chore::Readme => readme::run(),
         Chore::Examples => programs::quickstart(),
         Chore::Calls(args) => calls::run(&args),
         Chore::Bench(args) => bench::run(&args),
