@@ -320,8 +320,8 @@ fn accept(
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => break,
                     ErrorKind::ConnectionAborted | ErrorKind::Interrupted => continue,
-                    // A server would try again later, as `tcp_server` does. Here
-                    // the descriptors were counted, and it is the end.
+                    // A server would try again later. Here the descriptors were
+                    // counted, and it is the end.
                     _ => return Err(error.into()),
                 },
             }
