@@ -27,7 +27,7 @@ const CI: &[Step] = &[
     ("api", || api::run(&api::Args::default())),
     ("package", package::run),
     ("examples", programs::quickstart),
-    ("readme", readme::run),
+    ("readme", || readme::run(runs)),
     ("calls", || calls::run(&calls::Args::default())),
     ("counts", || counts::run(&counts::Args::default())),
     ("bench-test", bench::tried),

@@ -19,9 +19,10 @@ use std::time::Duration;
 use anyhow::{bail, ensure, Context, Result};
 use clap::Parser;
 
+use crate::cli::Cli;
 use crate::report::{self, Report};
 use crate::sh::Cmd;
-use crate::{ci, root, target, Cli};
+use crate::{root, target};
 
 mod clients;
 mod markdown;
@@ -38,7 +39,8 @@ const PATH: &str = "\"../mio\"";
 /// Of a single command, compiling included.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
-pub fn run() -> Result<()> {
+/// `is_step` knows the names of the chores that run elsewhere.
+pub fn run(is_step: fn(&str) -> bool) -> Result<()> {
     Report::of(|report| {
         let documents = documents()?;
         let readme = documents.first().context("there is no README.md")?;
@@ -54,7 +56,7 @@ pub fn run() -> Result<()> {
                     not_run.push(format!("{place}: {why}"));
                 }
                 match (block.language.as_str(), &block.marker) {
-                    ("console", _) => console(report, &place, block, &program)?,
+                    ("console", _) => console(report, &place, block, &program, is_step)?,
                     ("rust", Marker::None) => {
                         let compiled = program.compile(&place, block);
                         let server = compiled.as_ref().ok().cloned();
@@ -157,11 +159,17 @@ fn leads_somewhere(from: &str, link: &str) -> Result<bool> {
     Ok(markdown::anchors(&fs::read_to_string(to)?).contains(&anchor.to_owned()))
 }
 
-fn console(report: &mut Report, place: &str, block: &Block, program: &Program) -> Result<()> {
+fn console(
+    report: &mut Report,
+    place: &str,
+    block: &Block,
+    program: &Program,
+    is_step: fn(&str) -> bool,
+) -> Result<()> {
     for command in block.commands().context(place.to_owned())? {
         let shown = command.text.split(" #").next().unwrap_or_default();
         let name = format!("{place}: {}", shown.trim());
-        let outcome = What::of(&command.text, &block.marker).and_then(|what| match what {
+        let outcome = What::of(&command.text, &block.marker, is_step).and_then(|what| match what {
             What::Run => execute(&command, root()).map(|()| what),
             What::RunInProgram => execute(&command, &program.folder).map(|()| what),
             What::Parsed => {
@@ -189,13 +197,13 @@ enum What {
 }
 
 impl What {
-    fn of(command: &str, marker: &Marker) -> Result<What> {
+    fn of(command: &str, marker: &Marker, is_step: impl Fn(&str) -> bool) -> Result<What> {
         let words = markdown::words(command);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         if let ["cargo", "xtask", chore, ..] = words[..] {
             let parsed = Cli::try_parse_from(&words[1..]);
             parsed.map_err(|error| anyhow::anyhow!("{}", first_line(&error.to_string())))?;
-            if ci::runs(chore) || matches!(marker, Marker::NotRun(_)) {
+            if is_step(chore) || matches!(marker, Marker::NotRun(_)) {
                 return Ok(What::Parsed);
             }
         }
@@ -343,10 +351,11 @@ impl Drop for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ci::runs;
 
     #[test]
     fn steps_are_parsed_and_other_commands_run() {
-        let what = |command| What::of(command, &Marker::None).unwrap();
+        let what = |command| What::of(command, &Marker::None, runs).unwrap();
         assert_eq!(
             what("cargo xtask oracle poll --seconds 5  # short"),
             What::Parsed
@@ -358,11 +367,14 @@ mod tests {
         assert_eq!(what("cargo xtask soak --minutes 1"), What::Run);
         let not_run = Marker::NotRun("because".to_owned());
         assert_eq!(
-            What::of("cargo xtask soak --minutes 1", &not_run).unwrap(),
+            What::of("cargo xtask soak --minutes 1", &not_run, runs).unwrap(),
             What::Parsed
         );
-        assert_eq!(What::of("git clone x", &not_run).unwrap(), What::Nothing);
-        let in_program = What::of("cargo tree", &Marker::InProgram).unwrap();
+        assert_eq!(
+            What::of("git clone x", &not_run, runs).unwrap(),
+            What::Nothing
+        );
+        let in_program = What::of("cargo tree", &Marker::InProgram, runs).unwrap();
         assert_eq!(in_program, What::RunInProgram);
     }
 
@@ -374,7 +386,7 @@ mod tests {
             "cargo xtask soak --minutes many",
         ] {
             for marker in [Marker::None, Marker::NotRun("because".to_owned())] {
-                assert!(What::of(command, &marker).is_err(), "{command}");
+                assert!(What::of(command, &marker, runs).is_err(), "{command}");
             }
         }
     }
@@ -396,7 +408,7 @@ mod tests {
             for block in document.blocks {
                 if block.language == "console" {
                     for command in block.commands().unwrap() {
-                        What::of(&command.text, &block.marker).unwrap();
+                        What::of(&command.text, &block.marker, runs).unwrap();
                     }
                 }
             }
