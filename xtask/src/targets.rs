@@ -162,7 +162,7 @@ impl Target {
 
     fn compare(&self, cross: &Cross) -> Result<()> {
         match self.api {
-            Listed => api::compare(self.name, &api::checker(&cross)?, false),
+            Listed => api::compare(self.name, &api::checker(cross)?, false),
             NotListed => Ok(()),
         }
     }
