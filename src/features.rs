@@ -1,7 +1,7 @@
 //! What can be left out: the crate's features (documentation only).
 //!
-//! All are on by default, so that `cargo add mio` gives a crate that works. A
-//! library selects what it needs, and leaves the rest to the program:
+//! All are on by default. (`cargo add mio` fetches a different crate; `README.md` shows how to
+//! depend on this one.) A library selects what it needs, and leaves the rest to the program:
 //!
 //! ```toml
 //! [dependencies]

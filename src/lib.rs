@@ -79,7 +79,7 @@
 //!
 //! Of these, epoll and poll(2) are run on Linux, kqueue and event ports on models of
 //! their kernels, and AFD on Windows as Wine plays it: none of the three has been run on
-//! the kernel that it is for. `README.md` has the details. Where a behaviour differs, the
+//! the kernel that it is for. `docs/PLATFORMS.md` has the details. Where a behaviour differs, the
 //! item says so; the suite of tests runs on each backend.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without `os-poll` the types stand with no event queue behind them, so that

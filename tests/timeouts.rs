@@ -24,6 +24,7 @@ on_each_backend![
     a_long_timeout_does_not_overflow,
     an_event_ends_any_wait,
     poll_until_waits_for_the_deadline,
+    poll_until_returns_at_an_event_before_its_deadline,
     poll_until_a_past_deadline_takes_what_is_ready,
     poll_until_without_deadline_waits_for_an_event,
     #[cfg(unix)]
@@ -155,6 +156,19 @@ fn poll_until_waits_for_the_deadline(backend: Backend) {
         assert!(now < deadline + patience());
         assert!(looper.events.is_empty());
     }
+}
+
+fn poll_until_returns_at_an_event_before_its_deadline(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+    waker.wake().unwrap();
+    let deadline = Instant::now() + patience();
+    looper
+        .poll
+        .poll_until(&mut looper.events, Some(deadline))
+        .unwrap();
+    assert!(Instant::now() < deadline, "it waited for the deadline");
+    assert_eq!(looper.events.iter().count(), 1);
 }
 
 fn poll_until_a_past_deadline_takes_what_is_ready(backend: Backend) {

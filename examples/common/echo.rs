@@ -1,5 +1,5 @@
 //! Connections whose peers get back what they send: the part that the servers
-//! `tcp_server`, `unix_server` and `c10k` have in common.
+//! `tcp_server` and `unix_server` have in common.
 
 // For tests on a model of another system's kernel.
 #[cfg(mio_model = "event-ports")]

@@ -27,7 +27,8 @@ pub struct Cost {
 pub struct Budget(BTreeMap<String, Cost>);
 
 impl Budget {
-    /// That of CONTRIBUTING.md; it must have a line for each of `steps`, and none for another.
+    /// That of CONTRIBUTING.md; it must have a line for each of `steps`, and none for another, and
+    /// end with their sum.
     pub fn read(steps: &[&str]) -> Result<Budget> {
         let text = fs::read_to_string(root().join("CONTRIBUTING.md"))?;
         let budget = Budget::parse(&text).context("CONTRIBUTING.md")?;
@@ -37,7 +38,22 @@ impl Budget {
         if let Some(other) = budget.0.keys().find(|name| !steps.contains(&name.as_str())) {
             bail!("the table of steps in CONTRIBUTING.md has `{other}`, which is no step of `ci`");
         }
+        let (wall, cpu) = budget.total();
+        let total = format!("| total | | {wall} | {cpu} |");
+        if !text.lines().any(|line| line == total) {
+            bail!("CONTRIBUTING.md has no line `{total}`");
+        }
+        let minutes = format!("`ci` takes {} minutes", (wall + 30) / 60);
+        if !text.contains(&minutes) {
+            bail!("CONTRIBUTING.md does not say that {minutes}");
+        }
         Ok(budget)
+    }
+
+    /// The seconds and CPU seconds of all steps.
+    fn total(&self) -> (u64, u64) {
+        let sum = |of: fn(&Cost) -> Duration| self.0.values().map(of).sum::<Duration>().as_secs();
+        (sum(|cost| cost.wall), sum(|cost| cost.cpu))
     }
 
     /// The lines that begin with a step's name: "| `NAME` | what it is | SECONDS | CPU SECONDS |".
@@ -107,7 +123,7 @@ mod tests {
 | step | what it holds | seconds | CPU seconds |
 |---|---|---:|---:|
 | `fmt` | formatting | 2 | 1 |
-| `c10k` | the `c10k` example | 60 | 100 |
+| `c10k` | many connections | 60 | 100 |
 ";
 
     fn cost(wall: u64, cpu: u64) -> Cost {

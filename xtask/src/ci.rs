@@ -7,7 +7,7 @@ use anyhow::{bail, Result};
 use crate::budget::{self, Budget, Cost};
 use crate::{
     android, api, bench, calls, counts, cpus, faults, interop, licences, link, lint, model, msrv,
-    oracle, os_names, package, programs, targets, testing, valgrind, wine,
+    oracle, os_names, package, programs, readme, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -27,6 +27,7 @@ const CI: &[Step] = &[
     ("api", || api::run(&api::Args::default())),
     ("package", package::run),
     ("examples", programs::quickstart),
+    ("readme", || readme::run(runs)),
     ("calls", || calls::run(&calls::Args::default())),
     ("counts", || counts::run(&counts::Args::default())),
     ("bench-test", bench::tried),
@@ -40,6 +41,14 @@ const CI: &[Step] = &[
     ("wine", wine::all),
     ("valgrind", valgrind::tests),
     ("android", android::run),
+];
+
+/// What most mistakes show in, with Rust and a C compiler alone.
+const QUICK: &[Step] = &[
+    ("fmt", lint::fmt),
+    ("clippy", lint::quick_clippy),
+    ("test", testing::plain),
+    ("doc", lint::doc),
 ];
 
 /// What `full` has in a longer form.
@@ -59,6 +68,17 @@ const ONLY_FULL: &[Step] = &[
     ("oracle-faults", oracle::all_faults),
     ("valgrind-c10k", valgrind::c10k),
 ];
+
+/// Whether a chore of this name is a step of `ci` or `full`, or a list of steps.
+pub fn runs(chore: &str) -> bool {
+    let steps = [CI, ONLY_CI, ONLY_FULL].concat();
+    ["quick", "ci", "full"].contains(&chore) || steps.iter().any(|(name, _)| *name == chore)
+}
+
+/// What to run while working on a change.
+pub fn quick() -> Result<()> {
+    run(QUICK, |_, _| Ok(None))
+}
 
 /// All that decides whether a change may go in.
 pub fn ci() -> Result<()> {

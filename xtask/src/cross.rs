@@ -134,6 +134,10 @@ fn rustup_has(target: &str) -> bool {
     match in_list(&list, target) {
         Some(Listed::Installed) => true,
         None => false,
+        Some(Listed::Known) if !tools::may_install() => {
+            println!("rustup has std for {target}: rustup target add {target}, or --install");
+            false
+        }
         Some(Listed::Known) => {
             let add = Cmd::new("rustup")
                 .args(["target", "add", target])

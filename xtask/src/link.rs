@@ -172,6 +172,7 @@ fn python_with_zig() -> Result<PathBuf> {
         return Ok(python);
     }
     tools::need("python3", &["python3"])?;
+    tools::ask_before("Zig", &format!("pip install {ZIG}, in target/link/venv"))?;
     // What makes an environment, which Debian's python3 comes without.
     tools::need_python_module("ensurepip", &["python3-venv"])?;
     Cmd::new("python3")

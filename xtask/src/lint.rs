@@ -16,33 +16,45 @@ pub fn fmt() -> Result<()> {
     ])
 }
 
-pub fn clippy() -> Result<()> {
-    let deny = ["--", "-D", "warnings"];
-    counts::need_libraries()?;
-    run_all([
+const DENY: [&str; 3] = ["--", "-D", "warnings"];
+
+/// The workspace, for this system.
+pub fn quick_clippy() -> Result<()> {
+    run_all(of_workspace())
+}
+
+fn of_workspace() -> [Cmd; 2] {
+    [
         Cmd::cargo("clippy")
             .args(["--workspace", "--all-targets", "--all-features"])
-            .args(deny),
+            .args(DENY),
         Cmd::cargo("clippy")
             .args(["--lib", "--no-default-features"])
-            .args(deny),
+            .args(DENY),
+    ]
+}
+
+pub fn clippy() -> Result<()> {
+    counts::need_libraries()?;
+    let others = [
         Cmd::cargo("clippy")
             .arg("--all-targets")
-            .args(deny)
+            .args(DENY)
             .dir(root().join("interop"))
             .target_dir(target("interop")),
         Cmd::cargo("clippy")
             .args(["--release", "--all-targets"])
-            .args(deny)
+            .args(DENY)
             .dir(counts::workspace(root()))
             .target_dir(target("bench")),
         model::cargo("kqueue", "clippy")
-            .args(["-p", "mio", "-p", "oracle", "--all-targets"])
-            .args(deny),
+            .args(["-p", "mio", "-p", "oracle", "-p", "c10k", "--all-targets"])
+            .args(DENY),
         model::cargo("event-ports", "clippy")
-            .args(["-p", "mio", "-p", "oracle", "--all-targets"])
-            .args(deny),
-    ])
+            .args(["-p", "mio", "-p", "oracle", "-p", "c10k", "--all-targets"])
+            .args(DENY),
+    ];
+    run_all(of_workspace().into_iter().chain(others))
 }
 
 pub fn doc() -> Result<()> {

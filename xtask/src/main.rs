@@ -3,12 +3,12 @@
 //!
 //! A step is a function that prints as it goes and returns an error when something is wrong. What
 //! they share: [`sh`] runs other programs, [`tools`] sees to it that they are there, [`report`]
-//! counts tests, [`ci`] is the list of steps.
+//! counts tests, [`ci`] is the list of steps, [`cli`] is what one can type.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
 mod android;
 mod api;
@@ -16,6 +16,7 @@ mod bench;
 mod budget;
 mod calls;
 mod ci;
+mod cli;
 mod counts;
 mod cpus;
 mod cross;
@@ -32,6 +33,7 @@ mod os_names;
 mod package;
 mod paths;
 mod programs;
+mod readme;
 mod report;
 mod sh;
 mod shard;
@@ -42,92 +44,8 @@ mod tools;
 mod valgrind;
 mod wine;
 
+use cli::{Chore, Cli};
 use paths::{root, target};
-
-#[derive(Parser)]
-#[command(
-    bin_name = "cargo xtask",
-    about = "mio's developers' chores",
-    disable_help_subcommand = true
-)]
-struct Cli {
-    #[command(subcommand)]
-    chore: Chore,
-}
-
-#[derive(Subcommand)]
-enum Chore {
-    /// Every step that decides whether a change may go in, each even if an earlier one failed
-    Ci,
-    /// `ci`, and what takes too long for it: to be run before a release
-    Full,
-    /// The sources are formatted
-    Fmt,
-    /// The minimum supported Rust version holds, as far as that can be told without it
-    Msrv,
-    /// What the library is built with may be passed on under MIT, and is there once
-    Licences,
-    /// No source files use one another in a circle, and no layer an upper one
-    Layers,
-    /// Operating systems are named in the platform table, and elsewhere no more than they were
-    OsNames,
-    /// clippy has nothing to say
-    Clippy,
-    /// The tests of these chores
-    XtaskTest,
-    /// The tests, as in the README: `cargo test`
-    Test,
-    /// The documentation builds without a warning, the private items' too
-    Doc,
-    /// The library builds with every set of features
-    Features,
-    /// Nothing of the API of mio 1.2.5 is missing, nor of our own
-    Api(api::Args),
-    /// The crate builds from its own package
-    Package,
-    /// The quickstart runs to its end
-    Examples,
-    /// Each operation makes exactly the system calls in testing/calls/expected.txt
-    Calls(calls::Args),
-    /// This crate beside its peers, in time: writes bench/results (some minutes)
-    Bench(bench::Args),
-    /// The benchmarks' own tests, and a few rounds of each
-    BenchTest,
-    /// No operation costs more than bench/counts.txt says
-    Counts(counts::Args),
-    /// The tests with poll(2) by default and wakers on pipes, as programs can choose
-    Forced,
-    /// The tests and examples on models of other systems' kernels
-    Model(model::Args),
-    /// Random programs against a specification of the events, on each backend and each model
-    Oracle(oracle::Args),
-    /// `oracle` with new programs, for as long as you like
-    Soak(oracle::SoakArgs),
-    /// The lock-free parts under loom, which tries the threads' interleavings
-    Loom,
-    /// The faults of testing/faults, each of which a test has to notice
-    Faults(faults::Args),
-    /// The tests under the address and the leak sanitizer
-    Asan,
-    /// The tests under valgrind: memory errors, leaks, descriptors left open
-    Valgrind,
-    /// The c10k example: many connections, also slow ones
-    C10k,
-    /// Other people's crates on top of this mio
-    Interop,
-    /// clippy and the API on the other systems and processors that the crate is for
-    Targets(targets::Args),
-    /// The library calls nothing on Android but functions of testing/android/functions.txt
-    Android,
-    /// The test programs linked for other systems
-    Link(link::Args),
-    /// The tests on other processors, under qemu-user
-    Cpus(cpus::Args),
-    /// The tests and examples built for Windows and run under Wine
-    Wine(wine::Args),
-    /// The c10k example under valgrind (part of `full`)
-    ValgrindC10k,
-}
 
 fn main() -> ExitCode {
     match run() {
@@ -141,7 +59,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     sh::end_children_when_interrupted()?;
-    match Cli::parse().chore {
+    let cli = Cli::parse();
+    if cli.install {
+        tools::allow_installing();
+    }
+    match cli.chore {
+        Chore::Quick => ci::quick(),
         Chore::Ci => ci::ci(),
         Chore::Full => ci::full(),
         Chore::Fmt => lint::fmt(),
@@ -156,6 +79,7 @@ fn run() -> Result<()> {
         Chore::Features => lint::features(),
         Chore::Api(args) => api::run(&args),
         Chore::Package => package::run(),
+        Chore::Readme => readme::run(ci::runs),
         Chore::Examples => programs::quickstart(),
         Chore::Calls(args) => calls::run(&args),
         Chore::Bench(args) => bench::run(&args),

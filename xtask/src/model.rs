@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args as ClapArgs;
 
+use crate::programs::{C10K, QUICKSTART};
 use crate::report::Report;
 use crate::sh::Cmd;
 use crate::table::named;
@@ -111,18 +112,19 @@ impl Model {
             report.libtest(suite);
         }
         // It need not be the default of the system that is modelled.
-        let many = ["c10k", "--", "--backend", self.name, "--connections"];
-        let runs = [
-            vec!["quickstart"],
-            [&many[..], &["500"]].concat(),
-            [&many[..], &["200", "--slow", "50"]].concat(),
-        ];
-        for run in runs {
-            cargo(self.name, "build")
-                .args(["--example", run[0]])
-                .run()?;
-            let example = cargo(self.name, "run").arg("--example").args(&run);
-            report.one(run[0], example.limit(Duration::from_secs(120)).run());
+        let many = ["--backend", self.name, "--connections"];
+        for (program, args) in [
+            (QUICKSTART, vec![]),
+            (C10K, [&many[..], &["500"]].concat()),
+            (C10K, [&many[..], &["200", "--slow", "50"]].concat()),
+        ] {
+            cargo(self.name, "build").args(program).run()?;
+            let run = cargo(self.name, "run")
+                .args(program)
+                .arg("--")
+                .args(args)
+                .limit(Duration::from_secs(120));
+            report.one(program[1], run.run());
         }
         Ok(())
     }

@@ -7,37 +7,45 @@ use anyhow::Result;
 use crate::report::Report;
 use crate::sh::Cmd;
 
+/// How cargo is told which program to build.
+pub type Program = [&'static str; 2];
+
+pub const QUICKSTART: Program = ["--example", "quickstart"];
+pub const C10K: Program = ["--package", "c10k"];
+
 pub fn quickstart() -> Result<()> {
-    examples("quickstart", &[&[]], Duration::from_secs(60))
+    Report::of(|report| run(report, QUICKSTART, &[&[]], Duration::from_secs(60)))
 }
 
 pub fn c10k() -> Result<()> {
-    examples(
-        "c10k",
-        &[
-            &[],
-            &["--slow", "50", "--connections", "200"],
-            &["--backend", "poll"],
-            &["--backend", "poll", "--slow", "50", "--connections", "200"],
-        ],
-        Duration::from_secs(5 * 60),
-    )
+    Report::of(|report| {
+        report.libtest(Cmd::cargo("test").args(["--release"]).args(C10K));
+        run(
+            report,
+            C10K,
+            &[
+                &[],
+                &["--slow", "50", "--connections", "200"],
+                &["--backend", "poll"],
+                &["--backend", "poll", "--slow", "50", "--connections", "200"],
+            ],
+            Duration::from_secs(5 * 60),
+        )
+    })
 }
 
-/// Runs an example once for each list of arguments. Each run is a test.
-fn examples(name: &str, runs: &[&[&str]], limit: Duration) -> Result<()> {
-    Report::of(|report| {
-        // The limit is for the example, not for the compiler.
-        Cmd::cargo("build")
-            .args(["--release", "--example", name])
-            .run()?;
-        for args in runs {
-            let run = Cmd::cargo("run")
-                .args(["--release", "--example", name, "--"])
-                .args(*args)
-                .limit(limit);
-            report.one(name, run.run());
-        }
-        Ok(())
-    })
+/// Runs a program once for each list of arguments. Each run is a test.
+fn run(report: &mut Report, program: Program, runs: &[&[&str]], limit: Duration) -> Result<()> {
+    // The limit is for the program, not for the compiler.
+    Cmd::cargo("build").arg("--release").args(program).run()?;
+    for args in runs {
+        let run = Cmd::cargo("run")
+            .arg("--release")
+            .args(program)
+            .arg("--")
+            .args(*args)
+            .limit(limit);
+        report.one(program[1], run.run());
+    }
+    Ok(())
 }

@@ -117,6 +117,15 @@ impl Report {
     }
 }
 
+/// How many tests passed, by libtest's result lines.
+pub fn passed(stdout: &str) -> usize {
+    stdout
+        .lines()
+        .filter_map(result)
+        .map(|[passed, ..]| passed)
+        .sum()
+}
+
 /// `running 12 tests`: how many.
 fn start(line: &str) -> Option<usize> {
     let count = line.strip_prefix("running ")?;

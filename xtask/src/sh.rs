@@ -56,6 +56,16 @@ impl Cmd {
         }
     }
 
+    /// A line of the shell, deaf to the same flags as `cargo`.
+    pub fn shell(line: &str) -> Cmd {
+        let mut cmd = Cmd::new("sh")
+            .arg("-c")
+            .arg(line)
+            .without(influences_builds);
+        cmd.command.env("CARGO_TARGET_DIR", root().join("target"));
+        cmd
+    }
+
     /// A program whose standard error goes where its standard output goes.
     pub fn all_output_of(program: impl AsRef<OsStr>) -> Cmd {
         Cmd::new("sh")

@@ -130,18 +130,23 @@ impl Target {
     fn look(&self) -> Result<()> {
         let cross = Cross::new(self.name)?;
         let sources = match self.sources {
-            Lib => "--lib",
-            All => "--all-targets",
+            Lib => &["--lib"][..],
+            All => &["-p", "mio", "-p", "c10k", "--all-targets"],
         };
-        let clippy = |what: &str, features: &str| -> Cmd {
+        let clippy = |what: &[&str], features: &str| -> Cmd {
             cross
                 .checking("clippy")
-                .args(["--keep-going", what, features, "--", "-D", "warnings"])
+                .arg("--keep-going")
+                .args(what)
+                .args([features, "--", "-D", "warnings"])
         };
         let mut failed = Vec::new();
         for (what, outcome) in [
             ("all features", clippy(sources, "--all-features").run()),
-            ("no feature", clippy("--lib", "--no-default-features").run()),
+            (
+                "no feature",
+                clippy(&["--lib"], "--no-default-features").run(),
+            ),
             ("the API", self.compare(&cross)),
         ] {
             if let Err(error) = outcome {
@@ -157,7 +162,7 @@ impl Target {
 
     fn compare(&self, cross: &Cross) -> Result<()> {
         match self.api {
-            Listed => api::compare(self.name, &api::checker(&cross)?, false),
+            Listed => api::compare(self.name, &api::checker(cross)?, false),
             NotListed => Ok(()),
         }
     }

@@ -1,12 +1,40 @@
-//! Programs from outside: there, or installed, or an error that names what is missing.
+//! Programs from outside: there, or installed where that is allowed, or an error that names what is
+//! missing.
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
 use anyhow::{bail, Result};
 
 use crate::sh::Cmd;
+
+static INSTALL: AtomicBool = AtomicBool::new(false);
+
+/// Has steps install what they lack: `--install`.
+pub fn allow_installing() {
+    // Nothing else is told by it, and the thread that asks is this one.
+    INSTALL.store(true, Ordering::Relaxed);
+}
+
+/// Whether a step may install what it lacks: by `--install`, or because this is a machine of CI.
+pub fn may_install() -> bool {
+    INSTALL.load(Ordering::Relaxed) || is_ci(env::var("CI").ok().as_deref())
+}
+
+/// Whether the variable CI says so.
+fn is_ci(variable: Option<&str>) -> bool {
+    !matches!(variable, None | Some("" | "0" | "false"))
+}
+
+/// An error that says how to get something, unless it may be installed.
+pub fn ask_before(what: &str, how: &str) -> Result<()> {
+    if !may_install() {
+        bail!("{what} is missing: {how}, or repeat the step with --install");
+    }
+    Ok(())
+}
 
 /// Makes sure that `program` can be run; Debian has it in `packages`.
 pub fn need(program: &str, packages: &[&str]) -> Result<()> {
@@ -33,14 +61,13 @@ fn need_so_that(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> R
     if is_there() {
         return Ok(());
     }
-    let missing = format!(
-        "{what} is missing (Debian: apt-get install {})",
-        packages.join(" ")
-    );
+    let how = format!("apt-get install {} (Debian)", packages.join(" "));
+    ask_before(what, &how)?;
+    let missing = format!("{what} is missing: {how}");
     if !nix::unistd::geteuid().is_root() || find("apt-get").is_none() {
         bail!("{missing}");
     }
-    println!("{missing}: trying that");
+    println!("{missing}, which is tried now");
     // The lists once for all that is missing. That they cannot be fetched need not mean that the
     // package can't.
     static UPDATED: OnceLock<()> = OnceLock::new();
@@ -111,6 +138,14 @@ mod tests {
     #[test]
     fn a_library_that_is_nowhere_is_not_known() {
         assert!(!is_known("no-such-library-anywhere"));
+    }
+
+    #[test]
+    fn ci_is_what_sets_its_variable() {
+        assert!(is_ci(Some("true")) && is_ci(Some("1")));
+        for no in [None, Some(""), Some("0"), Some("false")] {
+            assert!(!is_ci(no), "{no:?}");
+        }
     }
 
     #[test]

@@ -45,14 +45,14 @@ pub fn tests() -> Result<()> {
     })
 }
 
-/// The c10k example with few connections: valgrind is some twenty times slower.
+/// `c10k` with few connections: valgrind is some twenty times slower.
 pub fn c10k() -> Result<()> {
     Report::of(|report| {
         need()?;
         Cmd::cargo("build")
-            .args(["--release", "--example", "c10k"])
+            .args(["--release", "-p", "c10k"])
             .run()?;
-        let program = root().join("target/release/examples/c10k");
+        let program = root().join("target/release/c10k");
         let run = Run::new(
             &program,
             &["--connections", "100", "--messages", "10", "--slow", "5"],

@@ -466,14 +466,20 @@ fn without_backend(test: &str) -> &str {
 
 /// Those that end by themselves.
 fn examples(wine: &Wine, cross: &Cross, report: &mut Report) -> Result<()> {
-    cross.building("build").args(["--examples"]).run()?;
-    let folder = cross.programs().join("examples");
-    for (name, args) in [
-        ("quickstart", &[][..]),
-        ("c10k", &["--connections", "500", "--messages", "20"]),
+    cross
+        .building("build")
+        .args(["-p", "mio", "-p", "c10k", "--examples", "--bins"])
+        .run()?;
+    for (name, program, args) in [
+        ("quickstart", "examples/quickstart.exe", &[][..]),
+        (
+            "c10k",
+            "c10k.exe",
+            &["--connections", "500", "--messages", "20"],
+        ),
     ] {
         let example = wine
-            .command(&folder.join(format!("{name}.exe")))
+            .command(&cross.programs().join(program))
             .args(args)
             .limit(Duration::from_secs(180));
         report.one(name, example.run());

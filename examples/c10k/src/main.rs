@@ -2,9 +2,9 @@
 //! process, which check every byte and measure how long each echo took.
 //!
 //! ```text
-//! cargo run --release --example c10k
-//! cargo run --release --example c10k -- --connections 9000 --slow 50
-//! cargo run --release --example c10k -- --help
+//! cargo run --release -p c10k
+//! cargo run --release -p c10k -- --connections 9000 --slow 50
+//! cargo run --release -p c10k -- --help
 //! ```
 //!
 //! Three threads, each with a `Poll` of its own:
@@ -12,7 +12,7 @@
 //! - the acceptor takes connections from the listener and hands them over to
 //!   the server through a channel, with a `Waker`, since a channel is nothing
 //!   that a poll could wait for;
-//! - the server echoes (`common/echo.rs`);
+//! - the server echoes (`echo.rs`);
 //! - the clients connect, a bounded number at a time, and then each sends a
 //!   message, waits for the whole of its echo and sends the next one.
 //!
@@ -39,7 +39,6 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Backend, Events, Interest, Poll, Registry, Token, Waker};
 use socket2::SockRef;
 
-#[path = "common/echo.rs"]
 mod echo;
 use echo::{Pause, READS_PER_TURN};
 
@@ -321,8 +320,8 @@ fn accept(
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => break,
                     ErrorKind::ConnectionAborted | ErrorKind::Interrupted => continue,
-                    // A server would try again later, as `tcp_server` does. Here
-                    // the descriptors were counted, and it is the end.
+                    // A server would try again later. Here the descriptors were
+                    // counted, and it is the end.
                     _ => return Err(error.into()),
                 },
             }
