@@ -14,6 +14,7 @@ mod android;
 mod api;
 mod bench;
 mod budget;
+mod build_cost;
 mod calls;
 mod ci;
 mod cli;
@@ -70,6 +71,7 @@ fn run() -> Result<()> {
         Chore::Fmt => lint::fmt(),
         Chore::Msrv => msrv::run(),
         Chore::Licences => licences::run(),
+        Chore::BuildCost => build_cost::run(),
         Chore::Layers => layers::run(),
         Chore::OsNames => os_names::run(),
         Chore::Clippy => lint::clippy(),
