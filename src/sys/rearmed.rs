@@ -44,8 +44,8 @@ pub(super) trait Kernel: Sized {
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<Self::Armed>>, io::Result<bool>);
 
-    /// Ends the wait of another thread, or makes the next one a short one. Called without the lock.
-    fn interrupt(&self);
+    /// Ends the wait of another thread, or makes the next one a short one. It need not keep the lock.
+    fn interrupt(backend: &Rearmed<Self>, state: MutexGuard<'_, State<Self::Armed>>);
 
     fn as_fd(&self) -> BorrowedFd<'_>;
 
@@ -345,9 +345,7 @@ impl<K: Kernel> Rearmed<K> {
             let begins = change == Change::ByIo { begins: true };
             let concerns_it = !K::TAKES_CHANGES || begins || armed.is_err();
             if concerns_it && state.waiting.interrupt() {
-                // Without the lock, so that the polling thread finds it free.
-                drop(state);
-                self.kernel.interrupt();
+                K::interrupt(self, state);
             }
         }
         armed

@@ -57,6 +57,7 @@ const MODELS: &[Model] = &[
             &[
                 ("EVENT_PORTS_MODEL_RDHUP", "0"),
                 ("EVENT_PORTS_MODEL_TIME", "set"),
+                ("EVENT_PORTS_MODEL_SEND", "eagain"),
             ],
         ],
     },
