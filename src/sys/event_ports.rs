@@ -13,7 +13,8 @@
 //!   along. What a thread has been given at the same time is told by the table.
 //! - **Threads**: the port is changed while a thread waits on it, and hears of that
 //!   at once. What it says of a descriptor that was changed meanwhile may be of
-//!   before: it is asked again.
+//!   before: it is asked again. Each event costs a call under the lock, so other
+//!   threads have the lock in between.
 //! - **Wake-ups** stand in a list here, and the port has at most one signal that there are some. That
 //!   is an event, which event loops around this one see, or, where the port has no room for one, its
 //!   alert mode ([port_alert(3C)](https://illumos.org/man/3C/port_alert)), which needs none. Alert mode
@@ -79,6 +80,10 @@ const SIGNAL: c_int = 1 << 30;
 
 /// Any number but 0, which ends alert mode.
 const ALERTED: c_int = 1;
+
+/// So many events are dealt with, for each of which the kernel is called, before other threads get the
+/// lock.
+const MOST_IN_A_ROW: usize = 64;
 
 /// No event has this source.
 const NO_SOURCE: c_ushort = 0;
@@ -158,8 +163,14 @@ impl Kernel for Port {
             }
             timeout = Some(Duration::ZERO);
         };
-        while let Some(slot) = state.table.repeated.pop() {
+        for count in 1.. {
+            let Some(slot) = state.table.repeated.pop() else {
+                break;
+            };
             backend.rearm(&mut state, slot as usize);
+            if count % MOST_IN_A_ROW == 0 {
+                state = backend.registrations.let_others_in(state);
+            }
         }
         state.armed.report(events);
         if !state.armed.triggered.is_empty() {
@@ -321,9 +332,13 @@ impl Rearmed<Port> {
         let retrieved = self.kernel.retrieve(events, timeout);
 
         let mut state = self.registrations.lock();
-        state.waiting.end();
+        // It does not wait any more, but changes are noted as long as there are events in hand.
+        state.waiting.interrupt();
         if let Ok(Retrieved { count, .. }) = retrieved {
             for index in 0..count {
+                if index > 0 && index % MOST_IN_A_ROW == 0 {
+                    state = self.registrations.let_others_in(state);
+                }
                 // SAFETY: the kernel has written so many.
                 let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() };
                 if let Some(event) = self.event(&mut state, &event.0) {
@@ -331,6 +346,7 @@ impl Rearmed<Port> {
                 }
             }
         }
+        state.waiting.end();
         while state.table.take_changed().is_some() {}
         (state, retrieved)
     }
@@ -416,6 +432,7 @@ impl UserEvents {
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::Ordering;
 
     use super::super::selector::{Owner, Selector};
     use super::*;
@@ -437,6 +454,24 @@ mod tests {
         port.select(&mut events, None).unwrap();
         let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
         assert_eq!(tokens, [Token(3)]);
+    }
+
+    /// A thread whose I/O blocks would wait for as many calls of the kernel as there are events.
+    #[test]
+    fn other_threads_get_the_lock_while_many_events_are_dealt_with() {
+        const COUNT: usize = 3 * 64 + 1;
+
+        let port: EventPorts = Selector::open().unwrap();
+        let mut events = EventBuffer::with_capacity(COUNT);
+        let pairs: Vec<_> = (0..COUNT).map(|_| UnixStream::pair().unwrap()).collect();
+        for (n, (one, _)) in pairs.iter().enumerate() {
+            let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE);
+            Selector::register(&port, fd, Token(n), interest, Owner::Source).unwrap();
+        }
+        port.select(&mut events, None).unwrap();
+        assert_eq!(events.events().len(), COUNT);
+        let times = port.registrations.times_let_in.load(Ordering::Relaxed);
+        assert_eq!(times, 3);
     }
 
     /// A thread that waits has been given an event, and does not have the lock yet when
