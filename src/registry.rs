@@ -68,7 +68,7 @@ impl Registry {
     ///   kernel says of what it cannot watch in any direction that is asked for.
     ///   Files are taken, and readable while there is more to read. A pipe without
     ///   receivers is taken for writing, and reported closed; where the kernel has
-    ///   no user events (NetBSD before 10) that is
+    ///   no user events (NetBSD before 10), or no more of them, that is
     ///   [`BrokenPipe`](io::ErrorKind::BrokenPipe).
     /// - On event ports, EBADF where the descriptor is not open, ENOSPC where the
     ///   port has as many as `process.max-port-events` allows, 65,536 by default.

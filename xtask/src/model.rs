@@ -39,8 +39,12 @@ const MODELS: &[Model] = &[
             &[
                 ("KQUEUE_MODEL_NOISY", "1"),
                 ("KQUEUE_MODEL_NOBODY_READS", "EBADF"),
+                ("KQUEUE_MODEL_WRITING_TO_RECEIVERS", "refused"),
             ],
-            &[("KQUEUE_MODEL_WITHOUT_USER", "1")],
+            &[
+                ("KQUEUE_MODEL_WITHOUT_USER", "1"),
+                ("KQUEUE_MODEL_WRITING_TO_RECEIVERS", "reported"),
+            ],
         ],
     },
     Model {
