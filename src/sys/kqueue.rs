@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use super::error::cvt;
 use super::platform::kqueue_names::{self as names, kevent};
+use super::process::Process;
 use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use super::timeout::timespec;
 use crate::event::readiness::Readiness;
@@ -36,7 +37,7 @@ use crate::{Interest, Token};
 pub(crate) struct Kqueue {
     /// Not to be closed in another process than the one that opened it.
     kqueue: ManuallyDrop<OwnedFd>,
-    process: u32,
+    process: Process,
     /// How many user events were made for wakers.
     wakers: AtomicUsize,
     /// Whether there ever was a pipe without receivers: see `NO_RECEIVER`.
@@ -67,7 +68,7 @@ impl Selector for Kqueue {
         cvt(unsafe { libc::fcntl(kqueue.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
         Ok(Kqueue {
             kqueue: ManuallyDrop::new(kqueue),
-            process: std::process::id(),
+            process: Process::this(),
             wakers: AtomicUsize::new(0),
             had_no_receiver: AtomicBool::new(false),
         })
@@ -292,7 +293,7 @@ impl Kqueue {
     }
 
     fn is_inherited(&self) -> bool {
-        self.process != std::process::id()
+        !self.process.is_this()
     }
 }
 

@@ -16,6 +16,7 @@ use libc::{c_short, pollfd};
 use super::chunks::poll;
 use super::error::Mistake;
 use super::platform::POLLRDHUP;
+use super::process::Process;
 use super::rearm::{Drained, Edges, Tick, Waiting};
 use super::rearmed::probe;
 use super::selector::{EventBuffer, Key, Owner};
@@ -32,7 +33,7 @@ pub(super) struct Registrations<A> {
     #[cfg(test)]
     pub(super) times_let_in: AtomicUsize,
     /// The process that opened it.
-    process: u32,
+    process: Process,
 }
 
 #[derive(Debug)]
@@ -130,7 +131,7 @@ const MAX_LOOKED_UP: usize = 1 << 20;
 impl<A> Registrations<A> {
     pub(super) fn new(armed: A) -> Registrations<A> {
         Registrations {
-            process: std::process::id(),
+            process: Process::this(),
             waiters: AtomicUsize::new(0),
             #[cfg(test)]
             times_let_in: AtomicUsize::new(0),
@@ -200,7 +201,7 @@ impl<A> Registrations<A> {
     /// Whether this is a forked child, which has only a copy of the table, with its
     /// lock in whatever state another thread of the parent had it.
     pub(super) fn is_inherited(&self) -> bool {
-        std::process::id() != self.process
+        !self.process.is_this()
     }
 }
 
