@@ -124,8 +124,10 @@ impl Waker {
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) takes
     /// every write; on Windows those of
     /// [PostQueuedCompletionStatus](https://learn.microsoft.com/en-us/windows/win32/fileio/postqueuedcompletionstatus),
-    /// when the kernel is out of memory. No limit of the kernel's keeps a wake-up back: not on
-    /// event ports either, whose port may have as many events as it takes. On an error nothing was woken, and the next `wake` tries
+    /// when the kernel is out of memory. Elsewhere EBADF, and only where the program has closed
+    /// the descriptors of the waker or, on kqueue and event ports, of the poll. No limit of the
+    /// kernel's keeps a wake-up back: not on event ports either, whose port may have
+    /// as many events as it takes. On an error nothing was woken, and the next `wake` tries
     /// again.
     ///
     /// # Cost

@@ -119,18 +119,24 @@ impl Kernel for Port {
                 // A probe may have latched what the port has queued meanwhile.
                 let entry = state.table.entry(slot);
                 if entry.fd >= 0 && !entry.is_dead {
-                    self.disarm(entry.fd);
+                    self.disarm(entry.fd)?;
                 }
                 Ok(())
             }
         }
     }
 
-    fn disarm(&self, fd: RawFd) {
+    fn disarm(&self, fd: RawFd) -> io::Result<()> {
         let source = names::PORT_SOURCE_FD as c_int;
-        // It need not be associated, nor open any more.
         // SAFETY: takes numbers.
-        unsafe { names::port_dissociate(self.port.as_raw_fd(), source, fd as usize) };
+        let done =
+            cvt(unsafe { names::port_dissociate(self.port.as_raw_fd(), source, fd as usize) });
+        match done.err().and_then(|error| error.raw_os_error()) {
+            // One of the two descriptors is not open, or the port's is another object's.
+            Some(libc::EBADF | libc::EBADFD) => self.is_there(),
+            // It need not be associated.
+            _ => Ok(()),
+        }
     }
 
     fn wait<'a>(
@@ -176,6 +182,10 @@ impl Kernel for Port {
         if !state.armed.triggered.is_empty() {
             // For event loops around this one. If it fails, the next `select` does, too.
             let _ = backend.kernel.signal(&mut state.armed);
+        }
+        if is_closed(&waited) {
+            // There is nothing to go on with, whatever was collected.
+            events.clear();
         }
         (state, waited)
     }
@@ -238,6 +248,16 @@ impl Port {
             armed.is_signalled = true;
         }
         Ok(())
+    }
+
+    /// EBADF where the port is closed.
+    #[cold]
+    fn is_there(&self) -> io::Result<()> {
+        let (port, mut count) = (self.port.as_raw_fd(), 0);
+        // SAFETY: with room for none it counts the events, and neither writes one nor waits.
+        let counted =
+            unsafe { names::port_getn(port, ptr::null_mut(), 0, &mut count, ptr::null_mut()) };
+        cvt(counted).map(drop).map_err(of_closed)
     }
 
     fn send(&self, number: c_int) -> io::Result<()> {
@@ -311,6 +331,11 @@ struct Retrieved {
     may_hide_others: bool,
 }
 
+fn is_closed<T>(outcome: &io::Result<T>) -> bool {
+    let error = outcome.as_ref().err();
+    error.and_then(|error| error.raw_os_error()) == Some(libc::EBADF)
+}
+
 /// The other calls' word for a descriptor that is closed, or is another object's by now.
 fn of_closed(error: io::Error) -> io::Error {
     match error.raw_os_error() {
@@ -334,6 +359,9 @@ impl Rearmed<Port> {
         let mut state = self.registrations.lock();
         // It does not wait any more, but changes are noted as long as there are events in hand.
         state.waiting.interrupt();
+        if is_closed(&retrieved) {
+            state.armed.is_signalled = false; // nobody will retrieve it
+        }
         if let Ok(Retrieved { count, .. }) = retrieved {
             for index in 0..count {
                 if index > 0 && index % MOST_IN_A_ROW == 0 {

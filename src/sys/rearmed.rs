@@ -32,8 +32,10 @@ pub(super) trait Kernel: Sized {
     /// Arms what the registration in this slot wants, or nothing where there is none.
     fn arm(&self, state: &mut State<Self::Armed>, slot: usize) -> io::Result<()>;
 
-    /// A descriptor is not registered any more.
-    fn disarm(&self, _fd: RawFd) {}
+    /// A descriptor is not registered any more. An error is the queue's.
+    fn disarm(&self, _fd: RawFd) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Waits once, without the lock, and passes what the kernel says to [`Rearmed::ready`]. Returns
     /// whether it said anything.
@@ -208,8 +210,9 @@ impl<K: Kernel> Selector for Rearmed<K> {
         };
         let waits = K::TAKES_CHANGES && state.waiting.is_waiting();
         let fd = state.table.remove(slot, key, waits);
-        self.kernel.disarm(fd);
-        self.change(state, slot, Change::Ended)
+        let disarmed = self.kernel.disarm(fd);
+        self.change(state, slot, Change::Ended)?;
+        disarmed
     }
 
     fn after_io(&self, key: Key, outcome: Outcome) {
@@ -331,7 +334,7 @@ impl<K: Kernel> Rearmed<K> {
                     Change::Begun => {
                         let key = Key::of_slot(slot as u32);
                         let fd = state.table.remove(slot, key, is_waiting);
-                        self.kernel.disarm(fd);
+                        let _ = self.kernel.disarm(fd);
                     }
                     // A later `select` leaves it alone.
                     Change::BegunAgain | Change::Ended => {}
