@@ -1346,11 +1346,11 @@
 //! ```
 //!
 //! This works on epoll and kqueue, and on event ports as long as nothing is registered
-//! there as a `SourceFd`. It does not work on poll(2), whose descriptor says nothing of
-//! its sources, nor on Windows, where a poll has no descriptor. Whoever takes events off
-//! the descriptor without `poll` takes them from the poll's wakers:
-//! [`Poll`](crate::Poll#nesting) has the limits. The outer loop waits, so it also keeps
-//! the deadlines of the inner one.
+//! there as a `SourceFd` and the port is not full. It does not work on poll(2), whose
+//! descriptor says nothing of its sources, nor on Windows, where a poll has no
+//! descriptor. Whoever takes events off the descriptor without `poll` takes them from the
+//! poll's wakers: [`Poll`](crate::Poll#nesting) has the limits. The outer loop waits, so
+//! it also keeps the deadlines of the inner one.
 //!
 //! # Speed
 //!

@@ -33,7 +33,8 @@ use crate::{Backend, Events, Registry};
 /// whose wake-ups stay pending until a `poll`. A poll on poll(2) cannot be nested;
 /// its descriptor is readable only when the poll itself is interrupted. One on event
 /// ports can, as long as nothing is registered as a `SourceFd`, which is looked at by
-/// `poll` only. On Windows there is nothing to nest. The guide has
+/// `poll` only, and fewer sources are registered than `process.max-port-events`
+/// allows: in a port that is full, wakes are seen by `poll` only. On Windows there is nothing to nest. The guide has
 /// [an example](crate::guide#a-poll-in-another-loop).
 ///
 /// # Forking

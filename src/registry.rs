@@ -64,11 +64,12 @@ impl Registry {
     ///   cannot be waited for, such as files and directories, EINVAL for the
     ///   poll itself, ELOOP where polls would watch each other in a circle, and
     ///   ENOSPC or ENOMEM where a limit is reached.
+    /// - But for poll(2), EBADF where the program has closed the poll's own descriptor.
     /// - On kqueue, EBADF where the descriptor is not open, and whatever else the
     ///   kernel says of what it cannot watch in any direction that is asked for.
     ///   Files are taken, and readable while there is more to read. A pipe without
     ///   receivers is taken for writing, and reported closed; where the kernel has
-    ///   no user events (NetBSD before 10) that is
+    ///   no user events (NetBSD before 10), or no more of them, that is
     ///   [`BrokenPipe`](io::ErrorKind::BrokenPipe).
     /// - On event ports, EBADF where the descriptor is not open, ENOSPC where the
     ///   port has as many as `process.max-port-events` allows, 65,536 by default.
@@ -186,7 +187,8 @@ impl Registry {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) where the source is not registered
-    /// here; on epoll and kqueue EBADF where the descriptor is not open.
+    /// here; on epoll and kqueue EBADF where the descriptor is not open. EBADF, but for
+    /// poll(2), also where the program has closed the poll's own.
     ///
     /// # Cost
     ///

@@ -32,8 +32,8 @@ use crate::{Registry, Token};
 /// On epoll and poll(2) a waker has a descriptor of its own (an eventfd; two, of a
 /// pipe, where the system has none or refuses that), which stays open while the waker
 /// lives. On epoll two system calls make it, on poll(2) one. On kqueue it is a user event, which one
-/// call makes and another deletes (a pipe, where the kernel has no such events); on
-/// event ports and Windows nothing but a number.
+/// call makes and another deletes (a pipe, where the kernel has no such events, or no more
+/// of them); on event ports and Windows nothing but a number.
 ///
 /// # Limits
 ///
@@ -104,8 +104,8 @@ impl Waker {
     /// Those of the system, when no descriptor is left or a limit is reached:
     /// on Linux those of
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) and
-    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html), on
-    /// kqueue ENOMEM.
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html). None on event
+    /// ports.
     pub fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
         let queue = registry.queue();
         let wake = Wake::new(queue, token)?;
@@ -124,7 +124,10 @@ impl Waker {
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) takes
     /// every write; on Windows those of
     /// [PostQueuedCompletionStatus](https://learn.microsoft.com/en-us/windows/win32/fileio/postqueuedcompletionstatus),
-    /// when the kernel is out of memory. On an error nothing was woken, and the next `wake` tries
+    /// when the kernel is out of memory. Elsewhere EBADF, and only where the program has closed
+    /// the descriptors of the waker or, on kqueue and event ports, of the poll. No limit of the
+    /// kernel's keeps a wake-up back: not on event ports either, whose port may have
+    /// as many events as it takes. On an error nothing was woken, and the next `wake` tries
     /// again.
     ///
     /// # Cost

@@ -45,6 +45,8 @@ on_each_backend![
     #[cfg(unix)]
     a_pipe_closed_before_it_is_registered,
     #[cfg(unix)]
+    a_receiver_is_never_writable,
+    #[cfg(unix)]
     a_pipe_without_receivers_is_deregistered,
     #[cfg(unix)]
     a_sender_without_receivers_is_dropped,
@@ -449,6 +451,55 @@ fn a_pipe_closed_before_it_is_registered(backend: Backend) {
     }
     registered.unwrap();
     expect(&mut looper, no_receiver(backend));
+}
+
+/// Some kernels refuse to watch a receiver for writing when the last sender is gone, and others report
+/// that it is, as they do with a sender.
+#[cfg(unix)]
+fn a_receiver_is_never_writable(backend: Backend) {
+    use std::time::Instant;
+
+    for registered_before in [true, false] {
+        let mut looper = Loop::new(backend);
+        let (sender, mut receiver) = pipe::new().unwrap();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let register = |looper: &Loop, receiver: &mut pipe::Receiver| {
+            looper.registry().register(receiver, T, both).unwrap();
+        };
+        if registered_before {
+            register(&looper, &mut receiver);
+            looper.assert_quiet();
+        }
+        drop(sender);
+        if !registered_before {
+            register(&looper, &mut receiver);
+        }
+        // In parts, perhaps.
+        let deadline = Instant::now() + util::A_WHILE;
+        let mut is_closed = false;
+        while !is_closed || Instant::now() < deadline {
+            let limit = if is_closed {
+                deadline
+            } else {
+                Instant::now() + util::patience()
+            };
+            looper
+                .poll
+                .poll_until(&mut looper.events, Some(limit))
+                .unwrap();
+            assert!(
+                is_closed || !looper.events.is_empty(),
+                "waited in vain for the end"
+            );
+            for event in &looper.events {
+                assert!(!event.is_writable(), "{event:?}");
+                // Where both directions have one event, it is the end of both.
+                let is_of_both = !backend.has_events_for_each_direction();
+                assert!(is_of_both || !event.is_write_closed(), "{event:?}");
+                is_closed |= event.is_read_closed();
+            }
+        }
+    }
 }
 
 /// It counts as registered where the kernel would not watch it, too.

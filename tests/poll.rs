@@ -36,6 +36,8 @@ on_each_backend![
     #[cfg(unix)]
     a_nested_poll_is_readable_while_events_wait,
     #[cfg(unix)]
+    a_nested_poll_is_readable_until_all_wakes_are_taken,
+    #[cfg(unix)]
     a_descriptor_added_by_hand_is_reported_with_its_word,
     everything_prints,
 ];
@@ -322,6 +324,32 @@ fn a_nested_poll_is_readable_while_events_wait(backend: Backend) {
     assert!(poll_readable(descriptor));
     inner.until_readable(Token(1));
     assert!(!poll_readable(descriptor));
+}
+
+#[cfg(unix)]
+fn a_nested_poll_is_readable_until_all_wakes_are_taken(backend: Backend) {
+    if !backend.can_be_nested() {
+        return;
+    }
+    let mut inner = Loop::with_capacity(backend, 1);
+    let wakers: Vec<_> = (0..4)
+        .map(|n| Waker::new(inner.registry(), Token(n)).unwrap())
+        .collect();
+    let descriptor = inner.poll.as_raw_fd();
+    for waker in &wakers {
+        waker.wake().unwrap();
+    }
+    let mut seen = [false; 4];
+    while seen != [true; 4] {
+        assert!(poll_readable(descriptor), "{seen:?}");
+        inner
+            .poll
+            .poll(&mut inner.events, Some(Duration::ZERO))
+            .unwrap();
+        for event in &inner.events {
+            seen[event.token().0] = true;
+        }
+    }
 }
 
 /// What poll(2) says of a descriptor, without waiting.

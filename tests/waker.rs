@@ -34,6 +34,7 @@ on_each_backend![
     more_wakers_than_bits,
     wakes_coalesce_beyond_the_bits,
     more_wakes_than_capacity,
+    wakers_that_never_rest_hide_nothing,
     a_waker_from_a_cloned_registry_shares_the_poll,
     a_dropped_waker_wakes_nobody,
     a_dropped_wakers_wake_is_not_inherited,
@@ -261,6 +262,28 @@ fn more_wakes_than_capacity(backend: Backend) {
     looper.until("all seven", |event| {
         seen[event.token().0] = true;
         seen.iter().all(|&seen| seen)
+    });
+}
+
+fn wakers_that_never_rest_hide_nothing(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 1);
+    let wakers = [0, 1].map(|n| Waker::new(looper.registry(), Token(n)).unwrap());
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    looper
+        .registry()
+        .register(&mut receiver, Token(2), Interest::READABLE)
+        .unwrap();
+    for waker in &wakers {
+        waker.wake().unwrap();
+    }
+    sender.write_all(b"x").unwrap();
+    let mut seen = [false; 3];
+    looper.until("all three", |event| {
+        for waker in &wakers {
+            waker.wake().unwrap();
+        }
+        seen[event.token().0] = true;
+        seen == [true; 3]
     });
 }
 

@@ -19,7 +19,7 @@
 use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use libc::{c_int, epoll_event};
@@ -96,7 +96,13 @@ impl<C: Calls> Selector for Epoll<C> {
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
         let events = &mut events.events;
         events.clear();
-        let ready = C::wait(self.epoll.as_fd(), events.spare_capacity_mut(), timeout)?;
+        let room = events.spare_capacity_mut();
+        let ready = match C::wait(self.epoll.as_fd(), room, timeout) {
+            Ok(ready) => ready,
+            // It is the error of a buffer without room, too.
+            Err(error) if events.capacity() > 0 => return Err(not_an_epoll(error)),
+            Err(error) => return Err(error),
+        };
         // SAFETY: the first `ready` events were written, no more than there is room
         // for. Any bits are a valid `Event`.
         unsafe { events.set_len(ready) };
@@ -124,7 +130,8 @@ impl<C: Calls> Selector for Epoll<C> {
 
     #[inline]
     fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {
-        C::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None)
+        let done = C::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None);
+        done.map_err(|error| self.control_error(error, fd))
     }
 
     /// The kernel sees for itself.
@@ -151,7 +158,27 @@ impl<C: Calls> Epoll<C> {
             events: event_mask(interest),
             u64: token.0 as u64,
         };
-        C::control(self.epoll.as_fd(), operation, fd, Some(&event))
+        let done = C::control(self.epoll.as_fd(), operation, fd, Some(&event));
+        done.map_err(|error| self.control_error(error, fd))
+    }
+
+    #[cold]
+    fn control_error(&self, error: io::Error, fd: RawFd) -> io::Error {
+        match fd == self.epoll.as_raw_fd() {
+            // It cannot be watched by itself.
+            true => error,
+            false => not_an_epoll(error),
+        }
+    }
+}
+
+/// The kernel has another error for what is no epoll than for what is closed. Both come of a program
+/// that has closed the descriptor.
+#[cold]
+fn not_an_epoll(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => io::Error::from_raw_os_error(libc::EBADF),
+        _ => error,
     }
 }
 

@@ -13,12 +13,19 @@
 //!   along. What a thread has been given at the same time is told by the table.
 //! - **Threads**: the port is changed while a thread waits on it, and hears of that
 //!   at once. What it says of a descriptor that was changed meanwhile may be of
-//!   before: it is asked again.
+//!   before: it is asked again. Each event costs a call under the lock, so other
+//!   threads have the lock in between.
+//! - **Wake-ups** stand in a list here, and the port has at most one signal that there are some. That
+//!   is an event, which event loops around this one see, or, where the port has no room for one, its
+//!   alert mode ([port_alert(3C)](https://illumos.org/man/3C/port_alert)), which needs none. Alert mode
+//!   hides all events, so the thread that sees it ends it before it reads the list and retrieves the
+//!   events, all under the lock under which others add to the list: none is missed.
 //! - **Fairness**: the port is a queue, and what was retrieved is associated anew
 //!   behind the others.
 //! - **Memory**: the table, which grows with the registrations, and a buffer beside
 //!   the program's `Events`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -47,31 +54,36 @@ pub(crate) struct Port {
     port: OwnedFd,
 }
 
-/// The wakers' events. One that was sent cannot be taken back, so it is told by its
-/// number whether its waker is still there.
+/// The wakers' events, and the signal that tells a thread that waits of them. The kernel has no slot
+/// to spare for each, so they stand here.
 #[derive(Debug, Default)]
 pub(crate) struct UserEvents {
+    /// By number. One that is closed is used again.
     all: Vec<Sendable>,
-    /// Any of them is `unsent`.
-    has_unsent: bool,
+    /// Those that were triggered and not reported, in that order. While the lock is free there are none
+    /// unless `is_signalled`.
+    triggered: VecDeque<UserEvent>,
+    /// They filled the last buffer, before the kernel was asked.
+    filled_buffer: bool,
+    /// The port has the signal: as an event, or by being in alert mode.
+    is_signalled: bool,
 }
 
 #[derive(Debug, Default)]
 struct Sendable {
-    /// Counts those that had the place one after the other.
-    generation: u16,
     is_open: bool,
-    /// It is in the port: one is enough.
-    is_sent: bool,
-    /// The port was full: its token, to be reported all the same.
-    unsent: Option<Token>,
+    is_triggered: bool,
 }
 
-/// User events carry a number, to which other programs give small ones, if any. Ours
-/// have this bit, and below it a generation and a place in `UserEvents`.
-const OURS: c_int = 1 << 30;
-const PLACE_BITS: u32 = 16;
-const GENERATIONS: u16 = 1 << 14;
+/// What is sent as the signal. Other programs send small numbers, if any.
+const SIGNAL: c_int = 1 << 30;
+
+/// Any number but 0, which ends alert mode.
+const ALERTED: c_int = 1;
+
+/// So many events are dealt with, for each of which the kernel is called, before other threads get the
+/// lock.
+const MOST_IN_A_ROW: usize = 64;
 
 /// No event has this source.
 const NO_SOURCE: c_ushort = 0;
@@ -84,10 +96,6 @@ const NOT_WRITTEN: port_event = port_event {
     portev_object: 0,
     portev_user: ptr::null_mut(),
 };
-
-/// Ends a wait. Its place is beyond the last one.
-const INTERRUPT: c_int = OURS | MOST as c_int;
-const MOST: usize = (1 << PLACE_BITS) - 1;
 
 impl Kernel for Port {
     type Armed = UserEvents;
@@ -111,18 +119,24 @@ impl Kernel for Port {
                 // A probe may have latched what the port has queued meanwhile.
                 let entry = state.table.entry(slot);
                 if entry.fd >= 0 && !entry.is_dead {
-                    self.disarm(entry.fd);
+                    self.disarm(entry.fd)?;
                 }
                 Ok(())
             }
         }
     }
 
-    fn disarm(&self, fd: RawFd) {
+    fn disarm(&self, fd: RawFd) -> io::Result<()> {
         let source = names::PORT_SOURCE_FD as c_int;
-        // It need not be associated, nor open any more.
         // SAFETY: takes numbers.
-        unsafe { names::port_dissociate(self.port.as_raw_fd(), source, fd as usize) };
+        let done =
+            cvt(unsafe { names::port_dissociate(self.port.as_raw_fd(), source, fd as usize) });
+        match done.err().and_then(|error| error.raw_os_error()) {
+            // One of the two descriptors is not open, or the port's is another object's.
+            Some(libc::EBADF | libc::EBADFD) => self.is_there(),
+            // It need not be associated.
+            _ => Ok(()),
+        }
     }
 
     fn wait<'a>(
@@ -132,64 +146,75 @@ impl Kernel for Port {
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<bool>) {
         let (mut state, mut timeout) = (state, timeout);
+        let before = events.events().len();
+        // Where wakers alone filled the last buffer, the kernel's events come first.
+        if !std::mem::take(&mut state.armed.filled_buffer) {
+            state.armed.report(events);
+            if events.is_full() {
+                state.armed.filled_buffer = true;
+                return (state, Ok(true));
+            }
+        }
+        if events.events().len() > before || !state.armed.triggered.is_empty() {
+            timeout = Some(Duration::ZERO);
+        }
         let mut said_something = false;
-        let retrieved = loop {
-            let capacity = events.capacity() - events.events().len();
+        let waited = loop {
             let retrieved;
             (state, retrieved) = backend.wait_once(state, timeout, events);
-            said_something |= matches!(retrieved, Ok(1..));
-            // What is no event any more may have taken the capacity of others behind it.
-            if !matches!(retrieved, Ok(count) if count == capacity) || events.is_full() {
-                break retrieved;
+            said_something |= matches!(retrieved, Ok(Retrieved { count: 1.., .. }));
+            match retrieved {
+                Ok(retrieved) if retrieved.may_hide_others && !events.is_full() => {}
+                _ => break retrieved.map(|_| said_something),
             }
             timeout = Some(Duration::ZERO);
         };
-        while let Some(slot) = state.table.repeated.pop() {
+        for count in 1.. {
+            let Some(slot) = state.table.repeated.pop() else {
+                break;
+            };
             backend.rearm(&mut state, slot as usize);
+            if count % MOST_IN_A_ROW == 0 {
+                state = backend.registrations.let_others_in(state);
+            }
         }
-        (state, retrieved.map(|_| said_something))
+        state.armed.report(events);
+        if !state.armed.triggered.is_empty() {
+            // For event loops around this one. If it fails, the next `select` does, too.
+            let _ = backend.kernel.signal(&mut state.armed);
+        }
+        if is_closed(&waited) {
+            // There is nothing to go on with, whatever was collected.
+            events.clear();
+        }
+        (state, waited)
     }
 
-    fn interrupt(&self) {
-        // If it fails nothing more can be done.
-        let _ = self.send(INTERRUPT, Token(0));
+    fn interrupt(backend: &EventPorts, mut state: MutexGuard<'_, State<UserEvents>>) {
+        // If it fails the port is closed, and the wait ends by that.
+        let _ = backend.kernel.signal(&mut state.armed);
     }
 
     fn open_user_event(backend: &EventPorts, token: Token) -> io::Result<Option<UserEvent>> {
-        let mut state = backend.registrations.lock();
-        match state.armed.open() {
-            Some(number) => Ok(Some(UserEvent {
-                ident: number as usize,
-                token,
-            })),
-            None => Err(io::ErrorKind::OutOfMemory.into()),
-        }
+        let ident = backend.registrations.lock().armed.open();
+        Ok(Some(UserEvent { ident, token }))
     }
 
     fn trigger(backend: &EventPorts, event: UserEvent) -> io::Result<()> {
-        let number = event.ident as c_int;
         let mut state = backend.registrations.lock();
-        let sendable = state.armed.find(number);
-        if let Some(sendable) = sendable.filter(|sendable| !sendable.is_pending()) {
-            match backend.kernel.send(number, event.token) {
-                Ok(()) => sendable.is_sent = true,
-                // It is full of events: nobody waits for long.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sendable.unsent = Some(event.token);
-                    state.armed.has_unsent = true;
-                }
-                Err(error) => return Err(error),
-            }
+        if state.armed.trigger(event) {
+            backend.kernel.signal(&mut state.armed).map_err(|error| {
+                state.armed.take_back(event);
+                error
+            })?;
         }
         Ok(())
     }
 
     fn close_user_event(backend: &EventPorts, event: UserEvent) {
         let mut state = backend.registrations.lock();
-        if let Some(sendable) = state.armed.find(event.ident as c_int) {
-            sendable.is_open = false;
-            sendable.unsent = None;
-        }
+        state.armed.take_back(event);
+        state.armed.all[event.ident].is_open = false;
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -204,28 +229,58 @@ impl Port {
         let port = self.port.as_raw_fd();
         // SAFETY: takes numbers; the pointer is a word that is handed back.
         let done = unsafe { names::port_associate(port, source, object, events.into(), user) };
-        match cvt(done) {
-            Ok(_) => Ok(()),
-            // The other calls' words for it. EAGAIN, that the port has as many as it
-            // may have, would be taken for an operation that blocks.
-            Err(error) => Err(match error.raw_os_error() {
-                Some(libc::EBADFD) => io::Error::from_raw_os_error(libc::EBADF),
+        cvt(done).map(drop).map_err(|error| {
+            let error = of_closed(error);
+            match error.raw_os_error() {
+                // That the port has as many as it may have would be taken for an operation that blocks.
                 Some(libc::EAGAIN) => io::Error::from_raw_os_error(libc::ENOSPC),
                 _ => error,
-            }),
-        }
+            }
+        })
     }
 
-    fn send(&self, number: c_int, token: Token) -> io::Result<()> {
-        let user = token.0 as *mut c_void;
-        // SAFETY: takes numbers; the pointer is a word that is handed back.
-        cvt(unsafe { names::port_send(self.port.as_raw_fd(), number, user) })?;
+    /// Ends the wait of a thread, or makes the next one a short one. Needs no slot of the port, nor
+    /// memory of the kernel.
+    fn signal(&self, armed: &mut UserEvents) -> io::Result<()> {
+        if !armed.is_signalled {
+            // An event first: it shows in the readiness of the port's own descriptor.
+            self.send(SIGNAL).or_else(|_| self.alert(ALERTED))?;
+            armed.is_signalled = true;
+        }
         Ok(())
     }
 
-    /// Waits until there is an event, and moves as many as fit into the buffer;
-    /// returns how many those are.
-    fn retrieve(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<usize> {
+    /// EBADF where the port is closed.
+    #[cold]
+    fn is_there(&self) -> io::Result<()> {
+        let (port, mut count) = (self.port.as_raw_fd(), 0);
+        // SAFETY: with room for none it counts the events, and neither writes one nor waits.
+        let counted =
+            unsafe { names::port_getn(port, ptr::null_mut(), 0, &mut count, ptr::null_mut()) };
+        cvt(counted).map(drop).map_err(of_closed)
+    }
+
+    fn send(&self, number: c_int) -> io::Result<()> {
+        // SAFETY: takes numbers; the pointer is a word that is handed back.
+        cvt(unsafe { names::port_send(self.port.as_raw_fd(), number, ptr::null_mut()) })?;
+        Ok(())
+    }
+
+    /// Begins alert mode, or ends it with 0: while it lasts every wait is short and retrieves nothing
+    /// else.
+    fn alert(&self, number: c_int) -> io::Result<()> {
+        let (port, flags) = (self.port.as_raw_fd(), names::PORT_ALERT_SET);
+        // SAFETY: takes numbers; the pointer is a word that is handed back.
+        let done = unsafe { names::port_alert(port, flags, number, ptr::null_mut()) };
+        cvt(done).map(drop).map_err(of_closed)
+    }
+
+    /// Waits until there is an event, and moves as many as fit into the buffer.
+    fn retrieve(
+        &self,
+        events: &mut EventBuffer,
+        timeout: Option<Duration>,
+    ) -> io::Result<Retrieved> {
         let most = events.capacity() - events.events().len();
         let room = &mut events.kernel.spare_capacity_mut()[..most];
         let mut limit = timeout.map(timespec);
@@ -249,39 +304,69 @@ impl Port {
         });
         match retrieved {
             // It says how many there are then, too.
-            Err(error) if error.raw_os_error() != Some(libc::ETIME) => return Err(error),
+            Err(error) if error.raw_os_error() != Some(libc::ETIME) => {
+                return Err(of_closed(error))
+            }
             _ => {}
         }
         // SAFETY: written above, and perhaps by the kernel since.
         let first = unsafe { room[0].assume_init_ref() };
-        match first.0.portev_source {
-            NO_SOURCE => Ok(0),
-            _ => Ok(count as usize),
-        }
+        let source = first.0.portev_source;
+        let count = match source {
+            NO_SOURCE => 0,
+            _ => count as usize,
+        };
+        Ok(Retrieved {
+            count,
+            may_hide_others: count == most || source == names::PORT_SOURCE_ALERT as _,
+        })
+    }
+}
+
+/// How much the kernel has said.
+#[derive(Copy, Clone, Debug)]
+struct Retrieved {
+    count: usize,
+    /// The buffer was full, of what need not be events of the program; or the port was in alert mode.
+    may_hide_others: bool,
+}
+
+fn is_closed<T>(outcome: &io::Result<T>) -> bool {
+    let error = outcome.as_ref().err();
+    error.and_then(|error| error.raw_os_error()) == Some(libc::EBADF)
+}
+
+/// The other calls' word for a descriptor that is closed, or is another object's by now.
+fn of_closed(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EBADFD) => io::Error::from_raw_os_error(libc::EBADF),
+        _ => error,
     }
 }
 
 impl Rearmed<Port> {
-    /// Returns how much the kernel said.
     fn wait_once<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<UserEvents>>,
         timeout: Option<Duration>,
         events: &mut EventBuffer,
-    ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<usize>) {
-        let timeout = match state.armed.has_unsent {
-            true => Some(Duration::ZERO),
-            false => timeout,
-        };
+    ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<Retrieved>) {
         state.waiting.begin();
         drop(state);
 
         let retrieved = self.kernel.retrieve(events, timeout);
 
         let mut state = self.registrations.lock();
-        state.waiting.end();
-        if let Ok(retrieved) = retrieved {
-            for index in 0..retrieved {
+        // It does not wait any more, but changes are noted as long as there are events in hand.
+        state.waiting.interrupt();
+        if is_closed(&retrieved) {
+            state.armed.is_signalled = false; // nobody will retrieve it
+        }
+        if let Ok(Retrieved { count, .. }) = retrieved {
+            for index in 0..count {
+                if index > 0 && index % MOST_IN_A_ROW == 0 {
+                    state = self.registrations.let_others_in(state);
+                }
                 // SAFETY: the kernel has written so many.
                 let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() };
                 if let Some(event) = self.event(&mut state, &event.0) {
@@ -289,7 +374,7 @@ impl Rearmed<Port> {
                 }
             }
         }
-        state.armed.report_unsent(events);
+        state.waiting.end();
         while state.table.take_changed().is_some() {}
         (state, retrieved)
     }
@@ -297,18 +382,21 @@ impl Rearmed<Port> {
     /// What the kernel says, as an event, if it is one.
     fn event(&self, state: &mut State<UserEvents>, event: &port_event) -> Option<Event> {
         let token = Token(event.portev_user as usize);
-        if event.portev_source == names::PORT_SOURCE_USER as _ {
-            let number = event.portev_events;
-            if number & OURS == 0 {
-                return Some(Event::new(token, Readiness::IN)); // foreign
-            }
-            let sendable = state.armed.find(number)?;
-            sendable.is_sent = false;
-            // Of a waker that was dropped meanwhile it is none.
-            let event = Event::new(token, Readiness::IN);
-            return sendable.is_open.then_some(event);
+        let source = c_int::from(event.portev_source);
+        if source == names::PORT_SOURCE_ALERT {
+            // It can only fail where the port is closed, which the next call says.
+            let _ = self.kernel.alert(0);
+            state.armed.is_signalled = false;
+            return None;
         }
-        if event.portev_source != names::PORT_SOURCE_FD as _ {
+        if source == names::PORT_SOURCE_USER && event.portev_events == SIGNAL {
+            state.armed.is_signalled = false;
+            return None;
+        }
+        if source == names::PORT_SOURCE_USER {
+            return Some(Event::new(token, Readiness::IN)); // foreign
+        }
+        if source != names::PORT_SOURCE_FD {
             return Some(Event::new(token, Readiness::NONE)); // foreign
         }
         let fd = event.portev_object as RawFd;
@@ -325,53 +413,46 @@ impl Rearmed<Port> {
     }
 }
 
-impl Sendable {
-    /// It will be reported already.
-    fn is_pending(&self) -> bool {
-        self.is_sent || self.unsent.is_some()
-    }
-}
-
 impl UserEvents {
     /// The number of a new event.
-    fn open(&mut self) -> Option<c_int> {
-        // A place that has an event in the port is left until that has come.
-        let is_free = |sendable: &Sendable| !sendable.is_open && !sendable.is_sent;
-        let place = match self.all.iter().position(is_free) {
-            Some(place) => place,
-            None if self.all.len() < MOST => {
-                self.all.push(Sendable::default());
-                self.all.len() - 1
-            }
-            None => return None,
-        };
-        let sendable = &mut self.all[place];
-        sendable.is_open = true;
-        sendable.generation = (sendable.generation + 1) % GENERATIONS;
-        Some(OURS | c_int::from(sendable.generation) << PLACE_BITS | place as c_int)
+    fn open(&mut self) -> usize {
+        let free = self.all.iter().position(|one| !one.is_open);
+        let number = free.unwrap_or_else(|| {
+            self.all.push(Sendable::default());
+            // So that triggering allocates nothing.
+            self.triggered
+                .reserve(self.all.len() - self.triggered.len());
+            self.all.len() - 1
+        });
+        self.all[number].is_open = true;
+        number
     }
 
-    /// Reports those for which there was no room in the port.
-    fn report_unsent(&mut self, events: &mut EventBuffer) {
-        if !self.has_unsent {
-            return;
+    /// It is to be reported; whether it was not yet.
+    fn trigger(&mut self, event: UserEvent) -> bool {
+        let was_triggered = std::mem::replace(&mut self.all[event.ident].is_triggered, true);
+        if !was_triggered {
+            self.triggered.push_back(event);
         }
-        self.has_unsent = false;
-        for sendable in &mut self.all {
-            if events.is_full() {
-                self.has_unsent |= sendable.unsent.is_some();
-            } else if let Some(token) = sendable.unsent.take() {
-                events.push(Event::new(token, Readiness::IN));
-            }
+        !was_triggered
+    }
+
+    /// It is not to be reported any more.
+    fn take_back(&mut self, event: UserEvent) {
+        if std::mem::take(&mut self.all[event.ident].is_triggered) {
+            self.triggered.retain(|one| one.ident != event.ident);
         }
     }
 
-    /// That of a number. Until it has come back it is the same one.
-    fn find(&mut self, number: c_int) -> Option<&mut Sendable> {
-        let place = number as usize & MOST;
-        let generation = number >> PLACE_BITS & c_int::from(GENERATIONS - 1);
-        let sendable = self.all.get_mut(place)?;
-        (c_int::from(sendable.generation) == generation).then_some(sendable)
+    /// Reports as many as fit.
+    fn report(&mut self, events: &mut EventBuffer) {
+        while !events.is_full() {
+            let Some(event) = self.triggered.pop_front() else {
+                return;
+            };
+            self.all[event.ident].is_triggered = false;
+            events.push(Event::new(event.token, Readiness::IN));
+        }
     }
 }
 
@@ -379,30 +460,46 @@ impl UserEvents {
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::Ordering;
 
     use super::super::selector::{Owner, Selector};
     use super::*;
     use crate::Interest;
 
-    /// Places are seen to run out only after very many wakers.
+    /// A program that makes and drops wakers for ever has as many as there are at a time.
     #[test]
-    fn places_are_reused_when_their_events_have_come_back() {
-        let mut events = UserEvents::default();
-        let first = events.open().unwrap();
-        let second = events.open().unwrap();
-        assert_ne!(first, second);
+    fn the_number_of_a_closed_event_is_used_again() {
+        let port: EventPorts = Selector::open().unwrap();
+        let open = |token| port.open_user_event(token).unwrap().unwrap();
+        let (first, second) = (open(Token(1)), open(Token(2)));
+        assert_ne!(first.ident, second.ident);
+        port.trigger(first).unwrap();
+        port.close_user_event(first);
+        let third = open(Token(3));
+        assert_eq!(third.ident, first.ident);
+        port.trigger(third).unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        port.select(&mut events, None).unwrap();
+        let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
+        assert_eq!(tokens, [Token(3)]);
+    }
 
-        let sendable = events.find(first).unwrap();
-        (sendable.is_open, sendable.is_sent) = (false, true);
-        events.open().unwrap();
-        assert_eq!(events.all.len(), 3, "the first one's is taken");
+    /// A thread whose I/O blocks would wait for as many calls of the kernel as there are events.
+    #[test]
+    fn other_threads_get_the_lock_while_many_events_are_dealt_with() {
+        const COUNT: usize = 3 * 64 + 1;
 
-        events.find(first).unwrap().is_sent = false;
-        let fourth = events.open().unwrap();
-        assert_eq!(events.all.len(), 3);
-        assert_ne!(fourth, first, "another one in its place");
-        assert!(events.find(first).is_none());
-        assert!(events.find(fourth).is_some());
+        let port: EventPorts = Selector::open().unwrap();
+        let mut events = EventBuffer::with_capacity(COUNT);
+        let pairs: Vec<_> = (0..COUNT).map(|_| UnixStream::pair().unwrap()).collect();
+        for (n, (one, _)) in pairs.iter().enumerate() {
+            let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE);
+            Selector::register(&port, fd, Token(n), interest, Owner::Source).unwrap();
+        }
+        port.select(&mut events, None).unwrap();
+        assert_eq!(events.events().len(), COUNT);
+        let times = port.registrations.times_let_in.load(Ordering::Relaxed);
+        assert_eq!(times, 3);
     }
 
     /// A thread that waits has been given an event, and does not have the lock yet when
@@ -421,7 +518,7 @@ mod tests {
         drop(other);
 
         port.registrations.lock().waiting.begin();
-        assert_eq!(port.kernel.retrieve(&mut events, None).unwrap(), 1);
+        assert_eq!(port.kernel.retrieve(&mut events, None).unwrap().count, 1);
         // SAFETY: the kernel has written one.
         let hang_up = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
         let event = || port.event(&mut port.registrations.lock(), &hang_up.0);
@@ -437,7 +534,7 @@ mod tests {
 
         // The next one's own, which is retrieved at the same time, comes a little later.
         peer.write_all(b"x").unwrap();
-        assert_eq!(port.kernel.retrieve(&mut events, None).unwrap(), 1);
+        assert_eq!(port.kernel.retrieve(&mut events, None).unwrap().count, 1);
         // SAFETY: the kernel has written one.
         let readable = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
         let mut state = port.registrations.lock();
@@ -476,18 +573,5 @@ mod tests {
                 assert!(!event.is_error() && !event.is_write_closed() && !event.is_read_closed());
             }
         }
-    }
-
-    #[test]
-    fn no_place_is_the_interrupts() {
-        let mut events = UserEvents::default();
-        let open = || Sendable {
-            is_open: true,
-            ..Sendable::default()
-        };
-        events.all.resize_with(MOST - 1, open);
-        assert_ne!(events.open().unwrap(), INTERRUPT);
-        assert!(events.open().is_none(), "none is left");
-        assert!(events.find(INTERRUPT).is_none());
     }
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use super::error::cvt;
 use super::platform::kqueue_names::{self as names, kevent};
+use super::process::Process;
 use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use super::timeout::timespec;
 use crate::event::readiness::Readiness;
@@ -36,7 +37,7 @@ use crate::{Interest, Token};
 pub(crate) struct Kqueue {
     /// Not to be closed in another process than the one that opened it.
     kqueue: ManuallyDrop<OwnedFd>,
-    process: u32,
+    process: Process,
     /// How many user events were made for wakers.
     wakers: AtomicUsize,
     /// Whether there ever was a pipe without receivers: see `NO_RECEIVER`.
@@ -67,7 +68,7 @@ impl Selector for Kqueue {
         cvt(unsafe { libc::fcntl(kqueue.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
         Ok(Kqueue {
             kqueue: ManuallyDrop::new(kqueue),
-            process: std::process::id(),
+            process: Process::this(),
             wakers: AtomicUsize::new(0),
             had_no_receiver: AtomicBool::new(false),
         })
@@ -92,7 +93,11 @@ impl Selector for Kqueue {
         for index in 0..cvt(ready)? as usize {
             // SAFETY: the kernel has written so many.
             let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_ref() };
-            let event = Event::new(Token(event.0.udata as usize), readiness(&event.0));
+            let ready = match tells_of_the_senders(&event.0) {
+                true => Readiness::IN.or(Readiness::RDHUP),
+                false => readiness(&event.0),
+            };
+            let event = Event::new(Token(event.0.udata as usize), ready);
             events.push(event);
         }
         Ok(())
@@ -148,7 +153,7 @@ impl Selector for Kqueue {
         }
     }
 
-    /// `None` where the kernel has no such filter.
+    /// `None` where the kernel has no such filter, or no room for another one.
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
         // Relaxed: nothing but the number is shared.
         let ident = OURS | (self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_RECEIVER - OURS));
@@ -156,7 +161,7 @@ impl Selector for Kqueue {
         // Some kernels cannot add and trigger in one.
         match self.apply(&[Change::add(Filter::User, ident, token)])?[0] {
             0 => Ok(Some(event)),
-            libc::EINVAL => Ok(None),
+            libc::EINVAL | libc::ENOMEM => Ok(None),
             error => Err(io::Error::from_raw_os_error(error)),
         }
     }
@@ -211,7 +216,11 @@ impl Kqueue {
                 0 => is_watched |= is_wanted,
                 libc::ENOENT if !is_wanted => {}
                 libc::EPIPE | libc::EBADF if is_wanted && filter.is_write() && is_open(fd) => {
-                    has_no_receiver = true;
+                    match is_read_only(fd) {
+                        // It lacks the direction, and its senders.
+                        true => lacking = lacking.or(Some(receipt)),
+                        false => has_no_receiver = true,
+                    }
                 }
                 // What has one direction only is never ready in the other.
                 libc::EINVAL | libc::EPERM | libc::ENODEV | libc::EOPNOTSUPP => {
@@ -284,7 +293,7 @@ impl Kqueue {
     }
 
     fn is_inherited(&self) -> bool {
-        self.process != std::process::id()
+        !self.process.is_this()
     }
 }
 
@@ -417,6 +426,21 @@ fn readiness(event: &kevent) -> Readiness {
         true => ready.or(Readiness::ERR),
         false => ready,
     }
+}
+
+/// Whether this is of the receiving end of a pipe, of which some kernels say by the filter for writing,
+/// too, that the last sender is gone.
+fn tells_of_the_senders(event: &kevent) -> bool {
+    let ended = event.filter == names::EVFILT_WRITE && event.flags & names::EV_EOF != 0;
+    // Most sockets have room, and are not asked about.
+    ended && event.data == 0 && event.fflags == 0 && is_read_only(event.ident as RawFd)
+}
+
+#[cold]
+fn is_read_only(fd: RawFd) -> bool {
+    // SAFETY: takes numbers.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags != -1 && flags & libc::O_ACCMODE == libc::O_RDONLY
 }
 
 /// Whether the number is a descriptor's at all.

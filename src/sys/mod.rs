@@ -10,6 +10,8 @@ mod error;
 mod none;
 #[cfg(unix)]
 pub(crate) mod pipe;
+#[cfg(all(feature = "os-poll", unix))]
+mod process;
 mod queue;
 #[cfg(feature = "os-poll")]
 mod rearm;

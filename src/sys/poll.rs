@@ -129,9 +129,11 @@ impl Kernel for PollCall {
         (state, said_something)
     }
 
-    fn interrupt(&self) {
+    fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) {
+        // Without the lock, so that the polling thread finds it free.
+        drop(state);
         // If it fails nothing more can be done.
-        let _ = self.interrupt.signal();
+        let _ = backend.kernel.interrupt.signal();
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {

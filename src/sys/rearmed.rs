@@ -32,8 +32,10 @@ pub(super) trait Kernel: Sized {
     /// Arms what the registration in this slot wants, or nothing where there is none.
     fn arm(&self, state: &mut State<Self::Armed>, slot: usize) -> io::Result<()>;
 
-    /// A descriptor is not registered any more.
-    fn disarm(&self, _fd: RawFd) {}
+    /// A descriptor is not registered any more. An error is the queue's.
+    fn disarm(&self, _fd: RawFd) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Waits once, without the lock, and passes what the kernel says to [`Rearmed::ready`]. Returns
     /// whether it said anything.
@@ -44,8 +46,8 @@ pub(super) trait Kernel: Sized {
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<Self::Armed>>, io::Result<bool>);
 
-    /// Ends the wait of another thread, or makes the next one a short one. Called without the lock.
-    fn interrupt(&self);
+    /// Ends the wait of another thread, or makes the next one a short one. It need not keep the lock.
+    fn interrupt(backend: &Rearmed<Self>, state: MutexGuard<'_, State<Self::Armed>>);
 
     fn as_fd(&self) -> BorrowedFd<'_>;
 
@@ -208,8 +210,9 @@ impl<K: Kernel> Selector for Rearmed<K> {
         };
         let waits = K::TAKES_CHANGES && state.waiting.is_waiting();
         let fd = state.table.remove(slot, key, waits);
-        self.kernel.disarm(fd);
-        self.change(state, slot, Change::Ended)
+        let disarmed = self.kernel.disarm(fd);
+        self.change(state, slot, Change::Ended)?;
+        disarmed
     }
 
     fn after_io(&self, key: Key, outcome: Outcome) {
@@ -331,7 +334,7 @@ impl<K: Kernel> Rearmed<K> {
                     Change::Begun => {
                         let key = Key::of_slot(slot as u32);
                         let fd = state.table.remove(slot, key, is_waiting);
-                        self.kernel.disarm(fd);
+                        let _ = self.kernel.disarm(fd);
                     }
                     // A later `select` leaves it alone.
                     Change::BegunAgain | Change::Ended => {}
@@ -345,9 +348,7 @@ impl<K: Kernel> Rearmed<K> {
             let begins = change == Change::ByIo { begins: true };
             let concerns_it = !K::TAKES_CHANGES || begins || armed.is_err();
             if concerns_it && state.waiting.interrupt() {
-                // Without the lock, so that the polling thread finds it free.
-                drop(state);
-                self.kernel.interrupt();
+                K::interrupt(self, state);
             }
         }
         armed

@@ -6,7 +6,9 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use libc::{c_short, pollfd};
@@ -14,6 +16,7 @@ use libc::{c_short, pollfd};
 use super::chunks::poll;
 use super::error::Mistake;
 use super::platform::POLLRDHUP;
+use super::process::Process;
 use super::rearm::{Drained, Edges, Tick, Waiting};
 use super::rearmed::probe;
 use super::selector::{EventBuffer, Key, Owner};
@@ -24,8 +27,13 @@ use crate::{Interest, Token};
 #[derive(Debug)]
 pub(super) struct Registrations<A> {
     state: Mutex<State<A>>,
+    /// How many threads wait for the lock.
+    waiters: AtomicUsize,
+    /// How often they were let in.
+    #[cfg(test)]
+    pub(super) times_let_in: AtomicUsize,
     /// The process that opened it.
-    process: u32,
+    process: Process,
 }
 
 #[derive(Debug)]
@@ -113,6 +121,9 @@ const NONE: u32 = REMOVED - 1;
 /// thread waited, to which the kernel may have told something of it before.
 const REMOVED: u32 = 1 << 31;
 
+/// Where others want the lock all the time, it is not theirs alone.
+const MOST_YIELDS: usize = 1000;
+
 /// Descriptors from here on are searched for instead of looked up: systems do not
 /// hand out such numbers unless told to.
 const MAX_LOOKED_UP: usize = 1 << 20;
@@ -120,7 +131,10 @@ const MAX_LOOKED_UP: usize = 1 << 20;
 impl<A> Registrations<A> {
     pub(super) fn new(armed: A) -> Registrations<A> {
         Registrations {
-            process: std::process::id(),
+            process: Process::this(),
+            waiters: AtomicUsize::new(0),
+            #[cfg(test)]
+            times_let_in: AtomicUsize::new(0),
             state: Mutex::new(State {
                 table: Table {
                     entries: Vec::new(),
@@ -149,13 +163,45 @@ impl<A> Registrations<A> {
     pub(super) fn lock(&self) -> MutexGuard<'_, State<A>> {
         // No code of a program's runs under the lock, and ours does not panic
         // half-way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => self.wait_for_lock(),
+        }
+    }
+
+    #[cold]
+    fn wait_for_lock(&self) -> MutexGuard<'_, State<A>> {
+        // Relaxed, here and below: it orders nothing, and who reads it looks again.
+        self.waiters.fetch_add(1, Ordering::Relaxed);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiters.fetch_sub(1, Ordering::Relaxed);
+        state
+    }
+
+    /// In the middle of something long: threads that wait for the lock have it first. Given up and
+    /// taken at once, a lock goes to nobody else, since who waits for it has to wake up.
+    #[allow(dead_code)] // where no kernel is called for each event
+    pub(super) fn let_others_in<'a>(
+        &'a self,
+        state: MutexGuard<'a, State<A>>,
+    ) -> MutexGuard<'a, State<A>> {
+        drop(state);
+        #[cfg(test)]
+        self.times_let_in.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..MOST_YIELDS {
+            if self.waiters.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            thread::yield_now();
+        }
+        self.lock()
     }
 
     /// Whether this is a forked child, which has only a copy of the table, with its
     /// lock in whatever state another thread of the parent had it.
     pub(super) fn is_inherited(&self) -> bool {
-        std::process::id() != self.process
+        !self.process.is_this()
     }
 }
 
@@ -374,7 +420,7 @@ impl Table {
                 &mut self.repeated,
             ];
             for list in lists {
-                list.reserve(all - list.len());
+                list.reserve(all.saturating_sub(list.len()));
             }
             self.probes.reserve(all - self.probes.len());
             all - 1
@@ -586,6 +632,26 @@ pub(super) fn from_poll(bits: c_short) -> Readiness {
 #[cfg(all(test, not(mio_loom)))]
 mod tests {
     use super::*;
+
+    /// Who gives a lock up and takes it again is faster than who has to wake up for it.
+    #[test]
+    fn who_waits_for_the_lock_is_let_in() {
+        let registrations = Registrations::new(Vec::new());
+        let mut were_let_in = 0;
+        for round in 0..100 {
+            let state = registrations.lock();
+            thread::scope(|scope| {
+                scope.spawn(|| registrations.lock().armed.push(round));
+                while registrations.waiters.load(Ordering::Relaxed) == 0 {
+                    thread::yield_now();
+                }
+                let state = registrations.let_others_in(state);
+                were_let_in += usize::from(state.armed.contains(&round));
+            });
+        }
+        // Not all of them, where the machine has other things to do.
+        assert!(were_let_in >= 90, "{were_let_in}");
+    }
 
     fn begin(table: &mut Table, fd: RawFd, token: usize, owner: Owner) -> (usize, Key) {
         let slot = table.slot_for(fd).unwrap();

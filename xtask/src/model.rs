@@ -39,8 +39,12 @@ const MODELS: &[Model] = &[
             &[
                 ("KQUEUE_MODEL_NOISY", "1"),
                 ("KQUEUE_MODEL_NOBODY_READS", "EBADF"),
+                ("KQUEUE_MODEL_WRITING_TO_RECEIVERS", "refused"),
             ],
-            &[("KQUEUE_MODEL_WITHOUT_USER", "1")],
+            &[
+                ("KQUEUE_MODEL_WITHOUT_USER", "1"),
+                ("KQUEUE_MODEL_WRITING_TO_RECEIVERS", "reported"),
+            ],
         ],
     },
     Model {
@@ -57,6 +61,7 @@ const MODELS: &[Model] = &[
             &[
                 ("EVENT_PORTS_MODEL_RDHUP", "0"),
                 ("EVENT_PORTS_MODEL_TIME", "set"),
+                ("EVENT_PORTS_MODEL_SEND", "eagain"),
             ],
         ],
     },

@@ -32,7 +32,11 @@ extern "C" {
         timeout: *mut timespec,
     ) -> c_int;
     pub(crate) fn port_send(port: c_int, events: c_int, user: *mut c_void) -> c_int;
+    pub(crate) fn port_alert(port: c_int, flags: c_int, events: c_int, user: *mut c_void) -> c_int;
 }
 
 pub(crate) const PORT_SOURCE_USER: c_int = 3;
 pub(crate) const PORT_SOURCE_FD: c_int = 4;
+pub(crate) const PORT_SOURCE_ALERT: c_int = 5;
+
+pub(crate) const PORT_ALERT_SET: c_int = 1;

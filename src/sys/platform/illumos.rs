@@ -19,8 +19,8 @@ pub(super) mod kernel_event;
 #[cfg(feature = "os-poll")]
 pub(super) mod port_names {
     pub(crate) use libc::{
-        port_associate, port_create, port_dissociate, port_event, port_getn, port_send,
-        PORT_SOURCE_FD, PORT_SOURCE_USER,
+        port_alert, port_associate, port_create, port_dissociate, port_event, port_getn, port_send,
+        PORT_ALERT_SET, PORT_SOURCE_ALERT, PORT_SOURCE_FD, PORT_SOURCE_USER,
     };
 }
 

@@ -34,6 +34,7 @@
 //! | `EVENT_PORTS_MODEL_LATE_NGET` | `told`; `kept`: where no event came in time, `nget` stays as it was |
 //! | `EVENT_PORTS_MODEL_TIME` | `steady`; `set`: a wait ends before its time, as when the system's is set |
 //! | `EVENT_PORTS_MODEL_MAX_EVENTS` | `65536`: `process.max-port-events` |
+//! | `EVENT_PORTS_MODEL_SEND` | `ok`; `eagain`: nothing can be sent, as to a port that is full |
 
 use std::ffi::{c_int, c_uint, c_ushort, c_void};
 use std::mem::MaybeUninit;
@@ -51,7 +52,7 @@ mod sys;
 pub struct port_event {
     /// What happened: poll(2)'s bits, or what was sent.
     pub portev_events: c_int,
-    /// `PORT_SOURCE_FD` or `PORT_SOURCE_USER`.
+    /// `PORT_SOURCE_FD`, `PORT_SOURCE_USER` or `PORT_SOURCE_ALERT`.
     pub portev_source: c_ushort,
     /// Padding.
     pub portev_pad: c_ushort,
@@ -68,6 +69,13 @@ unsafe impl Send for port_event {}
 pub const PORT_SOURCE_USER: c_ushort = 3;
 /// Events of file descriptors.
 pub const PORT_SOURCE_FD: c_ushort = 4;
+/// What there is in alert mode.
+pub const PORT_SOURCE_ALERT: c_ushort = 5;
+
+/// Alert mode begins, or goes on with another event.
+pub const PORT_ALERT_SET: c_int = 1;
+/// Alert mode begins, unless it has.
+pub const PORT_ALERT_UPDATE: c_int = 2;
 
 /// Makes a port, and returns its descriptor, which is not closed on exec.
 #[no_mangle]
@@ -143,6 +151,15 @@ pub unsafe extern "C" fn port_sendn(
         unsafe { *errors.add(index) = error };
     }
     sent
+}
+
+/// Begins the alert mode of a port, or ends it where `events` is 0.
+#[no_mangle]
+pub extern "C" fn port_alert(port: c_int, flags: c_int, events: c_int, user: *mut c_void) -> c_int {
+    let user = user as usize;
+    ports::answer(ports::with(port, |port| {
+        port.alert(flags, events, user).map(|()| 0)
+    }))
 }
 
 /// Retrieves one event.

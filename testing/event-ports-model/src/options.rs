@@ -22,6 +22,8 @@ pub struct Options {
     pub time_is_set: bool,
     /// `process.max-port-events`: of associations and sent events together.
     pub max_events: usize,
+    /// Nothing can be sent, as to a port that is full.
+    pub refuses_to_send: bool,
 }
 
 /// In which order events are retrieved.
@@ -53,6 +55,7 @@ impl Options {
                     .expect("EVENT_PORTS_MODEL_MAX_EVENTS is a number"),
                 Err(_) => 0x10000,
             },
+            refuses_to_send: choice("SEND", &["ok", "eagain"]) == 1,
         }
     }
 }

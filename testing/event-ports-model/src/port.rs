@@ -13,7 +13,7 @@ use std::ffi::c_int;
 
 use crate::options::{Options, Order};
 use crate::sys::{self, RawFd, Result};
-use crate::{port_event, PORT_SOURCE_FD};
+use crate::{port_event, PORT_ALERT_SET, PORT_ALERT_UPDATE, PORT_SOURCE_ALERT, PORT_SOURCE_FD};
 
 /// What epoll says of the eventfd; no descriptor has this number.
 const SIGNAL: u64 = u64::MAX;
@@ -30,6 +30,13 @@ pub struct Port {
     /// The eventfd in it, and whether it is readable.
     signal: RawFd,
     signalled: bool,
+    /// Not in the epoll instance, for poll(2) does not see alert mode: readable while a
+    /// thread that waits has to return with the alert.
+    alarm: RawFd,
+    /// The event of alert mode, while the port is in it.
+    alert: Option<port_event>,
+    /// Threads that wait and have not returned with an alert that there was since.
+    alerted: Vec<(u64, port_event)>,
     /// By descriptor number.
     objects: Vec<Object>,
     queue: VecDeque<port_event>,
@@ -37,7 +44,9 @@ pub struct Port {
     allocated: usize,
     pub options: Options,
     /// Threads in `port_getn` that wait.
-    pub waiting: usize,
+    pub waiting: Vec<u64>,
+    /// What the next one is called.
+    next_waiter: u64,
     pub closed: bool,
 }
 
@@ -73,7 +82,7 @@ const UNKNOWN: Object = Object {
 impl Port {
     pub fn open(id: u64) -> Result<Port> {
         let descriptor = sys::epoll()?;
-        let (epoll, signal) = Self::inside(descriptor).inspect_err(|_| {
+        let (epoll, signal, alarm) = Self::inside(descriptor).inspect_err(|_| {
             sys::close(descriptor);
         })?;
         Ok(Port {
@@ -82,26 +91,35 @@ impl Port {
             epoll,
             signal,
             signalled: false,
+            alarm,
+            alert: None,
+            alerted: Vec::with_capacity(64),
             objects: Vec::new(),
             queue: VecDeque::with_capacity(64),
             allocated: 0,
             options: Options::from_environment(),
-            waiting: 0,
+            waiting: Vec::with_capacity(64),
+            next_waiter: 0,
             closed: false,
         })
     }
 
-    /// The model's own descriptors of a port: that of the epoll instance, and the
-    /// eventfd.
-    fn inside(descriptor: RawFd) -> Result<(RawFd, RawFd)> {
+    /// The model's own descriptors of a port: that of the epoll instance, and two
+    /// eventfds.
+    fn inside(descriptor: RawFd) -> Result<(RawFd, RawFd, RawFd)> {
         let epoll = sys::duplicate(descriptor)?;
         let signal = sys::eventfd().inspect_err(|_| {
             sys::close(epoll);
         })?;
+        let alarm = sys::eventfd().inspect_err(|_| {
+            sys::close(signal);
+            sys::close(epoll);
+        })?;
         let events = libc::EPOLLIN as u32;
         match sys::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, signal, events, SIGNAL) {
-            Ok(()) => Ok((epoll, signal)),
+            Ok(()) => Ok((epoll, signal, alarm)),
             Err(error) => {
+                sys::close(alarm);
                 sys::close(signal);
                 sys::close(epoll);
                 Err(error)
@@ -113,6 +131,7 @@ impl Port {
     pub fn free(self) {
         sys::close(self.epoll);
         sys::close(self.signal);
+        sys::close(self.alarm);
     }
 
     /// Whether a descriptor is one of this port: it is if the eventfd, which no
@@ -194,7 +213,7 @@ impl Port {
     }
 
     pub fn send(&mut self, event: port_event) -> Result<()> {
-        if self.allocated >= self.options.max_events {
+        if self.allocated >= self.options.max_events || self.options.refuses_to_send {
             return Err(libc::EAGAIN);
         }
         self.allocated += 1;
@@ -202,6 +221,78 @@ impl Port {
         self.queue.push_back(event);
         self.signal();
         Ok(())
+    }
+
+    /// Begins alert mode, or ends it. It takes no room.
+    pub fn alert(&mut self, flags: c_int, events: c_int, user: usize) -> Result<()> {
+        if events == 0 {
+            self.end_alert();
+            return Ok(());
+        }
+        let both = PORT_ALERT_SET | PORT_ALERT_UPDATE;
+        if flags & both == both {
+            return Err(libc::EINVAL);
+        }
+        if flags == PORT_ALERT_UPDATE && self.alert.is_some() {
+            return Err(libc::EBUSY);
+        }
+        let event = port_event {
+            portev_events: events,
+            portev_source: PORT_SOURCE_ALERT,
+            portev_pad: 0,
+            portev_object: 0,
+            portev_user: user as _,
+        };
+        self.alert = Some(event);
+        for &waiter in &self.waiting {
+            if !self.alerted.iter().any(|&(alerted, _)| alerted == waiter) {
+                self.alerted.push((waiter, event));
+            }
+        }
+        self.sound();
+        Ok(())
+    }
+
+    /// Ends alert mode. A thread that was waiting when it began returns with it all the
+    /// same.
+    pub fn end_alert(&mut self) {
+        self.alert = None;
+    }
+
+    /// What every call returns with in alert mode.
+    pub fn alert_event(&self) -> Option<port_event> {
+        self.alert
+    }
+
+    /// A thread begins to wait.
+    pub fn begin_wait(&mut self) -> u64 {
+        let waiter = self.next_waiter;
+        self.next_waiter += 1;
+        self.waiting.push(waiter);
+        waiter
+    }
+
+    /// The alert that there was while the thread waited.
+    pub fn alert_of(&self, waiter: u64) -> Option<port_event> {
+        let mut alerted = self.alerted.iter();
+        alerted.find(|one| one.0 == waiter).map(|one| one.1)
+    }
+
+    /// A thread waits no more.
+    pub fn end_wait(&mut self, waiter: u64) {
+        self.waiting.retain(|&one| one != waiter);
+        self.alerted.retain(|one| one.0 != waiter);
+        self.sound();
+    }
+
+    /// Has the other eventfd say whether a thread that waits has to return.
+    fn sound(&self) {
+        sys::set_readable(self.alarm, !self.alerted.is_empty());
+    }
+
+    /// What threads wait for: the events, and alerts.
+    pub fn waited_for(&self) -> [RawFd; 2] {
+        [self.epoll, self.alarm]
     }
 
     /// How many events are to be had.

@@ -52,7 +52,7 @@ impl Ports {
 
     /// Frees a port if it is closed and nobody waits on it any more.
     fn free_if_unused(&mut self, id: u64) {
-        let unused = |port: &Port| port.id == id && port.closed && port.waiting == 0;
+        let unused = |port: &Port| port.id == id && port.closed && port.waiting.is_empty();
         if let Some(index) = self.ports.iter().position(unused) {
             self.ports.swap_remove(index).free();
         }
@@ -101,6 +101,7 @@ pub fn closing(fd: RawFd) {
                 // As in the kernel, the process's associations end all the same.
                 Some(other) => {
                     port.forget_all();
+                    port.end_alert();
                     port.descriptor = other;
                 }
                 None => {
@@ -134,6 +135,10 @@ pub fn get(
     if wanted == 0 {
         return Ok((0, false));
     }
+    if let Some(event) = port.alert_event() {
+        list[0].write(event);
+        return Ok((1, false));
+    }
     if available >= wanted {
         return Ok((port.take(list), false));
     }
@@ -151,11 +156,18 @@ pub fn get(
     let deadline = passes.and_then(|timeout| Instant::now().checked_add(timeout));
 
     let id = port.id;
-    port.waiting += 1;
-    let (mut ports, outcome) = wait(ports, id, wanted, deadline);
+    let waiter = port.begin_wait();
+    let (mut ports, outcome) = wait(ports, id, waiter, wanted, deadline);
     let port = ports.by_id(id);
-    port.waiting -= 1;
-    let result = outcome.map(|late| (take(port, list, wanted, late), late));
+    port.end_wait(waiter);
+    let result = outcome.map(|ended| match ended {
+        Ended::Alerted(event) => {
+            list[0].write(event);
+            (1, false)
+        }
+        Ended::Enough => (take(port, list, wanted, false), false),
+        Ended::Late => (take(port, list, wanted, true), true),
+    });
     ports.free_if_unused(id);
     result
 }
@@ -169,35 +181,49 @@ fn take(port: &mut Port, list: &mut [MaybeUninit<port_event>], wanted: usize, la
     }
 }
 
-/// Waits until a port has as many events as are wanted (false), or the time is up
-/// (true).
+/// How a wait has ended.
+enum Ended {
+    /// There are as many events as are wanted.
+    Enough,
+    /// The time is up.
+    Late,
+    /// The port was in alert mode meanwhile, with this event.
+    Alerted(port_event),
+}
+
+/// Waits until a port has as many events as are wanted, or is in alert mode, or the
+/// time is up.
 fn wait(
     mut ports: Guard<'static, Ports>,
     id: u64,
+    waiter: u64,
     wanted: usize,
     deadline: Option<Instant>,
-) -> (Guard<'static, Ports>, Result<bool>) {
+) -> (Guard<'static, Ports>, Result<Ended>) {
     loop {
         let port = ports.by_id(id);
         if port.closed {
             // The number that the thread called with is gone.
             return (ports, Err(libc::EBADF));
         }
+        if let Some(event) = port.alert_of(waiter) {
+            return (ports, Ok(Ended::Alerted(event)));
+        }
         let available = port.available();
         if available >= wanted {
-            return (ports, Ok(false));
+            return (ports, Ok(Ended::Enough));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
-            return (ports, Ok(true));
+            return (ports, Ok(Ended::Late));
         }
-        let epoll = port.epoll;
+        let [epoll, alarm] = port.waited_for();
         drop(ports);
         // The port is readable from its first event on: who wants more has to look.
         let waited = if available == 0 {
-            sys::wait(Some(epoll), left)
+            sys::wait(&[epoll, alarm], left)
         } else {
-            sys::wait(None, Some(left.map_or(LOOK, |left| left.min(LOOK))))
+            sys::wait(&[alarm], Some(left.map_or(LOOK, |left| left.min(LOOK))))
         };
         ports = PORTS.lock();
         if let Err(error) = waited {

@@ -130,23 +130,26 @@ pub fn readiness(fd: RawFd, events: u16) -> u16 {
     asked.revents as u16
 }
 
-/// Waits until a descriptor is readable, or for time to pass where there is none.
-/// `None` is for ever. The only error is EINTR.
-pub fn wait(fd: Option<RawFd>, timeout: Option<Duration>) -> Result<()> {
-    let mut asked = libc::pollfd {
-        fd: fd.unwrap_or(-1),
+/// Waits until one of two descriptors at most is readable. `None` is for ever. The only
+/// error is EINTR.
+pub fn wait(fds: &[RawFd], timeout: Option<Duration>) -> Result<()> {
+    let mut asked = [libc::pollfd {
+        fd: -1,
         events: libc::POLLIN,
         revents: 0,
-    };
+    }; 2];
+    for (entry, &fd) in asked.iter_mut().zip(fds) {
+        entry.fd = fd;
+    }
     let timeout = timeout.map(|timeout| libc::timespec {
         // A wait that ends early, after 68 years, is begun again.
         tv_sec: timeout.as_secs().min(i32::MAX as u64) as libc::time_t,
         tv_nsec: timeout.subsec_nanos() as _,
     });
     let timeout = timeout.as_ref().map_or(std::ptr::null(), |timeout| timeout);
-    // SAFETY: both pointers are valid for the call; a null signal mask leaves the
-    // thread's as it is.
-    cvt(unsafe { libc::ppoll(&mut asked, 1, timeout, std::ptr::null()) }).map(drop)
+    // SAFETY: the pointers are valid for the call, that of the entries for two; a null
+    // signal mask leaves the thread's as it is.
+    cvt(unsafe { libc::ppoll(asked.as_mut_ptr(), 2, timeout, std::ptr::null()) }).map(drop)
 }
 
 /// Calls `f` for each open descriptor of the process until it returns true.

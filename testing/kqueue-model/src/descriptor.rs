@@ -19,6 +19,8 @@ pub(crate) enum Kind {
         reads: bool,
         writes: bool,
     },
+    /// The end of a pipe that is read from, watched for writing where that tells of its end.
+    WrongEnd,
     /// What epoll does not watch: a file, a directory, `/dev/null`. It is ready whenever it is
     /// looked at; the end of a file is seen, but not that the file grows.
     File,
@@ -98,6 +100,11 @@ impl Look {
             },
             // Accepted, but silent.
             (Kind::Pipe { writes: false, .. }, true) => look,
+            (Kind::WrongEnd, _) => Look {
+                holds: look.nobody_writes(),
+                eof: look.nobody_writes(),
+                ..look
+            },
             (Kind::File, false) => match os::bytes_to_end(fd) {
                 Ok(rest) if os::stat(fd)?.st_mode & libc::S_IFMT == libc::S_IFREG => Look {
                     holds: rest != 0,
@@ -197,6 +204,11 @@ impl Look {
             && changed == libc::POLLRDHUP
             && self.eof == earlier.eof
             && self.count == earlier.count
+    }
+
+    /// The last writer of this pipe is gone.
+    pub(crate) fn nobody_writes(&self) -> bool {
+        self.bits & libc::POLLHUP != 0
     }
 
     /// The reader of this pipe is gone.

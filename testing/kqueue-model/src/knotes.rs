@@ -3,7 +3,7 @@
 //! All of them are in one vector, and the FIFO is linked through it, so that nothing is allocated
 //! but when there are more knotes than there have ever been.
 
-use crate::abi::{Kevent, EVFILT_READ, EVFILT_WRITE};
+use crate::abi::{Kevent, EVFILT_READ, EVFILT_USER, EVFILT_WRITE};
 use crate::descriptor::{Kind, Look};
 
 /// What is registered under an `(ident, filter)`.
@@ -66,6 +66,12 @@ impl Knotes {
                 kevent.ident == ident && kevent.filter == filter
             }),
         }
+    }
+
+    /// How many of the program's own events there are.
+    pub(crate) fn user_events(&self) -> usize {
+        let filters = self.others.iter().map(|&slot| self.get(slot).kevent.filter);
+        filters.filter(|&filter| filter == EVFILT_USER).count()
     }
 
     /// The name of a knote that no other one ever has.

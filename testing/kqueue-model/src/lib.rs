@@ -63,6 +63,9 @@
 //! |---|---|
 //! | `KQUEUE_MODEL_NOISY=1` | events for writing also when the other side does something, or has read, while there is room: as FreeBSD and macOS have, and NetBSD for pipes |
 //! | `KQUEUE_MODEL_NOBODY_READS=EBADF` | the error for registering a pipe without a reader, as on NetBSD, in place of `EPIPE` |
+//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=refused` | registering the receiving end of a pipe for writing fails like that when no sender is left: older XNU (10.14), by its source, and NetBSD, by its source. Nobody has asked; with a sender it is silent (Q44), where older XNU has events while there is room |
+//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=reported` | it has an event with `EV_EOF` when the last sender goes: newer XNU (from 10.15 on), by its source |
+//! | `KQUEUE_MODEL_MAX_USER=n` | `ENOMEM` for another `EVFILT_USER` when a kqueue has so many, as OpenBSD has it, by its source, for all kqueues of a process |
 //! | `KQUEUE_MODEL_WITHOUT_USER=1` | no `EVFILT_USER`, as on old NetBSD and OpenBSD |
 //! | `KQUEUE_MODEL_FFLAGS=n` | the stand-in for a socket's error in `fflags`, in place of `ECONNRESET` |
 //!

@@ -53,12 +53,25 @@ impl Events {
     }
 }
 
+/// What becomes of a filter for writing at the end of a pipe that is read from, when the other end is
+/// closed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum WritingToReceivers {
+    Silent,
+    /// It cannot be registered.
+    Refused,
+    /// It reports that.
+    Reported,
+}
+
 /// What the environment said when the kqueue was made. The crate's documentation has the names.
 #[derive(Debug)]
 struct Switches {
     noisy: bool,
     nobody_reads: Errno,
+    writing_to_receivers: WritingToReceivers,
     without_user: bool,
+    max_user: usize,
     fflags: u32,
 }
 
@@ -71,7 +84,13 @@ impl Switches {
                 "EBADF" => libc::EBADF,
                 _ => libc::EPIPE,
             },
+            writing_to_receivers: match value("KQUEUE_MODEL_WRITING_TO_RECEIVERS").as_str() {
+                "refused" => WritingToReceivers::Refused,
+                "reported" => WritingToReceivers::Reported,
+                _ => WritingToReceivers::Silent,
+            },
             without_user: value("KQUEUE_MODEL_WITHOUT_USER") == "1",
+            max_user: value("KQUEUE_MODEL_MAX_USER").parse().unwrap_or(usize::MAX),
             fflags: value("KQUEUE_MODEL_FFLAGS")
                 .parse()
                 .unwrap_or(libc::ECONNRESET as u32),
@@ -176,6 +195,11 @@ impl Queue {
             }
             None if change.flags & EV_ADD == 0 => return Err(libc::ENOENT),
             None if of_descriptor => self.add_descriptor(fd, change, others)?,
+            None if change.filter == EVFILT_USER
+                && self.knotes.user_events() >= self.switches.max_user =>
+            {
+                return Err(libc::ENOMEM);
+            }
             None if change.filter == EVFILT_USER => {
                 // A trap of FreeBSD's: what adds a knote does not trigger it.
                 let slot = self.knotes.insert(change, Watched::Triggered(false));
@@ -216,6 +240,17 @@ impl Queue {
             && Look::at(fd, kind, change.filter)?.nobody_reads()
         {
             return Err(self.switches.nobody_reads);
+        }
+        if writing && matches!(kind, Kind::Pipe { writes: false, .. }) {
+            match self.switches.writing_to_receivers {
+                WritingToReceivers::Silent => {}
+                WritingToReceivers::Refused => {
+                    if Look::at(fd, kind, change.filter)?.nobody_writes() {
+                        return Err(self.switches.nobody_reads);
+                    }
+                }
+                WritingToReceivers::Reported => kind = Kind::WrongEnd,
+            }
         }
         let watched = Watched::Descriptor(kind, Look::default());
         let slot = self.knotes.insert(change, watched);

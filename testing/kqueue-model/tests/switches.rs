@@ -91,6 +91,51 @@ fn a_pipe_that_nobody_reads_cannot_be_registered() {
 }
 
 #[test]
+fn writing_to_a_receiver_without_senders_may_be_refused() {
+    let kq = kqueue_with("KQUEUE_MODEL_WRITING_TO_RECEIVERS", "refused");
+    let (reader, writer) = pipe();
+    kq.apply(&[write(&reader, ADD, 1)]);
+    drop(writer);
+    kq.nothing();
+    let (reader, writer) = pipe();
+    drop(writer);
+    let receipts = kq.change(&[write(&reader, ADD, 1)]).unwrap();
+    assert_eq!(receipts[0].data, libc::EPIPE as isize);
+    kq.nothing();
+}
+
+#[test]
+fn writing_to_a_receiver_may_tell_that_there_is_no_sender() {
+    let kq = kqueue_with("KQUEUE_MODEL_WRITING_TO_RECEIVERS", "reported");
+    for registered_before in [true, false] {
+        let (reader, mut writer) = pipe();
+        if registered_before {
+            kq.apply(&[write(&reader, ADD, 1)]);
+            writer.write_all(b"x").unwrap();
+            kq.nothing();
+        }
+        drop(writer);
+        if !registered_before {
+            kq.apply(&[write(&reader, ADD, 1)]);
+        }
+        let event = kq.event();
+        assert_eq!((event.filter, event.flags & EV_EOF), (EVFILT_WRITE, EV_EOF));
+        assert_eq!((event.data, event.fflags), (0, 0));
+        kq.nothing();
+    }
+}
+
+#[test]
+fn there_may_be_a_limit_of_evfilt_user() {
+    let kq = kqueue_with("KQUEUE_MODEL_MAX_USER", "2");
+    kq.apply(&[user(0, ADD, 0, 1), user(1, ADD, 0, 1)]);
+    let receipts = kq.change(&[user(2, ADD, 0, 1)]).unwrap();
+    assert_eq!(receipts[0].data, libc::ENOMEM as isize);
+    kq.apply(&[user(1, ADD, 0, 2), user(0, EV_DELETE, 0, 0)]);
+    kq.apply(&[user(2, ADD, 0, 1)]);
+}
+
+#[test]
 fn there_may_be_no_evfilt_user() {
     let kq = kqueue_with("KQUEUE_MODEL_WITHOUT_USER", "1");
     let receipts = kq.change(&[user(0, ADD, 0, 1)]).unwrap();

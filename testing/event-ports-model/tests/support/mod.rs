@@ -11,7 +11,10 @@ use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 
 use event_ports_model as model;
-pub use event_ports_model::{port_event, PORT_SOURCE_FD, PORT_SOURCE_USER};
+pub use event_ports_model::{
+    port_event, PORT_ALERT_SET, PORT_ALERT_UPDATE, PORT_SOURCE_ALERT, PORT_SOURCE_FD,
+    PORT_SOURCE_USER,
+};
 
 pub const FD: i32 = PORT_SOURCE_FD as i32;
 pub const ZERO: Option<Duration> = Some(Duration::ZERO);
@@ -67,6 +70,10 @@ impl Port {
 
     pub fn send(&self, events: i32, user: usize) -> Result<()> {
         cvt(model::port_send(self.0, events, user as _)).map(drop)
+    }
+
+    pub fn alert(&self, flags: i32, events: i32, user: usize) -> Result<()> {
+        cvt(model::port_alert(self.0, flags, events, user as _)).map(drop)
     }
 
     pub fn get(&self, timeout: Option<Duration>) -> Result<port_event> {

@@ -1,0 +1,169 @@
+//! What registering, waking and polling answer when the poll's own descriptor was closed by the
+//! program, as daemons close all that they find open. (`own_descriptors.rs` has what is not read.)
+//!
+//! For the backends of which the descriptor is the queue. That of poll(2) is for interrupting a wait,
+//! and the registrations are not in the kernel.
+#![cfg(all(unix, feature = "os-poll", feature = "net"))]
+
+mod util;
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use mio::net::UdpSocket;
+use mio::{Backend, Interest, Token, Waker};
+use util::{any_port, in_child, Differences, Loop};
+
+on_each_backend![
+    a_closed_queue_is_ebadf,
+    a_queue_whose_number_is_another_objects_is_ebadf,
+    a_queue_is_ebadf_when_all_descriptors_were_closed,
+    io_on_a_source_of_a_closed_queue_goes_on,
+];
+
+const T: Token = Token(1);
+
+fn has_a_queue(backend: Backend) -> bool {
+    backend != Backend::Poll
+}
+
+/// A poll with a waker and two sockets, of which one is registered. As one of them is closed behind its
+/// owner, none is to be dropped.
+struct Queue {
+    looper: Loop,
+    waker: Waker,
+    registered: UdpSocket,
+    other: UdpSocket,
+}
+
+impl Queue {
+    fn new(backend: Backend) -> ManuallyDrop<Queue> {
+        let looper = Loop::new(backend);
+        let waker = Waker::new(looper.registry(), Token(9)).unwrap();
+        let [mut registered, other] = [(); 2].map(|()| UdpSocket::bind(any_port()).unwrap());
+        looper
+            .registry()
+            .register(&mut registered, T, Interest::READABLE)
+            .unwrap();
+        ManuallyDrop::new(Queue {
+            looper,
+            waker,
+            registered,
+            other,
+        })
+    }
+
+    fn number(&self) -> RawFd {
+        self.looper.poll.as_raw_fd()
+    }
+
+    /// Polls neither wait nor spin.
+    fn assert_polls_fail(&mut self) {
+        for timeout in [
+            None,
+            Some(Duration::ZERO),
+            Some(Duration::from_micros(1)),
+            None,
+        ] {
+            let start = Instant::now();
+            let Loop { poll, events, .. } = &mut self.looper;
+            let error = poll.poll(events, timeout).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
+            assert!(events.is_empty());
+            assert!(start.elapsed() < util::patience());
+        }
+    }
+
+    fn assert_registering_fails(&mut self) {
+        let registry = self.looper.registry().try_clone().unwrap();
+        for _ in 0..2 {
+            assert_ebadf(registry.register(&mut self.other, Token(2), Interest::READABLE));
+            assert_ebadf(registry.reregister(&mut self.registered, T, Interest::WRITABLE));
+        }
+        assert_ebadf(registry.deregister(&mut self.registered));
+    }
+}
+
+#[track_caller]
+fn assert_ebadf(outcome: io::Result<()>) {
+    let error = outcome.unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
+}
+
+fn close(fd: RawFd) {
+    // SAFETY: takes a number. What had it is not dropped, nor used but to see what comes of it.
+    unsafe { libc::close(fd) };
+}
+
+fn a_closed_queue_is_ebadf(backend: Backend) {
+    if !has_a_queue(backend) || !in_child(backend, "a_closed_queue_is_ebadf") {
+        return;
+    }
+    let mut queue = Queue::new(backend);
+    close(queue.number());
+    queue.assert_polls_fail();
+    queue.assert_registering_fails();
+    if !backend.wakes_by_descriptor() {
+        for _ in 0..3 {
+            assert_ebadf(queue.waker.wake());
+        }
+    }
+    queue.assert_polls_fail();
+}
+
+fn a_queue_whose_number_is_another_objects_is_ebadf(backend: Backend) {
+    let test = "a_queue_whose_number_is_another_objects_is_ebadf";
+    if !has_a_queue(backend) || !in_child(backend, test) {
+        return;
+    }
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let socket = UdpSocket::bind(any_port()).unwrap();
+    for object in [file.as_raw_fd(), socket.as_raw_fd()] {
+        let mut queue = Queue::new(backend);
+        // SAFETY: takes numbers; as above.
+        let number = unsafe { libc::dup2(object, queue.number()) };
+        assert_eq!(number, queue.number());
+        queue.assert_polls_fail();
+        queue.assert_registering_fails();
+        if !backend.wakes_by_descriptor() {
+            assert_ebadf(queue.waker.wake());
+        }
+        queue.assert_polls_fail();
+    }
+}
+
+fn a_queue_is_ebadf_when_all_descriptors_were_closed(backend: Backend) {
+    let test = "a_queue_is_ebadf_when_all_descriptors_were_closed";
+    if !has_a_queue(backend) || !in_child(backend, test) {
+        return;
+    }
+    let mut queue = Queue::new(backend);
+    (3..256).for_each(close);
+    queue.assert_polls_fail();
+    for _ in 0..3 {
+        assert_ebadf(queue.waker.wake());
+    }
+    queue.assert_registering_fails();
+    queue.assert_polls_fail();
+}
+
+/// It would have blocked, and the queue cannot be asked to say when it would not.
+fn io_on_a_source_of_a_closed_queue_goes_on(backend: Backend) {
+    let test = "io_on_a_source_of_a_closed_queue_goes_on";
+    if !has_a_queue(backend) || !in_child(backend, test) {
+        return;
+    }
+    let mut queue = Queue::new(backend);
+    let address = queue.registered.local_addr().unwrap();
+    queue.other.send_to(b"x", address).unwrap();
+    queue.looper.until_readable(T);
+    close(queue.number());
+    queue.registered.recv(&mut [0; 9]).unwrap();
+    for _ in 0..3 {
+        let error = queue.registered.recv(&mut [0; 9]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        queue.assert_polls_fail();
+    }
+}
