@@ -11,6 +11,8 @@ mod none;
 #[cfg(unix)]
 pub(crate) mod pipe;
 #[cfg(all(feature = "os-poll", unix))]
+mod poll_bits;
+#[cfg(all(feature = "os-poll", unix))]
 mod process;
 mod queue;
 #[cfg(feature = "os-poll")]

@@ -7,11 +7,11 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
-use libc::{c_short, pollfd};
+use libc::c_short;
 
-use super::platform::poll::poll;
+use super::poll_bits::from_poll;
 use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
-use super::table::{from_poll, to_poll, Registrations, State};
+use super::table::{Registrations, State};
 use super::wake_fd::UnreadSignals;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -487,16 +487,4 @@ impl<K: Kernel> Rearmed<K> {
             }
         }
     }
-}
-
-/// Asks the kernel about one descriptor, without waiting.
-pub(super) fn probe(fd: RawFd, interest: Readiness) -> io::Result<Readiness> {
-    let mut one = [pollfd {
-        fd,
-        // The peer's end tells whether anything can change any more.
-        events: to_poll(interest.or(Readiness::RDHUP)),
-        revents: 0,
-    }];
-    poll(&mut one, Some(Duration::ZERO))?;
-    Ok(from_poll(one[0].revents))
 }

@@ -15,10 +15,9 @@ use libc::{c_short, pollfd};
 
 use super::chunks::poll;
 use super::error::Mistake;
-use super::platform::POLLRDHUP;
+use super::poll_bits::{from_poll, probe, to_poll};
 use super::process::Process;
 use super::rearm::{Drained, Edges, Tick, Waiting};
-use super::rearmed::probe;
 use super::selector::{EventBuffer, Key, Owner};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -596,37 +595,6 @@ impl Table {
             }
         }
     }
-}
-
-/// The bits of poll(2), which event ports have as well. They are epoll's on most
-/// systems, and then nothing is left of translating them. A kernel that does not
-/// tell of the end has none for it.
-const BITS: [(Readiness, c_short); 6] = [
-    (Readiness::IN, libc::POLLIN),
-    (Readiness::PRI, libc::POLLPRI),
-    (Readiness::OUT, libc::POLLOUT),
-    (Readiness::ERR, libc::POLLERR),
-    (Readiness::HUP, libc::POLLHUP),
-    (Readiness::RDHUP, POLLRDHUP),
-];
-
-#[inline]
-pub(super) fn to_poll(bits: Readiness) -> c_short {
-    BITS.iter()
-        .fold(0, |kernel, &(ours, theirs)| match bits.intersects(ours) {
-            true => kernel | theirs,
-            false => kernel,
-        })
-}
-
-#[inline]
-pub(super) fn from_poll(bits: c_short) -> Readiness {
-    BITS.iter().fold(Readiness::NONE, |ready, &(ours, theirs)| {
-        match bits & theirs {
-            0 => ready,
-            _ => ready.or(ours),
-        }
-    })
 }
 
 #[cfg(all(test, not(mio_loom)))]

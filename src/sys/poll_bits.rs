@@ -1,0 +1,56 @@
+//! Readiness in the bits of poll(2), which event ports have as well, and one descriptor's.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use libc::{c_short, pollfd};
+
+use super::platform::poll::poll;
+use super::platform::POLLRDHUP;
+use crate::event::readiness::Readiness;
+
+/// They are epoll's on most systems, and then nothing is left of translating them. A kernel that does
+/// not tell of the end has none for it.
+const BITS: [(Readiness, c_short); 6] = [
+    (Readiness::IN, libc::POLLIN),
+    (Readiness::PRI, libc::POLLPRI),
+    (Readiness::OUT, libc::POLLOUT),
+    (Readiness::ERR, libc::POLLERR),
+    (Readiness::HUP, libc::POLLHUP),
+    (Readiness::RDHUP, POLLRDHUP),
+];
+
+#[inline]
+pub(super) fn to_poll(bits: Readiness) -> c_short {
+    let mut kernel = 0;
+    for (ours, theirs) in BITS {
+        if bits.intersects(ours) {
+            kernel |= theirs;
+        }
+    }
+    kernel
+}
+
+#[inline]
+pub(super) fn from_poll(bits: c_short) -> Readiness {
+    let mut ready = Readiness::NONE;
+    for (ours, theirs) in BITS {
+        if bits & theirs != 0 {
+            ready = ready.or(ours);
+        }
+    }
+    ready
+}
+
+/// Asks the kernel about one descriptor, without waiting.
+pub(super) fn probe(fd: RawFd, interest: Readiness) -> io::Result<Readiness> {
+    let mut one = [pollfd {
+        fd,
+        // The peer's end tells whether anything can change any more.
+        events: to_poll(interest.or(Readiness::RDHUP)),
+        revents: 0,
+    }];
+    poll(&mut one, Some(Duration::ZERO))?;
+    Ok(from_poll(one[0].revents))
+}
