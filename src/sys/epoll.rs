@@ -19,7 +19,7 @@
 use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use libc::{c_int, epoll_event};
@@ -130,8 +130,7 @@ impl<C: Calls> Selector for Epoll<C> {
 
     #[inline]
     fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {
-        let done = C::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None);
-        done.map_err(|error| self.control_error(error, fd))
+        C::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None)
     }
 
     /// The kernel sees for itself.
@@ -158,17 +157,7 @@ impl<C: Calls> Epoll<C> {
             events: event_mask(interest),
             u64: token.0 as u64,
         };
-        let done = C::control(self.epoll.as_fd(), operation, fd, Some(&event));
-        done.map_err(|error| self.control_error(error, fd))
-    }
-
-    #[cold]
-    fn control_error(&self, error: io::Error, fd: RawFd) -> io::Error {
-        match fd == self.epoll.as_raw_fd() {
-            // It cannot be watched by itself.
-            true => error,
-            false => not_an_epoll(error),
-        }
+        C::control(self.epoll.as_fd(), operation, fd, Some(&event))
     }
 }
 
