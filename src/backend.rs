@@ -53,7 +53,9 @@ pub enum Backend {
     /// costs time in proportion to the registrations, and a waker's event and a
     /// registration that falls into a wait cost system calls. If the limit of
     /// descriptors (`RLIMIT_NOFILE`) is lowered below the number of registrations,
-    /// the kernel is asked in parts, and events may be up to 64 ms late. What else is
+    /// the kernel is asked in parts, and events may be up to 64 ms late. A pipe that
+    /// is kept open and registered after the end of file wakes an idle process some
+    /// 15 times a second (`cargo xtask bench --idle`): deregister it. What else is
     /// different is said at [`Registry::register`](crate::Registry::register),
     /// `SourceFd` and [`Event`](crate::event::Event).
     Poll,

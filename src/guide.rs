@@ -1420,6 +1420,7 @@
 //! | a Unix datagram socket spins on every backend | it sends at each writable event to a peer that is full or gone: Linux wakes the sender at each attempt. Wait a little before the next attempt |
 //! | a processor is busy | a source was added to the poll's raw descriptor without `EPOLLET`, and its event is not answered; or the loop polls with a zero timeout while there is nothing to do; or it reads on after a read of 0, which never becomes `WouldBlock` |
 //! | wake-ups get lost | the waker was dropped; or only some messages are taken, and nothing wakes for the rest; or the message was put into its place after the wake-up |
+//! | `poll` fails with `Interrupted`, and the program handles no signal | the process was stopped and continued (Ctrl-Z and `fg`, a debugger), or an io_uring was closed: call again, or use [`Poll::poll_until`] |
 //! | a deadline passes unseen | the loop looks at the clock only when there are no events |
 //! | events of a connection that is gone | a duplicate of its descriptor is open (a child process): deregister before dropping |
 //! | events name the wrong connection | its token was given anew while events that had been taken before were still to be handled |

@@ -161,7 +161,12 @@ impl Poll {
     /// # Errors
     ///
     /// - [`Interrupted`](io::ErrorKind::Interrupted): a signal handler ran
-    ///   during the wait. [`poll_until`](Poll::poll_until) goes on instead.
+    ///   during the wait. Linux interrupts a wait on epoll without a signal
+    ///   handler, too: when the process was stopped and continued (SIGSTOP and
+    ///   SIGCONT, a debugger), and when an io_uring closes that this thread has
+    ///   used. A program that handles no signals is not safe from it.
+    ///   [`poll_until`](Poll::poll_until) goes on instead. A poll with timeout
+    ///   zero is never interrupted.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `events` has room for
     ///   none.
     ///

@@ -14,6 +14,7 @@ mod util;
 
 use std::env;
 use std::ffi::CString;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -219,6 +220,21 @@ fn a_preloaded_stack_that_counts_milliseconds_waits_once_and_long_enough() {
         assert_eq!(get("stack_last_millis"), millis);
     }
     assert_eq!(waits_for(&mut looper, Duration::ZERO), [1, 0]);
+}
+
+#[test]
+fn a_preloaded_stack_does_not_interrupt_a_poll_with_timeout_zero() {
+    let test = "a_preloaded_stack_does_not_interrupt_a_poll_with_timeout_zero";
+    if !with_the_stack(test, &[]) {
+        return;
+    }
+    let mut looper = Loop::new(Backend::Epoll);
+    set("stack_interrupts", 3);
+    assert_eq!(waits_for(&mut looper, Duration::ZERO), [4, 0]);
+    set("stack_interrupts", 1);
+    let timeout = Some(Duration::from_millis(1));
+    let error = looper.poll.poll(&mut looper.events, timeout).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 
 /// On 32-bit machines it is not known what it takes for a timespec.

@@ -3,8 +3,10 @@
 
 mod util;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
+use std::process;
+use std::time::{Duration, Instant};
 
 use mio::net::UdpSocket;
 use mio::unix::pipe;
@@ -17,6 +19,8 @@ on_each_backend![
     dropping_in_a_forked_child_closes_nothing_of_its_own,
     #[cfg(target_os = "linux")]
     a_child_with_its_parents_process_id_closes_nothing_of_its_own,
+    poll_until_goes_on_after_the_process_was_stopped_and_continued,
+    poll_is_interrupted_or_goes_on_when_the_process_was_stopped_and_continued,
 ];
 
 fn a_number_that_was_closed_and_handed_out_again(backend: Backend) {
@@ -184,4 +188,77 @@ fn as_child(work: impl FnOnce() -> bool) -> bool {
     // SAFETY: `status` is valid for writing.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     status == 0
+}
+
+/// Stops this process when the calling thread sleeps next, and then lets it go on.
+fn stop_and_continue() -> Option<process::Child> {
+    const SCRIPT: &str = r#"
+        read -r begin
+        state() { read -r line < "/proc/$1/task/$2/stat"; line=${line##*) }; state=${line%% *}; }
+        until state "$@" && [ "$state" = S ]; do [ -d "/proc/$1" ] || exit; done
+        kill -STOP "$1"
+        until state "$@" && [ "$state" = T ]; do [ -d "/proc/$1" ] || exit; done
+        kill -CONT "$1"
+    "#;
+
+    if !util::KNOWS_WHO_SLEEPS {
+        return None;
+    }
+    let (process, thread) = (process::id(), util::this_thread());
+    let mut shell = process::Command::new("sh")
+        .args(["-c", SCRIPT, "sh"])
+        .args([process.to_string(), thread.to_string()])
+        .stdin(process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Not before it runs: to start it may take a sleep.
+    let mut begin = shell.stdin.take().unwrap();
+    begin.write_all(b"\n").unwrap();
+    Some(shell)
+}
+
+fn poll_until_goes_on_after_the_process_was_stopped_and_continued(backend: Backend) {
+    let test = "poll_until_goes_on_after_the_process_was_stopped_and_continued";
+    if !util::in_child(backend, test) {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let Some(mut shell) = stop_and_continue() else {
+        return;
+    };
+    let deadline = Instant::now() + Duration::from_millis(300);
+    let ended = looper.poll.poll_until(&mut looper.events, Some(deadline));
+    ended.unwrap();
+    assert!(Instant::now() >= deadline && looper.events.is_empty());
+    shell.wait().unwrap();
+}
+
+/// As it is documented for Linux: no signal was handled, and epoll is interrupted all the same.
+fn poll_is_interrupted_or_goes_on_when_the_process_was_stopped_and_continued(backend: Backend) {
+    let test = "poll_is_interrupted_or_goes_on_when_the_process_was_stopped_and_continued";
+    if !util::in_child(backend, test) {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let Some(mut shell) = stop_and_continue() else {
+        return;
+    };
+    let timeout = match backend {
+        Backend::Epoll => util::patience(),
+        _ => Duration::from_millis(300),
+    };
+    let start = Instant::now();
+    let polled = looper.poll.poll(&mut looper.events, Some(timeout));
+    assert!(looper.events.is_empty());
+    match polled {
+        Ok(()) => {
+            assert_ne!(backend, Backend::Epoll);
+            assert!(start.elapsed() >= timeout);
+        }
+        Err(error) => {
+            assert_ne!(backend, Backend::Poll);
+            assert_eq!(error.kind(), ErrorKind::Interrupted);
+        }
+    }
+    shell.wait().unwrap();
 }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+use mio::unix::SourceFd;
 use mio::{Backend, Interest, Token, Waker};
 #[cfg(unix)]
 use util::Signals;
@@ -29,6 +31,8 @@ on_each_backend![
     poll_until_without_deadline_waits_for_an_event,
     #[cfg(unix)]
     a_signal_interrupts_poll,
+    #[cfg(unix)]
+    signals_never_interrupt_a_poll_with_timeout_zero,
     #[cfg(unix)]
     poll_until_goes_on_after_signals,
 ];
@@ -218,6 +222,89 @@ fn a_signal_interrupts_poll(backend: Backend) {
     })
     .join()
     .unwrap();
+}
+
+/// Also where the poll probes: a raw descriptor that is always ready makes it.
+#[cfg(unix)]
+fn signals_never_interrupt_a_poll_with_timeout_zero(backend: Backend) {
+    // Inherited by the child, whose other threads shall not handle them.
+    alarms::mask(libc::SIG_BLOCK);
+    if !util::in_child(backend, "signals_never_interrupt_a_poll_with_timeout_zero") {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let (sender, mut receiver) = pipe::new().unwrap();
+    let registry = looper.registry();
+    registry
+        .register(&mut receiver, Token(1), Interest::READABLE)
+        .unwrap();
+    let fd = util::raw(&sender);
+    registry
+        .register(&mut SourceFd(&fd), Token(2), Interest::WRITABLE)
+        .unwrap();
+    alarms::begin(Duration::from_micros(100));
+    let deadline = Instant::now() + patience();
+    while alarms::handled() < 500 {
+        looper
+            .poll
+            .poll(&mut looper.events, Some(Duration::ZERO))
+            .unwrap();
+        assert!(looper.events.iter().all(|event| event.token() == Token(2)));
+        assert!(Instant::now() < deadline, "{} signals", alarms::handled());
+    }
+}
+
+/// Signals to this process, by a timer of the kernel's, which fires wherever the thread is, also in
+/// the middle of a system call that does not wait.
+#[cfg(unix)]
+mod alarms {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn count(_: libc::c_int) {
+        HANDLED.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Blocks or unblocks them for this thread.
+    pub fn mask(how: libc::c_int) {
+        // SAFETY: a zeroed set is memory for one, which is made empty before it is used.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            assert_eq!(libc::sigemptyset(&mut set), 0);
+            assert_eq!(libc::sigaddset(&mut set, libc::SIGALRM), 0);
+            assert_eq!(libc::pthread_sigmask(how, &set, std::ptr::null_mut()), 0);
+        }
+    }
+
+    /// To be handled by this thread, where all others block them.
+    pub fn begin(every: Duration) {
+        let handler: extern "C" fn(libc::c_int) = count;
+        let interval = libc::timeval {
+            tv_sec: 0,
+            tv_usec: every.subsec_micros() as _,
+        };
+        let timer = libc::itimerval {
+            it_interval: interval,
+            it_value: interval,
+        };
+        // SAFETY: the handler adds to an atomic number; a zeroed `sigaction` has no flags,
+        // so that calls are not restarted, and an empty mask.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as usize;
+            let set = libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
+            assert_eq!(set, 0);
+            let set = libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
+            assert_eq!(set, 0);
+        }
+        mask(libc::SIG_UNBLOCK);
+    }
+
+    pub fn handled() -> usize {
+        HANDLED.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(unix)]

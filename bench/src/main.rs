@@ -3,6 +3,7 @@
 mod allocator;
 mod clock;
 mod counts;
+mod idle;
 mod os;
 mod plot;
 mod report;
@@ -53,6 +54,12 @@ enum Command {
     },
     /// Counts what repeats exactly, for `cargo xtask counts`
     Counts(counts::Args),
+    /// Measures what sources cost to which nothing happens, and prints a table
+    Idle {
+        /// For which each is measured
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
+    },
     /// Puts what several runs have written together, and makes the report of it
     Report {
         /// What `time --out` has written
@@ -86,6 +93,7 @@ fn main() -> Result<()> {
             out,
         } => time(&only, [rounds, scheduled_rounds], out),
         Command::Counts(args) => counts::run(&args),
+        Command::Idle { seconds } => idle::run(seconds),
         Command::Report {
             runs,
             keep,

@@ -45,8 +45,9 @@ pub(crate) trait Selector: Sized {
     ///
     /// At most `events.capacity()` events are taken; the others come with the
     /// next calls, so that no source starves. Fails with `InvalidInput` where
-    /// the capacity is 0, with `Interrupted` when a signal ended the wait, and
-    /// with nothing else while the descriptor is sound; `events` is then empty.
+    /// the capacity is 0, with `Interrupted` when a signal ended the wait (never
+    /// where the timeout is zero), and with nothing else while the descriptor is
+    /// sound; `events` is then empty.
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Begins to watch. What happens to a source that is watched already, and

@@ -1,5 +1,7 @@
 //! Timeouts as calls of the system take them.
 
+#[cfg(all(unix, feature = "os-poll"))]
+use std::io;
 use std::time::Duration;
 
 const NANOS_PER_MILLI: u32 = 1_000_000;
@@ -43,6 +45,26 @@ pub(crate) fn millis_rounded_up(timeout: Duration) -> i32 {
     let per_milli = u128::from(NANOS_PER_MILLI);
     let millis = (timeout.as_nanos() + per_milli - 1) / per_milli;
     i32::try_from(millis).unwrap_or(i32::MAX)
+}
+
+/// Makes a call whose timeout is so many milliseconds. One with timeout zero is made again when it
+/// is interrupted: it does not wait, but in poll(2) Linux lets a signal interrupt it all the same. (Not
+/// in its epoll; nor do the kernels of kqueue and event ports.)
+#[cfg(all(unix, feature = "os-poll"))]
+#[inline]
+pub(crate) fn with_timeout(millis: i32, mut call: impl FnMut(i32) -> i32) -> i32 {
+    loop {
+        let result = call(millis);
+        if result >= 0 || millis != 0 || !was_interrupted() {
+            return result;
+        }
+    }
+}
+
+#[cfg(all(unix, feature = "os-poll"))]
+#[cold]
+fn was_interrupted() -> bool {
+    io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
 }
 
 #[cfg(all(test, not(mio_loom)))]

@@ -39,6 +39,7 @@ static pthread_cond_t changed;
 
 /* For the test. */
 int stack_waits_of_millis, stack_last_millis, stack_waits_of_nanos, stack_refuses_nanos;
+int stack_interrupts;
 
 __attribute__((constructor)) static void begin(void) {
     pthread_condattr_t attributes;
@@ -196,6 +197,10 @@ static int wait_for(int epoll, struct epoll_event *events, int most, const struc
 int epoll_wait(int epoll, struct epoll_event *events, int most, int millis) {
     stack_waits_of_millis += 1;
     stack_last_millis = millis;
+    if (stack_interrupts > 0) {
+        stack_interrupts -= 1;
+        return fail(EINTR);
+    }
     struct timespec limit = {millis / 1000, millis % 1000 * 1000000};
     return wait_for(epoll, events, most, millis < 0 ? NULL : &limit);
 }

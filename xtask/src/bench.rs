@@ -34,6 +34,9 @@ pub struct Args {
     /// Only an HTTP server beside one on mio 1.2.5, under wrk; the other results stay as they are
     #[arg(long, conflicts_with_all = ["only", "compare"])]
     http: bool,
+    /// Only what sources cost to which nothing happens: prints the table of docs/EVENTS.md
+    #[arg(long, conflicts_with_all = ["only", "compare", "http"])]
+    idle: bool,
     /// Tell how far the committed results are from new ones, and let them stay as they are
     #[arg(long)]
     compare: bool,
@@ -43,6 +46,9 @@ pub fn run(args: &Args) -> Result<()> {
     let results = root().join(RESULTS);
     if args.http {
         return run_http(&results);
+    }
+    if args.idle {
+        return Cmd::new(Bench::Plain.build()?).arg("idle").run();
     }
     let is_kept = args.compare || !args.only.is_empty();
     let out = match is_kept {

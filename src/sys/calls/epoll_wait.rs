@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::event::Event;
 use crate::sys::error::cvt;
-use crate::sys::timeout::millis_rounded_up;
+use crate::sys::timeout::{millis_rounded_up, with_timeout};
 
 /// How many events the kernel has written into `room`, after as long as `timeout`
 /// says, rounded up to milliseconds.
@@ -20,9 +20,11 @@ pub(crate) fn wait(
     let millis = timeout.map_or(-1, millis_rounded_up);
     // `Events::with_capacity` keeps it far below where it would not fit.
     let most = room.len() as libc::c_int;
-    let events = room.as_mut_ptr();
-    // SAFETY: the kernel writes at most `most` events, as many as there is room
-    // for, and `Event` has their layout.
-    let ready = cvt(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.cast(), most, millis) })?;
-    Ok(ready as usize)
+    let (epoll, events) = (epoll.as_raw_fd(), room.as_mut_ptr().cast());
+    let ready = with_timeout(millis, |millis| {
+        // SAFETY: the kernel writes at most `most` events, as many as there is room
+        // for, and `Event` has their layout.
+        unsafe { libc::epoll_wait(epoll, events, most, millis) }
+    });
+    Ok(cvt(ready)? as usize)
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use libc::pollfd;
 
 use crate::sys::error::cvt;
-use crate::sys::timeout::millis_rounded_up;
+use crate::sys::timeout::{millis_rounded_up, with_timeout};
 
 /// How many descriptors have an answer, after as long as `timeout` says, rounded up.
 pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     let millis = timeout.map_or(-1, millis_rounded_up);
-    // SAFETY: the kernel reads and writes as many elements as there are.
-    let answers = unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, millis) };
+    let (first, count) = (asked.as_mut_ptr(), asked.len() as libc::nfds_t);
+    // SAFETY: the kernel reads and writes `count` elements, as many as there are.
+    let answers = with_timeout(millis, |millis| unsafe { libc::poll(first, count, millis) });
     Ok(cvt(answers)? as usize)
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use libc::pollfd;
 
 use crate::sys::error::cvt;
-use crate::sys::timeout::{timespec, whole_millis};
+use crate::sys::timeout::{timespec, whole_millis, with_timeout};
 
 /// How many descriptors have an answer, after as long as `timeout` says.
+#[inline]
 pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    let count = asked.len() as libc::nfds_t;
+    let (first, count) = (asked.as_mut_ptr(), asked.len() as libc::nfds_t);
     let millis = match timeout {
         None => Some(-1),
         Some(timeout) => whole_millis(timeout),
@@ -20,12 +21,12 @@ pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Resul
     let answers = if let Some(millis) = millis {
         // SAFETY: the kernel reads and writes `count` elements, as many as there
         // are.
-        unsafe { libc::poll(asked.as_mut_ptr(), count, millis) }
+        with_timeout(millis, |millis| unsafe { libc::poll(first, count, millis) })
     } else {
         let limit = timespec(timeout.unwrap_or(Duration::MAX));
         // SAFETY: the kernel reads and writes `count` elements, as many as there
         // are, reads the limit, and no mask, since it is null.
-        unsafe { libc::ppoll(asked.as_mut_ptr(), count, &limit, std::ptr::null()) }
+        unsafe { libc::ppoll(first, count, &limit, std::ptr::null()) }
     };
     Ok(cvt(answers)? as usize)
 }
