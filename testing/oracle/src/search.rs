@@ -189,7 +189,7 @@ impl Search {
 
     /// Whether it fails again: one that has a thread and was late in half of twenty runs, any other
     /// in two of three.
-    fn confirm(&self, program: &Program, failure: &Failure) -> Option<(usize, usize)> {
+    pub fn confirm(&self, program: &Program, failure: &Failure) -> Option<(usize, usize)> {
         let (runs, needed) = match failure.check {
             Check::Late => (20, 10),
             _ if program.polling == Polling::InAThread => (10, 2),
