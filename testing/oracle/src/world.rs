@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Backend, Interest, Poll, Registry, Waker};
@@ -25,6 +26,23 @@ pub enum Entry {
     /// What a poll returned. Where the back-off applies, this depends on the time.
     Events(String),
 }
+
+/// A descriptor that was closed behind its source: dropping this makes it what it was.
+pub struct Behind {
+    fd: RawFd,
+    kept: OwnedFd,
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        // SAFETY: it takes integers only; the number is nobody's meanwhile.
+        let again = unsafe { libc::dup3(self.kept.as_raw_fd(), self.fd, libc::O_CLOEXEC) };
+        assert_eq!(again, self.fd, "{}", io::Error::last_os_error());
+    }
+}
+
+/// How long a call may take while another thread polls, on a machine with other work.
+const BLOCKED: Duration = Duration::from_millis(500);
 
 pub struct World {
     pub backend: Backend,
@@ -175,7 +193,7 @@ impl World {
                 let waker = self.waker(*waker);
                 let (token, waker) = waker.as_ref().expect("there is always one");
                 self.judge().wake(*token);
-                let woke = waker.wake();
+                let woke = self.while_nobody_blocks("waking", || waker.wake());
                 self.operation(format!("wake {token}: {woke:?}"));
             }
             Step::NewWaker(waker) => self.new_waker(*waker),
@@ -188,7 +206,15 @@ impl World {
                     scope.spawn(|| self.perform(step));
                 }
             }),
-            Step::Poll(_) | Step::Settle | Step::Idle(_) | Step::Rate { .. } => {
+            Step::RegisterClosed => self.register_closed(),
+            Step::Poll(_)
+            | Step::Settle
+            | Step::Idle(_)
+            | Step::Rest(_)
+            | Step::Turns(_)
+            | Step::Interrupt(_)
+            | Step::Dead { .. }
+            | Step::Rate { .. } => {
                 unreachable!("a step about polling")
             }
         }
@@ -262,10 +288,78 @@ impl World {
         call: impl FnOnce(&Registry, &mut dyn mio::event::Source) -> io::Result<()>,
     ) -> io::Result<()> {
         let fd = open.handle.fd();
-        match open.handle.source().filter(|_| by == By::Source) {
-            Some(source) => call(&self.registry, source),
-            None => call(&self.registry, &mut SourceFd(&fd)),
+        self.while_nobody_blocks("the registry", || {
+            match open.handle.source().filter(|_| by == By::Source) {
+                Some(source) => call(&self.registry, source),
+                None => call(&self.registry, &mut SourceFd(&fd)),
+            }
+        })
+    }
+
+    /// No call waits until the poll of another thread is over.
+    fn while_nobody_blocks<T>(&self, what: &str, call: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = call();
+        let took = start.elapsed();
+        if self.is_threaded && took > BLOCKED {
+            let text = format!("{what} took {took:?} while a thread polled");
+            self.judge().fail(Check::Blocked, None, Bits::empty(), text);
         }
+        done
+    }
+
+    /// What cannot be registered leaves nothing behind.
+    fn register_closed(&self) {
+        // In one thread nobody opens anything in between.
+        if self.is_threaded {
+            return;
+        }
+        let fd = raw::dup(0).as_raw_fd();
+        let token = mio::Token(self.new_token());
+        let source = &mut SourceFd(&fd);
+        let registered = self.registry.register(source, token, Interest::READABLE);
+        let deregistered = self.registry.deregister(source);
+        self.operation(format!(
+            "register and deregister what is closed: {}, {}",
+            told(&registered),
+            told(&deregistered)
+        ));
+        // poll(2) takes everything, and reports it.
+        let is_refused = self.backend != Backend::Poll;
+        if registered.is_err() != is_refused || deregistered.is_err() != is_refused {
+            let text = format!("a closed descriptor: {registered:?}, then {deregistered:?}");
+            self.judge()
+                .fail(Check::Registry, None, Bits::empty(), text);
+        }
+    }
+
+    /// Closes a source's descriptor behind it; the source finds out. Returns what the descriptor is
+    /// again in the end, or nothing where the source is none of which that is known.
+    pub fn close_behind(&self, source: usize) -> Option<(Token, Behind)> {
+        let slot = self.slot(source);
+        let open = slot.open.as_ref()?;
+        let (token, _) = open.registered?;
+        let is_known = self.judge().was_readable(token);
+        if open.handle.has_only_methods() || !self.goes_by_number() || !is_known {
+            return None;
+        }
+        let fd = open.handle.fd();
+        let behind = Behind {
+            fd,
+            kept: raw::dup(fd),
+        };
+        self.judge().closed(token);
+        // SAFETY: the handle owns it and is not used until it is there again; nobody opens anything
+        // in between.
+        unsafe { libc::close(fd) };
+        let told = open
+            .handle
+            .through(Door::Known, Interest::READABLE, || -> io::Result<()> {
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+        debug_assert!(told.is_err());
+        self.operation(format!("close behind {}", World::name(&slot)));
+        Some((token, behind))
     }
 
     fn register(&self, source: usize, by: By, wanted: program::Interest) {
@@ -402,7 +496,7 @@ impl World {
         }
     }
 
-    fn deregister(&self, source: usize, by: By) {
+    pub fn deregister(&self, source: usize, by: By) {
         let mut slot = self.slot(source);
         let name = World::name(&slot);
         let Some(open) = &mut slot.open else { return };
@@ -524,7 +618,7 @@ impl World {
     }
 
     /// Registers all that is registered anew, so that what is ready is reported.
-    pub fn reregister_all(&self) {
+    pub fn reregister_all(&self, interest: program::Interest) {
         for source in 0..self.slots.len() {
             let open = |slot: &Slot| {
                 slot.open
@@ -532,7 +626,7 @@ impl World {
                     .is_some_and(|open| open.registered.is_some())
             };
             if open(&self.slot(source)) {
-                self.reregister(source, By::Source, program::Interest::Both);
+                self.reregister(source, By::Source, interest);
             }
         }
     }
@@ -582,7 +676,8 @@ impl World {
             if let Some((token, _)) = open.registered {
                 self.judge().begin(token);
             }
-            outcome = self.call_once(open, single, door, round);
+            outcome = self
+                .while_nobody_blocks("an operation", || self.call_once(open, single, door, round));
             did_something |= matches!(outcome, Outcome::Succeeded | Outcome::Short);
             if op == Op::AcceptWithoutDescriptors || single == op || outcome != Outcome::Succeeded {
                 let text = format!("{single:?} through {door:?}");
@@ -764,7 +859,8 @@ fn is_applicable(kind: Kind, op: Op) -> bool {
         Op::TakeError => is_socket(kind) || is_listener(kind),
         Op::ErrorQueue => matches!(kind, Kind::UdpErrorQueue | Kind::UdpTimestamps),
         Op::Urgent | Op::Disconnect => is_tcp(kind),
-        Op::Shutdown(_) => is_socket(kind) && !is_udp(kind),
+        // What hangs up beside an error: sockets with an error queue.
+        Op::Shutdown(_) => is_socket(kind) && !matches!(kind, Kind::Udp | Kind::UdpRefused),
         Op::Connect(_) => kind == Kind::TcpUnconnected,
     }
 }
