@@ -46,6 +46,7 @@ use crate::bits::{as_kqueue, Bits, UNMASKED};
 use crate::exemptions::{self, Exemption, Exemptions};
 use crate::handle::Outcome;
 use crate::program::{Door, Interest, Kind, Owner};
+use crate::world::shown;
 
 /// How late the back-off may be: 64 ms, and one second where both halves have hung up; five times
 /// that on a shared machine.
@@ -98,6 +99,8 @@ pub struct Registration {
     starved_since: Instant,
     /// Polls that had to report it and did not.
     missed: usize,
+    /// What the kernel said when it was registered.
+    at_first: Option<Bits>,
     /// Reported by the last poll: where the back-off applies, the next poll probes it.
     fresh: Bits,
     /// What is owed because a hang-up has ended.
@@ -286,6 +289,7 @@ impl Judge {
                 starved: 0,
                 starved_since: Instant::now(),
                 missed: 0,
+                at_first: None,
                 fresh: Bits::empty(),
                 anew: Bits::empty(),
                 window: None,
@@ -304,6 +308,13 @@ impl Judge {
     pub fn ended(&mut self, token: Token, polls: u64) {
         self.registrations.remove(&token);
         self.ended.insert(token, polls);
+    }
+
+    /// It goes on with the registration of a raw descriptor that had its number.
+    pub fn has_taken_over(&mut self, token: Token) {
+        if let Some(registration) = self.registrations.get_mut(&token) {
+            registration.owner = Owner::Raw;
+        }
     }
 
     /// Its descriptor was closed and it was not deregistered.
@@ -424,6 +435,7 @@ impl Judge {
         let Some(r) = self.registrations.get_mut(&token) else {
             return;
         };
+        r.at_first.get_or_insert(now);
         let gone = r.reported - r.seen_by(backend, now);
         if !rearms {
             r.reported -= gone;
@@ -546,6 +558,7 @@ impl Judge {
         }
         let (starved, missed, bound) = (r.starved, r.missed, r.bound());
         // In a pause it has no turn.
+        let at_first = r.at_first.unwrap_or(Bits::all());
         let had_turns = !now.is_empty() || r.starved_since.elapsed() > bound;
         let most = most_turns(self.registrations.len());
         if starved > most && had_turns {
@@ -564,8 +577,14 @@ impl Judge {
         if backend == Backend::Kqueue {
             // The end of a pipe that nobody reads is one of reading there, too.
             let ends = Bits::END | UNMASKED;
-            let ends = named.contains(Bits::END) && !anything.intersects(ends);
-            if ends {
+            let mut false_end = named.contains(Bits::END) && !anything.intersects(ends);
+            if is_end_of_a_pipe(kind) {
+                // One that had no reader when it was registered may be reported a little later.
+                let anything = anything | at_first;
+                false_end = named.intersects(Bits::END | Bits::WRITE_END);
+                false_end &= !anything.intersects(ends);
+            }
+            if false_end {
                 let text = format!("the event says {named:?}, the kernel {anything:?}");
                 self.fail(Check::False, Some(token), Bits::END, text);
             }
@@ -626,13 +645,13 @@ impl Judge {
                 Check::Ended,
                 None,
                 named,
-                format!("token {token} was deregistered"),
+                format!("token {} was deregistered", shown(token)),
             ),
             None => self.fail(
                 Check::Ended,
                 None,
                 named,
-                format!("token {token} is nobody's"),
+                format!("token {} is nobody's", shown(token)),
             ),
         }
     }
@@ -824,6 +843,11 @@ impl Registration {
             false => BACK_OFF,
         }
     }
+}
+
+/// Whether it is written to.
+fn is_end_of_a_pipe(kind: Kind) -> bool {
+    matches!(kind, Kind::Sender | Kind::FifoWriter)
 }
 
 /// Whether the model of event ports plays a kernel with POLLRDHUP.

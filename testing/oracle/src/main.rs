@@ -123,6 +123,7 @@ fn main() -> ExitCode {
 /// Whether nothing was found.
 fn dispatch() -> Result<bool> {
     let cli = Cli::parse();
+    run::watch();
     let can_mount = object::own_mounts();
     if !can_mount {
         println!(

@@ -114,6 +114,14 @@ pub enum Owner {
 pub enum Step {
     /// Polls with this timeout in milliseconds.
     Poll(u16),
+    /// Polls with this timeout in microseconds, which is no whole number of milliseconds.
+    PollMicros(u32),
+    /// One of two wakers wakes from another thread while a poll waits, with a timeout that is far
+    /// beyond, and then once more.
+    WakeDuring {
+        waker: usize,
+        far: Far,
+    },
     /// Polls until all that is due has been reported.
     Settle,
     /// Does nothing for so many milliseconds. Where a thread polls, the pauses of the back-off grow.
@@ -182,6 +190,15 @@ pub enum Step {
 
 fn both() -> Interest {
     Interest::Both
+}
+
+/// A timeout that no program lives to see the end of.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Far {
+    /// Of more milliseconds than 32 bits can count, and little more.
+    Months,
+    /// The longest that there is.
+    Forever,
 }
 
 /// What a program does at each event of a source.
@@ -307,6 +324,8 @@ impl Step {
                     .collect();
             }
             Step::Poll(_)
+            | Step::PollMicros(_)
+            | Step::WakeDuring { .. }
             | Step::Settle
             | Step::Idle(_)
             | Step::Rest(_)
@@ -332,6 +351,8 @@ impl Step {
             | Step::Do { source, .. }
             | Step::Peer { source, .. } => Some(*source),
             Step::Poll(_)
+            | Step::PollMicros(_)
+            | Step::WakeDuring { .. }
             | Step::Settle
             | Step::Idle(_)
             | Step::Rest(_)
@@ -464,6 +485,10 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
         Polling::InTurn => prop_oneof![
             800 => common,
             280 => prop_oneof![40 => Just(0u16), 2 => Just(1), 1 => Just(3)].prop_map(Step::Poll),
+            3 => Just(Step::PollMicros(300)),
+            1 => Just(Step::PollMicros(1500)),
+            3 => (0..2usize, prop_oneof![Just(Far::Months), Just(Far::Forever)])
+                .prop_map(|(waker, far)| Step::WakeDuring { waker, far }),
             3 => Just(Step::Settle),
             3 => rate,
             3 => Just(Step::Rest(200)),

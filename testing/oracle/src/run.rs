@@ -17,8 +17,8 @@ use crate::handle::{raw, Outcome};
 use crate::judge::{
     most_events, most_turns, Answered, Check, Failure, Outstanding, Polled, Tally, Token, BACK_OFF,
 };
-use crate::program::{Act, Answer, By, Door, Interest, Op, Polling, Program, Step};
-use crate::world::{Entry, World, STOP};
+use crate::program::{Act, Answer, By, Door, Far, Interest, Op, Polling, Program, Step};
+use crate::world::{shown, Entry, World, STOP};
 
 /// What came of a program.
 pub struct Ran {
@@ -45,8 +45,43 @@ const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
 const NUDGE: Token = STOP + 1;
 /// A poll that waits needs less of the processor.
 const SPINS: Duration = Duration::from_millis(25);
+/// A program whose thread has more events spins, and would go on and on.
+const MOST_EVENTS: usize = 20_000;
 /// How long a poll may take beyond its timeout.
 const SLACK: Duration = Duration::from_millis(300);
+
+/// A poll of a program in one thread that has not returned after this never does.
+const HANGS: Duration = Duration::from_secs(20);
+/// Nor is a program with a thread over then.
+const NEVER_OVER: Duration = Duration::from_secs(60);
+
+/// Until when something has to be over. There is one program at a time.
+static DEADLINE: Mutex<Option<(Instant, &str)>> = Mutex::new(None);
+
+/// Ends the process with a finding if what has to be over is not: nothing else can end it.
+pub fn watch() {
+    thread::spawn(|| loop {
+        thread::sleep(Duration::from_millis(200));
+        let deadline = *DEADLINE.lock().unwrap();
+        if let Some((_, what)) = deadline.filter(|(deadline, _)| Instant::now() > *deadline) {
+            println!("FOUND Hangs: {what}");
+            std::process::exit(1);
+        }
+    });
+}
+
+/// What has to be over within a time, if `watch` was called.
+fn over_within<T>(time: Duration, what: &'static str, run: impl FnOnce() -> T) -> T {
+    struct Done;
+    impl Drop for Done {
+        fn drop(&mut self) {
+            *DEADLINE.lock().unwrap() = None;
+        }
+    }
+    *DEADLINE.lock().unwrap() = Some((Instant::now() + time, what));
+    let _also_if_it_panics = Done;
+    run()
+}
 
 pub fn run(program: &Program, backend: Backend) -> Ran {
     let is_threaded = program.polling == Polling::InAThread;
@@ -62,7 +97,9 @@ pub fn run(program: &Program, backend: Backend) -> Ran {
             .run(program);
             Vec::new()
         }
-        Polling::InAThread => in_a_thread(&world, poll, program),
+        Polling::InAThread => over_within(NEVER_OVER, "a program with a thread", || {
+            in_a_thread(&world, poll, program)
+        }),
     };
     let log = world.take_log();
     let judge = &mut *world.judge();
@@ -89,6 +126,10 @@ impl InTurn<'_> {
                 Step::Poll(ms) => {
                     self.poll(Duration::from_millis((*ms).into()));
                 }
+                Step::PollMicros(micros) => {
+                    self.poll(Duration::from_micros((*micros).into()));
+                }
+                Step::WakeDuring { waker, far } => self.wake_during(*waker, *far),
                 Step::Settle => self.settle(),
                 Step::Idle(ms) => thread::sleep(Duration::from_millis((*ms).into())),
                 Step::Rest(ms) => self.rest(Duration::from_millis((*ms).into())),
@@ -118,7 +159,9 @@ impl InTurn<'_> {
         let before = self.world.observe();
         let number = self.world.polls.fetch_add(1, Ordering::SeqCst) + 1;
         let start = Instant::now();
-        let result = self.poll.poll(&mut self.events, Some(timeout));
+        let result = over_within(HANGS, "a poll", || {
+            self.poll.poll(&mut self.events, Some(timeout))
+        });
         let took = start.elapsed();
         let after = self.world.observe();
         let events: Vec<(Token, Bits)> = self
@@ -207,6 +250,30 @@ impl InTurn<'_> {
                 }
             }
         }
+    }
+
+    /// A wake ends a poll that waits; the one after it belongs to the next poll.
+    fn wake_during(&mut self, waker: usize, far: Far) {
+        let timeout = match far {
+            Far::Months => Duration::from_millis((1 << 32) + 1),
+            Far::Forever => Duration::MAX,
+        };
+        let wake = Step::Wake(waker);
+        let world = self.world;
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(2));
+                // Something else may have ended it.
+                if !is_over.load(Ordering::SeqCst) {
+                    world.perform(&wake);
+                }
+            });
+            self.poll(timeout);
+            is_over.store(true, Ordering::SeqCst);
+        });
+        self.world.perform(&wake);
+        self.poll(Duration::ZERO);
     }
 
     /// A descriptor that was closed behind its source is reported once, as failed.
@@ -343,7 +410,7 @@ fn judge_result(
                 format!("{took:?} where {timeout:?} were asked for"),
             );
         }
-        Ok(()) if took > timeout * 5 + SLACK => {
+        Ok(()) if took > timeout.saturating_mul(5).saturating_add(SLACK) => {
             fail(
                 Check::Overslept,
                 format!("{took:?} where {timeout:?} were asked for"),
@@ -358,7 +425,7 @@ fn told(events: &[(Token, Bits)]) -> String {
         .iter()
         .map(|(token, bits)| {
             let names: Vec<&str> = bits.iter_names().map(|(name, _)| name).collect();
-            format!("{token} {}", names.join("|"))
+            format!("{} {}", shown(*token), names.join("|"))
         })
         .collect();
     events.sort();
@@ -396,6 +463,7 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
             let timeout_ms = &timeout_ms;
             scope.spawn(move || {
                 let mut events = Events::with_capacity(capacity);
+                let mut events_in_all = 0;
                 loop {
                     let number = world.polls.fetch_add(1, Ordering::SeqCst) + 1;
                     let timeout = Duration::from_millis(timeout_ms.load(Ordering::SeqCst));
@@ -441,6 +509,12 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                         judge.event(token, bits, number);
                         list.push((token, bits, now));
                     }
+                    events_in_all += seen.len();
+                    if events_in_all > MOST_EVENTS {
+                        let text = format!("{events_in_all} events of one program");
+                        judge.fail(Check::Rate, None, Bits::empty(), text);
+                        has_stopped = true;
+                    }
                     drop((list, judge));
                     reports.changed.notify_all();
                     // The wake-up that ends it may be the one that is lost.
@@ -462,7 +536,12 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                     interrupt(world.registry(), Duration::from_millis((*ms).into()));
                     timeout_ms.store(TIMEOUT.as_millis() as u64, Ordering::SeqCst);
                 }
-                Step::Rest(_) | Step::Turns(_) | Step::Dead { .. } | Step::Rate { .. } => {}
+                Step::PollMicros(_)
+                | Step::WakeDuring { .. }
+                | Step::Rest(_)
+                | Step::Turns(_)
+                | Step::Dead { .. }
+                | Step::Rate { .. } => {}
                 other => world.perform(other),
             }
             if !world.judge().failures.is_empty() {

@@ -19,6 +19,14 @@ use crate::program::{self, Act, By, Door, Kind, Op, Owner, Spec, Step};
 /// Of the waker that ends a polling thread.
 pub const STOP: Token = 1_000_000;
 
+/// Tokens count up from here: they need more than half of the bits of a word.
+const TOKENS: Token = 1 << (usize::BITS / 2 + 8);
+
+/// A token as it is shown, counted from one.
+pub fn shown(token: Token) -> Token {
+    token & (TOKENS - 1)
+}
+
 /// What a program did and what came of it, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -71,6 +79,8 @@ struct Open {
     registered: Option<(Token, By)>,
     /// It was deregistered by its descriptor and does not know.
     is_stale: bool,
+    /// It has taken over the registration of a descriptor that had its number: one of a number.
+    has_taken_over: bool,
 }
 
 /// The interest in the crate's words. kqueue has no priority.
@@ -96,7 +106,7 @@ impl World {
             judge: Mutex::new(Judge::new(backend)),
             wakers: Default::default(),
             polls: AtomicU64::new(0),
-            next_token: AtomicUsize::new(1),
+            next_token: AtomicUsize::new(TOKENS + 1),
             log: Mutex::new(Vec::new()),
             is_threaded,
         };
@@ -194,7 +204,7 @@ impl World {
                 let (token, waker) = waker.as_ref().expect("there is always one");
                 self.judge().wake(*token);
                 let woke = self.while_nobody_blocks("waking", || waker.wake());
-                self.operation(format!("wake {token}: {woke:?}"));
+                self.operation(format!("wake {}: {woke:?}", shown(*token)));
             }
             Step::NewWaker(waker) => self.new_waker(*waker),
             Step::Do { source, op, door } => {
@@ -208,6 +218,8 @@ impl World {
             }),
             Step::RegisterClosed => self.register_closed(),
             Step::Poll(_)
+            | Step::PollMicros(_)
+            | Step::WakeDuring { .. }
             | Step::Settle
             | Step::Idle(_)
             | Step::Rest(_)
@@ -247,7 +259,7 @@ impl World {
         self.judge().waker_made(token);
         let new = Waker::new(&self.registry, mio::Token(token)).expect("makes a waker");
         *place = Some((token, new));
-        self.operation(format!("new waker {token}"));
+        self.operation(format!("new waker {}", shown(token)));
     }
 
     fn open(&self, source: usize) {
@@ -271,6 +283,7 @@ impl World {
                 handle,
                 registered: None,
                 is_stale: false,
+                has_taken_over: false,
             });
             self.operation(format!("open {source}: {:?}", spec.kind));
         }
@@ -389,7 +402,8 @@ impl World {
             source.register(registry, mio::Token(token), interest(wanted))
         });
         self.operation(format!(
-            "register {name} by {by:?} for {wanted:?} as {token}: {}",
+            "register {name} by {by:?} for {wanted:?} as {}: {}",
+            shown(token),
             told(&result)
         ));
         let polls = self.polls.load(Ordering::SeqCst);
@@ -397,9 +411,10 @@ impl World {
         match (&result, before) {
             (Ok(()), before) => {
                 open.registered = Some((token, by));
+                let had_taken_over = std::mem::take(&mut open.has_taken_over);
                 if let Some((old, how)) = before {
                     judge.ended(old, polls);
-                    let by_number = how == By::Fd || by == By::Fd;
+                    let by_number = how == By::Fd || by == By::Fd || had_taken_over;
                     if self.backend != Backend::Kqueue && !(by_number && self.goes_by_number()) {
                         judge.fail(
                             Check::Registry,
@@ -453,7 +468,8 @@ impl World {
             source.reregister(registry, mio::Token(token), interest(wanted))
         });
         self.operation(format!(
-            "reregister {name} by {by:?} for {wanted:?} as {token}: {}",
+            "reregister {name} by {by:?} for {wanted:?} as {}: {}",
+            shown(token),
             told(&result)
         ));
         let polls = self.polls.load(Ordering::SeqCst);
@@ -466,6 +482,8 @@ impl World {
             (Ok(()), None) => {
                 open.registered = Some((token, by));
                 // A number that was closed without being deregistered is still registered there.
+                open.has_taken_over = true;
+                judge.has_taken_over(token);
                 if self.backend != Backend::Kqueue && !self.goes_by_number() {
                     judge.fail(
                         Check::Registry,
