@@ -153,6 +153,9 @@ pub enum Step {
     Drop(usize),
     /// Opens a source that was dropped again. It may get the same descriptor.
     Open(usize),
+    /// For so many milliseconds, while a thread polls: a stream hangs up, is deregistered, and another
+    /// one that stands is registered under its number, again and again.
+    Replace(u16),
     /// Closes the descriptor of a source behind it, which a read then tells it, and polls; or
     /// deregisters it before. Then the descriptor is what it was.
     Dead {
@@ -331,6 +334,7 @@ impl Step {
             | Step::Rest(_)
             | Step::Turns(_)
             | Step::Interrupt(_)
+            | Step::Replace(_)
             | Step::RegisterClosed
             | Step::Wake(_)
             | Step::NewWaker(_)
@@ -358,6 +362,7 @@ impl Step {
             | Step::Rest(_)
             | Step::Turns(_)
             | Step::Interrupt(_)
+            | Step::Replace(_)
             | Step::RegisterClosed
             | Step::Wake(_)
             | Step::NewWaker(_)
@@ -503,6 +508,7 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
             100 => vec(io_step(), 2..4).prop_map(Step::Together),
             6 => Just(Step::Idle(70)),
             3 => Just(Step::Interrupt(800)),
+            6 => Just(Step::Replace(100)),
         ]
         .boxed(),
     }

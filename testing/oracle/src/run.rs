@@ -43,6 +43,9 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
 /// Of the waker that makes the thread take up another timeout.
 const NUDGE: Token = STOP + 1;
+/// Of streams that take each other's place.
+const HANGS_UP: Token = STOP + 2;
+const STANDS: Token = STOP + 3;
 /// A poll that waits needs less of the processor.
 const SPINS: Duration = Duration::from_millis(25);
 /// A program whose thread has more events spins, and would go on and on.
@@ -137,7 +140,7 @@ impl InTurn<'_> {
                 Step::Dead { source, deregister } => {
                     self.dead(source % program.sources.len(), *deregister);
                 }
-                Step::Interrupt(_) => {}
+                Step::Interrupt(_) | Step::Replace(_) => {}
                 Step::Rate {
                     ms,
                     interest,
@@ -498,6 +501,14 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                         if token == NUDGE {
                             continue;
                         }
+                        if (HANGS_UP..=STANDS).contains(&token) {
+                            let ends = bits & (Bits::END | Bits::HUP);
+                            if token == STANDS && !ends.is_empty() {
+                                let text = format!("a stream that stands has {bits:?}");
+                                judge.fail(Check::False, None, ends, text);
+                            }
+                            continue;
+                        }
                         if !seen.insert(token) && two_events(world.backend).is_none() {
                             judge.fail(Check::TwoEvents, Some(token), bits, "from one poll".into());
                         }
@@ -536,6 +547,7 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                     interrupt(world.registry(), Duration::from_millis((*ms).into()));
                     timeout_ms.store(TIMEOUT.as_millis() as u64, Ordering::SeqCst);
                 }
+                Step::Replace(ms) => replace(world, Duration::from_millis((*ms).into())),
                 Step::PollMicros(_)
                 | Step::WakeDuring { .. }
                 | Step::Rest(_)
@@ -584,6 +596,39 @@ fn interrupt(registry: &mio::Registry, window: Duration) {
             .expect("registers");
         thread::sleep(Duration::from_millis(1));
         registry.deregister(&mut idle).expect("deregisters");
+    }
+}
+
+/// What a thread retrieves of a stream that hangs up may be in its hands when another stream has the
+/// number and the slot.
+fn replace(world: &World, window: Duration) {
+    use mio::net::UnixStream;
+    let registry = world.registry();
+    let (stands, _peer) = UnixStream::pair().expect("a pair");
+    let end = Instant::now() + window;
+    let mut round = 0;
+    while Instant::now() < end && world.judge().failures.is_empty() {
+        let (mut stream, peer) = UnixStream::pair().expect("a pair");
+        let register = |stream: &mut UnixStream, token| {
+            let token = mio::Token(token);
+            let registered = registry.register(stream, token, mio::Interest::READABLE);
+            registered.expect("registers");
+        };
+        register(&mut stream, HANGS_UP);
+        drop(peer);
+        // Sometimes the thread is a little ahead.
+        round += 1;
+        for _ in 0..round % 16 * 100 {
+            std::hint::spin_loop();
+        }
+        registry.deregister(&mut stream).expect("deregisters");
+        let (old, new) = (stream.as_raw_fd(), stands.as_raw_fd());
+        // SAFETY: it takes integers only, and the stream goes on with the new descriptor.
+        let done = unsafe { libc::dup3(new, old, libc::O_CLOEXEC) };
+        assert_eq!(done, old, "{}", io::Error::last_os_error());
+        register(&mut stream, STANDS);
+        thread::sleep(Duration::from_micros(50));
+        registry.deregister(&mut stream).expect("deregisters");
     }
 }
 

@@ -225,6 +225,7 @@ impl World {
             | Step::Rest(_)
             | Step::Turns(_)
             | Step::Interrupt(_)
+            | Step::Replace(_)
             | Step::Dead { .. }
             | Step::Rate { .. } => {
                 unreachable!("a step about polling")
