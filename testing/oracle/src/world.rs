@@ -340,7 +340,12 @@ impl World {
         ));
         // poll(2) takes everything, and reports it.
         let is_refused = self.backend != Backend::Poll;
-        if registered.is_err() != is_refused || deregistered.is_err() != is_refused {
+        let error = registered.as_ref().err().map(io::Error::raw_os_error);
+        let is_right = match is_refused {
+            true => error == Some(Some(libc::EBADF)),
+            false => error.is_none(),
+        };
+        if !is_right || deregistered.is_err() != is_refused {
             let text = format!("a closed descriptor: {registered:?}, then {deregistered:?}");
             self.judge()
                 .fail(Check::Registry, None, Bits::empty(), text);
