@@ -103,6 +103,8 @@ pub struct Registration {
     at_first: Option<Bits>,
     /// Reported by the last poll: where the back-off applies, the next poll probes it.
     fresh: Bits,
+    /// A hang-up was reported, and has not ended since.
+    hung_up: bool,
     /// What is owed because a hang-up has ended.
     anew: Bits,
     /// The program is in the middle of an operation; what was reported meanwhile.
@@ -291,6 +293,7 @@ impl Judge {
                 missed: 0,
                 at_first: None,
                 fresh: Bits::empty(),
+                hung_up: false,
                 anew: Bits::empty(),
                 window: None,
                 closed: false,
@@ -522,6 +525,8 @@ impl Judge {
         let (kind, both, either) = (r.kind, before & after, before | after);
         if rearms {
             r.hang_up_may_have_ended(either);
+            // An event has no bit for it alone: an end beside an error looks the same.
+            r.hung_up |= (named & both).contains(Bits::HUP);
         }
         let owed = r.owed_at_least(Owed::WithinBackOff) & r.interest;
         let due = owed & both;
@@ -821,8 +826,7 @@ impl Registration {
         if either.contains(Bits::HUP) {
             let anew = std::mem::take(&mut self.anew);
             self.owe_nothing(anew);
-        } else if self.reported.contains(Bits::HUP) {
-            self.reported -= Bits::HUP;
+        } else if std::mem::take(&mut self.hung_up) {
             self.anew = self.directions() - self.owed_at_least(Owed::WithinBackOff);
             self.owe(self.anew, Owed::WithinBackOff);
         }
