@@ -578,6 +578,10 @@ impl Judge {
             self.fail(Check::Lost, Some(token), now, text);
         }
 
+        if matches!(kind, Kind::Receiver | Kind::Fifo) && named.contains(Bits::WRITE) {
+            let text = format!("nobody writes to it, and the event says {named:?}");
+            self.fail(Check::False, Some(token), Bits::WRITE, text);
+        }
         let is_observed = kind != Kind::Mounts;
         if backend == Backend::Kqueue {
             // The end of a pipe that nobody reads is one of reading there, too.

@@ -202,6 +202,8 @@ pub enum Far {
     Months,
     /// The longest that there is.
     Forever,
+    /// A deadline, by `poll_until`.
+    Deadline,
 }
 
 /// What a program does at each event of a source.
@@ -492,7 +494,7 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
             280 => prop_oneof![40 => Just(0u16), 2 => Just(1), 1 => Just(3)].prop_map(Step::Poll),
             3 => Just(Step::PollMicros(300)),
             1 => Just(Step::PollMicros(1500)),
-            3 => (0..2usize, prop_oneof![Just(Far::Months), Just(Far::Forever)])
+            3 => (0..2usize, prop_oneof![Just(Far::Months), Just(Far::Forever), Just(Far::Deadline)])
                 .prop_map(|(waker, far)| Step::WakeDuring { waker, far }),
             3 => Just(Step::Settle),
             3 => rate,

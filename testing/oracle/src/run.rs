@@ -160,12 +160,18 @@ impl InTurn<'_> {
 
     /// Polls once, and has it judged.
     fn poll(&mut self, timeout: Duration) -> (Vec<(Token, Bits)>, Vec<Outstanding>) {
+        self.poll_by(timeout, |poll, events| poll.poll(events, Some(timeout)))
+    }
+
+    fn poll_by(
+        &mut self,
+        timeout: Duration,
+        poll: impl FnOnce(&mut Poll, &mut Events) -> io::Result<()>,
+    ) -> (Vec<(Token, Bits)>, Vec<Outstanding>) {
         let before = self.world.observe();
         let number = self.world.polls.fetch_add(1, Ordering::SeqCst) + 1;
         let start = Instant::now();
-        let result = over_within(HANGS, "a poll", || {
-            self.poll.poll(&mut self.events, Some(timeout))
-        });
+        let result = over_within(HANGS, "a poll", || poll(&mut self.poll, &mut self.events));
         let took = start.elapsed();
         let after = self.world.observe();
         let events: Vec<(Token, Bits)> = self
@@ -261,6 +267,7 @@ impl InTurn<'_> {
         let timeout = match far {
             Far::Months => Duration::from_millis((1 << 32) + 1),
             Far::Forever => Duration::MAX,
+            Far::Deadline => Duration::from_secs(3600),
         };
         let wake = Step::Wake(waker);
         let world = self.world;
@@ -273,7 +280,15 @@ impl InTurn<'_> {
                     world.perform(&wake);
                 }
             });
-            self.poll(timeout);
+            match far {
+                Far::Deadline => {
+                    let deadline = Some(Instant::now() + timeout);
+                    self.poll_by(timeout, |poll, events| poll.poll_until(events, deadline));
+                }
+                _ => {
+                    self.poll(timeout);
+                }
+            }
             is_over.store(true, Ordering::SeqCst);
         });
         self.world.perform(&wake);
