@@ -15,6 +15,9 @@
 //! | a short transfer by a stream's method | likewise |
 //! | a short `peek`, any failure | on re-arming backends every direction, within the back-off |
 //! | an operation after which an error or a hang-up is gone | that error or hang-up, if it comes again, now |
+//! | priority data that was read, by whatever operation | priority data, if it comes again, within the back-off |
+//! | a poll around which a hang-up is gone that was reported | every direction, within the back-off |
+//! | the poll after the event of a raw descriptor, around which it is not ready | what it is not ready for, now |
 //!
 //! On re-arming backends *now* becomes *within the back-off* where the program does the I/O on a raw
 //! descriptor, or an error or a hang-up is latched.
@@ -30,11 +33,12 @@
 //! Events of registrations that have ended; two events of one registration from one poll; more
 //! events than there is capacity; an error or an end that is not there; an error or a hang-up that
 //! does not name all else that is ready; an empty return before the timeout, or long after it; errors
-//! of `poll`; and more events than the back-off allows for a source to which nothing happens.
+//! of `poll`; a call that waits for the poll of another thread; a poll that uses the processor while it
+//! waits; and more events than the back-off allows for a source to which nothing happens.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::Backend;
 
@@ -42,16 +46,22 @@ use crate::bits::{as_kqueue, Bits, UNMASKED};
 use crate::exemptions::{self, Exemption, Exemptions};
 use crate::handle::Outcome;
 use crate::program::{Door, Interest, Kind, Owner};
+use crate::world::shown;
 
 /// How late the back-off may be: 64 ms, and one second where both halves have hung up; five times
 /// that on a shared machine.
-const BACK_OFF: Duration = Duration::from_millis(5 * 64);
+pub const BACK_OFF: Duration = Duration::from_millis(5 * 64);
 const LONG_BACK_OFF: Duration = Duration::from_secs(5);
 
 /// How many events a registration to which nothing happens may have: 30 in the first second, or in
 /// less, and 17 in each later one.
 pub fn most_events(window: Duration) -> usize {
     30 + 17 * window.as_secs() as usize
+}
+
+/// How many polls that are full may leave one out, of so many registrations.
+pub fn most_turns(registrations: usize) -> usize {
+    4 * registrations + 4
 }
 
 pub type Token = usize;
@@ -84,10 +94,19 @@ pub struct Registration {
     reported: Bits,
     /// What was done to it since its last event, to be shown.
     history: Vec<String>,
-    /// Polls that had to report it and were full, one after the other.
+    /// Polls that had to report it and were full, one after the other, and since when.
     starved: usize,
+    starved_since: Instant,
     /// Polls that had to report it and did not.
     missed: usize,
+    /// What the kernel said when it was registered.
+    at_first: Option<Bits>,
+    /// Reported by the last poll: where the back-off applies, the next poll probes it.
+    fresh: Bits,
+    /// A hang-up was reported, and has not ended since.
+    hung_up: bool,
+    /// What is owed because a hang-up has ended.
+    anew: Bits,
     /// The program is in the middle of an operation; what was reported meanwhile.
     window: Option<Bits>,
     /// The descriptor was closed behind the poll: nothing more is promised.
@@ -115,6 +134,10 @@ pub enum Check {
     /// Too many events for a source to which nothing happens.
     Rate,
     PollFailed,
+    /// A call waited until the poll of another thread was over.
+    Blocked,
+    /// A poll used the processor while it waited.
+    Spins,
     Early,
     Overslept,
     /// Registering, reregistering or deregistering answered what it must not.
@@ -236,6 +259,17 @@ impl Judge {
         !matches!(self.backend, Backend::Epoll | Backend::Kqueue)
     }
 
+    pub fn registrations(&self) -> usize {
+        self.registrations.len()
+    }
+
+    /// Whether the last event of a registration was of data, without an error or a hang-up.
+    pub fn was_readable(&self, token: Token) -> bool {
+        self.registrations.get(&token).is_some_and(|r| {
+            !r.closed && r.last.contains(Bits::READ) && !r.last.intersects(UNMASKED | Bits::END)
+        })
+    }
+
     pub fn registration(&self, token: Token) -> Option<&Registration> {
         self.registrations.get(&token)
     }
@@ -255,7 +289,12 @@ impl Judge {
                 reported: Bits::empty(),
                 history: vec!["registered".to_owned()],
                 starved: 0,
+                starved_since: Instant::now(),
                 missed: 0,
+                at_first: None,
+                fresh: Bits::empty(),
+                hung_up: false,
+                anew: Bits::empty(),
                 window: None,
                 closed: false,
             },
@@ -272,6 +311,13 @@ impl Judge {
     pub fn ended(&mut self, token: Token, polls: u64) {
         self.registrations.remove(&token);
         self.ended.insert(token, polls);
+    }
+
+    /// It goes on with the registration of a raw descriptor that had its number.
+    pub fn has_taken_over(&mut self, token: Token) {
+        if let Some(registration) = self.registrations.get_mut(&token) {
+            registration.owner = Owner::Raw;
+        }
     }
 
     /// Its descriptor was closed and it was not deregistered.
@@ -371,6 +417,7 @@ impl Judge {
         let took_error = matches!(outcome, Outcome::TookError(_));
         let unsuccessful = failed || took_error || outcome == Outcome::WouldBlock;
         if unsuccessful && !r.kind_is_consumed() {
+            let gone = gone - Bits::PRIORITY;
             r.reported -= gone;
             // A raw descriptor's hang-up that ends between two probes is not seen.
             let is_seen = !rearms || r.owner != Owner::Raw;
@@ -391,13 +438,19 @@ impl Judge {
         let Some(r) = self.registrations.get_mut(&token) else {
             return;
         };
+        r.at_first.get_or_insert(now);
         let gone = r.reported - r.seen_by(backend, now);
         if !rearms {
             r.reported -= gone;
             r.owe(gone, Owed::Now);
-        } else if r.owner == Owner::Raw && gone.contains(Bits::ERROR) {
-            r.reported -= Bits::ERROR;
-            r.owe(Bits::ERROR, Owed::WithinBackOff);
+        } else {
+            // Priority data is probed, whoever owns the source.
+            let probed = match r.owner {
+                Owner::Raw => gone & (Bits::ERROR | Bits::PRIORITY),
+                _ => gone & Bits::PRIORITY,
+            };
+            r.reported -= probed;
+            r.owe(probed, Owed::WithinBackOff);
         }
     }
 
@@ -470,6 +523,11 @@ impl Judge {
         let anything = before | after;
         let (before, after) = (r.seen_by(backend, before), r.seen_by(backend, after));
         let (kind, both, either) = (r.kind, before & after, before | after);
+        if rearms {
+            r.hang_up_may_have_ended(either);
+            // An event has no bit for it alone: an end beside an error looks the same.
+            r.hung_up |= (named & both).contains(Bits::HUP);
+        }
         let owed = r.owed_at_least(Owed::WithinBackOff) & r.interest;
         let due = owed & both;
         let reported = named;
@@ -490,6 +548,9 @@ impl Judge {
             false => missing & r.owed_at_least(Owed::Now),
         };
         let later = missing - now;
+        if missing.is_empty() || r.starved == 0 {
+            r.starved_since = Instant::now();
+        }
         if missing.is_empty() {
             (r.starved, r.missed) = (0, 0);
         } else if is_full {
@@ -497,9 +558,15 @@ impl Judge {
         } else if !now.is_empty() {
             r.missed += 1;
         }
+        if rearms && !is_full {
+            r.probed_by_this_poll(either);
+        }
         let (starved, missed, bound) = (r.starved, r.missed, r.bound());
-        let others = self.registrations.len();
-        if starved > 4 * others + 4 {
+        // In a pause it has no turn.
+        let at_first = r.at_first.unwrap_or(Bits::all());
+        let had_turns = !now.is_empty() || r.starved_since.elapsed() > bound;
+        let most = most_turns(self.registrations.len());
+        if starved > most && had_turns {
             self.fail(
                 Check::Starved,
                 Some(token),
@@ -511,12 +578,22 @@ impl Judge {
             self.fail(Check::Lost, Some(token), now, text);
         }
 
+        if matches!(kind, Kind::Receiver | Kind::Fifo) && named.contains(Bits::WRITE) {
+            let text = format!("nobody writes to it, and the event says {named:?}");
+            self.fail(Check::False, Some(token), Bits::WRITE, text);
+        }
         let is_observed = kind != Kind::Mounts;
         if backend == Backend::Kqueue {
             // The end of a pipe that nobody reads is one of reading there, too.
             let ends = Bits::END | UNMASKED;
-            let ends = named.contains(Bits::END) && !anything.intersects(ends);
-            if ends {
+            let mut false_end = named.contains(Bits::END) && !anything.intersects(ends);
+            if is_end_of_a_pipe(kind) {
+                // One that had no reader when it was registered may be reported a little later.
+                let anything = anything | at_first;
+                false_end = named.intersects(Bits::END | Bits::WRITE_END);
+                false_end &= !anything.intersects(ends);
+            }
+            if false_end {
                 let text = format!("the event says {named:?}, the kernel {anything:?}");
                 self.fail(Check::False, Some(token), Bits::END, text);
             }
@@ -577,14 +654,30 @@ impl Judge {
                 Check::Ended,
                 None,
                 named,
-                format!("token {token} was deregistered"),
+                format!("token {} was deregistered", shown(token)),
             ),
             None => self.fail(
                 Check::Ended,
                 None,
                 named,
-                format!("token {token} is nobody's"),
+                format!("token {} is nobody's", shown(token)),
             ),
+        }
+    }
+
+    /// An event of a thread that polls has named these, and now the kernel says `now`. An end and a
+    /// hang-up of most sources are for good, so that a false one can be told from one that has gone.
+    pub fn named_by_a_thread(&mut self, token: Token, named: Bits, now: Bits) {
+        let ends = Bits::END | Bits::HUP;
+        let is_for_good = self.registrations.get(&token).is_some_and(|r| {
+            matches!(
+                r.kind,
+                Kind::Tcp | Kind::UnixStream | Kind::Seqpacket | Kind::Receiver | Kind::Sender
+            )
+        });
+        if is_for_good && named.intersects(ends) && !now.intersects(ends | Bits::ERROR) {
+            let text = format!("the event says {named:?}, the kernel {now:?}");
+            self.fail(Check::False, Some(token), named & ends, text);
         }
     }
 
@@ -724,9 +817,32 @@ impl Registration {
     fn reported_by(&mut self, named: Bits) {
         self.owe_nothing(named);
         self.last = named;
-        self.reported |= named & (UNMASKED | Bits::END | Bits::WRITE_END);
+        self.reported |= named & (UNMASKED | Bits::PRIORITY | Bits::END | Bits::WRITE_END);
+        (self.fresh, self.anew) = (named, Bits::empty());
         self.history.clear();
         (self.starved, self.missed) = (0, 0);
+    }
+
+    /// Around a poll it was ready for these, if for anything. A hang-up that has ended makes another
+    /// connection of it, which is new in every direction; if it hangs up again before that was
+    /// reported, nobody need have seen it.
+    fn hang_up_may_have_ended(&mut self, either: Bits) {
+        if either.contains(Bits::HUP) {
+            let anew = std::mem::take(&mut self.anew);
+            self.owe_nothing(anew);
+        } else if std::mem::take(&mut self.hung_up) {
+            self.anew = self.directions() - self.owed_at_least(Owed::WithinBackOff);
+            self.owe(self.anew, Owed::WithinBackOff);
+        }
+    }
+
+    /// The poll after an event probes a raw descriptor, whatever pause runs: what is not ready then is
+    /// armed, and is reported at once when it is ready.
+    fn probed_by_this_poll(&mut self, either: Bits) {
+        let fresh = std::mem::take(&mut self.fresh);
+        if self.owner == Owner::Raw && !self.last.intersects(UNMASKED) {
+            self.owe((fresh & self.directions()) - either, Owed::Now);
+        }
     }
 
     fn bound(&self) -> Duration {
@@ -735,6 +851,11 @@ impl Registration {
             false => BACK_OFF,
         }
     }
+}
+
+/// Whether it is written to.
+fn is_end_of_a_pipe(kind: Kind) -> bool {
+    matches!(kind, Kind::Sender | Kind::FifoWriter)
 }
 
 /// Whether the model of event ports plays a kernel with POLLRDHUP.
@@ -844,6 +965,41 @@ mod tests {
         );
         judge.never_came(&outstanding[0], BACK_OFF);
         assert_eq!(checks(&judge), [Check::Lost]);
+    }
+
+    #[test]
+    fn a_raw_descriptor_that_the_next_poll_finds_drained_is_owed_at_once() {
+        for (at_the_next_poll, failures) in [(Bits::WRITE, 1), (Bits::READ | Bits::WRITE, 0)] {
+            let mut judge = judge(Backend::Poll, Owner::Raw);
+            poll(&mut judge, at_the_next_poll, &[]);
+            done(&mut judge, Door::Method, Outcome::WouldBlock, Bits::WRITE);
+            poll(&mut judge, Bits::READ | Bits::WRITE, &[]);
+            assert_eq!(checks(&judge).len(), failures, "{at_the_next_poll:?}");
+        }
+    }
+
+    #[test]
+    fn a_hang_up_that_has_ended_owes_every_direction_unless_it_is_back() {
+        let up = Bits::READ | Bits::WRITE;
+        for (again, owed) in [(up, 1), (up | Bits::HUP, 0)] {
+            let mut judge = judge(Backend::Poll, Owner::Typed);
+            poll(&mut judge, up | Bits::HUP, &[(1, up | Bits::HUP)]);
+            poll(&mut judge, Bits::empty(), &[]);
+            assert_eq!(poll(&mut judge, again, &[]).len(), owed, "{again:?}");
+        }
+    }
+
+    #[test]
+    fn priority_data_that_was_read_and_is_there_again_is_owed() {
+        for backend in [Backend::Epoll, Backend::Poll] {
+            let mut judge = Judge::new(backend);
+            judge.registered(1, Kind::Tcp, Owner::Typed, Interest::ReadPriority);
+            poll(&mut judge, Bits::PRIORITY, &[(1, Bits::PRIORITY)]);
+            assert!(poll(&mut judge, Bits::PRIORITY, &[]).is_empty());
+            judge.observed(1, Bits::empty());
+            let outstanding = poll(&mut judge, Bits::PRIORITY, &[]).len();
+            assert_eq!(outstanding + judge.failures.len(), 1, "{backend}");
+        }
     }
 
     #[test]

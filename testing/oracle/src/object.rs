@@ -14,7 +14,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -120,10 +120,13 @@ fn pair(domain: Domain, kind: Type) -> (OwnedFd, Peer) {
 
 fn tcp_pair() -> (OwnedFd, Peer) {
     let listener = listener(&loopback(), Domain::IPV4);
-    let one = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    one.connect(&listener.local_addr().expect("bound"))
-        .expect("connects");
+    let address = listener.local_addr().expect("bound");
+    let address = address.as_socket().expect("an address of IP");
+    let one = mio::net::TcpStream::connect(address).expect("connects");
     let (other, _) = listener.accept().expect("accepts");
+    settle(one.as_raw_fd(), Bits::WRITE);
+    // SAFETY: it was the other one's, which gives it up, and is nobody else's.
+    let one = unsafe { Socket::from_raw_fd(one.into_raw_fd()) };
     for socket in [&one, &other] {
         // What is sent arrives at once, in a segment of its own.
         let _ = socket.set_tcp_nodelay(true);

@@ -114,10 +114,27 @@ pub enum Owner {
 pub enum Step {
     /// Polls with this timeout in milliseconds.
     Poll(u16),
+    /// Polls with this timeout in microseconds, which is no whole number of milliseconds.
+    PollMicros(u32),
+    /// One of two wakers wakes from another thread while a poll waits, with a timeout that is far
+    /// beyond, and then once more.
+    WakeDuring {
+        waker: usize,
+        far: Far,
+    },
     /// Polls until all that is due has been reported.
     Settle,
-    /// Does nothing for so many milliseconds, while a thread polls: the pauses of the back-off grow.
+    /// Does nothing for so many milliseconds. Where a thread polls, the pauses of the back-off grow.
     Idle(u16),
+    /// Polls until nothing comes any more, at most for so many milliseconds, and counts events.
+    Rest(u16),
+    /// Polls, after a pause of so many milliseconds, as often as it takes until each source has had
+    /// its turn, however small the buffer is. The program drains what is reported, and its peer sends
+    /// again.
+    Turns(u16),
+    /// For so many milliseconds registers something idle, and deregisters it, again and again, while a
+    /// thread polls with a timeout that is shorter.
+    Interrupt(u16),
     Register {
         source: usize,
         by: By,
@@ -136,6 +153,17 @@ pub enum Step {
     Drop(usize),
     /// Opens a source that was dropped again. It may get the same descriptor.
     Open(usize),
+    /// For so many milliseconds, while a thread polls: a stream hangs up, is deregistered, and another
+    /// one that stands is registered under its number, again and again.
+    Replace(u16),
+    /// Closes the descriptor of a source behind it, which a read then tells it, and polls; or
+    /// deregisters it before. Then the descriptor is what it was.
+    Dead {
+        source: usize,
+        deregister: bool,
+    },
+    /// Registers a descriptor that is closed.
+    RegisterClosed,
     /// Wakes by one of two wakers.
     Wake(usize),
     /// Drops one of the two, and makes another one.
@@ -157,8 +185,25 @@ pub enum Step {
     /// operation, and counts events. The sources take the answers in turn.
     Rate {
         ms: u16,
+        #[serde(default = "both")]
+        interest: Interest,
         answers: Vec<Answer>,
     },
+}
+
+fn both() -> Interest {
+    Interest::Both
+}
+
+/// A timeout that no program lives to see the end of.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Far {
+    /// Of more milliseconds than 32 bits can count, and little more.
+    Months,
+    /// The longest that there is.
+    Forever,
+    /// A deadline, by `poll_until`.
+    Deadline,
 }
 
 /// What a program does at each event of a source.
@@ -274,6 +319,7 @@ impl Step {
             | Step::Deregister { source, .. }
             | Step::Drop(source)
             | Step::Open(source)
+            | Step::Dead { source, .. }
             | Step::Do { source, .. }
             | Step::Peer { source, .. } => *source = new(*source),
             Step::Together(steps) => {
@@ -283,8 +329,15 @@ impl Step {
                     .collect();
             }
             Step::Poll(_)
+            | Step::PollMicros(_)
+            | Step::WakeDuring { .. }
             | Step::Settle
             | Step::Idle(_)
+            | Step::Rest(_)
+            | Step::Turns(_)
+            | Step::Interrupt(_)
+            | Step::Replace(_)
+            | Step::RegisterClosed
             | Step::Wake(_)
             | Step::NewWaker(_)
             | Step::Rate { .. } => {}
@@ -300,11 +353,19 @@ impl Step {
             | Step::Deregister { source, .. }
             | Step::Drop(source)
             | Step::Open(source)
+            | Step::Dead { source, .. }
             | Step::Do { source, .. }
             | Step::Peer { source, .. } => Some(*source),
             Step::Poll(_)
+            | Step::PollMicros(_)
+            | Step::WakeDuring { .. }
             | Step::Settle
             | Step::Idle(_)
+            | Step::Rest(_)
+            | Step::Turns(_)
+            | Step::Interrupt(_)
+            | Step::Replace(_)
+            | Step::RegisterClosed
             | Step::Wake(_)
             | Step::NewWaker(_)
             | Step::Rate { .. }
@@ -352,8 +413,10 @@ pub fn programs(kinds: &[Kind], polling: Polling) -> impl Strategy<Value = Progr
     let sources = vec(spec(kinds), 1..=MOST_SOURCES);
     let steps = vec(
         prop_oneof![
-            3 => step(polling).prop_map(|step| vec![step]),
-            1 => burst(),
+            12 => step(polling).prop_map(|step| vec![step]),
+            4 => burst(),
+            1 => lives(),
+            1 => wakers(),
         ],
         3..20,
     );
@@ -406,7 +469,17 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
         1 => Just(Answer::Nothing),
         9 => (op(), door()).prop_map(|(op, door)| Answer::Do(op, door)),
     ];
-    let rate = (ms, vec(answer, MOST_SOURCES)).prop_map(|(ms, answers)| Step::Rate { ms, answers });
+    let rate_interest = prop_oneof![3 => Just(Interest::Both), 1 => Just(Interest::ReadPriority)];
+    let rate =
+        (ms, rate_interest, vec(answer, MOST_SOURCES)).prop_map(|(ms, interest, answers)| {
+            Step::Rate {
+                ms,
+                interest,
+                answers,
+            }
+        });
+    let dead = (s.clone(), any::<bool>())
+        .prop_map(|(source, deregister)| Step::Dead { source, deregister });
     let common = prop_oneof![
         12 => registry_step(),
         2 => s.clone().prop_map(Step::Drop),
@@ -419,8 +492,16 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
         Polling::InTurn => prop_oneof![
             800 => common,
             280 => prop_oneof![40 => Just(0u16), 2 => Just(1), 1 => Just(3)].prop_map(Step::Poll),
+            3 => Just(Step::PollMicros(300)),
+            1 => Just(Step::PollMicros(1500)),
+            3 => (0..2usize, prop_oneof![Just(Far::Months), Just(Far::Forever), Just(Far::Deadline)])
+                .prop_map(|(waker, far)| Step::WakeDuring { waker, far }),
             3 => Just(Step::Settle),
             3 => rate,
+            3 => Just(Step::Rest(200)),
+            6 => Just(Step::Turns(0)),
+            4 => dead,
+            1 => Just(Step::RegisterClosed),
         ]
         .boxed(),
         Polling::InAThread => prop_oneof![
@@ -428,6 +509,8 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
             400 => Just(Step::Poll(0)),
             100 => vec(io_step(), 2..4).prop_map(Step::Together),
             6 => Just(Step::Idle(70)),
+            3 => Just(Step::Interrupt(800)),
+            6 => Just(Step::Replace(100)),
         ]
         .boxed(),
     }
@@ -445,6 +528,50 @@ fn burst() -> impl Strategy<Value = Vec<Step>> {
         let of_source = |step: Step| step.map_source(&|_| source);
         steps.into_iter().map(of_source).collect()
     })
+}
+
+/// Sources come and go, and so do their peers: registrations end while something is still to be said
+/// of them, and others take their slots.
+fn lives() -> impl Strategy<Value = Vec<Step>> {
+    let s = || 0..MOST_SOURCES;
+    let by = || prop_oneof![2 => Just(By::Source), 1 => Just(By::Fd)];
+    let peer = |act: Act| s().prop_map(move |source| Step::Peer { source, act });
+    let step = prop_oneof![
+        4 => (s(), by(), interest())
+            .prop_map(|(source, by, interest)| Step::Register { source, by, interest }),
+        1 => (s(), by(), interest())
+            .prop_map(|(source, by, interest)| Step::Reregister { source, by, interest }),
+        3 => (s(), by()).prop_map(|(source, by)| Step::Deregister { source, by }),
+        1 => s().prop_map(Step::Drop),
+        2 => s().prop_map(Step::Open),
+        2 => peer(Act::Leave),
+        1 => peer(Act::Return),
+        2 => peer(Act::Send(1)),
+        1 => (s(), door()).prop_map(|(source, door)| Step::Do { source, op: Op::Drain, door }),
+        3 => Just(Step::Poll(0)),
+    ];
+    // Mostly of one source, or of two.
+    (s(), s(), vec((step, 0..4u8), 4..12)).prop_map(|(one, other, steps)| {
+        let step = |(step, which): (Step, u8)| {
+            step.map_source(&|source| match which {
+                0 | 1 => one,
+                2 => other,
+                _ => source,
+            })
+        };
+        steps.into_iter().map(step).collect()
+    })
+}
+
+/// Wakers that come and go, beside a source that is ready.
+fn wakers() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0..2usize).prop_map(Step::Wake),
+        3 => (0..2usize).prop_map(Step::NewWaker),
+        1 => (0..MOST_SOURCES).prop_map(|source| Step::Peer { source, act: Act::Send(1) }),
+        3 => Just(Step::Poll(0)),
+    ];
+    vec(step, 4..10)
 }
 
 fn registry_step() -> impl Strategy<Value = Step> {
@@ -546,6 +673,7 @@ mod tests {
                 }]),
                 Step::Rate {
                     ms: 5,
+                    interest: Interest::Read,
                     answers: vec![Answer::Nothing, Answer::Do(Op::Drain, Door::Method)],
                 },
             ],

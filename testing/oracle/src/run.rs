@@ -1,10 +1,10 @@
 //! Runs a program: in one thread, where polling is a step like any other, or with a thread that
 //! polls all the time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use mio::{Backend, Events, Poll, Waker};
 
 use crate::bits::{named, Bits};
+use crate::exemptions::two_events;
 use crate::handle::{raw, Outcome};
-use crate::judge::{most_events, Answered, Check, Failure, Outstanding, Polled, Tally, Token};
-use crate::program::{Answer, Op, Polling, Program, Step};
-use crate::world::{Entry, World, STOP};
+use crate::judge::{
+    most_events, most_turns, Answered, Check, Failure, Outstanding, Polled, Tally, Token, BACK_OFF,
+};
+use crate::program::{Act, Answer, By, Door, Far, Interest, Op, Polling, Program, Step};
+use crate::world::{shown, Entry, World, STOP};
 
 /// What came of a program.
 pub struct Ran {
@@ -35,8 +38,54 @@ const LOST: Duration = Duration::from_millis(1500);
 const GAP: Duration = Duration::from_millis(10);
 /// A program whose answers change something each time goes on for ever by itself.
 const MOST_ANSWERS: usize = 1000;
+/// Of a thread that polls; and the one that interruptions come within.
+const TIMEOUT: Duration = Duration::from_secs(1);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(50);
+/// Of the waker that makes the thread take up another timeout.
+const NUDGE: Token = STOP + 1;
+/// Of streams that take each other's place.
+const HANGS_UP: Token = STOP + 2;
+const STANDS: Token = STOP + 3;
+/// A poll that waits needs less of the processor, and less than an eighth of the time: a thread that
+/// spins gets more, on a machine with other work.
+const SPINS: Duration = Duration::from_millis(25);
+/// A program whose thread has more events spins, and would go on and on.
+const MOST_EVENTS: usize = 20_000;
 /// How long a poll may take beyond its timeout.
 const SLACK: Duration = Duration::from_millis(300);
+
+/// A poll of a program in one thread that has not returned after this never does.
+const HANGS: Duration = Duration::from_secs(20);
+/// Nor is a program with a thread over then.
+const NEVER_OVER: Duration = Duration::from_secs(60);
+
+/// Until when something has to be over. There is one program at a time.
+static DEADLINE: Mutex<Option<(Instant, &str)>> = Mutex::new(None);
+
+/// Ends the process with a finding if what has to be over is not: nothing else can end it.
+pub fn watch() {
+    thread::spawn(|| loop {
+        thread::sleep(Duration::from_millis(200));
+        let deadline = *DEADLINE.lock().unwrap();
+        if let Some((_, what)) = deadline.filter(|(deadline, _)| Instant::now() > *deadline) {
+            println!("FOUND Hangs: {what}");
+            std::process::exit(1);
+        }
+    });
+}
+
+/// What has to be over within a time, if `watch` was called.
+fn over_within<T>(time: Duration, what: &'static str, run: impl FnOnce() -> T) -> T {
+    struct Done;
+    impl Drop for Done {
+        fn drop(&mut self) {
+            *DEADLINE.lock().unwrap() = None;
+        }
+    }
+    *DEADLINE.lock().unwrap() = Some((Instant::now() + time, what));
+    let _also_if_it_panics = Done;
+    run()
+}
 
 pub fn run(program: &Program, backend: Backend) -> Ran {
     let is_threaded = program.polling == Polling::InAThread;
@@ -52,7 +101,9 @@ pub fn run(program: &Program, backend: Backend) -> Ran {
             .run(program);
             Vec::new()
         }
-        Polling::InAThread => in_a_thread(&world, poll, program),
+        Polling::InAThread => over_within(NEVER_OVER, "a program with a thread", || {
+            in_a_thread(&world, poll, program)
+        }),
     };
     let log = world.take_log();
     let judge = &mut *world.judge();
@@ -79,10 +130,24 @@ impl InTurn<'_> {
                 Step::Poll(ms) => {
                     self.poll(Duration::from_millis((*ms).into()));
                 }
+                Step::PollMicros(micros) => {
+                    self.poll(Duration::from_micros((*micros).into()));
+                }
+                Step::WakeDuring { waker, far } => self.wake_during(*waker, *far),
                 Step::Settle => self.settle(),
-                Step::Idle(_) => {}
-                Step::Rate { ms, answers } => {
-                    self.rate(Duration::from_millis((*ms).into()), answers);
+                Step::Idle(ms) => thread::sleep(Duration::from_millis((*ms).into())),
+                Step::Rest(ms) => self.rest(Duration::from_millis((*ms).into())),
+                Step::Turns(pause) => self.turns(Duration::from_millis((*pause).into())),
+                Step::Dead { source, deregister } => {
+                    self.dead(source % program.sources.len(), *deregister);
+                }
+                Step::Interrupt(_) | Step::Replace(_) => {}
+                Step::Rate {
+                    ms,
+                    interest,
+                    answers,
+                } => {
+                    self.rate(Duration::from_millis((*ms).into()), *interest, answers);
                 }
                 other => self.world.perform(other),
             }
@@ -95,10 +160,18 @@ impl InTurn<'_> {
 
     /// Polls once, and has it judged.
     fn poll(&mut self, timeout: Duration) -> (Vec<(Token, Bits)>, Vec<Outstanding>) {
+        self.poll_by(timeout, |poll, events| poll.poll(events, Some(timeout)))
+    }
+
+    fn poll_by(
+        &mut self,
+        timeout: Duration,
+        poll: impl FnOnce(&mut Poll, &mut Events) -> io::Result<()>,
+    ) -> (Vec<(Token, Bits)>, Vec<Outstanding>) {
         let before = self.world.observe();
         let number = self.world.polls.fetch_add(1, Ordering::SeqCst) + 1;
         let start = Instant::now();
-        let result = self.poll.poll(&mut self.events, Some(timeout));
+        let result = over_within(HANGS, "a poll", || poll(&mut self.poll, &mut self.events));
         let took = start.elapsed();
         let after = self.world.observe();
         let events: Vec<(Token, Bits)> = self
@@ -143,10 +216,134 @@ impl InTurn<'_> {
         }
     }
 
+    /// Counts the events of sources to which nothing happens.
+    fn rest(&mut self, window: Duration) {
+        let mut counts: HashMap<Token, usize> = HashMap::new();
+        let end = Instant::now() + window;
+        while Instant::now() < end && self.world.judge().failures.is_empty() {
+            let (events, _) = self.poll(GAP);
+            if events.is_empty() {
+                break;
+            }
+            for (token, _) in events {
+                *counts.entry(token).or_default() += 1;
+            }
+            if counts.values().any(|count| *count > most_events(window)) {
+                break;
+            }
+        }
+        let answered = Answered {
+            text: "nothing",
+            last: None,
+            sends: false,
+        };
+        for (token, count) in counts {
+            self.world.judge().rate(token, count, window, &answered);
+        }
+        self.world.log(Entry::Operation("rest".to_owned()));
+    }
+
+    /// Polls until all have had their turn; the judge finds the one that has none.
+    fn turns(&mut self, pause: Duration) {
+        let turns = most_turns(self.world.judge().registrations()) + 2;
+        for _ in 0..turns {
+            thread::sleep(pause);
+            let (events, _) = self.poll(Duration::ZERO);
+            if !self.world.judge().failures.is_empty() {
+                return;
+            }
+            for (token, _) in events {
+                if let Some(source) = self.world.source_of(token) {
+                    self.world.operate(source, Op::Drain, Door::Method);
+                    let act = Act::Send(1);
+                    self.world.perform(&Step::Peer { source, act });
+                }
+            }
+        }
+    }
+
+    /// A wake ends a poll that waits; the one after it belongs to the next poll.
+    fn wake_during(&mut self, waker: usize, far: Far) {
+        let timeout = match far {
+            Far::Months => Duration::from_millis((1 << 32) + 1),
+            Far::Forever => Duration::MAX,
+            Far::Deadline => Duration::from_secs(3600),
+        };
+        let wake = Step::Wake(waker);
+        let world = self.world;
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(2));
+                // Something else may have ended it.
+                if !is_over.load(Ordering::SeqCst) {
+                    world.perform(&wake);
+                }
+            });
+            match far {
+                Far::Deadline => {
+                    let deadline = Some(Instant::now() + timeout);
+                    self.poll_by(timeout, |poll, events| poll.poll_until(events, deadline));
+                }
+                _ => {
+                    self.poll(timeout);
+                }
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+        self.world.perform(&wake);
+        self.poll(Duration::ZERO);
+    }
+
+    /// A descriptor that was closed behind its source is reported once, as failed.
+    fn dead(&mut self, source: usize, deregister: bool) {
+        let (by, interest) = (By::Source, Interest::Read);
+        self.world.perform(&Step::Reregister {
+            source,
+            by,
+            interest,
+        });
+        let act = Act::Send(1);
+        self.world.perform(&Step::Peer { source, act });
+        self.settle();
+        let Some((token, behind)) = self.world.close_behind(source) else {
+            return;
+        };
+        if deregister {
+            self.world.deregister(source, By::Source);
+        }
+        let mut named = Vec::new();
+        let mut poll = |this: &mut Self, timeout| {
+            let (events, _) = this.poll(timeout);
+            let mine = events.iter().filter(|(of, _)| *of == token);
+            named.extend(mine.map(|(_, named)| *named));
+            !named.is_empty()
+        };
+        // A raw descriptor may be in a pause.
+        let end = Instant::now() + BACK_OFF;
+        let pause = Duration::from_millis(5);
+        while !poll(self, pause) && !deregister && Instant::now() < end {}
+        for _ in 0..2 {
+            poll(self, Duration::ZERO);
+        }
+        drop(behind);
+        if deregister {
+            return;
+        }
+        self.world.deregister(source, By::Source);
+        let is_once = matches!(named[..], [named] if named.contains(Bits::ERROR));
+        if !is_once {
+            let text = format!("closed behind its source, it was reported as {named:?}");
+            self.world
+                .judge()
+                .fail(Check::Lost, None, Bits::ERROR, text);
+        }
+    }
+
     /// Counts the events of sources to which nothing happens but that the program answers each.
-    fn rate(&mut self, window: Duration, answers: &[Answer]) {
+    fn rate(&mut self, window: Duration, interest: Interest, answers: &[Answer]) {
         let answer = |source: usize| answers.get(source % answers.len().max(1));
-        self.world.reregister_all();
+        self.world.reregister_all(interest);
         // By source: what an answer changes is changed for its duplicates, too.
         let mut counts: HashMap<usize, (Token, usize, Option<Outcome>)> = HashMap::new();
         let end = Instant::now() + window;
@@ -232,7 +429,7 @@ fn judge_result(
                 format!("{took:?} where {timeout:?} were asked for"),
             );
         }
-        Ok(()) if took > timeout * 5 + SLACK => {
+        Ok(()) if took > timeout.saturating_mul(5).saturating_add(SLACK) => {
             fail(
                 Check::Overslept,
                 format!("{took:?} where {timeout:?} were asked for"),
@@ -247,7 +444,7 @@ fn told(events: &[(Token, Bits)]) -> String {
         .iter()
         .map(|(token, bits)| {
             let names: Vec<&str> = bits.iter_names().map(|(name, _)| name).collect();
-            format!("{token} {}", names.join("|"))
+            format!("{} {}", shown(*token), names.join("|"))
         })
         .collect();
     events.sort();
@@ -261,24 +458,46 @@ struct Reports {
     changed: Condvar,
 }
 
+/// Ends a polling thread when its poll is over.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A thread polls, this one does the steps; returns the delays.
 fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration> {
     let reports = Arc::new(Reports::default());
     let stop = Waker::new(world.registry(), mio::Token(STOP)).expect("a waker");
+    let nudge = Waker::new(world.registry(), mio::Token(NUDGE)).expect("a waker");
     let capacity = program.capacity;
     let is_over = AtomicBool::new(false);
+    let timeout_ms = AtomicU64::new(TIMEOUT.as_millis() as u64);
     let mut delays = Vec::new();
     thread::scope(|scope| {
         let polling = {
             let (reports, is_over) = (Arc::clone(&reports), &is_over);
+            let timeout_ms = &timeout_ms;
             scope.spawn(move || {
                 let mut events = Events::with_capacity(capacity);
+                let mut events_in_all = 0;
                 loop {
                     let number = world.polls.fetch_add(1, Ordering::SeqCst) + 1;
-                    let (timeout, start) = (Duration::from_secs(1), Instant::now());
+                    let timeout = Duration::from_millis(timeout_ms.load(Ordering::SeqCst));
+                    let (start, cpu_start) = (Instant::now(), cpu_time());
                     let result = poll.poll(&mut events, Some(timeout));
-                    let now = Instant::now();
+                    let (now, cpu) = (Instant::now(), cpu_time() - cpu_start);
                     let mut judge = world.judge();
+                    if cpu > SPINS && cpu > (now - start) / 8 {
+                        let text = format!("{cpu:?} of the processor in {:?}", now - start);
+                        judge.fail(Check::Spins, None, Bits::empty(), text);
+                    }
+                    if now - start > timeout * 5 + SLACK {
+                        let text = format!("{:?} instead of {timeout:?}", now - start);
+                        judge.fail(Check::Overslept, None, Bits::empty(), text);
+                    }
                     if let Err(error) = result {
                         if error.kind() != io::ErrorKind::Interrupted {
                             judge.fail(Check::PollFailed, None, Bits::empty(), error.to_string());
@@ -292,8 +511,23 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                     }
                     let mut list = reports.list.lock().unwrap();
                     let mut has_stopped = false;
+                    let mut seen = HashSet::new();
                     for event in &events {
                         let (token, bits) = (event.token().0, named(event));
+                        if token == NUDGE {
+                            continue;
+                        }
+                        if (HANGS_UP..=STANDS).contains(&token) {
+                            let ends = bits & (Bits::END | Bits::HUP);
+                            if token == STANDS && !ends.is_empty() {
+                                let text = format!("a stream that stands has {bits:?}");
+                                judge.fail(Check::False, None, ends, text);
+                            }
+                            continue;
+                        }
+                        if !seen.insert(token) && two_events(world.backend).is_none() {
+                            judge.fail(Check::TwoEvents, Some(token), bits, "from one poll".into());
+                        }
                         if token == STOP {
                             has_stopped = true;
                             continue;
@@ -301,6 +535,12 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                         judge.tally.events += 1;
                         judge.event(token, bits, number);
                         list.push((token, bits, now));
+                    }
+                    events_in_all += seen.len();
+                    if events_in_all > MOST_EVENTS {
+                        let text = format!("{events_in_all} events of one program");
+                        judge.fail(Check::Rate, None, Bits::empty(), text);
+                        has_stopped = true;
                     }
                     drop((list, judge));
                     reports.changed.notify_all();
@@ -311,22 +551,111 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                 }
             })
         };
+        // Also if a step panics: the thread is waited for.
+        let over = Over(&is_over);
         for step in program.steps.iter().chain([&Step::Settle]) {
             match step {
                 Step::Poll(_) | Step::Settle => wait_for_what_is_due(world, &reports, &mut delays),
-                Step::Idle(ms) => thread::sleep(Duration::from_millis((*ms).into())),
-                Step::Rate { .. } => {}
+                Step::Idle(ms) => idle(world, &reports, Duration::from_millis((*ms).into())),
+                Step::Interrupt(ms) => {
+                    timeout_ms.store(SHORT_TIMEOUT.as_millis() as u64, Ordering::SeqCst);
+                    nudge.wake().expect("wakes");
+                    interrupt(world.registry(), Duration::from_millis((*ms).into()));
+                    timeout_ms.store(TIMEOUT.as_millis() as u64, Ordering::SeqCst);
+                }
+                Step::Replace(ms) => replace(world, Duration::from_millis((*ms).into())),
+                Step::PollMicros(_)
+                | Step::WakeDuring { .. }
+                | Step::Rest(_)
+                | Step::Turns(_)
+                | Step::Dead { .. }
+                | Step::Rate { .. } => {}
                 other => world.perform(other),
             }
             if !world.judge().failures.is_empty() {
                 break;
             }
         }
-        is_over.store(true, Ordering::SeqCst);
+        drop(over);
         stop.wake().expect("wakes");
         polling.join().expect("the polling thread ends");
     });
     delays
+}
+
+/// Nothing happens, and so little comes.
+fn idle(world: &World, reports: &Reports, window: Duration) {
+    let reported = || reports.list.lock().unwrap().len();
+    let before = reported();
+    thread::sleep(window);
+    let mut counts: HashMap<Token, usize> = HashMap::new();
+    for (token, ..) in &reports.list.lock().unwrap()[before..] {
+        *counts.entry(*token).or_default() += 1;
+    }
+    let answered = Answered {
+        text: "nothing",
+        last: None,
+        sends: false,
+    };
+    for (token, count) in counts {
+        world.judge().rate(token, count, window, &answered);
+    }
+}
+
+/// Changes something for a thread that polls, again and again, and nothing that it has to report.
+fn interrupt(registry: &mio::Registry, window: Duration) {
+    let (mut idle, _peer) = mio::net::UnixStream::pair().expect("a pair");
+    let end = Instant::now() + window;
+    while Instant::now() < end {
+        registry
+            .register(&mut idle, mio::Token(NUDGE), mio::Interest::READABLE)
+            .expect("registers");
+        thread::sleep(Duration::from_millis(1));
+        registry.deregister(&mut idle).expect("deregisters");
+    }
+}
+
+/// What a thread retrieves of a stream that hangs up may be in its hands when another stream has the
+/// number and the slot.
+fn replace(world: &World, window: Duration) {
+    use mio::net::UnixStream;
+    let registry = world.registry();
+    let (stands, _peer) = UnixStream::pair().expect("a pair");
+    let end = Instant::now() + window;
+    let mut round = 0;
+    while Instant::now() < end && world.judge().failures.is_empty() {
+        let (mut stream, peer) = UnixStream::pair().expect("a pair");
+        let register = |stream: &mut UnixStream, token| {
+            let token = mio::Token(token);
+            let registered = registry.register(stream, token, mio::Interest::READABLE);
+            registered.expect("registers");
+        };
+        register(&mut stream, HANGS_UP);
+        drop(peer);
+        // Sometimes the thread is a little ahead.
+        round += 1;
+        for _ in 0..round % 16 * 100 {
+            std::hint::spin_loop();
+        }
+        registry.deregister(&mut stream).expect("deregisters");
+        let (old, new) = (stream.as_raw_fd(), stands.as_raw_fd());
+        // SAFETY: it takes integers only, and the stream goes on with the new descriptor.
+        let done = unsafe { libc::dup3(new, old, libc::O_CLOEXEC) };
+        assert_eq!(done, old, "{}", io::Error::last_os_error());
+        register(&mut stream, STANDS);
+        thread::sleep(Duration::from_micros(50));
+        registry.deregister(&mut stream).expect("deregisters");
+    }
+}
+
+/// What this thread has used of its processor.
+fn cpu_time() -> Duration {
+    // SAFETY: all of a `timespec` may be zero.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes to a place of its type.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Duration>) {
@@ -334,8 +663,12 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
     let before = world.observe();
     let due: Vec<(Token, Bits, Bits)> = {
         // The judge hears of events and the list of reports under the same lock.
-        let judge = world.judge();
-        reports.list.lock().unwrap().clear();
+        let mut judge = world.judge();
+        for (token, named, _) in reports.list.lock().unwrap().drain(..) {
+            if let Some(&now) = before.get(&token) {
+                judge.named_by_a_thread(token, named, now);
+            }
+        }
         let due = before.iter().map(|(&token, &ready)| {
             let (now, later) = judge.due(token, ready);
             (token, now, later)

@@ -189,7 +189,7 @@ impl Search {
 
     /// Whether it fails again: one that has a thread and was late in half of twenty runs, any other
     /// in two of three.
-    fn confirm(&self, program: &Program, failure: &Failure) -> Option<(usize, usize)> {
+    pub fn confirm(&self, program: &Program, failure: &Failure) -> Option<(usize, usize)> {
         let (runs, needed) = match failure.check {
             Check::Late => (20, 10),
             _ if program.polling == Polling::InAThread => (10, 2),
@@ -317,7 +317,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::Step;
+    use crate::program::{Spec, Step};
     use crate::world::Entry;
 
     fn search() -> Search {
@@ -352,8 +352,24 @@ mod tests {
         for index in 0..400 {
             let program = search().program(seed_of(2, index));
             // How many events there are while time passes is a matter of time.
-            let by_time = |step: &Step| matches!(step, Step::Rate { .. } | Step::Poll(1..));
-            if program.polling == Polling::InAThread || program.steps.iter().any(by_time) {
+            let by_time = |step: &Step| {
+                matches!(
+                    step,
+                    Step::Rate { .. }
+                        | Step::Rest(_)
+                        | Step::Dead { .. }
+                        | Step::Turns(_)
+                        | Step::WakeDuring { .. }
+                        | Step::PollMicros(_)
+                        | Step::Poll(1..)
+                )
+            };
+            // A worker of the kernel moves its data, and signals when it likes.
+            let has_worker = |spec: &Spec| spec.kind == Kind::Pty;
+            if program.polling == Polling::InAThread
+                || program.steps.iter().any(by_time)
+                || program.sources.iter().any(has_worker)
+            {
                 continue;
             }
             compared += 1;

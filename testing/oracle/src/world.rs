@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Backend, Interest, Poll, Registry, Waker};
@@ -18,6 +19,14 @@ use crate::program::{self, Act, By, Door, Kind, Op, Owner, Spec, Step};
 /// Of the waker that ends a polling thread.
 pub const STOP: Token = 1_000_000;
 
+/// Tokens count up from here: they need more than half of the bits of a word.
+const TOKENS: Token = 1 << (usize::BITS / 2 + 8);
+
+/// A token as it is shown, counted from one.
+pub fn shown(token: Token) -> Token {
+    token & (TOKENS - 1)
+}
+
 /// What a program did and what came of it, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -25,6 +34,23 @@ pub enum Entry {
     /// What a poll returned. Where the back-off applies, this depends on the time.
     Events(String),
 }
+
+/// A descriptor that was closed behind its source: dropping this makes it what it was.
+pub struct Behind {
+    fd: RawFd,
+    kept: OwnedFd,
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        // SAFETY: it takes integers only; the number is nobody's meanwhile.
+        let again = unsafe { libc::dup3(self.kept.as_raw_fd(), self.fd, libc::O_CLOEXEC) };
+        assert_eq!(again, self.fd, "{}", io::Error::last_os_error());
+    }
+}
+
+/// How long a call may take while another thread polls, on a machine with other work.
+const BLOCKED: Duration = Duration::from_millis(500);
 
 pub struct World {
     pub backend: Backend,
@@ -53,6 +79,8 @@ struct Open {
     registered: Option<(Token, By)>,
     /// It was deregistered by its descriptor and does not know.
     is_stale: bool,
+    /// It has taken over the registration of a descriptor that had its number: one of a number.
+    has_taken_over: bool,
 }
 
 /// The interest in the crate's words. kqueue has no priority.
@@ -78,7 +106,7 @@ impl World {
             judge: Mutex::new(Judge::new(backend)),
             wakers: Default::default(),
             polls: AtomicU64::new(0),
-            next_token: AtomicUsize::new(1),
+            next_token: AtomicUsize::new(TOKENS + 1),
             log: Mutex::new(Vec::new()),
             is_threaded,
         };
@@ -175,8 +203,8 @@ impl World {
                 let waker = self.waker(*waker);
                 let (token, waker) = waker.as_ref().expect("there is always one");
                 self.judge().wake(*token);
-                let woke = waker.wake();
-                self.operation(format!("wake {token}: {woke:?}"));
+                let woke = self.while_nobody_blocks("waking", || waker.wake());
+                self.operation(format!("wake {}: {woke:?}", shown(*token)));
             }
             Step::NewWaker(waker) => self.new_waker(*waker),
             Step::Do { source, op, door } => {
@@ -188,7 +216,18 @@ impl World {
                     scope.spawn(|| self.perform(step));
                 }
             }),
-            Step::Poll(_) | Step::Settle | Step::Idle(_) | Step::Rate { .. } => {
+            Step::RegisterClosed => self.register_closed(),
+            Step::Poll(_)
+            | Step::PollMicros(_)
+            | Step::WakeDuring { .. }
+            | Step::Settle
+            | Step::Idle(_)
+            | Step::Rest(_)
+            | Step::Turns(_)
+            | Step::Interrupt(_)
+            | Step::Replace(_)
+            | Step::Dead { .. }
+            | Step::Rate { .. } => {
                 unreachable!("a step about polling")
             }
         }
@@ -221,7 +260,7 @@ impl World {
         self.judge().waker_made(token);
         let new = Waker::new(&self.registry, mio::Token(token)).expect("makes a waker");
         *place = Some((token, new));
-        self.operation(format!("new waker {token}"));
+        self.operation(format!("new waker {}", shown(token)));
     }
 
     fn open(&self, source: usize) {
@@ -245,6 +284,7 @@ impl World {
                 handle,
                 registered: None,
                 is_stale: false,
+                has_taken_over: false,
             });
             self.operation(format!("open {source}: {:?}", spec.kind));
         }
@@ -262,10 +302,83 @@ impl World {
         call: impl FnOnce(&Registry, &mut dyn mio::event::Source) -> io::Result<()>,
     ) -> io::Result<()> {
         let fd = open.handle.fd();
-        match open.handle.source().filter(|_| by == By::Source) {
-            Some(source) => call(&self.registry, source),
-            None => call(&self.registry, &mut SourceFd(&fd)),
+        self.while_nobody_blocks("the registry", || {
+            match open.handle.source().filter(|_| by == By::Source) {
+                Some(source) => call(&self.registry, source),
+                None => call(&self.registry, &mut SourceFd(&fd)),
+            }
+        })
+    }
+
+    /// No call waits until the poll of another thread is over.
+    fn while_nobody_blocks<T>(&self, what: &str, call: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = call();
+        let took = start.elapsed();
+        if self.is_threaded && took > BLOCKED {
+            let text = format!("{what} took {took:?} while a thread polled");
+            self.judge().fail(Check::Blocked, None, Bits::empty(), text);
         }
+        done
+    }
+
+    /// What cannot be registered leaves nothing behind.
+    fn register_closed(&self) {
+        // In one thread nobody opens anything in between.
+        if self.is_threaded {
+            return;
+        }
+        let fd = raw::dup(0).as_raw_fd();
+        let token = mio::Token(self.new_token());
+        let source = &mut SourceFd(&fd);
+        let registered = self.registry.register(source, token, Interest::READABLE);
+        let deregistered = self.registry.deregister(source);
+        self.operation(format!(
+            "register and deregister what is closed: {}, {}",
+            told(&registered),
+            told(&deregistered)
+        ));
+        // poll(2) takes everything, and reports it.
+        let is_refused = self.backend != Backend::Poll;
+        let error = registered.as_ref().err().map(io::Error::raw_os_error);
+        let is_right = match is_refused {
+            true => error == Some(Some(libc::EBADF)),
+            false => error.is_none(),
+        };
+        if !is_right || deregistered.is_err() != is_refused {
+            let text = format!("a closed descriptor: {registered:?}, then {deregistered:?}");
+            self.judge()
+                .fail(Check::Registry, None, Bits::empty(), text);
+        }
+    }
+
+    /// Closes a source's descriptor behind it; the source finds out. Returns what the descriptor is
+    /// again in the end, or nothing where the source is none of which that is known.
+    pub fn close_behind(&self, source: usize) -> Option<(Token, Behind)> {
+        let slot = self.slot(source);
+        let open = slot.open.as_ref()?;
+        let (token, _) = open.registered?;
+        let is_known = self.judge().was_readable(token);
+        if open.handle.has_only_methods() || !self.goes_by_number() || !is_known {
+            return None;
+        }
+        let fd = open.handle.fd();
+        let behind = Behind {
+            fd,
+            kept: raw::dup(fd),
+        };
+        self.judge().closed(token);
+        // SAFETY: the handle owns it and is not used until it is there again; nobody opens anything
+        // in between.
+        unsafe { libc::close(fd) };
+        let told = open
+            .handle
+            .through(Door::Known, Interest::READABLE, || -> io::Result<()> {
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+        debug_assert!(told.is_err());
+        self.operation(format!("close behind {}", World::name(&slot)));
+        Some((token, behind))
     }
 
     fn register(&self, source: usize, by: By, wanted: program::Interest) {
@@ -295,7 +408,8 @@ impl World {
             source.register(registry, mio::Token(token), interest(wanted))
         });
         self.operation(format!(
-            "register {name} by {by:?} for {wanted:?} as {token}: {}",
+            "register {name} by {by:?} for {wanted:?} as {}: {}",
+            shown(token),
             told(&result)
         ));
         let polls = self.polls.load(Ordering::SeqCst);
@@ -303,9 +417,10 @@ impl World {
         match (&result, before) {
             (Ok(()), before) => {
                 open.registered = Some((token, by));
+                let had_taken_over = std::mem::take(&mut open.has_taken_over);
                 if let Some((old, how)) = before {
                     judge.ended(old, polls);
-                    let by_number = how == By::Fd || by == By::Fd;
+                    let by_number = how == By::Fd || by == By::Fd || had_taken_over;
                     if self.backend != Backend::Kqueue && !(by_number && self.goes_by_number()) {
                         judge.fail(
                             Check::Registry,
@@ -359,7 +474,8 @@ impl World {
             source.reregister(registry, mio::Token(token), interest(wanted))
         });
         self.operation(format!(
-            "reregister {name} by {by:?} for {wanted:?} as {token}: {}",
+            "reregister {name} by {by:?} for {wanted:?} as {}: {}",
+            shown(token),
             told(&result)
         ));
         let polls = self.polls.load(Ordering::SeqCst);
@@ -372,6 +488,8 @@ impl World {
             (Ok(()), None) => {
                 open.registered = Some((token, by));
                 // A number that was closed without being deregistered is still registered there.
+                open.has_taken_over = true;
+                judge.has_taken_over(token);
                 if self.backend != Backend::Kqueue && !self.goes_by_number() {
                     judge.fail(
                         Check::Registry,
@@ -402,7 +520,7 @@ impl World {
         }
     }
 
-    fn deregister(&self, source: usize, by: By) {
+    pub fn deregister(&self, source: usize, by: By) {
         let mut slot = self.slot(source);
         let name = World::name(&slot);
         let Some(open) = &mut slot.open else { return };
@@ -524,7 +642,7 @@ impl World {
     }
 
     /// Registers all that is registered anew, so that what is ready is reported.
-    pub fn reregister_all(&self) {
+    pub fn reregister_all(&self, interest: program::Interest) {
         for source in 0..self.slots.len() {
             let open = |slot: &Slot| {
                 slot.open
@@ -532,7 +650,7 @@ impl World {
                     .is_some_and(|open| open.registered.is_some())
             };
             if open(&self.slot(source)) {
-                self.reregister(source, By::Source, program::Interest::Both);
+                self.reregister(source, By::Source, interest);
             }
         }
     }
@@ -582,7 +700,8 @@ impl World {
             if let Some((token, _)) = open.registered {
                 self.judge().begin(token);
             }
-            outcome = self.call_once(open, single, door, round);
+            outcome = self
+                .while_nobody_blocks("an operation", || self.call_once(open, single, door, round));
             did_something |= matches!(outcome, Outcome::Succeeded | Outcome::Short);
             if op == Op::AcceptWithoutDescriptors || single == op || outcome != Outcome::Succeeded {
                 let text = format!("{single:?} through {door:?}");
@@ -764,7 +883,8 @@ fn is_applicable(kind: Kind, op: Op) -> bool {
         Op::TakeError => is_socket(kind) || is_listener(kind),
         Op::ErrorQueue => matches!(kind, Kind::UdpErrorQueue | Kind::UdpTimestamps),
         Op::Urgent | Op::Disconnect => is_tcp(kind),
-        Op::Shutdown(_) => is_socket(kind) && !is_udp(kind),
+        // What hangs up beside an error: sockets with an error queue.
+        Op::Shutdown(_) => is_socket(kind) && !matches!(kind, Kind::Udp | Kind::UdpRefused),
         Op::Connect(_) => kind == Kind::TcpUnconnected,
     }
 }

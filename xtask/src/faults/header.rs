@@ -104,11 +104,11 @@ impl Header {
         Ok(header)
     }
 
-    /// Whether one of its tests is not about events: it tries interleavings under loom, or counts
+    /// Whether none of its tests is about events: each tries interleavings under loom, or counts
     /// what an operation costs.
-    pub fn names_loom_or_counts(&self) -> bool {
+    pub fn names_only_loom_or_counts(&self) -> bool {
         let is = |target: &Target| matches!(target, Target::Loom | Target::Counts(_));
-        self.tests.iter().any(|(target, _)| is(target))
+        self.tests.iter().all(|(target, _)| is(target))
     }
 
     fn add_test(&mut self, test: &str) -> Result<()> {

@@ -1,18 +1,19 @@
 //! Is the oracle blind? Each fault of testing/faults that is about events is put into a copy of the
-//! sources, and the oracle, built there, has to find it from each of three fixed seeds.
+//! sources, and the oracle, built there, has to find it: by the programs that are kept, by the table
+//! of docs/EVENTS.md, or by random programs from each of three fixed seeds.
 //!
-//! Two kinds of faults are left out: those that a test under loom or a count has to notice, and
-//! those that testing/oracle/not-found.txt lists.
+//! Two kinds of faults are left out: those that only loom or a count has to notice, and those that
+//! testing/oracle/not-found.txt lists.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context, Result};
 
 use super::not_found::{self, NotFound};
-use super::{build, found, limit, variant, Args, BACKENDS};
+use super::{build, found, kept_programs, limit, variant, Args, BACKENDS, PROGRAMS};
 use crate::faults::{self, names, Build, Env, Fault, Tree};
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
@@ -22,6 +23,9 @@ const SEEDS: [u64; 3] = [1, 2, 3];
 
 /// For one run with a fault.
 const SECONDS: u64 = 60;
+
+/// About what the kept programs take, or the table, where something is found that has to be confirmed.
+const SHORT_SECONDS: u64 = 20;
 
 /// For the run without faults that comes first.
 const SOUND_SECONDS: u64 = 20;
@@ -62,7 +66,7 @@ struct Wanted<'a> {
 #[derive(Default)]
 struct Selected {
     tried: Vec<Fault>,
-    /// A test under loom, or a count, has to notice them.
+    /// Nothing but tests under loom, or counts, has to notice them.
     not_about_events: Vec<Fault>,
     listed: Vec<Fault>,
 }
@@ -82,7 +86,7 @@ impl Wanted<'_> {
             if !self.only.is_empty() && !self.only.iter().any(|only| is_called(&fault, only)) {
                 continue;
             }
-            if fault.header.names_loom_or_counts() {
+            if fault.header.names_only_loom_or_counts() {
                 selected.not_about_events.push(fault);
             } else if listed.reason(&fault).is_some() && !self.all {
                 selected.listed.push(fault);
@@ -100,7 +104,7 @@ impl Wanted<'_> {
 impl Selected {
     fn print_left_out(&self) {
         for (faults, why) in [
-            (&self.not_about_events, "for loom or counts"),
+            (&self.not_about_events, "for loom or counts only"),
             (&self.listed, "without `--all`, listed in not-found.txt"),
         ] {
             if !faults.is_empty() {
@@ -129,34 +133,56 @@ fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<()> {
         .map(|fault| (fault.backend.as_str(), &fault.header.env))
         .collect();
     for (backend, env) in runs {
-        let oracle = build_for(tree, backend).context("without faults")?;
-        let run = search(tree, &oracle, (backend, env), SEEDS[0], SOUND_SECONDS)?;
+        let oracle = Oracle {
+            tree,
+            program: build_for(tree, backend).context("without faults")?,
+            backend,
+            env,
+        };
         let variant = variant(backend, env);
-        println!("without faults, {variant}: {run}");
-        if run.outcome != Outcome::NotFound {
-            bail!("without faults, {variant}: {}", run.outcome);
+        for means in [Means::Programs, Means::Table, Means::Seed(SEEDS[0])] {
+            let run = oracle.run(means, SOUND_SECONDS)?;
+            println!("without faults, {variant}: {run}");
+            if run.outcome != Outcome::NotFound {
+                bail!("without faults, {variant}: {}", run.outcome);
+            }
         }
     }
     Ok(())
 }
 
-/// Runs the oracle from each seed with a fault in the sources. If it can't be run with this fault,
-/// says why.
+/// Runs the oracle with a fault in the sources: by what is short first, and then from each seed. If
+/// it can't be run with this fault, says why.
 fn try_one(tree: &Tree, fault: &Fault, seconds: u64) -> Result<Result<Vec<Run>, String>> {
     let _undone_in_the_end = match tree.apply(fault)? {
         Ok(undo) => undo,
         Err(why) => return Ok(Err(format!("the patch does not apply: {why}"))),
     };
-    let oracle = match build_for(tree, &fault.backend) {
-        Ok(oracle) => oracle,
+    let program = match build_for(tree, &fault.backend) {
+        Ok(program) => program,
         Err(error) => return Ok(Err(format!("{error:#}"))),
     };
-    let on = (fault.backend.as_str(), &fault.header.env);
+    let oracle = Oracle {
+        tree,
+        program,
+        backend: &fault.backend,
+        env: &fault.header.env,
+    };
     let mut runs = Vec::new();
+    for means in [Means::Programs, Means::Table] {
+        let run = oracle.run(means, seconds)?;
+        let has_found = run.has_found();
+        runs.push(run);
+        if has_found {
+            return Ok(Ok(runs));
+        }
+    }
     for seed in SEEDS {
-        runs.push(search(tree, &oracle, on, seed, seconds)?);
+        let run = oracle.run(Means::Seed(seed), seconds)?;
         // One seed that does not find it decides.
-        if !runs.last().is_some_and(Run::has_found) {
+        let decides = !run.has_found();
+        runs.push(run);
+        if decides {
             break;
         }
     }
@@ -169,36 +195,74 @@ fn build_for(tree: &Tree, backend: &str) -> Result<PathBuf> {
     build(cargo.dir(&tree.sources))
 }
 
-/// Runs the oracle until it finds something.
-fn search(
-    tree: &Tree,
-    oracle: &Path,
-    (backend, env): (&str, &Env),
-    seed: u64,
-    seconds: u64,
-) -> Result<Run> {
-    let mut run = Cmd::all_output_of(oracle)
-        .args(["run", "--backend", backend, "--stop-at-first"])
-        .args(["--seconds", &seconds.to_string()])
-        .args(["--seed", &seed.to_string()])
-        .dir(&tree.sources)
-        .env("RUST_BACKTRACE", "0")
-        .limit(limit(seconds));
-    for (name, value) in env {
-        run = run.env(name, value);
-    }
-    let start = Instant::now();
-    let outcome = Outcome::of(&run.quiet()?);
-    Ok(Run {
-        seed,
-        took: start.elapsed(),
-        outcome,
-    })
+/// By what the oracle is to find something.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Means {
+    /// The programs that are kept.
+    Programs,
+    /// The table of docs/EVENTS.md.
+    Table,
+    /// The random programs of a master seed.
+    Seed(u64),
 }
 
-/// What came of the oracle from one seed.
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Means::Programs => f.write_str("the kept programs"),
+            Means::Table => f.write_str("the table"),
+            Means::Seed(seed) => write!(f, "seed {seed}"),
+        }
+    }
+}
+
+/// The oracle of some sources, on a backend.
+struct Oracle<'a> {
+    tree: &'a Tree,
+    program: PathBuf,
+    backend: &'a str,
+    env: &'a Env,
+}
+
+impl Oracle<'_> {
+    /// Runs it until it finds something. `seconds` are for the programs of a seed.
+    fn run(&self, means: Means, seconds: u64) -> Result<Run> {
+        let run = Cmd::all_output_of(&self.program);
+        let mut run = match means {
+            Means::Programs => {
+                // They lie in the copy of the sources as well.
+                let kept = kept_programs(&self.tree.sources.join(PROGRAMS))?;
+                run.arg("file").args(kept)
+            }
+            Means::Table => run.arg("rates"),
+            Means::Seed(seed) => run
+                .args(["run", "--stop-at-first"])
+                .args(["--seconds", &seconds.to_string()])
+                .args(["--seed", &seed.to_string()]),
+        }
+        .args(["--backend", self.backend])
+        .dir(&self.tree.sources)
+        .env("RUST_BACKTRACE", "0")
+        .limit(limit(match means {
+            Means::Programs | Means::Table => SHORT_SECONDS,
+            Means::Seed(_) => seconds,
+        }));
+        for (name, value) in self.env {
+            run = run.env(name, value);
+        }
+        let start = Instant::now();
+        let outcome = Outcome::of(&run.quiet()?);
+        Ok(Run {
+            means,
+            took: start.elapsed(),
+            outcome,
+        })
+    }
+}
+
+/// What came of the oracle by one means.
 struct Run {
-    seed: u64,
+    means: Means,
     took: Duration,
     outcome: Outcome,
 }
@@ -247,26 +311,32 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = self.took.as_secs_f64();
-        write!(f, "seed {}, {took:.1} s, {}", self.seed, self.outcome)
+        write!(f, "{}, {took:.1} s, {}", self.means, self.outcome)
     }
 }
 
-/// The seeds whose programs did not find the fault.
-fn missed(runs: &[Run]) -> Vec<String> {
-    let missed = |run: &&Run| !run.has_found();
-    let runs = runs.iter().filter(missed);
-    runs.map(|run| run.seed.to_string()).collect()
+/// By what a fault was found, if it was: by one of the short means, or from every seed.
+fn found_by(runs: &[Run]) -> Option<String> {
+    let last = runs.last().filter(|last| last.has_found())?;
+    Some(match last.means {
+        Means::Seed(_) => {
+            let means = runs.iter().filter(|run| run.has_found());
+            let seeds: Vec<String> = means.map(|run| run.means.to_string()).collect();
+            seeds.join(", ")
+        }
+        short => short.to_string(),
+    })
 }
 
 fn print_outcome(fault: &Fault, outcome: &Result<Vec<Run>, String>, reason: Option<&str>) {
     match outcome {
         Err(why) => println!("{fault}: {why}"),
         Ok(runs) => {
-            match (missed(runs).is_empty(), reason) {
-                (true, None) => println!("{fault}: found"),
-                (true, Some(_)) => println!("{fault}: listed, but found"),
-                (false, None) => println!("{fault}: not found"),
-                (false, Some(reason)) => println!("{fault}: not found, as listed: {reason}"),
+            match (found_by(runs), reason) {
+                (Some(by), None) => println!("{fault}: found by {by}"),
+                (Some(by), Some(_)) => println!("{fault}: listed, but found by {by}"),
+                (None, None) => println!("{fault}: not found"),
+                (None, Some(reason)) => println!("{fault}: not found, as listed: {reason}"),
             }
             for run in runs {
                 println!("    {run}");
@@ -278,13 +348,13 @@ fn print_outcome(fault: &Fault, outcome: &Result<Vec<Run>, String>, reason: Opti
 /// An error if a fault was not found that is not listed, or could not be tried.
 fn judge(outcome: Result<Vec<Run>, String>, reason: Option<&str>) -> Result<()> {
     let runs = outcome.map_err(|why| anyhow!("{why}"))?;
-    let missed = missed(&runs);
-    if reason.is_some() || missed.is_empty() {
+    if reason.is_some() || found_by(&runs).is_some() {
         return Ok(());
     }
+    let last = runs.last().map(|run| run.means.to_string());
     bail!(
-        "not found from seed {}; what random programs can't find is listed in {}",
-        missed.join(", "),
+        "not found by {}; what the oracle can't find is listed in {}",
+        last.unwrap_or_default(),
         not_found::PATH
     );
 }
@@ -303,7 +373,8 @@ mod tests {
         let faults = vec![
             fault("epoll", "a"),
             fault("epoll", "listed"),
-            Fault::noticed_by("epoll", "loom", "test: lib a::b\ntest: loom c::d"),
+            Fault::noticed_by("epoll", "loom", "test: loom c::d"),
+            Fault::noticed_by("epoll", "loom-too", "test: lib a::b\ntest: loom c::d"),
             Fault::noticed_by("epoll", "counts", "test: counts turn/1/none"),
             fault("poll", "a"),
             fault("poll", "b"),
@@ -320,18 +391,21 @@ mod tests {
     }
 
     #[test]
-    fn faults_for_loom_or_counts_and_listed_faults_are_left_out() {
+    fn faults_for_loom_or_counts_only_and_listed_faults_are_left_out() {
         let both = ["epoll", "poll"];
         assert_eq!(
             selected(&both, &[], false, None).unwrap(),
-            "epoll/a, poll/a, poll/b"
+            "epoll/a, epoll/loom-too, poll/a, poll/b"
         );
         assert_eq!(
             selected(&["poll"], &[], false, None).unwrap(),
             "poll/a, poll/b"
         );
         let with_listed = selected(&both, &[], true, None).unwrap();
-        assert_eq!(with_listed, "epoll/a, epoll/listed, poll/a, poll/b");
+        assert_eq!(
+            with_listed,
+            "epoll/a, epoll/listed, epoll/loom-too, poll/a, poll/b"
+        );
     }
 
     #[test]
@@ -347,8 +421,8 @@ mod tests {
     #[test]
     fn a_shard_is_a_part_of_the_faults_that_are_tried() {
         let shard = |shard| selected(&["epoll", "poll"], &[], false, Some(shard)).unwrap();
-        assert_eq!(shard("1/2"), "epoll/a, poll/b");
-        assert_eq!(shard("2/2"), "poll/a");
+        assert_eq!(shard("1/2"), "epoll/a, poll/a");
+        assert_eq!(shard("2/2"), "epoll/loom-too, poll/b");
     }
 
     #[test]
@@ -373,25 +447,43 @@ mod tests {
         assert!(matches!(outcome, Outcome::Failed(_)), "{outcome}");
     }
 
-    #[test]
-    fn every_seed_has_to_find_a_fault_that_is_not_listed() {
-        let runs = |found: [bool; 3]| {
-            let run = |(seed, found)| Run {
-                seed,
-                took: Duration::ZERO,
-                outcome: match found {
-                    true => Outcome::Found("lost event".to_owned()),
-                    false => Outcome::NotFound,
-                },
-            };
-            Ok(SEEDS.into_iter().zip(found).map(run).collect())
+    fn runs(of: &[(Means, bool)]) -> Vec<Run> {
+        let run = |&(means, found)| Run {
+            means,
+            took: Duration::ZERO,
+            outcome: match found {
+                true => Outcome::Found("lost event".to_owned()),
+                false => Outcome::NotFound,
+            },
         };
-        assert!(judge(runs([true, true, true]), None).is_ok());
-        let error = judge(runs([false, true, false]), None)
-            .unwrap_err()
-            .to_string();
-        assert!(error.starts_with("not found from seed 1, 3;"), "{error}");
-        assert!(judge(runs([false, true, false]), Some("fork")).is_ok());
+        of.iter().map(run).collect()
+    }
+
+    #[test]
+    fn a_short_means_finds_a_fault_alone_and_of_the_seeds_all() {
+        let (programs, table) = (Means::Programs, Means::Table);
+        let seed = Means::Seed;
+        let short = [(programs, false), (table, false)];
+        let by = |of: &[(Means, bool)]| found_by(&runs(of));
+        assert_eq!(by(&[(programs, true)]).unwrap(), "the kept programs");
+        assert_eq!(
+            by(&[(programs, false), (table, true)]).unwrap(),
+            "the table"
+        );
+        let all = [short.to_vec(), SEEDS.map(|s| (seed(s), true)).to_vec()].concat();
+        assert_eq!(by(&all).unwrap(), "seed 1, seed 2, seed 3");
+        let not_by_2 = [short.to_vec(), vec![(seed(1), true), (seed(2), false)]].concat();
+        assert_eq!(by(&not_by_2), None);
+        assert_eq!(by(&short), None);
+    }
+
+    #[test]
+    fn a_fault_that_is_not_listed_has_to_be_found() {
+        let outcome = |found| Ok(runs(&[(Means::Seed(2), found)]));
+        assert!(judge(outcome(true), None).is_ok());
+        let error = judge(outcome(false), None).unwrap_err().to_string();
+        assert!(error.starts_with("not found by seed 2;"), "{error}");
+        assert!(judge(outcome(false), Some("fork")).is_ok());
         let unfit = || Err("the patch does not apply: there is no src/x.rs".to_owned());
         assert!(judge(unfit(), None).is_err());
         assert!(judge(unfit(), Some("fork")).is_err());
