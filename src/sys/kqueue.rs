@@ -21,7 +21,7 @@ use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::error::cvt;
@@ -40,8 +40,6 @@ pub(crate) struct Kqueue {
     process: Process,
     /// How many user events were made for wakers.
     wakers: AtomicUsize,
-    /// Whether there ever was a pipe without receivers: see `NO_RECEIVER`.
-    had_no_receiver: AtomicBool,
 }
 
 /// User events have a space of identities of their own, of which this half, where
@@ -70,7 +68,6 @@ impl Selector for Kqueue {
             kqueue: ManuallyDrop::new(kqueue),
             process: Process::this(),
             wakers: AtomicUsize::new(0),
-            had_no_receiver: AtomicBool::new(false),
         })
     }
 
@@ -124,13 +121,11 @@ impl Selector for Kqueue {
             Change::delete(Filter::Write, ident),
             Change::delete(Filter::User, NO_RECEIVER | ident),
         ];
-        let filters = match self.may_have_no_receiver() {
-            true => &filters[..],
-            false => &filters[..2],
-        };
-        let mut was_watched = false;
-        for receipt in &self.apply(filters)?[..filters.len()] {
-            match *receipt {
+        let [read, write, no_receiver] = self.apply(&filters)?;
+        // Not every kernel has user events.
+        let mut was_watched = no_receiver == 0;
+        for receipt in [read, write] {
+            match receipt {
                 0 => was_watched = true,
                 libc::ENOENT => {}
                 error => return Err(io::Error::from_raw_os_error(error)),
@@ -204,14 +199,17 @@ impl Kqueue {
             (Filter::Read, interest.is_readable()),
             (Filter::Write, interest.is_writable()),
         ];
-        let changes = wanted.map(|(filter, is_wanted)| match is_wanted {
+        let [read, write] = wanted.map(|(filter, is_wanted)| match is_wanted {
             true => Change::add(filter, ident, token),
             false => Change::delete(filter, ident),
         });
+        // There may be one of before.
+        let no_receiver = Change::delete(Filter::User, NO_RECEIVER | ident);
+        let receipts = self.apply(&[read, write, no_receiver])?;
         let mut is_watched = false;
         let mut has_no_receiver = false;
         let mut lacking = None;
-        for ((filter, is_wanted), receipt) in wanted.into_iter().zip(self.apply(&changes)?) {
+        for ((filter, is_wanted), receipt) in wanted.into_iter().zip(receipts) {
             match receipt {
                 0 => is_watched |= is_wanted,
                 libc::ENOENT if !is_wanted => {}
@@ -235,10 +233,6 @@ impl Kqueue {
         if let Some(error) = lacking.filter(|_| !is_watched) {
             return Err(io::Error::from_raw_os_error(error));
         }
-        if self.may_have_no_receiver() {
-            let before = Change::delete(Filter::User, NO_RECEIVER | ident);
-            self.apply(&[before])?;
-        }
         Ok(Key::NONE)
     }
 
@@ -253,14 +247,7 @@ impl Kqueue {
             let _ = self.apply(&[Change::delete(Filter::User, ident)]);
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        // Relaxed: who deregisters the descriptor does it after having registered
-        // it, by which it is seen.
-        self.had_no_receiver.store(true, Ordering::Relaxed);
         Ok(Key(fd as u32 + 1))
-    }
-
-    fn may_have_no_receiver(&self) -> bool {
-        self.had_no_receiver.load(Ordering::Relaxed)
     }
 
     /// Makes all changes, at most three, and returns the error number of each.
