@@ -155,6 +155,17 @@ impl Queue {
         dispatch!(self, reregister(source, key, token, interest))
     }
 
+    #[cfg(all(unix, feature = "os-ext"))]
+    #[inline]
+    pub(crate) fn reregister_raw(
+        &self,
+        fd: RawSource,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        dispatch!(self, reregister_raw(fd, token, interest))
+    }
+
     #[inline]
     pub(crate) fn deregister(&self, source: RawSource, key: Key) -> io::Result<()> {
         dispatch!(self, deregister(source, key))

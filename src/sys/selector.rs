@@ -65,8 +65,8 @@ pub(crate) trait Selector: Sized {
 
     /// Replaces token and interest; `NotFound` where the source is not watched.
     /// What is ready is reported anew. The registration is the one with the key,
-    /// or, where that is `NONE`, the one of the descriptor. Returns the key that it
-    /// has from now on.
+    /// or, where that is `NONE`, the one of the descriptor, which becomes the
+    /// source's. Returns the key that it has from now on.
     fn reregister(
         &self,
         source: RawSource,
@@ -74,6 +74,14 @@ pub(crate) trait Selector: Sized {
         token: Token,
         interest: Interest,
     ) -> io::Result<Key>;
+
+    /// As `reregister`, but by a raw descriptor, which has no key.
+    #[cfg(unix)]
+    #[inline]
+    fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.reregister(fd, Key::NONE, token, interest)?;
+        Ok(())
+    }
 
     /// Ends watching; `NotFound` where the source is not watched. The
     /// registration is the one with the key, or, where that is `NONE`, the one of
