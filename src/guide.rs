@@ -178,7 +178,7 @@
 //! # }
 //! ```
 //!
-//! The same holds for a Unix listener. `examples/tcp_server.rs` in the repository is a
+//! The same holds for a Unix listener. `examples/echo.rs` in the repository is a
 //! whole server.
 //!
 //! # Reading
@@ -260,7 +260,7 @@
 //! A peer that sends faster than the program works would fill `received` without end.
 //! Stop reading before that, and *remember that the source may still be readable*. When
 //! there is room again, read on without waiting for an event, or `reregister`.
-//! `examples/common/echo.rs` in the repository does both.
+//! `examples/echo.rs` in the repository does both.
 //!
 //! # Writing
 //!

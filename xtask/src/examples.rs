@@ -1,0 +1,95 @@
+//! The programs of examples/: those that end by themselves, and servers with real clients, whose
+//! scenarios are in testing/examples/clients.py.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{bail, Result};
+
+use crate::report::Report;
+use crate::sh::Cmd;
+use crate::{root, tools};
+
+/// The packages in examples/ that have scenarios.
+const PACKAGES: [&str; 4] = ["mio", "proxy", "signals", "tls_echo"];
+
+/// For one scenario; a few seconds are usual.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const CLIENTS: &str = "testing/examples/clients.py";
+
+pub fn run() -> Result<()> {
+    for (program, package) in [
+        ("socat", "socat"),
+        ("curl", "curl"),
+        ("openssl", "openssl"),
+        ("prlimit", "util-linux"),
+        ("python3", "python3"),
+    ] {
+        tools::need(program, &[package])?;
+    }
+    Report::of(|report| {
+        let packages = PACKAGES.iter().flat_map(|name| ["-p", name]);
+        Cmd::cargo("build")
+            .args(["--release", "--examples", "--bins"])
+            .args(packages)
+            .run()?;
+        let folder = root().join("target/release");
+        let quickstart = Cmd::new(folder.join("examples/quickstart"));
+        report.one("quickstart", quickstart.limit(LIMIT).run());
+        for scenario in scenarios(&fs::read_to_string(root().join(CLIENTS))?)? {
+            let run = Cmd::new("python3")
+                .arg(CLIENTS)
+                .arg(&folder)
+                .arg(&scenario)
+                .limit(LIMIT);
+            report.one(&scenario, run.run());
+        }
+        Ok(())
+    })
+}
+
+/// The names in the list `SCENARIOS`.
+fn scenarios(clients: &str) -> Result<Vec<String>> {
+    let list = clients.split_once("\nSCENARIOS = [\n");
+    let Some((list, _)) = list.and_then(|(_, rest)| rest.split_once("\n]")) else {
+        bail!("{CLIENTS} has no list of scenarios");
+    };
+    Ok(list
+        .lines()
+        .map(|line| line.trim().trim_end_matches(',').to_owned())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str) -> String {
+        fs::read_to_string(root().join(file)).unwrap()
+    }
+
+    #[test]
+    fn scenarios_are_read_from_their_list() {
+        let clients = "x = [\n    no,\n]\n\nSCENARIOS = [\n    one,\n    two,\n]\n";
+        assert_eq!(scenarios(clients).unwrap(), ["one", "two"]);
+        assert!(scenarios("").is_err());
+        for name in scenarios(&read(CLIENTS)).unwrap() {
+            assert!(read(CLIENTS).contains(&format!("\ndef {name}():\n")));
+        }
+    }
+
+    const SHORT: [&str; 4] = [
+        "examples/echo.rs",
+        "examples/chat.rs",
+        "examples/proxy/src/main.rs",
+        "examples/tls_echo/src/main.rs",
+    ];
+
+    #[test]
+    fn an_example_can_be_read_in_one_go() {
+        for program in SHORT {
+            assert!(read(program).lines().count() < 200, "{program} is too long");
+        }
+    }
+}
