@@ -35,7 +35,7 @@ use crate::{Backend, Events, Registry};
 /// ports can, as long as nothing is registered as a `SourceFd`, which is looked at by
 /// `poll` only, and fewer sources are registered than `process.max-port-events`
 /// allows: in a port that is full, wakes are seen by `poll` only. On Windows there is nothing to nest. The guide has
-/// [an example](crate::guide#a-poll-in-another-loop).
+/// [an example](crate::guide::runtimes#a-poll-in-another-loop).
 ///
 /// # Forking
 ///

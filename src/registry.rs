@@ -40,7 +40,7 @@ impl Registry {
     /// and errors and hang-ups always, with this token.
     ///
     /// `S` may be `dyn Source`, for sources of several kinds in one collection: the
-    /// [guide](crate::guide#two-kinds-of-stream-in-one-collection) has an example.
+    /// [guide](crate::guide::sources#two-kinds-of-stream-in-one-collection) has an example.
     ///
     /// # Edges
     ///
@@ -122,6 +122,10 @@ impl Registry {
     }
 
     /// Replaces the token and the interests of a registration.
+    ///
+    /// **The interests are replaced, not added to.** A source that waits for `WRITABLE` and
+    /// is reregistered for `READABLE` is never reported writable again: name all interests
+    /// each time.
     ///
     /// Readiness is looked at anew: the next poll reports again what the source is
     /// ready for, and whether it is closed or has an error that nobody has taken. (If

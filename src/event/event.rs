@@ -69,7 +69,7 @@ use crate::Token;
 /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). Of a named
 /// pipe no event says closed or error.
 ///
-/// The [guide](crate::guide#what-each-way-of-closing-reports) has the ways of closing on
+/// The [guide](crate::guide::closing#what-each-way-of-closing-reports) has the ways of closing on
 /// all backends side by side, with (W) for `(yes)`, and says where that is known from.
 ///
 /// # Examples

@@ -19,7 +19,7 @@ use crate::{Interest, Registry, Token};
 /// Hand each method on to a source inside: a socket of [`net`](crate::net), an
 /// [`IoSource`](crate::IoSource), or a `SourceFd`
 /// around a raw descriptor. One with several sources inside registers all or none: the
-/// [guide](crate::guide#a-source-of-ones-own) has one. There is nothing else to be
+/// [guide](crate::guide::sources) has one. There is nothing else to be
 /// told: where a backend has to learn that a source was drained, the source inside does
 /// that.
 ///

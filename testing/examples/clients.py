@@ -373,6 +373,42 @@ def children_are_waited_for():
     ], lines
 
 
+def stdin_of_each_kind():
+    """A pipe whose writer is slow, files, and a terminal."""
+    program = os.path.join(FOLDER, "stdin")
+
+    def total(end, write=lambda: None):
+        with subprocess.Popen([program], stdin=end, stdout=subprocess.PIPE) as process:
+            os.close(end)
+            write()
+            output = process.communicate(timeout=PATIENCE)[0]
+            assert process.returncode == 0
+            return int(output.split()[0])
+
+    readable, writable = os.pipe()
+
+    def write_slowly():
+        for n in range(10):
+            time.sleep(0.01)
+            os.write(writable, b"x" * 10_000)
+        os.close(writable)
+
+    os.set_inheritable(writable, False)
+    assert total(readable, write_slowly) == 100_000
+    assert total(os.open("/dev/null", os.O_RDONLY)) == 0
+    assert total(os.open(program, os.O_RDONLY)) == os.path.getsize(program)
+
+    master, terminal = os.openpty()
+
+    def type_lines():
+        for text in [b"one\n", b"two\n", b"\x04"]:
+            time.sleep(0.01)
+            os.write(master, text)
+
+    assert total(terminal, type_lines) == 8
+    os.close(master)
+
+
 # `cargo xtask examples` reads these lines.
 SCENARIOS = [
     echo_to_socat,
@@ -392,6 +428,7 @@ SCENARIOS = [
     tls_echo_survives_what_is_no_tls,
     signals_end_the_loop,
     children_are_waited_for,
+    stdin_of_each_kind,
 ]
 
 next(scenario for scenario in SCENARIOS if scenario.__name__ == sys.argv[2])()

@@ -11,7 +11,7 @@ use crate::sh::Cmd;
 use crate::{root, tools};
 
 /// The packages in examples/ that have scenarios.
-const PACKAGES: [&str; 4] = ["mio", "proxy", "signals", "tls_echo"];
+const PACKAGES: [&str; 4] = ["mio", "proxy", "tls_echo", "unix"];
 
 /// For one scenario; a few seconds are usual.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -79,16 +79,31 @@ mod tests {
         }
     }
 
-    const SHORT: [&str; 4] = [
-        "examples/echo.rs",
-        "examples/chat.rs",
-        "examples/proxy/src/main.rs",
-        "examples/tls_echo/src/main.rs",
+    /// Each program and each page of the guide that shows it.
+    const SHOWN: [(&str, &str); 7] = [
+        ("examples/echo.rs", "src/guide/guide.md"),
+        ("examples/chat.rs", "src/guide/broadcast.md"),
+        ("examples/proxy/src/main.rs", "src/guide/proxy.md"),
+        ("examples/tls_echo/src/main.rs", "src/guide/tls.md"),
+        ("examples/unix/src/bin/signals.rs", "src/guide/signals.md"),
+        ("examples/unix/src/bin/children.rs", "src/guide/children.md"),
+        ("examples/unix/src/bin/stdin.rs", "src/guide/stdin.md"),
     ];
 
     #[test]
+    fn the_guide_shows_the_programs_as_they_are() {
+        for (program, page) in SHOWN {
+            let shown = format!("\n{}```\n", read(program));
+            assert!(
+                read(page).contains(&shown),
+                "{page} does not show {program} as it is"
+            );
+        }
+    }
+
+    #[test]
     fn an_example_can_be_read_in_one_go() {
-        for program in SHORT {
+        for (program, _) in SHOWN {
             assert!(read(program).lines().count() < 200, "{program} is too long");
         }
     }

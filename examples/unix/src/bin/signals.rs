@@ -1,6 +1,6 @@
 //! Ends on Ctrl-C (SIGINT) or SIGTERM, and counts SIGHUPs.
 //!
-//! Run `cargo run -p signals --bin signals`.
+//! Run `cargo run -p unix --bin signals`.
 
 use std::io;
 
