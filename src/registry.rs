@@ -18,6 +18,21 @@ use crate::{Interest, Token};
 /// The event queue lives as long as its poll or one of its registries.
 /// In a forked child none may be used, only dropped: the child shares the
 /// queue with its parent.
+///
+/// ```
+/// use mio::net::UdpSocket;
+/// use mio::{Interest, Poll, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let poll = Poll::new()?;
+/// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+/// let registry = poll.registry();
+/// registry.register(&mut socket, Token(0), Interest::READABLE)?;
+/// registry.reregister(&mut socket, Token(0), Interest::READABLE | Interest::WRITABLE)?;
+/// registry.deregister(&mut socket)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Registry {
     queue: Arc<Queue>,
