@@ -102,6 +102,21 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_shows_what_the_programs_depend_on() {
+        for (package, page) in [
+            ("examples/proxy/Cargo.toml", "src/guide/proxy.md"),
+            ("examples/tls_echo/Cargo.toml", "src/guide/tls.md"),
+            ("examples/unix/Cargo.toml", "src/guide/signals.md"),
+            ("examples/unix/Cargo.toml", "src/guide/children.md"),
+        ] {
+            let manifest = read(package);
+            let start = manifest.find("[dependencies]").unwrap();
+            let shown = format!("```toml\n{}```\n", &manifest[start..]);
+            assert!(read(page).contains(&shown), "{page}: not as in {package}");
+        }
+    }
+
+    #[test]
     fn an_example_can_be_read_in_one_go() {
         for (program, _) in SHOWN {
             assert!(read(program).lines().count() < 200, "{program} is too long");
