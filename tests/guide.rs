@@ -21,6 +21,7 @@ use util::{any_port, patience};
 on_each_backend![
     sixteen_megabytes_reach_a_peer_that_reads_late,
     what_a_half_closed_peer_sent_is_sent_back,
+    a_half_closed_peer_that_reads_late_gets_everything,
     a_peer_that_only_sends_is_stopped,
     a_reset_ends_its_connection_alone,
     many_clients_at_once_are_served,
@@ -36,9 +37,14 @@ struct Running {
 
 impl Running {
     fn start(backend: Backend) -> Running {
+        Running::start_after(backend, |_| {})
+    }
+
+    fn start_after(backend: Backend, set_up: impl FnOnce(&TcpListener)) -> Running {
         let poll = Poll::with_backend(backend).unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(usize::MAX)).unwrap());
         let listener = TcpListener::bind(any_port()).unwrap();
+        set_up(&listener);
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
@@ -146,6 +152,34 @@ fn what_a_half_closed_peer_sent_is_sent_back(backend: Backend) {
         client.write_all(&sent).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         assert!(reader.join().unwrap() == sent, "{length} bytes");
+    }
+}
+
+/// With each number of bytes that wait in the server when it reads the end.
+fn a_half_closed_peer_that_reads_late_gets_everything(backend: Backend) {
+    let server = Running::start_after(backend, |listener| {
+        // Accepted sockets inherit it. They are full soon.
+        let listener = socket2::SockRef::from(listener);
+        listener.set_send_buffer_size(16 * 1024).unwrap();
+    });
+    for length in (0..16).map(|n| n * 16 * 1024) {
+        let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let client = client.unwrap();
+        client.set_recv_buffer_size(16 * 1024).unwrap();
+        client.connect(&server.address.into()).unwrap();
+        let mut client = TcpStream::from(client);
+        client.set_read_timeout(Some(patience())).unwrap();
+        client.set_write_timeout(Some(patience())).unwrap();
+
+        let sent = bytes(length);
+        client.write_all(&sent).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        if length > 0 {
+            wait_until_full(&client);
+        }
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        assert!(received == sent, "{length} bytes: {}", received.len());
     }
 }
 
