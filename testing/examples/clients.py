@@ -103,6 +103,19 @@ def socat(server, data):
     return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
 
 
+def is_stopped(stream):
+    """Sends without reading, until no byte has gone for a while."""
+    stream.settimeout(0)
+    sent, last = 0, time.monotonic()
+    while time.monotonic() < last + 0.5:
+        try:
+            sent += stream.send(b"x" * 65536)
+            last = time.monotonic()
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            time.sleep(0.001)
+        assert sent < 128 * MEGABYTE, "it takes everything"
+
+
 def reset(stream):
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     stream.close()
@@ -221,6 +234,13 @@ def proxy_passes_a_half_close_on():
                 assert read_to_end(client) == b"answer"
 
 
+def proxy_stops_a_client_whose_server_does_not_read():
+    with socket.create_server(("127.0.0.1", 0)) as target:
+        with proxy("127.0.0.1:%d" % target.getsockname()[1]) as server:
+            with server.connect() as client, target.accept()[0]:
+                is_stopped(client)
+
+
 def proxy_passes_the_end_on_after_a_reset():
     with socket.create_server(("127.0.0.1", 0)) as target:
         with proxy("127.0.0.1:%d" % target.getsockname()[1]) as server:
@@ -335,6 +355,14 @@ def tls_echo_to_a_slow_reader():
                 stream.unwrap()  # sends `close_notify`, and waits for the server's
 
 
+def tls_echo_stops_a_client_that_does_not_read():
+    with tls_echo() as server:
+        context = ssl.create_default_context(cafile=server.certificate)
+        with server.connect() as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as stream:
+                is_stopped(stream)
+
+
 def tls_echo_survives_what_is_no_tls():
     with tls_echo() as server:
         with server.connect() as stream, contextlib.suppress(ConnectionResetError):
@@ -419,12 +447,14 @@ SCENARIOS = [
     proxy_to_curl,
     proxy_to_a_slow_reader,
     proxy_passes_a_half_close_on,
+    proxy_stops_a_client_whose_server_does_not_read,
     proxy_passes_the_end_on_after_a_reset,
     proxy_closes_when_nobody_listens,
     proxy_closes_what_is_idle,
     proxy_ends_on_ctrl_c,
     tls_echo_to_openssl,
     tls_echo_to_a_slow_reader,
+    tls_echo_stops_a_client_that_does_not_read,
     tls_echo_survives_what_is_no_tls,
     signals_end_the_loop,
     children_are_waited_for,
