@@ -83,7 +83,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed); // seen by who is woken after it
+        self.stop.store(true, Ordering::Relaxed); // before the wake-up, so that the thread sees it
         self.waker.wake().unwrap();
         let outcome = self.thread.take().unwrap().join();
         if !thread::panicking() {

@@ -31,10 +31,10 @@ pub fn run() -> Result<()> {
     Report::of(|report| {
         let packages = PACKAGES.iter().flat_map(|name| ["-p", name]);
         Cmd::cargo("build")
-            .args(["--release", "--examples", "--bins"])
+            .args(["--examples", "--bins"])
             .args(packages)
             .run()?;
-        let folder = root().join("target/release");
+        let folder = root().join("target/debug");
         let quickstart = Cmd::new(folder.join("examples/quickstart"));
         report.one("quickstart", quickstart.limit(LIMIT).run());
         for scenario in scenarios(&fs::read_to_string(root().join(CLIENTS))?)? {

@@ -77,7 +77,7 @@ fn main() -> io::Result<()> {
                 SIGNALS => {
                     if signals.pending().count() > 0 && stop_at.is_none() {
                         stop_at = Some(now + GRACE);
-                        accept = true; // who waits already is served
+                        accept = true; // for the clients that wait already
                     }
                 }
                 Token(n) => {
