@@ -110,6 +110,13 @@ impl Interest {
     /// token in its `sigevent`, as
     /// [aio(4)](https://man.freebsd.org/cgi/man.cgi?aio) says. Of a descriptor that is
     /// registered for nothing else, deregistering finds nothing.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// let interests = Interest::READABLE | Interest::AIO;
+    /// assert!(interests.is_aio());
+    /// ```
     #[cfg(any(
         target_vendor = "apple",
         target_os = "freebsd",
@@ -130,6 +137,13 @@ impl Interest {
     /// [`Event::is_lio`](crate::event::Event::is_lio), and [`AIO`](Interest::AIO)
     /// for how they are asked for, with
     /// [lio_listio(2)](https://man.freebsd.org/cgi/man.cgi?lio_listio).
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// let interests = Interest::READABLE | Interest::LIO;
+    /// assert!(interests.is_lio());
+    /// ```
     #[cfg(any(target_os = "freebsd", mio_model = "kqueue"))]
     #[cfg_attr(docsrs, doc(cfg(target_os = "freebsd")))]
     pub const LIO: Interest = interest(LIO);
