@@ -24,6 +24,13 @@ impl Backend {
     /// That one is listed does not mean that the process may use it: a sandbox
     /// can forbid a backend's system calls, and then
     /// [`Poll::with_backend`](crate::Poll::with_backend) returns the error.
+    ///
+    /// ```
+    /// use mio::Backend;
+    ///
+    /// println!("the best first: {:?}", Backend::available());
+    /// assert_eq!(Backend::available()[0], Backend::default());
+    /// ```
     pub fn available() -> &'static [Backend] {
         BACKENDS
     }
