@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_of_several_wakes_has_to_signal() {
+    fn only_the_first_of_several_wakes_signals() {
         let wakes = PendingWakes::new();
         let bit = wakes.claim().unwrap();
         assert!(signals(&wakes, bit));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_signal_leaves_nothing_pending_but_the_others() {
+    fn a_failed_signal_leaves_only_the_other_wakers_pending() {
         let wakes = PendingWakes::new();
         let (bit, other) = (wakes.claim().unwrap(), wakes.claim().unwrap());
         assert!(signals(&wakes, other));
@@ -346,7 +346,7 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_a_poll_that_times_out_swallows_nothing() {
+    fn loom_a_poll_that_times_out_loses_no_wake() {
         two_senders(true, true);
     }
 
@@ -382,7 +382,7 @@ mod loom_tests {
     /// has set the bit anew: lowering it then hides nothing that was told to the
     /// poll, by the one who signalled or by one who relied on that signal.
     #[test]
-    fn loom_a_late_failure_hides_nothing_of_the_others() {
+    fn loom_a_late_failure_hides_no_other_wake() {
         loom::model(|| {
             let model = Model::new();
             let bit = model.wakes.claim().unwrap();

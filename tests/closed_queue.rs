@@ -18,9 +18,9 @@ use util::{any_port, in_child, Differences, Loop};
 
 on_each_backend![
     a_closed_queue_is_ebadf,
-    a_queue_whose_number_is_another_objects_is_ebadf,
+    a_queue_whose_descriptor_was_reused_is_ebadf,
     a_queue_is_ebadf_when_all_descriptors_were_closed,
-    io_on_a_source_of_a_closed_queue_goes_on,
+    io_on_a_source_of_a_closed_queue_works,
 ];
 
 const T: Token = Token(1);
@@ -113,8 +113,8 @@ fn a_closed_queue_is_ebadf(backend: Backend) {
     queue.assert_polls_fail();
 }
 
-fn a_queue_whose_number_is_another_objects_is_ebadf(backend: Backend) {
-    let test = "a_queue_whose_number_is_another_objects_is_ebadf";
+fn a_queue_whose_descriptor_was_reused_is_ebadf(backend: Backend) {
+    let test = "a_queue_whose_descriptor_was_reused_is_ebadf";
     if !has_a_queue(backend) || !in_child(backend, test) {
         return;
     }
@@ -153,8 +153,8 @@ fn a_queue_is_ebadf_when_all_descriptors_were_closed(backend: Backend) {
 }
 
 /// It would have blocked, and the queue cannot be asked to say when it would not.
-fn io_on_a_source_of_a_closed_queue_goes_on(backend: Backend) {
-    let test = "io_on_a_source_of_a_closed_queue_goes_on";
+fn io_on_a_source_of_a_closed_queue_works(backend: Backend) {
+    let test = "io_on_a_source_of_a_closed_queue_works";
     if !has_a_queue(backend) || !in_child(backend, test) {
         return;
     }

@@ -14,18 +14,18 @@ use mio::{Backend, Interest, Token, Waker};
 use util::{any_port, Loop};
 
 on_each_backend![
-    a_number_that_was_closed_and_handed_out_again,
+    a_reused_descriptor_is_a_source_of_its_own,
     dropping_in_a_forked_child_does_not_harm_the_parent,
-    dropping_in_a_forked_child_closes_nothing_of_its_own,
+    dropping_in_a_forked_child_closes_no_descriptor_of_the_child,
     #[cfg(target_os = "linux")]
-    a_child_with_its_parents_process_id_closes_nothing_of_its_own,
-    poll_until_goes_on_after_the_process_was_stopped_and_continued,
-    poll_is_interrupted_or_goes_on_when_the_process_was_stopped_and_continued,
+    a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own,
+    poll_until_continues_after_the_process_was_stopped_and_continued,
+    poll_is_interrupted_or_continues_when_the_process_was_stopped_and_continued,
 ];
 
-fn a_number_that_was_closed_and_handed_out_again(backend: Backend) {
+fn a_reused_descriptor_is_a_source_of_its_own(backend: Backend) {
     // In a process of its own, where no other test takes the number.
-    if !util::in_child(backend, "a_number_that_was_closed_and_handed_out_again") {
+    if !util::in_child(backend, "a_reused_descriptor_is_a_source_of_its_own") {
         return;
     }
     let mut looper = Loop::new(backend);
@@ -80,7 +80,7 @@ fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
 
 /// The child opens files of its own, of which one may get the number that was a queue's,
 /// where such are not inherited.
-fn dropping_in_a_forked_child_closes_nothing_of_its_own(backend: Backend) {
+fn dropping_in_a_forked_child_closes_no_descriptor_of_the_child(backend: Backend) {
     let looper = Loop::new(backend);
     let waker = Waker::new(looper.registry(), Token(1)).unwrap();
     let (_sender, receiver) = pipe::new().unwrap();
@@ -115,10 +115,10 @@ fn dropping_in_a_forked_child_closes_nothing_of_its_own(backend: Backend) {
 
 /// As the first process of a container that makes another container.
 #[cfg(target_os = "linux")]
-fn a_child_with_its_parents_process_id_closes_nothing_of_its_own(backend: Backend) {
+fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: Backend) {
     if !util::in_child(
         backend,
-        "a_child_with_its_parents_process_id_closes_nothing_of_its_own",
+        "a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own",
     ) {
         return;
     }
@@ -217,8 +217,8 @@ fn stop_and_continue() -> Option<process::Child> {
     Some(shell)
 }
 
-fn poll_until_goes_on_after_the_process_was_stopped_and_continued(backend: Backend) {
-    let test = "poll_until_goes_on_after_the_process_was_stopped_and_continued";
+fn poll_until_continues_after_the_process_was_stopped_and_continued(backend: Backend) {
+    let test = "poll_until_continues_after_the_process_was_stopped_and_continued";
     if !util::in_child(backend, test) {
         return;
     }
@@ -234,8 +234,8 @@ fn poll_until_goes_on_after_the_process_was_stopped_and_continued(backend: Backe
 }
 
 /// As it is documented for Linux: no signal was handled, and epoll is interrupted all the same.
-fn poll_is_interrupted_or_goes_on_when_the_process_was_stopped_and_continued(backend: Backend) {
-    let test = "poll_is_interrupted_or_goes_on_when_the_process_was_stopped_and_continued";
+fn poll_is_interrupted_or_continues_when_the_process_was_stopped_and_continued(backend: Backend) {
+    let test = "poll_is_interrupted_or_continues_when_the_process_was_stopped_and_continued";
     if !util::in_child(backend, test) {
         return;
     }

@@ -13,10 +13,10 @@ use mio::{Backend, Interest, Token};
 use util::{any_port, Differences, Loop};
 
 on_each_backend![
-    accept_until_it_would_block,
-    connect_write_and_read,
-    connect_reports_when_it_stands,
-    partial_writes_and_the_way_on,
+    accept_returns_each_connection_and_then_would_block,
+    connected_streams_write_and_read,
+    a_finished_connect_is_reported_writable,
+    a_full_stream_is_writable_again_when_drained,
     vectored_io_uses_every_buffer,
     peek_leaves_the_data,
     try_io_returns_what_the_closure_does,
@@ -58,7 +58,7 @@ fn connection(backend: Backend, address: SocketAddr) -> (Loop, TcpStream, TcpStr
     (looper, client, server)
 }
 
-fn accept_until_it_would_block(backend: Backend) {
+fn accept_returns_each_connection_and_then_would_block(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut listener = TcpListener::bind(any_port()).unwrap();
     let error = listener.accept().unwrap_err();
@@ -96,7 +96,7 @@ fn accept_until_it_would_block(backend: Backend) {
     assert!(listener.take_error().unwrap().is_none());
 }
 
-fn connect_write_and_read(backend: Backend) {
+fn connected_streams_write_and_read(backend: Backend) {
     let (mut looper, mut client, mut server) = connection(backend, any_port());
     for (n, message) in ["one", "two", "three"].iter().enumerate() {
         client.write_all(message.as_bytes()).unwrap();
@@ -109,7 +109,7 @@ fn connect_write_and_read(backend: Backend) {
     }
 }
 
-fn connect_reports_when_it_stands(backend: Backend) {
+fn a_finished_connect_is_reported_writable(backend: Backend) {
     let mut looper = Loop::new(backend);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -122,7 +122,7 @@ fn connect_reports_when_it_stands(backend: Backend) {
     assert_eq!(client.peer_addr().unwrap(), listener.local_addr().unwrap());
 }
 
-fn partial_writes_and_the_way_on(backend: Backend) {
+fn a_full_stream_is_writable_again_when_drained(backend: Backend) {
     let (mut looper, mut client, mut server) = connection(backend, any_port());
     // Written until there is no room.
     let data: Vec<u8> = (0..8 << 20).map(|n: u32| (n % 251) as u8).collect();

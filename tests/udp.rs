@@ -20,7 +20,7 @@ on_each_backend![
     every_receiving_call_that_would_block_brings_the_next_event,
     an_empty_datagram_is_one,
     #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
-    a_refusal_comes_back,
+    a_refused_datagram_is_reported_as_an_error,
     ipv6_works,
 ];
 
@@ -108,7 +108,7 @@ fn an_empty_datagram_is_one(backend: Backend) {
     assert_eq!(received, (0, a.local_addr().unwrap()));
 }
 
-fn a_refusal_comes_back(backend: Backend) {
+fn a_refused_datagram_is_reported_as_an_error(backend: Backend) {
     let (mut looper, a, _b) = pair(backend);
     a.connect(util::nobody()).unwrap();
     a.send(b"anybody?").unwrap();

@@ -168,7 +168,7 @@ fn an_unnamed_address_binds_as_in_std() {
 }
 
 #[test]
-fn paths_that_cannot_be() {
+fn impossible_paths_are_refused() {
     let folder = folder();
     let long = folder.path().join("x".repeat(200));
     for path in [

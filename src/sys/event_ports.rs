@@ -487,7 +487,7 @@ mod tests {
 
     /// A thread whose I/O blocks would wait for as many calls of the kernel as there are events.
     #[test]
-    fn other_threads_get_the_lock_while_many_events_are_dealt_with() {
+    fn other_threads_get_the_lock_while_many_events_are_processed() {
         const COUNT: usize = 3 * 64 + 1;
 
         let port: EventPorts = Selector::open().unwrap();
@@ -506,7 +506,7 @@ mod tests {
     /// A thread that waits has been given an event, and does not have the lock yet when
     /// another one makes changes.
     #[test]
-    fn what_was_retrieved_before_a_change_is_not_believed() {
+    fn an_event_retrieved_before_a_change_is_stale() {
         let port: EventPorts = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let register = |fd, token| {
@@ -551,7 +551,7 @@ mod tests {
 
     /// A false one would make a program close a connection that stands.
     #[test]
-    fn a_hang_up_that_is_none_is_not_reported() {
+    fn a_hang_up_that_poll2_does_not_confirm_is_not_reported() {
         let port: EventPorts = Selector::open().unwrap();
         let (one, _other) = UnixStream::pair().unwrap();
         let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE);

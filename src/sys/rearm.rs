@@ -650,7 +650,7 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_a_waiting_thread_hears_of_every_change() {
+    fn loom_a_waiting_thread_is_interrupted_for_every_change() {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
         builder.check(|| {
@@ -742,7 +742,7 @@ mod tests {
     }
 
     #[test]
-    fn a_direction_that_was_not_asked_for_is_never_armed_or_reported() {
+    fn a_direction_outside_the_interest_is_never_armed_or_reported() {
         let mut edges = typed(READABLE);
         edges.would_block(WRITABLE);
         assert_eq!(edges.wanted(), Some(READ));
@@ -761,7 +761,7 @@ mod tests {
     }
 
     #[test]
-    fn would_block_in_an_unknown_direction_at_each_event_is_no_busy_loop() {
+    fn would_block_in_an_unknown_direction_at_each_event_does_not_spin() {
         let mut edges = typed(BOTH);
         edges.fired(OUT);
         let mut count = 0;
@@ -795,7 +795,7 @@ mod tests {
     }
 
     #[test]
-    fn the_events_of_what_lasts_are_few_whatever_fails() {
+    fn a_lasting_condition_has_few_events_whatever_fails() {
         let mut edges = typed(WRITABLE);
         edges.fired(OUT.or(ERR));
         let mut count = 0;
@@ -816,7 +816,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_finds_it_drained_arms_it_and_resets_its_pause() {
+    fn a_probe_that_finds_a_drained_direction_arms_it_and_resets_its_pause() {
         let mut edges = raw(READABLE);
         edges.fired(IN);
         assert!(reports(&mut edges, IN, 0, 500) > 5);
@@ -879,7 +879,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_hung_up_in_both_halves_is_probed_once_a_second() {
+    fn a_registration_hung_up_in_both_directions_is_probed_once_a_second() {
         let probes = |ready: Readiness| {
             let mut edges = typed(BOTH);
             edges.fired(ready);
@@ -927,7 +927,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_behind_data_that_was_not_read_is_reported_once() {
+    fn an_end_behind_unread_data_is_reported_once() {
         let mut edges = typed(BOTH);
         edges.fired(IN.or(OUT));
         assert_eq!(edges.wanted(), Some(RDHUP));
@@ -936,7 +936,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_was_picked_up_and_is_there_again_is_new() {
+    fn an_error_seen_after_one_was_picked_up_is_new() {
         let mut edges = typed(READABLE);
         edges.fired(ERR);
         edges.may_have_drained();
@@ -972,7 +972,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_probe_took_away_is_reported_by_the_next_poll() {
+    fn readiness_a_probe_consumed_is_reported_by_the_next_poll() {
         let mut edges = typed(READABLE);
         edges.fired(IN);
         edges.keep_for_next_poll(ERR);
@@ -993,7 +993,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_that_begins_again_forgets_what_was_latched_and_backed_off() {
+    fn registering_again_clears_what_was_latched_and_backed_off() {
         let mut edges = raw(BOTH);
         edges.fired(OUT.or(HUP));
         edges.begin(BOTH, Drained::Unreported);
@@ -1003,7 +1003,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_probe_is_that_of_the_shortest_pause() {
+    fn the_next_probe_is_due_after_the_shortest_pause() {
         let mut edges = raw(BOTH);
         edges.fired(IN);
         reports(&mut edges, IN, 0, 500);
@@ -1018,7 +1018,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_end_behind_unread_data_is_asked_for_again() {
+    fn a_second_end_behind_unread_data_is_armed_again() {
         let mut edges = typed(BOTH);
         edges.fired(READ);
         assert_eq!(edges.wanted(), Some(OUT), "the end was reported");

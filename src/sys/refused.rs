@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lack_of_descriptors_or_memory_is_no_refusal() {
+    fn lack_of_descriptors_or_memory_is_not_a_refusal() {
         let is_refused = |number| is_refused(&io::Error::from_raw_os_error(number));
         assert!([libc::ENOSYS, libc::EPERM, libc::EACCES]
             .into_iter()

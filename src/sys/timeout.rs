@@ -75,7 +75,7 @@ mod tests {
     const NANO: Duration = Duration::from_nanos(1);
 
     #[test]
-    fn whole_milliseconds_are_told_apart() {
+    fn whole_milliseconds_are_recognised() {
         assert_eq!(whole_millis(Duration::ZERO), Some(0));
         assert_eq!(whole_millis(MILLI), Some(1));
         assert_eq!(whole_millis(Duration::from_millis(61_234)), Some(61_234));

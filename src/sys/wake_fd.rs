@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_any_more_is_none_of_a_queues() {
+    fn a_descriptor_that_cannot_be_read_is_not_the_queues() {
         let unread = Arc::new(UnreadSignals::default());
         let wake = WakeFd::new(Some(&unread)).unwrap();
         wake.signal().unwrap();

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_beyond_the_kernels_are_clamped() {
+    fn seconds_beyond_the_kernels_range_are_clamped() {
         let limit = KernelTimespec::at_most(Duration::MAX);
         assert_eq!((limit.seconds, limit.nanoseconds), (i64::MAX, 999_999_999));
     }

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_told_by_its_functions() {
+    fn an_object_is_identified_by_its_functions() {
         let libc = object_of(address_of(b"gnu_get_libc_version\0")).unwrap();
         assert_eq!(object_of(address_of(b"epoll_ctl\0")), Some(libc));
         assert_ne!(object_of(look as *mut c_void), Some(libc));

@@ -60,14 +60,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_the_kernels() {
+    fn an_error_has_the_kernels_number() {
         // SAFETY: the kernel looks at no memory, since the descriptor is none.
         let outcome = unsafe { syscall(libc::SYS_write, [-1, 0, 0, 0, 0, 0]) };
         assert_eq!(outcome.unwrap_err().raw_os_error(), Some(libc::EBADF));
     }
 
     #[test]
-    fn each_argument_has_its_register() {
+    fn each_argument_reaches_its_register() {
         use std::fs::File;
         use std::os::fd::AsRawFd;
         use std::ptr;
