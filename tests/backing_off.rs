@@ -41,7 +41,7 @@ fn a_second_error_of_a_raw_descriptor_is_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
     let socket = std::net::UdpSocket::bind(any_port()).unwrap();
     socket.set_nonblocking(true).unwrap();
-    socket.connect(util::nobody()).unwrap();
+    socket.connect(util::unused_address()).unwrap();
     looper
         .registry()
         .register(&mut SourceFd(&socket.as_raw_fd()), T, Interest::READABLE)
@@ -58,7 +58,7 @@ fn a_second_error_of_a_raw_descriptor_is_reported(backend: Backend) {
 fn a_second_error_is_reported_after_try_io_picked_up_the_first(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
-    socket.connect(util::nobody()).unwrap();
+    socket.connect(util::unused_address()).unwrap();
     looper
         .registry()
         .register(&mut socket, T, Interest::READABLE)
@@ -236,7 +236,7 @@ fn a_hang_up_is_reported_once_by_a_small_buffer(backend: Backend) {
 fn readiness_only_a_probe_sees_is_reported_after_probes_filled_the_buffer(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 2);
     let (latched, plain) = (Token(9), Token(3));
-    let address = util::nobody();
+    let address = util::unused_address();
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     socket.connect(address).unwrap();
     looper

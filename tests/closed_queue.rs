@@ -55,7 +55,7 @@ impl Queue {
         })
     }
 
-    fn number(&self) -> RawFd {
+    fn raw_fd(&self) -> RawFd {
         self.looper.poll.as_raw_fd()
     }
 
@@ -102,7 +102,7 @@ fn a_closed_queue_is_ebadf(backend: Backend) {
         return;
     }
     let mut queue = Queue::new(backend);
-    close(queue.number());
+    close(queue.raw_fd());
     queue.assert_polls_fail();
     queue.assert_registering_fails();
     if !backend.wakes_by_descriptor() {
@@ -123,8 +123,8 @@ fn a_queue_whose_descriptor_was_reused_is_ebadf(backend: Backend) {
     for object in [file.as_raw_fd(), socket.as_raw_fd()] {
         let mut queue = Queue::new(backend);
         // SAFETY: takes numbers; as above.
-        let number = unsafe { libc::dup2(object, queue.number()) };
-        assert_eq!(number, queue.number());
+        let fd = unsafe { libc::dup2(object, queue.raw_fd()) };
+        assert_eq!(fd, queue.raw_fd());
         queue.assert_polls_fail();
         // Here the kernel has its own words.
         let registry = queue.looper.registry().try_clone().unwrap();
@@ -162,7 +162,7 @@ fn io_on_a_source_of_a_closed_queue_works(backend: Backend) {
     let address = queue.registered.local_addr().unwrap();
     queue.other.send_to(b"x", address).unwrap();
     queue.looper.until_readable(T);
-    close(queue.number());
+    close(queue.raw_fd());
     queue.registered.recv(&mut [0; 9]).unwrap();
     for _ in 0..3 {
         let error = queue.registered.recv(&mut [0; 9]).unwrap_err();

@@ -26,7 +26,7 @@ on_each_backend![
     tcp_both_halves_shut_down,
     tcp_closed_with_data_unread,
     tcp_never_connected,
-    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
+    #[cfg_attr(windows, ignore = "Wine reports a refused datagram as an end as well")]
     udp_refused,
     #[cfg(unix)]
     unix_peer_closes,
@@ -295,7 +295,7 @@ fn tcp_never_connected(backend: Backend) {
 fn udp_refused(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
-    socket.connect(util::nobody()).unwrap();
+    socket.connect(util::unused_address()).unwrap();
     looper
         .registry()
         .register(&mut socket, T, Interest::READABLE)

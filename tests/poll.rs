@@ -118,7 +118,7 @@ fn a_small_buffer_starves_no_source(backend: Backend) {
     while turns.iter().any(|&turns| turns < 5) {
         assert!(
             turns.iter().sum::<i32>() < 100,
-            "somebody starves: {turns:?}"
+            "a source starves: {turns:?}"
         );
         looper
             .poll

@@ -24,7 +24,7 @@ on_each_backend![
 ];
 
 fn a_reused_descriptor_is_a_source_of_its_own(backend: Backend) {
-    // In a process of its own, where no other test takes the number.
+    // In a process of its own, where no other test reuses the descriptor.
     if !util::in_child(backend, "a_reused_descriptor_is_a_source_of_its_own") {
         return;
     }
@@ -32,9 +32,9 @@ fn a_reused_descriptor_is_a_source_of_its_own(backend: Backend) {
     let mut last = None;
     for round in 0..5 {
         let mut socket = UdpSocket::bind(any_port()).unwrap();
-        let number = socket.as_raw_fd();
-        assert!(last.is_none() || last == Some(number));
-        last = Some(number);
+        let fd = socket.as_raw_fd();
+        assert!(last.is_none() || last == Some(fd));
+        last = Some(fd);
         looper
             .registry()
             .register(&mut socket, Token(round), Interest::WRITABLE)
@@ -78,7 +78,7 @@ fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
     registry.deregister(&mut receiver).unwrap();
 }
 
-/// The child opens files of its own, of which one may get the number that was a queue's,
+/// The child opens files of its own, of which one may get the descriptor that was a queue's,
 /// where such are not inherited.
 fn dropping_in_a_forked_child_closes_no_descriptor_of_the_child(backend: Backend) {
     let looper = Loop::new(backend);
@@ -91,13 +91,13 @@ fn dropping_in_a_forked_child_closes_no_descriptor_of_the_child(backend: Backend
     assert!(child != -1);
     if child == 0 {
         let mut own = [-1; 8];
-        for number in &mut own {
-            // SAFETY: takes a number.
-            *number = unsafe { libc::dup(receiver.as_raw_fd()) };
+        for fd in &mut own {
+            // SAFETY: `dup` and `fcntl` have no memory-safety preconditions.
+            *fd = unsafe { libc::dup(receiver.as_raw_fd()) };
         }
         drop((looper, waker));
         // SAFETY: takes numbers.
-        let is_open = |&number: &i32| unsafe { libc::fcntl(number, libc::F_GETFD) != -1 };
+        let is_open = |&fd: &i32| unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 };
         let are_open = own.iter().all(is_open);
         // SAFETY: ends the process.
         unsafe { libc::_exit(i32::from(!are_open)) };
@@ -133,12 +133,12 @@ fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: 
         let mut inherited = Some((looper, waker, receiver));
         let is_child_well = as_first_process(|| {
             let own = [(); 8].map(|()| {
-                // SAFETY: takes a number.
+                // SAFETY: `dup` and `fcntl` have no memory-safety preconditions.
                 unsafe { libc::dup(0) }
             });
             drop(inherited.take());
             // SAFETY: takes numbers.
-            let is_open = |&number: &i32| unsafe { libc::fcntl(number, libc::F_GETFD) != -1 };
+            let is_open = |&fd: &i32| unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 };
             own.iter().all(is_open)
         });
         let (looper, waker, _receiver) = inherited.as_mut().unwrap();

@@ -57,10 +57,10 @@ on_each_backend![
     #[cfg(unix)]
     files_are_always_ready_where_they_can_be_registered,
     a_hang_up_does_not_spin,
-    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
+    #[cfg_attr(windows, ignore = "Wine reports a refused datagram as an end as well")]
     an_error_does_not_spin,
     after_a_hang_up_a_source_can_be_changed_and_deregistered,
-    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
+    #[cfg_attr(windows, ignore = "Wine reports a refused datagram as an end as well")]
     a_second_error_is_reported,
     #[cfg(unix)]
     a_named_pipe_is_reported_when_a_new_writer_comes,
@@ -380,7 +380,7 @@ fn a_read_that_fails_while_another_thread_polls_rearms(backend: Backend) {
 
 /// A descriptor whose I/O nobody tells of.
 #[cfg(unix)]
-fn bare_pair(looper: &Loop, interest: Interest) -> (File, File) {
+fn raw_pair(looper: &Loop, interest: Interest) -> (File, File) {
     let (one, other) = stream_pair();
     let (one, other) = (
         File::from(OwnedFd::from(one)),
@@ -396,7 +396,7 @@ fn bare_pair(looper: &Loop, interest: Interest) -> (File, File) {
 #[cfg(unix)]
 fn a_raw_descriptor_is_reported_again(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    let (one, mut other) = raw_pair(&looper, Interest::READABLE);
     for _ in 0..20 {
         other.write_all(b"x").unwrap();
         looper.until_readable(T);
@@ -407,7 +407,7 @@ fn a_raw_descriptor_is_reported_again(backend: Backend) {
 #[cfg(unix)]
 fn a_raw_descriptor_drained_during_a_wait_is_armed_again(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    let (one, mut other) = raw_pair(&looper, Interest::READABLE);
     let rounds = if util::slowness() > 1 { 5 } else { 30 };
     other.write_all(b"x").unwrap();
     let (readable, is_readable) = std::sync::mpsc::channel();
@@ -432,7 +432,7 @@ fn a_raw_descriptor_drained_during_a_wait_is_armed_again(backend: Backend) {
 fn a_probed_registration_has_one_event_a_poll(backend: Backend) {
     for _ in 0..20 {
         let mut looper = Loop::new(backend);
-        let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+        let (one, mut other) = raw_pair(&looper, Interest::READABLE);
         other.write_all(b"x").unwrap();
         looper.until_readable(T);
         drain(&one);
@@ -448,7 +448,7 @@ fn a_probed_registration_has_one_event_a_poll(backend: Backend) {
 #[cfg(unix)]
 fn a_raw_descriptor_drained_and_filled_between_polls_is_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    let (one, mut other) = raw_pair(&looper, Interest::READABLE);
     other.write_all(b"x").unwrap();
     looper.until_readable(T);
     for _ in 0..20 {
@@ -463,7 +463,7 @@ fn a_raw_descriptor_drained_and_filled_between_polls_is_reported(backend: Backen
 #[cfg(unix)]
 fn a_raw_descriptor_that_is_always_ready_does_not_spin(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (_one, _other) = bare_pair(&looper, BOTH);
+    let (_one, _other) = raw_pair(&looper, BOTH);
     let mut events = 0;
     let mut polls = 0;
     let end = Instant::now() + Duration::from_millis(500);
@@ -485,7 +485,7 @@ fn a_raw_descriptor_that_is_always_ready_does_not_spin(backend: Backend) {
 #[cfg(unix)]
 fn draining_a_raw_descriptor_resets_its_pause(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    let (one, mut other) = raw_pair(&looper, Interest::READABLE);
     // A burst that nobody drains, so that the pauses grow.
     other.write_all(b"burst").unwrap();
     let end = Instant::now() + Duration::from_millis(150);
@@ -527,7 +527,7 @@ fn registering_a_raw_descriptor_again_replaces_its_registration(backend: Backend
         return;
     }
     let mut looper = Loop::new(backend);
-    let (one, _other) = bare_pair(&looper, Interest::READABLE);
+    let (one, _other) = raw_pair(&looper, Interest::READABLE);
     looper
         .registry()
         .register(&mut SourceFd(&one.as_raw_fd()), Token(2), BOTH)
@@ -603,16 +603,16 @@ fn collected_events_are_returned_before_an_error(backend: Backend) {
     }
     let mut looper = Loop::new(backend);
     let file = tempfile::tempfile().unwrap();
-    let bare = Token(2);
+    let raw = Token(2);
     looper
         .registry()
-        .register(&mut SourceFd(&file.as_raw_fd()), bare, Interest::READABLE)
+        .register(&mut SourceFd(&file.as_raw_fd()), raw, Interest::READABLE)
         .unwrap();
-    looper.until_readable(bare);
+    looper.until_readable(raw);
 
     let (mut sender, receiver) = pipe::new().unwrap();
     // SAFETY: it is closed while this is in use, which is what is tested; the process
-    // opens nothing after that, so that the number is nobody else's.
+    // opens nothing after that, so that the number is a stale or foreign token.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(receiver.as_raw_fd()) };
     let mut source = IoSource::new(borrowed);
     looper
@@ -629,10 +629,10 @@ fn collected_events_are_returned_before_an_error(backend: Backend) {
 
     #[cfg(mio_model = "event-ports")]
     util::refuse(libc::SYS_poll, Some(libc::ENOMEM));
-    let glance = Some(Duration::ZERO);
-    looper.poll.poll(&mut looper.events, glance).unwrap();
+    let at_once = Some(Duration::ZERO);
+    looper.poll.poll(&mut looper.events, at_once).unwrap();
     assert!(looper.events.iter().any(|event| event.token() == T));
-    let error = looper.poll.poll(&mut looper.events, glance).unwrap_err();
+    let error = looper.poll.poll(&mut looper.events, at_once).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
     assert!(looper.events.is_empty());
 }
@@ -692,7 +692,7 @@ fn a_hang_up_does_not_spin(backend: Backend) {
 fn an_error_does_not_spin(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
-    socket.connect(util::nobody()).unwrap();
+    socket.connect(util::unused_address()).unwrap();
     looper
         .registry()
         .register(&mut socket, T, Interest::READABLE)
@@ -777,7 +777,7 @@ fn a_second_error_is_reported(backend: Backend) {
     for &take in takes {
         let mut looper = Loop::new(backend);
         let mut socket = UdpSocket::bind(any_port()).unwrap();
-        socket.connect(util::nobody()).unwrap();
+        socket.connect(util::unused_address()).unwrap();
         looper
             .registry()
             .register(&mut socket, T, Interest::READABLE)
@@ -903,7 +903,7 @@ fn an_end_behind_unread_data_is_reported(backend: Backend) {
 #[cfg(unix)]
 fn a_small_buffer_is_shared_with_raw_descriptors(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
-    let bare: Vec<_> = (0..3)
+    let raw: Vec<_> = (0..3)
         .map(|n| {
             let (one, other) = stream_pair();
             let one = File::from(OwnedFd::from(one));
@@ -940,7 +940,7 @@ fn a_small_buffer_is_shared_with_raw_descriptors(backend: Backend) {
         }
         thread::sleep(Duration::from_millis(70));
     }
-    drop(bare);
+    drop(raw);
     assert_eq!(waiting, [], "were starved");
 }
 
@@ -1074,7 +1074,7 @@ fn waiting_with_latched_sources_takes_no_processor_time(backend: Backend) {
     let (sender, mut hung_up) = pipe::new().unwrap();
     drop(sender);
     let mut failed = UdpSocket::bind(any_port()).unwrap();
-    failed.connect(util::nobody()).unwrap();
+    failed.connect(util::unused_address()).unwrap();
     failed.send(b"anybody?").unwrap();
     let mut looper = Loop::new(backend);
     let registry = looper.registry();
@@ -1085,7 +1085,7 @@ fn waiting_with_latched_sources_takes_no_processor_time(backend: Backend) {
         .register(&mut failed, Token(3), Interest::READABLE)
         .unwrap();
     #[cfg(unix)]
-    let _ready = bare_pair(&looper, BOTH);
+    let _ready = raw_pair(&looper, BOTH);
 
     let before = util::processor_time();
     events_in(&mut looper, Duration::from_millis(400));
@@ -1415,7 +1415,7 @@ fn a_read_that_would_block_after_a_hang_up_rearms_during_a_wait(backend: Backend
     let polling = thread::spawn(move || {
         about_to_wait.send(util::this_thread()).unwrap();
         looper.until("the datagram", |event| {
-            assert_eq!(event.token(), T, "nobody else's");
+            assert_eq!(event.token(), T, "a stale or foreign token");
             event.is_readable()
         });
     });
@@ -1429,7 +1429,7 @@ fn a_read_that_would_block_after_a_hang_up_rearms_during_a_wait(backend: Backend
 #[cfg(unix)]
 fn no_more_events_than_capacity_with_raw_descriptors(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 3);
-    let bare = [bare_pair(&looper, BOTH), bare_pair(&looper, BOTH)];
+    let raw = [raw_pair(&looper, BOTH), raw_pair(&looper, BOTH)];
     looper.until_writable(T);
     let ready = [0; 5].map(|_| {
         let (one, mut other) = pair(&looper, Interest::READABLE);
@@ -1446,7 +1446,7 @@ fn no_more_events_than_capacity_with_raw_descriptors(backend: Backend) {
         let count = looper.events.iter().count();
         assert!(count <= 3, "{count} events");
     }
-    drop((bare, ready));
+    drop((raw, ready));
 }
 
 /// Who reads from it on goes on being told, if by an error.
@@ -1467,10 +1467,10 @@ fn a_source_whose_descriptor_was_closed_is_reported(backend: Backend) {
 fn closed_behind_its_source(backend: Backend, is_reported: bool) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = stream_pair();
-    let number = util::raw(&one);
+    let fd = util::raw(&one);
     // SAFETY: it is closed while this is in use, which is what is tested; the process
-    // opens nothing after that, so that the number is nobody else's.
-    let borrowed = unsafe { util::borrow(number) };
+    // opens nothing after that, so that the number is a stale or foreign token.
+    let borrowed = unsafe { util::borrow(fd) };
     let mut source = IoSource::new(borrowed);
     looper
         .registry()
@@ -1498,7 +1498,7 @@ fn a_probe_that_finds_readiness_ends_the_wait(backend: Backend) {
         return;
     }
     let mut looper = Loop::new(backend);
-    let _ready = bare_pair(&looper, BOTH);
+    let _ready = raw_pair(&looper, BOTH);
     // Until its pauses are 64 ms.
     events_in(&mut looper, Duration::from_millis(150));
     let delays = (0..5).map(|_| {

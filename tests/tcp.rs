@@ -141,12 +141,12 @@ fn a_full_stream_is_writable_again_when_drained(backend: Backend) {
             }
         }
         match server.read_to_end(&mut received) {
-            Ok(_) => panic!("nobody has closed"),
+            Ok(_) => panic!("the peer has not closed"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
         // Both would block; whichever goes on is heard of.
         if received.len() < data.len() {
-            looper.until("data, or room for more", |event| {
+            looper.until("data, or capacity for more", |event| {
                 event.is_readable() || event.is_writable()
             });
         }
@@ -319,21 +319,21 @@ fn std_types_go_in_and_come_out() {
 fn descriptors_go_in_and_come_out() {
     let listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();
-    let number = listener.as_raw_fd();
-    assert_eq!(listener.as_fd().as_raw_fd(), number);
+    let expected = listener.as_raw_fd();
+    assert_eq!(listener.as_fd().as_raw_fd(), expected);
     let owned = OwnedFd::from(listener);
-    assert_eq!(owned.as_raw_fd(), number);
+    assert_eq!(owned.as_raw_fd(), expected);
     let listener = TcpListener::from(owned);
     let raw = listener.into_raw_fd();
-    assert_eq!(raw, number);
+    assert_eq!(raw, expected);
     // SAFETY: it was just given up.
     let listener = unsafe { TcpListener::from_raw_fd(raw) };
     assert_eq!(listener.local_addr().unwrap(), address);
 
     let stream = TcpStream::connect(address).unwrap();
-    let number = stream.as_raw_fd();
+    let expected = stream.as_raw_fd();
     let stream = TcpStream::from(OwnedFd::from(stream));
-    assert_eq!(stream.as_fd().as_raw_fd(), number);
+    assert_eq!(stream.as_fd().as_raw_fd(), expected);
     // SAFETY: it was just given up.
     let stream = unsafe { TcpStream::from_raw_fd(stream.into_raw_fd()) };
     assert_eq!(stream.peer_addr().unwrap(), address);
@@ -348,21 +348,21 @@ fn sockets_go_in_and_come_out() {
 
     let listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();
-    let number = listener.as_raw_socket();
-    assert_eq!(listener.as_socket().as_raw_socket(), number);
+    let expected = listener.as_raw_socket();
+    assert_eq!(listener.as_socket().as_raw_socket(), expected);
     let owned = OwnedSocket::from(listener);
-    assert_eq!(owned.as_raw_socket(), number);
+    assert_eq!(owned.as_raw_socket(), expected);
     let listener = TcpListener::from(owned);
     let raw = listener.into_raw_socket();
-    assert_eq!(raw, number);
+    assert_eq!(raw, expected);
     // SAFETY: it was just given up.
     let listener = unsafe { TcpListener::from_raw_socket(raw) };
     assert_eq!(listener.local_addr().unwrap(), address);
 
     let stream = TcpStream::from_std(std::net::TcpStream::connect(address).unwrap());
-    let number = stream.as_raw_socket();
+    let expected = stream.as_raw_socket();
     let stream = TcpStream::from(OwnedSocket::from(stream));
-    assert_eq!(stream.as_socket().as_raw_socket(), number);
+    assert_eq!(stream.as_socket().as_raw_socket(), expected);
     // SAFETY: it was just given up.
     let stream = unsafe { TcpStream::from_raw_socket(stream.into_raw_socket()) };
     assert_eq!(stream.peer_addr().unwrap(), address);

@@ -48,10 +48,10 @@ pub(super) trait Calls {
         event: Option<&epoll_event>,
     ) -> io::Result<()>;
 
-    /// How many events were written into `room`, after as long as `timeout` says.
+    /// How many events were written into `buffer`, after as long as `timeout` says.
     fn wait(
         epoll: BorrowedFd<'_>,
-        room: &mut [MaybeUninit<Event>],
+        buffer: &mut [MaybeUninit<Event>],
         timeout: Option<Duration>,
     ) -> io::Result<usize>;
 }
@@ -77,10 +77,10 @@ impl Calls for Kernel {
     #[inline]
     fn wait(
         epoll: BorrowedFd<'_>,
-        room: &mut [MaybeUninit<Event>],
+        buffer: &mut [MaybeUninit<Event>],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
-        platform::epoll_wait::wait(epoll, room, timeout)
+        platform::epoll_wait::wait(epoll, buffer, timeout)
     }
 }
 
@@ -96,10 +96,10 @@ impl<C: Calls> Selector for Epoll<C> {
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
         let events = &mut events.events;
         events.clear();
-        let room = events.spare_capacity_mut();
-        let ready = match C::wait(self.epoll.as_fd(), room, timeout) {
+        let buffer = events.spare_capacity_mut();
+        let ready = match C::wait(self.epoll.as_fd(), buffer, timeout) {
             Ok(ready) => ready,
-            // It is the error of a buffer without room, too.
+            // It is the error of a buffer without buffer, too.
             Err(error) if events.capacity() > 0 => return Err(not_an_epoll(error)),
             Err(error) => return Err(error),
         };

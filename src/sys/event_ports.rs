@@ -60,7 +60,7 @@ pub(crate) struct Port {
 #[derive(Debug, Default)]
 pub(crate) struct UserEvents {
     /// By number. One that is closed is used again.
-    all: Vec<Sendable>,
+    all: Vec<UserEventState>,
     /// Those that were triggered and not reported, in that order. While the lock is free there are none
     /// unless `is_signalled`.
     triggered: VecDeque<UserEvent>,
@@ -71,7 +71,7 @@ pub(crate) struct UserEvents {
 }
 
 #[derive(Debug, Default)]
-struct Sendable {
+struct UserEventState {
     is_open: bool,
     is_triggered: bool,
 }
@@ -84,7 +84,7 @@ const ALERTED: c_int = 1;
 
 /// So many events are dealt with, for each of which the kernel is called, before other threads get the
 /// lock.
-const MOST_IN_A_ROW: usize = 64;
+const MAX_BATCH: usize = 64;
 
 /// No event has this source.
 const NO_SOURCE: c_ushort = 0;
@@ -134,7 +134,7 @@ impl Kernel for Port {
             cvt(unsafe { names::port_dissociate(self.port.as_raw_fd(), source, fd as usize) });
         match done.err().and_then(|error| error.raw_os_error()) {
             // One of the two descriptors is not open, or the port's is another object's.
-            Some(libc::EBADF | libc::EBADFD) => self.is_there(),
+            Some(libc::EBADF | libc::EBADFD) => self.check_open(),
             // It need not be associated.
             _ => Ok(()),
         }
@@ -159,14 +159,14 @@ impl Kernel for Port {
         if events.events().len() > before || !state.armed.triggered.is_empty() {
             timeout = Some(Duration::ZERO);
         }
-        let mut said_something = false;
+        let mut has_retrieved = false;
         let waited = loop {
             let retrieved;
             (state, retrieved) = backend.wait_once(state, timeout, events);
-            said_something |= matches!(retrieved, Ok(Retrieved { count: 1.., .. }));
+            has_retrieved |= matches!(retrieved, Ok(Retrieved { count: 1.., .. }));
             match retrieved {
-                Ok(retrieved) if retrieved.may_hide_others && !events.is_full() => {}
-                _ => break retrieved.map(|_| said_something),
+                Ok(retrieved) if retrieved.may_hide_events && !events.is_full() => {}
+                _ => break retrieved.map(|_| has_retrieved),
             }
             timeout = Some(Duration::ZERO);
         };
@@ -175,7 +175,7 @@ impl Kernel for Port {
                 break;
             };
             backend.rearm(&mut state, slot as usize);
-            if count % MOST_IN_A_ROW == 0 {
+            if count % MAX_BATCH == 0 {
                 state = backend.registrations.let_others_in(state);
             }
         }
@@ -205,7 +205,7 @@ impl Kernel for Port {
         let mut state = backend.registrations.lock();
         if state.armed.trigger(event) {
             backend.kernel.signal(&mut state.armed).map_err(|error| {
-                state.armed.take_back(event);
+                state.armed.untrigger(event);
                 error
             })?;
         }
@@ -214,7 +214,7 @@ impl Kernel for Port {
 
     fn close_user_event(backend: &EventPorts, event: UserEvent) {
         let mut state = backend.registrations.lock();
-        state.armed.take_back(event);
+        state.armed.untrigger(event);
         state.armed.all[event.ident].is_open = false;
     }
 
@@ -231,7 +231,7 @@ impl Port {
         // SAFETY: takes numbers; the pointer is a word that is handed back.
         let done = unsafe { names::port_associate(port, source, object, events.into(), user) };
         cvt(done).map(drop).map_err(|error| {
-            let error = of_closed(error);
+            let error = closed_as_ebadf(error);
             match error.raw_os_error() {
                 // That the port has as many as it may have would be taken for an operation that blocks.
                 Some(libc::EAGAIN) => io::Error::from_raw_os_error(libc::ENOSPC),
@@ -253,12 +253,12 @@ impl Port {
 
     /// EBADF where the port is closed.
     #[cold]
-    fn is_there(&self) -> io::Result<()> {
+    fn check_open(&self) -> io::Result<()> {
         let (port, mut count) = (self.port.as_raw_fd(), 0);
         // SAFETY: with room for none it counts the events, and neither writes one nor waits.
         let counted =
             unsafe { names::port_getn(port, ptr::null_mut(), 0, &mut count, ptr::null_mut()) };
-        cvt(counted).map(drop).map_err(of_closed)
+        cvt(counted).map(drop).map_err(closed_as_ebadf)
     }
 
     fn send(&self, number: c_int) -> io::Result<()> {
@@ -273,7 +273,7 @@ impl Port {
         let (port, flags) = (self.port.as_raw_fd(), names::PORT_ALERT_SET);
         // SAFETY: takes numbers; the pointer is a word that is handed back.
         let done = unsafe { names::port_alert(port, flags, number, ptr::null_mut()) };
-        cvt(done).map(drop).map_err(of_closed)
+        cvt(done).map(drop).map_err(closed_as_ebadf)
     }
 
     /// Waits until there is an event, and moves as many as fit into the buffer.
@@ -283,35 +283,35 @@ impl Port {
         timeout: Option<Duration>,
     ) -> io::Result<Retrieved> {
         let most = events.capacity() - events.events().len();
-        let room = &mut events.kernel.spare_capacity_mut()[..most];
-        let mut limit = timeout.map(timespec);
-        let limit = limit
+        let buffer = &mut events.kernel.spare_capacity_mut()[..most];
+        let mut timeout = timeout.map(timespec);
+        let timeout = timeout
             .as_mut()
-            .map_or(ptr::null_mut(), |limit| limit as *mut _);
+            .map_or(ptr::null_mut(), |timeout| timeout as *mut _);
         // Not every library of event loops believes the count where the time is up: the
         // first event tells whether there is any.
-        room[0].write(KernelEvent(NOT_WRITTEN));
+        buffer[0].write(KernelEvent(NOT_WRITTEN));
         let mut count = 1;
         // SAFETY: the kernel writes at most as many events as there is room for, and
         // how many; it reads the limit, if there is one.
         let retrieved = cvt(unsafe {
             names::port_getn(
                 self.port.as_raw_fd(),
-                room.as_mut_ptr().cast(),
+                buffer.as_mut_ptr().cast(),
                 most as _,
                 &mut count,
-                limit,
+                timeout,
             )
         });
         match retrieved {
             // It says how many there are then, too.
             Err(error) if error.raw_os_error() != Some(libc::ETIME) => {
-                return Err(of_closed(error))
+                return Err(closed_as_ebadf(error))
             }
             _ => {}
         }
         // SAFETY: written above, and perhaps by the kernel since.
-        let first = unsafe { room[0].assume_init_ref() };
+        let first = unsafe { buffer[0].assume_init_ref() };
         let source = first.0.portev_source;
         let count = match source {
             NO_SOURCE => 0,
@@ -319,7 +319,7 @@ impl Port {
         };
         Ok(Retrieved {
             count,
-            may_hide_others: count == most || source == names::PORT_SOURCE_ALERT as _,
+            may_hide_events: count == most || source == names::PORT_SOURCE_ALERT as _,
         })
     }
 }
@@ -329,7 +329,7 @@ impl Port {
 struct Retrieved {
     count: usize,
     /// The buffer was full, of what need not be events of the program; or the port was in alert mode.
-    may_hide_others: bool,
+    may_hide_events: bool,
 }
 
 fn is_closed<T>(outcome: &io::Result<T>) -> bool {
@@ -338,7 +338,7 @@ fn is_closed<T>(outcome: &io::Result<T>) -> bool {
 }
 
 /// The other calls' word for a descriptor that is closed, or is another object's by now.
-fn of_closed(error: io::Error) -> io::Error {
+fn closed_as_ebadf(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::EBADFD) => io::Error::from_raw_os_error(libc::EBADF),
         _ => error,
@@ -365,7 +365,7 @@ impl Rearmed<Port> {
         }
         if let Ok(Retrieved { count, .. }) = retrieved {
             for index in 0..count {
-                if index > 0 && index % MOST_IN_A_ROW == 0 {
+                if index > 0 && index % MAX_BATCH == 0 {
                     state = self.registrations.let_others_in(state);
                 }
                 // SAFETY: the kernel has written so many.
@@ -401,15 +401,15 @@ impl Rearmed<Port> {
             return Some(Event::new(token, Readiness::NONE)); // foreign
         }
         let fd = event.portev_object as RawFd;
-        let answer = event.portev_events as c_short;
+        let revents = event.portev_events as c_short;
         match state.table.owner_of_event(fd) {
-            EventOwner::Slot(slot) => self.ready(state, slot, answer),
+            EventOwner::Slot(slot) => self.ready(state, slot, revents),
             EventOwner::Stale(slot) => {
                 self.rearm(state, slot);
                 None
             }
             EventOwner::Ended => None,
-            EventOwner::Foreign => Some(Event::new(token, from_poll(answer))),
+            EventOwner::Foreign => Some(Event::new(token, from_poll(revents))),
         }
     }
 }
@@ -418,15 +418,15 @@ impl UserEvents {
     /// The number of a new event.
     fn open(&mut self) -> usize {
         let free = self.all.iter().position(|one| !one.is_open);
-        let number = free.unwrap_or_else(|| {
-            self.all.push(Sendable::default());
+        let ident = free.unwrap_or_else(|| {
+            self.all.push(UserEventState::default());
             // So that triggering allocates nothing.
             self.triggered
                 .reserve(self.all.len() - self.triggered.len());
             self.all.len() - 1
         });
-        self.all[number].is_open = true;
-        number
+        self.all[ident].is_open = true;
+        ident
     }
 
     /// It is to be reported; whether it was not yet.
@@ -439,7 +439,7 @@ impl UserEvents {
     }
 
     /// It is not to be reported any more.
-    fn take_back(&mut self, event: UserEvent) {
+    fn untrigger(&mut self, event: UserEvent) {
         if std::mem::take(&mut self.all[event.ident].is_triggered) {
             self.triggered.retain(|one| one.ident != event.ident);
         }

@@ -44,15 +44,15 @@ pub(crate) struct Kqueue {
 
 /// User events have a space of identities of their own, of which this half, where
 /// neither a number nor an address is likely, is ours: wakers count up from here.
-const OURS: usize = 1 << (usize::BITS - 1);
+const OWN_EVENTS: usize = 1 << (usize::BITS - 1);
 
 /// With this bit and its descriptor, the user event in the place of a filter that
 /// the kernel refuses: for writing to a pipe that has no receiver any more.
-const NO_RECEIVER: usize = OURS | 1 << (usize::BITS - 2);
+const NO_READER: usize = OWN_EVENTS | 1 << (usize::BITS - 2);
 
 /// The one of the registration with this key, which is of its descriptor.
-fn no_receiver_of(key: Key) -> usize {
-    NO_RECEIVER | (key.0 - 1) as usize
+fn no_reader_event(key: Key) -> usize {
+    NO_READER | (key.0 - 1) as usize
 }
 
 impl Selector for Kqueue {
@@ -77,20 +77,20 @@ impl Selector for Kqueue {
         if capacity == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let limit = timeout.map(limit);
-        let limit = limit
+        let timeout = timeout.map(kernel_timeout);
+        let timeout = timeout
             .as_ref()
-            .map_or(ptr::null(), |limit| limit as *const _);
-        let room = &mut events.kernel.spare_capacity_mut()[..capacity];
-        let (kqueue, most) = (self.kqueue.as_raw_fd(), room.len());
-        let first = room.as_mut_ptr().cast();
+            .map_or(ptr::null(), |timeout| timeout as *const _);
+        let buffer = &mut events.kernel.spare_capacity_mut()[..capacity];
+        let (kqueue, most) = (self.kqueue.as_raw_fd(), buffer.len());
+        let first = buffer.as_mut_ptr().cast();
         // SAFETY: the kernel writes at most `most` events, as many as there is room
         // for, and reads the limit, if there is one.
-        let ready = unsafe { names::kevent(kqueue, ptr::null(), 0, first, most as _, limit) };
+        let ready = unsafe { names::kevent(kqueue, ptr::null(), 0, first, most as _, timeout) };
         for index in 0..cvt(ready)? as usize {
             // SAFETY: the kernel has written so many.
             let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_ref() };
-            let ready = match tells_of_the_senders(&event.0) {
+            let ready = match reports_senders_gone(&event.0) {
                 true => Readiness::IN.or(Readiness::RDHUP),
                 false => readiness(&event.0),
             };
@@ -119,11 +119,11 @@ impl Selector for Kqueue {
         let filters = [
             Change::delete(Filter::Read, ident),
             Change::delete(Filter::Write, ident),
-            Change::delete(Filter::User, NO_RECEIVER | ident),
+            Change::delete(Filter::User, NO_READER | ident),
         ];
-        let [read, write, no_receiver] = self.apply(&filters)?;
+        let [read, write, no_reader] = self.apply(&filters)?;
         // Not every kernel has user events.
-        let mut was_watched = no_receiver == 0;
+        let mut was_watched = no_reader == 0;
         for receipt in [read, write] {
             match receipt {
                 0 => was_watched = true,
@@ -144,14 +144,15 @@ impl Selector for Kqueue {
     fn forget(&self, key: Key) {
         if !self.is_inherited() {
             // It may have been deregistered by its number.
-            let _ = self.apply(&[Change::delete(Filter::User, no_receiver_of(key))]);
+            let _ = self.apply(&[Change::delete(Filter::User, no_reader_event(key))]);
         }
     }
 
     /// `None` where the kernel has no such filter, or no room for another one.
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
         // Relaxed: nothing but the number is shared.
-        let ident = OURS | (self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_RECEIVER - OURS));
+        let ident =
+            OWN_EVENTS | (self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_READER - OWN_EVENTS));
         let event = UserEvent { ident, token };
         // Some kernels cannot add and trigger in one.
         match self.apply(&[Change::add(Filter::User, ident, token)])?[0] {
@@ -185,7 +186,7 @@ impl Kqueue {
     /// Adds the filters that are asked for, and deletes the others. There is a key
     /// where more than filters was added, which does not go with the descriptor.
     fn watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
-        let watched = self.try_to_watch(fd, token, interest);
+        let watched = self.try_watch(fd, token, interest);
         if watched.is_err() {
             // What was added before something was refused.
             let _ = self.deregister(fd, Key::NONE);
@@ -193,7 +194,7 @@ impl Kqueue {
         watched
     }
 
-    fn try_to_watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
+    fn try_watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
         let ident = fd as usize;
         let wanted = [
             (Filter::Read, interest.is_readable()),
@@ -204,11 +205,11 @@ impl Kqueue {
             false => Change::delete(filter, ident),
         });
         // There may be one of before.
-        let no_receiver = Change::delete(Filter::User, NO_RECEIVER | ident);
-        let receipts = self.apply(&[read, write, no_receiver])?;
+        let no_reader = Change::delete(Filter::User, NO_READER | ident);
+        let receipts = self.apply(&[read, write, no_reader])?;
         let mut is_watched = false;
-        let mut has_no_receiver = false;
-        let mut lacking = None;
+        let mut has_no_reader = false;
+        let mut refusal = None;
         for ((filter, is_wanted), receipt) in wanted.into_iter().zip(receipts) {
             match receipt {
                 0 => is_watched |= is_wanted,
@@ -216,21 +217,21 @@ impl Kqueue {
                 libc::EPIPE | libc::EBADF if is_wanted && filter.is_write() && is_open(fd) => {
                     match is_read_only(fd) {
                         // It lacks the direction, and its senders.
-                        true => lacking = lacking.or(Some(receipt)),
-                        false => has_no_receiver = true,
+                        true => refusal = refusal.or(Some(receipt)),
+                        false => has_no_reader = true,
                     }
                 }
                 // What has one direction only is never ready in the other.
                 libc::EINVAL | libc::EPERM | libc::ENODEV | libc::EOPNOTSUPP => {
-                    lacking = lacking.or(Some(receipt));
+                    refusal = refusal.or(Some(receipt));
                 }
                 error => return Err(io::Error::from_raw_os_error(error)),
             }
         }
-        if has_no_receiver {
-            return self.report_no_receiver(fd, token);
+        if has_no_reader {
+            return self.report_no_reader(fd, token);
         }
-        if let Some(error) = lacking.filter(|_| !is_watched) {
+        if let Some(error) = refusal.filter(|_| !is_watched) {
             return Err(io::Error::from_raw_os_error(error));
         }
         Ok(Key::NONE)
@@ -238,8 +239,8 @@ impl Kqueue {
 
     /// Kernels refuse to watch a pipe without receivers for writing (EPIPE, or
     /// EBADF on NetBSD) instead of reporting it.
-    fn report_no_receiver(&self, fd: RawFd, token: Token) -> io::Result<Key> {
-        let ident = NO_RECEIVER | fd as usize;
+    fn report_no_reader(&self, fd: RawFd, token: Token) -> io::Result<Key> {
+        let ident = NO_READER | fd as usize;
         let added = Change::add(Filter::User, ident, token);
         let receipts = self.apply(&[added, Change::trigger(ident, token)])?;
         if receipts.iter().any(|&receipt| receipt != 0) {
@@ -395,7 +396,7 @@ fn readiness(event: &kevent) -> Readiness {
             false => Readiness::OUT,
         }
     } else if filter == names::EVFILT_USER {
-        match ident & NO_RECEIVER == NO_RECEIVER {
+        match ident & NO_READER == NO_READER {
             true => Readiness::OUT.or(Readiness::WRHUP),
             false => Readiness::IN,
         }
@@ -417,7 +418,7 @@ fn readiness(event: &kevent) -> Readiness {
 
 /// Whether this is of the receiving end of a pipe, of which some kernels say by the filter for writing,
 /// too, that the last sender is gone.
-fn tells_of_the_senders(event: &kevent) -> bool {
+fn reports_senders_gone(event: &kevent) -> bool {
     let ended = event.filter == names::EVFILT_WRITE && event.flags & names::EV_EOF != 0;
     // Most sockets have room, and are not asked about.
     ended && event.data == 0 && event.fflags == 0 && is_read_only(event.ident as RawFd)
@@ -438,7 +439,7 @@ fn is_open(fd: RawFd) -> bool {
 }
 
 /// Rounded up to what the kernel can.
-fn limit(timeout: Duration) -> libc::timespec {
+fn kernel_timeout(timeout: Duration) -> libc::timespec {
     timespec(rounded_up(timeout, names::NANOS_OF_TIMEOUT))
 }
 

@@ -97,7 +97,9 @@ impl Queue {
         }
         let opened = match backend {
             #[cfg(unix)]
-            Backend::Epoll if replaced::is_there() => AnySelector::ReplacedEpoll(Selector::open()?),
+            Backend::Epoll if replaced::is_replaced() => {
+                AnySelector::ReplacedEpoll(Selector::open()?)
+            }
             Backend::Epoll => AnySelector::Epoll(Selector::open()?),
             Backend::Kqueue => AnySelector::Kqueue(Selector::open()?),
             Backend::EventPorts => AnySelector::EventPorts(Selector::open()?),
@@ -176,7 +178,7 @@ impl Queue {
         dispatch!(self, after_io(key, outcome))
     }
 
-    pub(super) fn forget(&self, key: Key) {
+    pub(super) fn release(&self, key: Key) {
         dispatch!(self, forget(key))
     }
 

@@ -21,12 +21,12 @@ mod tests {
 
     #[test]
     fn lack_of_descriptors_or_memory_is_not_a_refusal() {
-        let is_refused = |number| is_refused(&io::Error::from_raw_os_error(number));
+        let refused = |number| is_refused(&io::Error::from_raw_os_error(number));
         assert!([libc::ENOSYS, libc::EPERM, libc::EACCES]
             .into_iter()
-            .all(is_refused));
+            .all(refused));
         assert!(![libc::EMFILE, libc::ENOMEM, libc::EINTR]
             .into_iter()
-            .any(is_refused));
+            .any(refused));
     }
 }

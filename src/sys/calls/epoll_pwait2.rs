@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::sys::refused::is_refused;
 use crate::sys::timeout::{millis_rounded_up, whole_millis};
 
-/// How many events the kernel has written into `room`, after as long as `timeout`
+/// How many events the kernel has written into `buffer`, after as long as `timeout`
 /// says.
 ///
 /// Whole milliseconds are left to the older call, which costs less than
@@ -25,15 +25,15 @@ use crate::sys::timeout::{millis_rounded_up, whole_millis};
 #[inline]
 pub(crate) fn wait(
     epoll: BorrowedFd<'_>,
-    room: &mut [MaybeUninit<Event>],
+    buffer: &mut [MaybeUninit<Event>],
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
     let Some(timeout) = timeout else {
-        return wait_millis(epoll, room, -1);
+        return wait_millis(epoll, buffer, -1);
     };
     match whole_millis(timeout) {
-        Some(millis) => wait_millis(epoll, room, millis),
-        None => wait_nanos(epoll, room, timeout),
+        Some(millis) => wait_millis(epoll, buffer, millis),
+        None => wait_nanos(epoll, buffer, timeout),
     }
 }
 
@@ -41,14 +41,14 @@ pub(crate) fn wait(
 #[inline]
 fn wait_millis(
     epoll: BorrowedFd<'_>,
-    room: &mut [MaybeUninit<Event>],
+    buffer: &mut [MaybeUninit<Event>],
     millis: c_int,
 ) -> io::Result<usize> {
     let arguments = [
         c_long::from(epoll.as_raw_fd()),
-        room.as_mut_ptr() as c_long,
+        buffer.as_mut_ptr() as c_long,
         // `Events::with_capacity` keeps it far below where it would not fit.
-        room.len() as c_long,
+        buffer.len() as c_long,
         c_long::from(millis),
         // `epoll_pwait` has these: no signal mask.
         0,
@@ -64,7 +64,7 @@ fn wait_millis(
 #[cold]
 fn wait_nanos(
     epoll: BorrowedFd<'_>,
-    room: &mut [MaybeUninit<Event>],
+    buffer: &mut [MaybeUninit<Event>],
     timeout: Duration,
 ) -> io::Result<usize> {
     /// Set once the call was refused, and then never tried again: by the
@@ -73,12 +73,12 @@ fn wait_nanos(
 
     // Relaxed, as the store: a thread that sees it late finds out itself.
     if !REFUSED.load(Ordering::Relaxed) {
-        let limit = KernelTimespec::at_most(timeout);
+        let timespec = KernelTimespec::at_most(timeout);
         let arguments = [
             c_long::from(epoll.as_raw_fd()),
-            room.as_mut_ptr() as c_long,
-            room.len() as c_long,
-            &limit as *const KernelTimespec as c_long,
+            buffer.as_mut_ptr() as c_long,
+            buffer.len() as c_long,
+            &timespec as *const KernelTimespec as c_long,
             // No signal mask.
             0,
             0,
@@ -95,7 +95,7 @@ fn wait_nanos(
             Err(error) => return Err(error),
         }
     }
-    wait_millis(epoll, room, millis_rounded_up(timeout))
+    wait_millis(epoll, buffer, millis_rounded_up(timeout))
 }
 
 /// What the kernel takes for a timespec, on 32-bit machines too, where
@@ -122,7 +122,10 @@ mod tests {
 
     #[test]
     fn seconds_beyond_the_kernels_range_are_clamped() {
-        let limit = KernelTimespec::at_most(Duration::MAX);
-        assert_eq!((limit.seconds, limit.nanoseconds), (i64::MAX, 999_999_999));
+        let timespec = KernelTimespec::at_most(Duration::MAX);
+        assert_eq!(
+            (timespec.seconds, timespec.nanoseconds),
+            (i64::MAX, 999_999_999)
+        );
     }
 }

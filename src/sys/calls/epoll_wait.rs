@@ -10,17 +10,17 @@ use crate::event::Event;
 use crate::sys::error::cvt;
 use crate::sys::timeout::{millis_rounded_up, with_timeout};
 
-/// How many events the kernel has written into `room`, after as long as `timeout`
+/// How many events the kernel has written into `buffer`, after as long as `timeout`
 /// says, rounded up to milliseconds.
 pub(crate) fn wait(
     epoll: BorrowedFd<'_>,
-    room: &mut [MaybeUninit<Event>],
+    buffer: &mut [MaybeUninit<Event>],
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
     let millis = timeout.map_or(-1, millis_rounded_up);
     // `Events::with_capacity` keeps it far below where it would not fit.
-    let most = room.len() as libc::c_int;
-    let (epoll, events) = (epoll.as_raw_fd(), room.as_mut_ptr().cast());
+    let most = buffer.len() as libc::c_int;
+    let (epoll, events) = (epoll.as_raw_fd(), buffer.as_mut_ptr().cast());
     let ready = with_timeout(millis, |millis| {
         // SAFETY: the kernel writes at most `most` events, as many as there is room
         // for, and `Event` has their layout.

@@ -12,21 +12,21 @@ use crate::sys::timeout::{timespec, whole_millis, with_timeout};
 
 /// How many descriptors have an answer, after as long as `timeout` says.
 #[inline]
-pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    let (first, count) = (asked.as_mut_ptr(), asked.len() as libc::nfds_t);
+pub(crate) fn poll(entries: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
     let millis = match timeout {
         None => Some(-1),
         Some(timeout) => whole_millis(timeout),
     };
-    let answers = if let Some(millis) = millis {
+    let ready = if let Some(millis) = millis {
         // SAFETY: the kernel reads and writes `count` elements, as many as there
         // are.
         with_timeout(millis, |millis| unsafe { libc::poll(first, count, millis) })
     } else {
-        let limit = timespec(timeout.unwrap_or(Duration::MAX));
+        let converted = timespec(timeout.unwrap_or(Duration::MAX));
         // SAFETY: the kernel reads and writes `count` elements, as many as there
         // are, reads the limit, and no mask, since it is null.
-        unsafe { libc::ppoll(first, count, &limit, std::ptr::null()) }
+        unsafe { libc::ppoll(first, count, &converted, std::ptr::null()) }
     };
-    Ok(cvt(answers)? as usize)
+    Ok(cvt(ready)? as usize)
 }

@@ -34,18 +34,18 @@ pub(super) type EpollPwait2 = unsafe extern "C" fn(
 pub(super) fn functions() -> Option<&'static Functions> {
     static FOUND: OnceLock<Option<Functions>> = OnceLock::new();
 
-    FOUND.get_or_init(look).as_ref()
+    FOUND.get_or_init(detect).as_ref()
 }
 
-pub(crate) fn is_there() -> bool {
+pub(crate) fn is_replaced() -> bool {
     functions().is_some()
 }
 
-fn look() -> Option<Functions> {
-    let libc = object_of(address_of(b"gnu_get_libc_version\0"))?;
+fn detect() -> Option<Functions> {
+    let libc = object_containing(address_of(b"gnu_get_libc_version\0"))?;
     let replaced = |name| {
         let function = address_of(name);
-        (object_of(function)? != libc).then_some(function)
+        (object_containing(function)? != libc).then_some(function)
     };
     // Not `write`, which address sanitizers replace.
     let names: [&'static [u8]; 3] = [b"epoll_create1\0", b"epoll_ctl\0", b"epoll_wait\0"];
@@ -74,7 +74,7 @@ fn address_of(name: &'static [u8]) -> *mut c_void {
 }
 
 /// The program or library that an address lies in, by where it is loaded.
-fn object_of(address: *mut c_void) -> Option<*mut c_void> {
+fn object_containing(address: *mut c_void) -> Option<*mut c_void> {
     let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY: the address is only compared, and `info` has room for what is written.
     let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) };
@@ -89,14 +89,17 @@ mod tests {
 
     #[test]
     fn the_c_librarys_own_functions_are_no_replacement() {
-        assert!(look().is_none());
+        assert!(detect().is_none());
     }
 
     #[test]
     fn an_object_is_identified_by_its_functions() {
-        let libc = object_of(address_of(b"gnu_get_libc_version\0")).unwrap();
-        assert_eq!(object_of(address_of(b"epoll_ctl\0")), Some(libc));
-        assert_ne!(object_of(look as *mut c_void), Some(libc));
-        assert_eq!(object_of(address_of(b"mio_has_no_such_function\0")), None);
+        let libc = object_containing(address_of(b"gnu_get_libc_version\0")).unwrap();
+        assert_eq!(object_containing(address_of(b"epoll_ctl\0")), Some(libc));
+        assert_ne!(object_containing(detect as *mut c_void), Some(libc));
+        assert_eq!(
+            object_containing(address_of(b"mio_has_no_such_function\0")),
+            None
+        );
     }
 }
