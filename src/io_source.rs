@@ -146,7 +146,7 @@ impl<T> IoSource<T> {
         F: FnOnce(&T) -> io::Result<R>,
     {
         let outcome = io(&self.inner);
-        if self.registration.is_told() {
+        if self.registration.takes_outcomes() {
             return self.registration.after_io(Some(direction), outcome);
         }
         outcome
@@ -177,7 +177,7 @@ impl<T> IoSource<T> {
         F: FnOnce(&T) -> io::Result<R>,
     {
         let outcome = io(&self.inner);
-        if self.registration.is_told() {
+        if self.registration.takes_outcomes() {
             return self.registration.after_io(None, outcome);
         }
         outcome
@@ -196,7 +196,7 @@ impl<T> IoSource<T> {
         io: impl FnOnce(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let outcome = io(&self.inner);
-        if self.registration.is_told() {
+        if self.registration.takes_outcomes() {
             return self
                 .registration
                 .after_stream_io(direction, wanted, end_is_last, outcome);
@@ -212,7 +212,7 @@ impl<T> IoSource<T> {
         peek: impl FnOnce(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let outcome = peek(&self.inner);
-        if self.registration.is_told() {
+        if self.registration.takes_outcomes() {
             return self.registration.after_stream_peek(wanted, outcome);
         }
         outcome
@@ -225,7 +225,7 @@ impl<T> IoSource<T> {
         take_error: impl FnOnce(&T) -> io::Result<Option<io::Error>>,
     ) -> io::Result<Option<io::Error>> {
         let error = take_error(&self.inner);
-        if self.registration.is_told() {
+        if self.registration.takes_outcomes() {
             self.registration.after_taking_error();
         }
         error

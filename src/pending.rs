@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_of_several_wakes_has_to_signal() {
+    fn only_the_first_of_several_wakes_signals() {
         let wakes = PendingWakes::new();
         let bit = wakes.claim().unwrap();
         assert!(signals(&wakes, bit));
@@ -173,20 +173,20 @@ mod tests {
     #[test]
     fn a_waker_without_a_bit_signals_each_time() {
         let wakes = PendingWakes::new();
-        let mut signals = 0;
+        let mut count = 0;
         for _ in 0..3 {
             let woken: Result<(), ()> = wakes.wake(None, || {
-                signals += 1;
+                count += 1;
                 Ok(())
             });
             assert_eq!(woken, Ok(()));
         }
-        assert_eq!((signals, wakes.take()), (3, 0));
+        assert_eq!((count, wakes.take()), (3, 0));
         assert_eq!(wakes.wake(None, || Err("refused")), Err("refused"));
     }
 
     #[test]
-    fn a_failed_signal_leaves_nothing_pending_but_the_others() {
+    fn a_failed_signal_leaves_only_the_other_wakers_pending() {
         let wakes = PendingWakes::new();
         let (bit, other) = (wakes.claim().unwrap(), wakes.claim().unwrap());
         assert!(signals(&wakes, other));
@@ -268,7 +268,7 @@ mod loom_tests {
         }
 
         /// Wakes; whether that signalled. The signal arrives nowhere.
-        fn send_in_vain(&self, bit: Bit) -> bool {
+        fn send_lost(&self, bit: Bit) -> bool {
             let mut signalled = false;
             let woken: Result<(), ()> = self.wakes.wake(Some(bit), || {
                 signalled = true;
@@ -290,7 +290,7 @@ mod loom_tests {
         }
 
         /// A poll that does not wait; whether there was an edge.
-        fn look(&self) -> bool {
+        fn probe(&self) -> bool {
             let taken = std::mem::take(&mut *self.edge.lock().unwrap());
             self.wakes.take();
             taken
@@ -304,9 +304,9 @@ mod loom_tests {
         }
     }
 
-    fn two_senders(same_waker: bool, look_first: bool) {
+    fn two_senders(same_waker: bool, probe_first: bool) {
         let mut builder = loom::model::Builder::new();
-        if look_first {
+        if probe_first {
             // The whole space takes minutes. A fault that needs more than three
             // preemptions would be one of a kind.
             builder.preemption_bound = Some(3);
@@ -327,7 +327,7 @@ mod loom_tests {
                 .collect();
             // A program that looks at its messages only when it is woken.
             let mut received = 0;
-            if look_first && model.look() {
+            if probe_first && model.probe() {
                 received = model.received();
             }
             while received < 2 {
@@ -346,7 +346,7 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_a_poll_that_times_out_swallows_nothing() {
+    fn loom_a_poll_that_times_out_loses_no_wake() {
         two_senders(true, true);
     }
 
@@ -369,7 +369,7 @@ mod loom_tests {
                     model.send(bit, 0);
                 })
             };
-            let mut received = if model.look() { model.received() } else { 0 };
+            let mut received = if model.probe() { model.received() } else { 0 };
             while received < 1 {
                 model.poll();
                 received = model.received();
@@ -382,7 +382,7 @@ mod loom_tests {
     /// has set the bit anew: lowering it then hides nothing that was told to the
     /// poll, by the one who signalled or by one who relied on that signal.
     #[test]
-    fn loom_a_late_failure_hides_nothing_of_the_others() {
+    fn loom_a_late_failure_hides_no_other_wake() {
         loom::model(|| {
             let model = Model::new();
             let bit = model.wakes.claim().unwrap();
@@ -423,14 +423,14 @@ mod loom_tests {
                 let model = model.clone();
                 thread::spawn(move || {
                     // Its signal goes to a descriptor that dies with it.
-                    assert!(model.send_in_vain(first));
+                    assert!(model.send_lost(first));
                     model.wakes.release(first);
                     let second = model.wakes.claim().unwrap();
                     assert_eq!(second, first);
                     model.send(second, 0);
                 })
             };
-            let mut received = if model.look() { model.received() } else { 0 };
+            let mut received = if model.probe() { model.received() } else { 0 };
             while received < 1 {
                 model.poll();
                 received = model.received();
@@ -446,7 +446,7 @@ mod loom_tests {
         loom::model(|| {
             let model = Model::new();
             let first = model.wakes.claim().unwrap();
-            assert!(model.send_in_vain(first));
+            assert!(model.send_lost(first));
             let dropping = {
                 let model = model.clone();
                 thread::spawn(move || {
@@ -457,7 +457,7 @@ mod loom_tests {
             let second = model.wakes.claim().unwrap();
             if second == first {
                 assert_eq!(model.messages[0].load(Ordering::Relaxed), 1);
-                assert!(model.send_in_vain(second), "its first wake must signal");
+                assert!(model.send_lost(second), "its first wake must signal");
             }
             dropping.join().unwrap();
         });

@@ -207,7 +207,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), Token(0)).unwrap();
         let written_to = match &waker.wake {
-            Wake::Descriptor { fd, .. } => fd.written_to(),
+            Wake::Descriptor { fd, .. } => fd.written_fd(),
             Wake::UserEvent { .. } => poll.as_raw_fd(),
         };
         // In place of that, something that cannot be written to.

@@ -55,7 +55,7 @@ fn a_completion_is_reported_with_its_token_and_nothing_else() {
 }
 
 #[test]
-fn the_interests_exist_and_are_their_own() {
+fn aio_and_lio_are_interests_of_their_own() {
     let both = Interest::AIO | Interest::LIO;
     assert!(both.is_aio() && both.is_lio() && !both.is_readable() && !both.is_writable());
     assert_eq!(format!("{both:?}"), "AIO | LIO");

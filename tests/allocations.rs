@@ -98,7 +98,7 @@ const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
 #[test]
-fn the_counter_counts() {
+fn the_counting_allocator_counts() {
     let before = ALLOCATIONS.with(Cell::get);
     let boxed = std::hint::black_box(Box::new(1));
     drop(boxed);

@@ -39,7 +39,7 @@ fn the_default_is_the_first_available() {
 }
 
 #[test]
-fn a_backend_that_the_system_lacks_is_unsupported_by_name() {
+fn an_absent_backend_is_unsupported_and_named() {
     let all = [
         Backend::Epoll,
         Backend::Kqueue,

@@ -17,16 +17,16 @@ use mio::{Backend, Interest, Token};
 use util::{any_port, Differences, Loop, Seen};
 
 on_each_backend![
-    an_error_that_a_raw_descriptor_has_again_is_reported_again,
-    an_error_picked_up_through_try_io_and_there_again_is_reported,
-    writing_to_a_pipe_without_a_reader_at_each_event_is_no_busy_loop,
-    try_io_at_each_event_of_an_idle_stream_is_no_busy_loop,
-    writing_at_each_event_of_a_closed_stream_is_no_busy_loop,
-    a_raw_descriptor_that_is_reported_again_hides_no_data,
+    a_second_error_of_a_raw_descriptor_is_reported,
+    a_second_error_is_reported_after_try_io_picked_up_the_first,
+    writing_to_a_pipe_without_a_reader_at_each_event_does_not_spin,
+    try_io_at_each_event_of_an_idle_stream_does_not_spin,
+    writing_at_each_event_of_a_closed_stream_does_not_spin,
+    a_raw_descriptor_that_is_reported_again_hides_no_other_source,
     after_a_short_peek_more_data_is_reported,
     a_stream_that_is_refused_after_it_was_registered_is_reported_writable,
     a_hang_up_is_reported_once_by_a_small_buffer,
-    what_only_a_probe_sees_is_reported_after_a_buffer_that_probes_filled,
+    readiness_only_a_probe_sees_is_reported_after_probes_filled_the_buffer,
 ];
 
 const T: Token = Token(1);
@@ -37,11 +37,11 @@ fn would_block<R: std::fmt::Debug>(result: std::io::Result<R>) {
 }
 
 /// Each error is picked up, and the next one is there, before a poll has seen anything in between.
-fn an_error_that_a_raw_descriptor_has_again_is_reported_again(backend: Backend) {
+fn a_second_error_of_a_raw_descriptor_is_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
     let socket = std::net::UdpSocket::bind(any_port()).unwrap();
     socket.set_nonblocking(true).unwrap();
-    socket.connect(util::nobody()).unwrap();
+    socket.connect(util::unused_address()).unwrap();
     looper
         .registry()
         .register(&mut SourceFd(&socket.as_raw_fd()), T, Interest::READABLE)
@@ -55,10 +55,10 @@ fn an_error_that_a_raw_descriptor_has_again_is_reported_again(backend: Backend) 
     }
 }
 
-fn an_error_picked_up_through_try_io_and_there_again_is_reported(backend: Backend) {
+fn a_second_error_is_reported_after_try_io_picked_up_the_first(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
-    socket.connect(util::nobody()).unwrap();
+    socket.connect(util::unused_address()).unwrap();
     looper
         .registry()
         .register(&mut socket, T, Interest::READABLE)
@@ -95,7 +95,7 @@ fn assert_few(looper: &mut Loop, mut answer: impl FnMut(&Event)) {
     assert!(count > 0, "there is something to answer");
 }
 
-fn writing_to_a_pipe_without_a_reader_at_each_event_is_no_busy_loop(backend: Backend) {
+fn writing_to_a_pipe_without_a_reader_at_each_event_does_not_spin(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut sender, receiver) = pipe::new().unwrap();
     looper
@@ -110,7 +110,7 @@ fn writing_to_a_pipe_without_a_reader_at_each_event_is_no_busy_loop(backend: Bac
 }
 
 /// The call does not know its direction: it may have been a write, for all that the backend knows.
-fn try_io_at_each_event_of_an_idle_stream_is_no_busy_loop(backend: Backend) {
+fn try_io_at_each_event_of_an_idle_stream_does_not_spin(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut stream, _peer) = UnixStream::pair().unwrap();
     looper.registry().register(&mut stream, T, BOTH).unwrap();
@@ -119,7 +119,7 @@ fn try_io_at_each_event_of_an_idle_stream_is_no_busy_loop(backend: Backend) {
     });
 }
 
-fn writing_at_each_event_of_a_closed_stream_is_no_busy_loop(backend: Backend) {
+fn writing_at_each_event_of_a_closed_stream_does_not_spin(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut stream, peer) = UnixStream::pair().unwrap();
     looper.registry().register(&mut stream, T, BOTH).unwrap();
@@ -131,7 +131,7 @@ fn writing_at_each_event_of_a_closed_stream_is_no_busy_loop(backend: Backend) {
 }
 
 /// The poll that reports it writable once more reports what else is ready, of it and of others.
-fn a_raw_descriptor_that_is_reported_again_hides_no_data(backend: Backend) {
+fn a_raw_descriptor_that_is_reported_again_hides_no_other_source(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (raw, mut raw_peer) = UnixStream::pair().unwrap();
     let (mut other, mut other_peer) = UnixStream::pair().unwrap();
@@ -233,10 +233,10 @@ fn a_hang_up_is_reported_once_by_a_small_buffer(backend: Backend) {
 
 /// Raw descriptors that are always ready fill the buffer, and are gone before the next poll, which
 /// has capacity for both: what the kernel reports by itself, and what is latched and probed.
-fn what_only_a_probe_sees_is_reported_after_a_buffer_that_probes_filled(backend: Backend) {
+fn readiness_only_a_probe_sees_is_reported_after_probes_filled_the_buffer(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 2);
     let (latched, plain) = (Token(9), Token(3));
-    let address = util::nobody();
+    let address = util::unused_address();
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     socket.connect(address).unwrap();
     looper

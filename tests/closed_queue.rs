@@ -18,9 +18,9 @@ use util::{any_port, in_child, Differences, Loop};
 
 on_each_backend![
     a_closed_queue_is_ebadf,
-    a_queue_whose_number_is_another_objects_is_ebadf,
+    a_queue_whose_descriptor_was_reused_is_ebadf,
     a_queue_is_ebadf_when_all_descriptors_were_closed,
-    io_on_a_source_of_a_closed_queue_goes_on,
+    io_on_a_source_of_a_closed_queue_works,
 ];
 
 const T: Token = Token(1);
@@ -55,7 +55,7 @@ impl Queue {
         })
     }
 
-    fn number(&self) -> RawFd {
+    fn raw_fd(&self) -> RawFd {
         self.looper.poll.as_raw_fd()
     }
 
@@ -102,7 +102,7 @@ fn a_closed_queue_is_ebadf(backend: Backend) {
         return;
     }
     let mut queue = Queue::new(backend);
-    close(queue.number());
+    close(queue.raw_fd());
     queue.assert_polls_fail();
     queue.assert_registering_fails();
     if !backend.wakes_by_descriptor() {
@@ -113,8 +113,8 @@ fn a_closed_queue_is_ebadf(backend: Backend) {
     queue.assert_polls_fail();
 }
 
-fn a_queue_whose_number_is_another_objects_is_ebadf(backend: Backend) {
-    let test = "a_queue_whose_number_is_another_objects_is_ebadf";
+fn a_queue_whose_descriptor_was_reused_is_ebadf(backend: Backend) {
+    let test = "a_queue_whose_descriptor_was_reused_is_ebadf";
     if !has_a_queue(backend) || !in_child(backend, test) {
         return;
     }
@@ -123,8 +123,8 @@ fn a_queue_whose_number_is_another_objects_is_ebadf(backend: Backend) {
     for object in [file.as_raw_fd(), socket.as_raw_fd()] {
         let mut queue = Queue::new(backend);
         // SAFETY: takes numbers; as above.
-        let number = unsafe { libc::dup2(object, queue.number()) };
-        assert_eq!(number, queue.number());
+        let fd = unsafe { libc::dup2(object, queue.raw_fd()) };
+        assert_eq!(fd, queue.raw_fd());
         queue.assert_polls_fail();
         // Here the kernel has its own words.
         let registry = queue.looper.registry().try_clone().unwrap();
@@ -153,8 +153,8 @@ fn a_queue_is_ebadf_when_all_descriptors_were_closed(backend: Backend) {
 }
 
 /// It would have blocked, and the queue cannot be asked to say when it would not.
-fn io_on_a_source_of_a_closed_queue_goes_on(backend: Backend) {
-    let test = "io_on_a_source_of_a_closed_queue_goes_on";
+fn io_on_a_source_of_a_closed_queue_works(backend: Backend) {
+    let test = "io_on_a_source_of_a_closed_queue_works";
     if !has_a_queue(backend) || !in_child(backend, test) {
         return;
     }
@@ -162,7 +162,7 @@ fn io_on_a_source_of_a_closed_queue_goes_on(backend: Backend) {
     let address = queue.registered.local_addr().unwrap();
     queue.other.send_to(b"x", address).unwrap();
     queue.looper.until_readable(T);
-    close(queue.number());
+    close(queue.raw_fd());
     queue.registered.recv(&mut [0; 9]).unwrap();
     for _ in 0..3 {
         let error = queue.registered.recv(&mut [0; 9]).unwrap_err();

@@ -17,16 +17,16 @@ use mio::{Backend, Interest, Token};
 use util::{any_port, Differences, Loop, Seen};
 
 on_each_backend![
-    a_connection_that_stands_is_not_closed,
-    a_refused_connect,
+    an_established_connection_is_not_closed,
+    a_refused_connect_is_reported_closed,
     tcp_peer_shuts_down_writing,
     tcp_peer_closes,
     tcp_peer_resets,
-    tcp_own_shutdown_of_writing_is_not_the_peers,
+    tcp_shutting_down_our_writing_is_not_the_peers_shutdown,
     tcp_both_halves_shut_down,
     tcp_closed_with_data_unread,
     tcp_never_connected,
-    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
+    #[cfg_attr(windows, ignore = "Wine reports a refused datagram as an end as well")]
     udp_refused,
     #[cfg(unix)]
     unix_peer_closes,
@@ -43,15 +43,15 @@ on_each_backend![
     #[cfg(unix)]
     a_pipes_last_receiver_closes,
     #[cfg(unix)]
-    a_pipe_closed_before_it_is_registered,
+    a_pipe_closed_before_it_is_registered_is_reported_closed,
     #[cfg(unix)]
     a_receiver_is_never_writable,
     #[cfg(unix)]
-    a_pipe_without_receivers_is_deregistered,
+    a_sender_without_receivers_can_be_deregistered,
     #[cfg(unix)]
     a_sender_without_receivers_is_dropped,
     #[cfg(unix)]
-    a_sender_without_receivers_is_refused_as_a_whole,
+    a_refused_sender_leaves_no_half_registered,
     closing_is_reported_to_the_other_interest,
 ];
 
@@ -105,7 +105,7 @@ fn expect(looper: &mut Loop, expected: &str) {
     }
 }
 
-fn a_connection_that_stands_is_not_closed(backend: Backend) {
+fn an_established_connection_is_not_closed(backend: Backend) {
     let (mut looper, mut stream, mut peer) = connected(backend, BOTH);
     looper.registry().reregister(&mut stream, T, BOTH).unwrap();
     expect(&mut looper, "writable");
@@ -113,7 +113,7 @@ fn a_connection_that_stands_is_not_closed(backend: Backend) {
     expect(&mut looper, "readable writable");
 }
 
-fn a_refused_connect(backend: Backend) {
+fn a_refused_connect_is_reported_closed(backend: Backend) {
     for (interest, expected) in [
         (BOTH, "readable writable read_closed write_closed error"),
         (
@@ -190,7 +190,7 @@ fn tcp_peer_resets(backend: Backend) {
     }
 }
 
-fn tcp_own_shutdown_of_writing_is_not_the_peers(backend: Backend) {
+fn tcp_shutting_down_our_writing_is_not_the_peers_shutdown(backend: Backend) {
     let (mut looper, stream, _peer) = connected(backend, BOTH);
     stream.shutdown(Shutdown::Write).unwrap();
     // There may be an event, but none that says closed.
@@ -295,7 +295,7 @@ fn tcp_never_connected(backend: Backend) {
 fn udp_refused(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
-    socket.connect(util::nobody()).unwrap();
+    socket.connect(util::unused_address()).unwrap();
     looper
         .registry()
         .register(&mut socket, T, Interest::READABLE)
@@ -429,7 +429,7 @@ fn a_pipes_last_receiver_closes(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn a_pipe_closed_before_it_is_registered(backend: Backend) {
+fn a_pipe_closed_before_it_is_registered_is_reported_closed(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (sender, mut receiver) = pipe::new().unwrap();
     drop(sender);
@@ -504,7 +504,7 @@ fn a_receiver_is_never_writable(backend: Backend) {
 
 /// It counts as registered where the kernel would not watch it, too.
 #[cfg(unix)]
-fn a_pipe_without_receivers_is_deregistered(backend: Backend) {
+fn a_sender_without_receivers_can_be_deregistered(backend: Backend) {
     if !backend.takes_a_pipe_without_receivers() {
         return;
     }
@@ -554,7 +554,7 @@ fn a_sender_without_receivers_is_dropped(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn a_sender_without_receivers_is_refused_as_a_whole(backend: Backend) {
+fn a_refused_sender_leaves_no_half_registered(backend: Backend) {
     if backend.takes_a_pipe_without_receivers() {
         return;
     }

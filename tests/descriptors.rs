@@ -23,9 +23,9 @@ const PIPES: bool = cfg!(any(mio_unsupported_force_waker_pipe, mio_model = "kque
 
 on_each_backend![
     every_descriptor_is_closed_on_exec_and_non_blocking,
-    none_is_leaked_when_none_is_left,
-    none_is_leaked_when_a_later_step_fails,
-    none_is_leaked_when_the_system_refuses_a_step,
+    no_descriptor_is_leaked_at_the_descriptor_limit,
+    no_descriptor_is_leaked_when_a_later_step_fails,
+    no_descriptor_is_leaked_when_the_system_refuses_a_step,
     dropping_everything_closes_everything,
 ];
 
@@ -166,9 +166,9 @@ fn with_ever_more_descriptors<T>(what: &str, make: impl Fn() -> std::io::Result<
     panic!("{what} never succeeded");
 }
 
-fn none_is_leaked_when_none_is_left(backend: Backend) {
+fn no_descriptor_is_leaked_at_the_descriptor_limit(backend: Backend) {
     // In a process of its own, which alone the limit holds for.
-    if !util::in_child(backend, "none_is_leaked_when_none_is_left") {
+    if !util::in_child(backend, "no_descriptor_is_leaked_at_the_descriptor_limit") {
         return;
     }
     let poll = Poll::with_backend(backend).unwrap();
@@ -205,8 +205,8 @@ fn none_is_leaked_when_none_is_left(backend: Backend) {
     with_ever_more_descriptors("UnixListener::accept", || unix_listener.accept());
 }
 
-fn none_is_leaked_when_a_later_step_fails(backend: Backend) {
-    if !util::in_child(backend, "none_is_leaked_when_a_later_step_fails") {
+fn no_descriptor_is_leaked_when_a_later_step_fails(backend: Backend) {
+    if !util::in_child(backend, "no_descriptor_is_leaked_when_a_later_step_fails") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -240,8 +240,11 @@ const ACCEPT: libc::c_long = libc::SYS_accept;
 const ACCEPT: libc::c_long = libc::SYS_accept4;
 
 /// Each step of each constructor refused in turn, as a sandbox can.
-fn none_is_leaked_when_the_system_refuses_a_step(backend: Backend) {
-    if !util::in_child(backend, "none_is_leaked_when_the_system_refuses_a_step") {
+fn no_descriptor_is_leaked_when_the_system_refuses_a_step(backend: Backend) {
+    if !util::in_child(
+        backend,
+        "no_descriptor_is_leaked_when_the_system_refuses_a_step",
+    ) {
         return;
     }
     let poll = Poll::with_backend(backend).unwrap();

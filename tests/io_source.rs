@@ -13,7 +13,10 @@ use std::sync::Arc;
 use mio::{Backend, Interest, IoSource, Token};
 use util::{std_stream_pair, Loop, StdStream};
 
-on_each_backend![do_io_in_each_direction, an_object_that_is_shared];
+on_each_backend![
+    do_io_works_in_each_direction,
+    a_shared_object_can_be_a_source
+];
 
 const T: Token = Token(1);
 
@@ -24,7 +27,7 @@ fn pair() -> (StdStream, StdStream) {
     (one, other)
 }
 
-fn do_io_in_each_direction(backend: Backend) {
+fn do_io_works_in_each_direction(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = pair();
     let mut source = IoSource::new(one);
@@ -68,7 +71,7 @@ fn do_io_in_each_direction(backend: Backend) {
     drop(stream);
 }
 
-fn an_object_that_is_shared(backend: Backend) {
+fn a_shared_object_can_be_a_source(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = pair();
     let shared = Arc::new(one);
@@ -100,7 +103,7 @@ fn an_object_that_is_shared(backend: Backend) {
 }
 
 #[test]
-fn the_outcome_is_the_closures() {
+fn do_io_returns_what_the_closure_does() {
     let source = IoSource::new(pair().0);
     let fails = |kind: ErrorKind| source.do_io(Interest::READABLE, |_| Err::<(), _>(kind.into()));
     for kind in [

@@ -23,7 +23,7 @@ fn small_port(capacity: usize) -> Loop {
 
 /// A program would wait for readiness then, for ever.
 #[test]
-fn too_many_registrations_are_no_operation_that_would_block() {
+fn exceeding_the_ports_capacity_is_not_would_block() {
     let mut looper = small_port(64);
     let (mut first, mut second) = UnixStream::pair().unwrap();
     let (mut third, _peer) = UnixStream::pair().unwrap();

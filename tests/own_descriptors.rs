@@ -14,8 +14,8 @@ use mio::{Backend, Token, Waker};
 use util::{in_child, Loop};
 
 on_each_backend![
-    a_poll_without_descriptors_says_so,
-    what_has_the_numbers_of_its_descriptors_is_not_read,
+    polling_with_closed_descriptors_is_ebadf,
+    sockets_that_reuse_the_polls_descriptors_are_not_read,
 ];
 
 /// Long, so that a poll that waits for it is noticed.
@@ -57,8 +57,8 @@ fn assert_closed(looper: &mut Loop) {
     }
 }
 
-fn a_poll_without_descriptors_says_so(backend: Backend) {
-    if !in_child(backend, "a_poll_without_descriptors_says_so") {
+fn polling_with_closed_descriptors_is_ebadf(backend: Backend) {
+    if !in_child(backend, "polling_with_closed_descriptors_is_ebadf") {
         return;
     }
     let (mut looper, _waker, _) = without_descriptors(backend);
@@ -66,10 +66,10 @@ fn a_poll_without_descriptors_says_so(backend: Backend) {
 }
 
 /// Where its number is one of a socket now, of which it knows nothing.
-fn what_has_the_numbers_of_its_descriptors_is_not_read(backend: Backend) {
+fn sockets_that_reuse_the_polls_descriptors_are_not_read(backend: Backend) {
     if !in_child(
         backend,
-        "what_has_the_numbers_of_its_descriptors_is_not_read",
+        "sockets_that_reuse_the_polls_descriptors_are_not_read",
     ) {
         return;
     }

@@ -21,25 +21,25 @@ use util::{stream_pair, Differences};
 
 on_each_backend![
     a_zero_timeout_returns_at_once,
-    events_of_no_capacity_are_invalid_input,
+    polling_with_capacity_zero_is_invalid_input,
     no_more_events_than_capacity,
     more_ready_sources_than_capacity_are_all_reported,
-    a_small_buffer_starves_nobody,
+    a_small_buffer_starves_no_source,
     each_poll_replaces_the_events,
     #[cfg(unix)]
     an_error_leaves_no_events,
     clear_empties_the_buffer,
     tokens_come_back_bit_for_bit,
     registering_while_another_thread_polls_takes_effect,
-    deregistering_while_another_thread_polls,
+    deregistering_while_another_thread_polls_takes_effect,
     a_poll_can_be_sent_to_another_thread,
     #[cfg(unix)]
     a_nested_poll_is_readable_while_events_wait,
     #[cfg(unix)]
     a_nested_poll_is_readable_until_all_wakes_are_taken,
     #[cfg(unix)]
-    a_descriptor_added_by_hand_is_reported_with_its_word,
-    everything_prints,
+    a_descriptor_added_to_the_epoll_directly_is_reported_with_its_user_data,
+    every_type_implements_debug,
 ];
 
 fn a_zero_timeout_returns_at_once(backend: Backend) {
@@ -49,7 +49,7 @@ fn a_zero_timeout_returns_at_once(backend: Backend) {
     assert!(start.elapsed() < patience());
 }
 
-fn events_of_no_capacity_are_invalid_input(backend: Backend) {
+fn polling_with_capacity_zero_is_invalid_input(backend: Backend) {
     let mut poll = Poll::with_backend(backend).unwrap();
     let mut events = Events::with_capacity(0);
     assert_eq!(events.capacity(), 0);
@@ -111,14 +111,14 @@ fn more_ready_sources_than_capacity_are_all_reported(backend: Backend) {
 }
 
 /// Two sources keep becoming ready again; the third gets its turn all the same.
-fn a_small_buffer_starves_nobody(backend: Backend) {
+fn a_small_buffer_starves_no_source(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
     let mut pipes = ready_pipes(&looper, 3);
     let mut turns = [0; 3];
     while turns.iter().any(|&turns| turns < 5) {
         assert!(
             turns.iter().sum::<i32>() < 100,
-            "somebody starves: {turns:?}"
+            "a source starves: {turns:?}"
         );
         looper
             .poll
@@ -230,7 +230,7 @@ fn while_it_waits(mut looper: Loop, token: Token, change: impl FnOnce()) -> Loop
 
 /// Tokens are checked against the set of those that are registered, as if they
 /// were addresses of things that are freed after deregistering.
-fn deregistering_while_another_thread_polls(backend: Backend) {
+fn deregistering_while_another_thread_polls_takes_effect(backend: Backend) {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Arc;
 
@@ -368,7 +368,7 @@ fn poll_readable(fd: i32) -> bool {
 
 /// People add descriptors to the queue with calls of their own.
 #[cfg(unix)]
-fn a_descriptor_added_by_hand_is_reported_with_its_word(backend: Backend) {
+fn a_descriptor_added_to_the_epoll_directly_is_reported_with_its_user_data(backend: Backend) {
     if backend != Backend::Epoll {
         return; // The call below is epoll's.
     }
@@ -381,7 +381,7 @@ fn a_descriptor_added_by_hand_is_reported_with_its_word(backend: Backend) {
     looper.until_readable(Token(0xfeed));
 }
 
-fn everything_prints(backend: Backend) {
+fn every_type_implements_debug(backend: Backend) {
     let mut looper = Loop::new(backend);
     let waker = Waker::new(looper.registry(), Token(77)).unwrap();
     assert_eq!(format!("{:?}", looper.events), "[]");

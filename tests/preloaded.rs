@@ -240,8 +240,8 @@ fn a_preloaded_stack_does_not_interrupt_a_poll_with_timeout_zero() {
 /// On 32-bit machines it is not known what it takes for a timespec.
 #[cfg(target_pointer_width = "64")]
 #[test]
-fn a_preloaded_stack_that_counts_nanoseconds_is_asked_to() {
-    let test = "a_preloaded_stack_that_counts_nanoseconds_is_asked_to";
+fn a_preloaded_stack_with_epoll_pwait2_waits_fractions_of_a_millisecond() {
+    let test = "a_preloaded_stack_with_epoll_pwait2_waits_fractions_of_a_millisecond";
     if !with_the_stack(test, &["-DWITH_EPOLL_PWAIT2"]) {
         return;
     }

@@ -14,27 +14,27 @@ use mio::{Backend, Interest, Token, Waker};
 use util::{any_port, Loop};
 
 on_each_backend![
-    a_number_that_was_closed_and_handed_out_again,
+    a_reused_descriptor_is_a_source_of_its_own,
     dropping_in_a_forked_child_does_not_harm_the_parent,
-    dropping_in_a_forked_child_closes_nothing_of_its_own,
+    dropping_in_a_forked_child_closes_no_descriptor_of_the_child,
     #[cfg(target_os = "linux")]
-    a_child_with_its_parents_process_id_closes_nothing_of_its_own,
-    poll_until_goes_on_after_the_process_was_stopped_and_continued,
-    poll_is_interrupted_or_goes_on_when_the_process_was_stopped_and_continued,
+    a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own,
+    poll_until_continues_after_the_process_was_stopped_and_continued,
+    poll_is_interrupted_or_continues_when_the_process_was_stopped_and_continued,
 ];
 
-fn a_number_that_was_closed_and_handed_out_again(backend: Backend) {
-    // In a process of its own, where no other test takes the number.
-    if !util::in_child(backend, "a_number_that_was_closed_and_handed_out_again") {
+fn a_reused_descriptor_is_a_source_of_its_own(backend: Backend) {
+    // In a process of its own, where no other test reuses the descriptor.
+    if !util::in_child(backend, "a_reused_descriptor_is_a_source_of_its_own") {
         return;
     }
     let mut looper = Loop::new(backend);
     let mut last = None;
     for round in 0..5 {
         let mut socket = UdpSocket::bind(any_port()).unwrap();
-        let number = socket.as_raw_fd();
-        assert!(last.is_none() || last == Some(number));
-        last = Some(number);
+        let fd = socket.as_raw_fd();
+        assert!(last.is_none() || last == Some(fd));
+        last = Some(fd);
         looper
             .registry()
             .register(&mut socket, Token(round), Interest::WRITABLE)
@@ -78,9 +78,9 @@ fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
     registry.deregister(&mut receiver).unwrap();
 }
 
-/// The child opens files of its own, of which one may get the number that was a queue's,
+/// The child opens files of its own, of which one may get the descriptor that was a queue's,
 /// where such are not inherited.
-fn dropping_in_a_forked_child_closes_nothing_of_its_own(backend: Backend) {
+fn dropping_in_a_forked_child_closes_no_descriptor_of_the_child(backend: Backend) {
     let looper = Loop::new(backend);
     let waker = Waker::new(looper.registry(), Token(1)).unwrap();
     let (_sender, receiver) = pipe::new().unwrap();
@@ -91,13 +91,13 @@ fn dropping_in_a_forked_child_closes_nothing_of_its_own(backend: Backend) {
     assert!(child != -1);
     if child == 0 {
         let mut own = [-1; 8];
-        for number in &mut own {
-            // SAFETY: takes a number.
-            *number = unsafe { libc::dup(receiver.as_raw_fd()) };
+        for fd in &mut own {
+            // SAFETY: `dup` and `fcntl` have no memory-safety preconditions.
+            *fd = unsafe { libc::dup(receiver.as_raw_fd()) };
         }
         drop((looper, waker));
         // SAFETY: takes numbers.
-        let is_open = |&number: &i32| unsafe { libc::fcntl(number, libc::F_GETFD) != -1 };
+        let is_open = |&fd: &i32| unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 };
         let are_open = own.iter().all(is_open);
         // SAFETY: ends the process.
         unsafe { libc::_exit(i32::from(!are_open)) };
@@ -115,10 +115,10 @@ fn dropping_in_a_forked_child_closes_nothing_of_its_own(backend: Backend) {
 
 /// As the first process of a container that makes another container.
 #[cfg(target_os = "linux")]
-fn a_child_with_its_parents_process_id_closes_nothing_of_its_own(backend: Backend) {
+fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: Backend) {
     if !util::in_child(
         backend,
-        "a_child_with_its_parents_process_id_closes_nothing_of_its_own",
+        "a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own",
     ) {
         return;
     }
@@ -133,12 +133,12 @@ fn a_child_with_its_parents_process_id_closes_nothing_of_its_own(backend: Backen
         let mut inherited = Some((looper, waker, receiver));
         let is_child_well = as_first_process(|| {
             let own = [(); 8].map(|()| {
-                // SAFETY: takes a number.
+                // SAFETY: `dup` and `fcntl` have no memory-safety preconditions.
                 unsafe { libc::dup(0) }
             });
             drop(inherited.take());
             // SAFETY: takes numbers.
-            let is_open = |&number: &i32| unsafe { libc::fcntl(number, libc::F_GETFD) != -1 };
+            let is_open = |&fd: &i32| unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 };
             own.iter().all(is_open)
         });
         let (looper, waker, _receiver) = inherited.as_mut().unwrap();
@@ -217,8 +217,8 @@ fn stop_and_continue() -> Option<process::Child> {
     Some(shell)
 }
 
-fn poll_until_goes_on_after_the_process_was_stopped_and_continued(backend: Backend) {
-    let test = "poll_until_goes_on_after_the_process_was_stopped_and_continued";
+fn poll_until_continues_after_the_process_was_stopped_and_continued(backend: Backend) {
+    let test = "poll_until_continues_after_the_process_was_stopped_and_continued";
     if !util::in_child(backend, test) {
         return;
     }
@@ -234,8 +234,8 @@ fn poll_until_goes_on_after_the_process_was_stopped_and_continued(backend: Backe
 }
 
 /// As it is documented for Linux: no signal was handled, and epoll is interrupted all the same.
-fn poll_is_interrupted_or_goes_on_when_the_process_was_stopped_and_continued(backend: Backend) {
-    let test = "poll_is_interrupted_or_goes_on_when_the_process_was_stopped_and_continued";
+fn poll_is_interrupted_or_continues_when_the_process_was_stopped_and_continued(backend: Backend) {
+    let test = "poll_is_interrupted_or_continues_when_the_process_was_stopped_and_continued";
     if !util::in_child(backend, test) {
         return;
     }

@@ -26,7 +26,7 @@ use util::{any_port, patience, pipe, stream_pair, Differences, Loop, Stream};
 on_each_backend![
     a_read_that_would_block_does_not_rearm_writing,
     a_write_that_would_block_does_not_rearm_reading,
-    a_plain_try_io_rearms_what_fired,
+    try_io_that_would_block_rearms_every_fired_direction,
     every_reading_call_rearms,
     every_writing_call_rearms,
     accepting_rearms,
@@ -37,69 +37,69 @@ on_each_backend![
     another_thread_drains_while_the_poll_waits,
     a_read_that_fails_while_another_thread_polls_rearms,
     #[cfg(unix)]
-    a_bare_descriptor_is_reported_again,
+    a_raw_descriptor_is_reported_again,
     #[cfg(unix)]
-    a_bare_descriptor_drained_behind_a_waiting_poll,
+    a_raw_descriptor_drained_during_a_wait_is_armed_again,
     #[cfg(unix)]
-    what_is_looked_at_has_one_event_a_poll,
+    a_probed_registration_has_one_event_a_poll,
     #[cfg(unix)]
-    a_bare_descriptor_drained_and_filled_between_polls,
+    a_raw_descriptor_drained_and_filled_between_polls_is_reported,
     #[cfg(unix)]
-    a_bare_descriptor_that_is_always_ready_is_no_busy_loop,
+    a_raw_descriptor_that_is_always_ready_does_not_spin,
     #[cfg(unix)]
-    a_bare_descriptor_is_fast_again_after_a_burst,
+    draining_a_raw_descriptor_resets_its_pause,
     #[cfg(unix)]
-    registering_a_bare_descriptor_again,
+    registering_a_raw_descriptor_again_replaces_its_registration,
     #[cfg(unix)]
-    a_dead_descriptor_is_reported_once,
+    a_closed_raw_descriptor_is_reported_once,
     #[cfg(unix)]
-    what_is_in_hand_comes_before_an_error,
+    collected_events_are_returned_before_an_error,
     #[cfg(unix)]
     files_are_always_ready_where_they_can_be_registered,
-    a_hang_up_is_no_busy_loop,
-    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
-    an_error_is_no_busy_loop,
+    a_hang_up_does_not_spin,
+    #[cfg_attr(windows, ignore = "Wine reports a refused datagram as an end as well")]
+    an_error_does_not_spin,
     after_a_hang_up_a_source_can_be_changed_and_deregistered,
-    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
+    #[cfg_attr(windows, ignore = "Wine reports a refused datagram as an end as well")]
     a_second_error_is_reported,
     #[cfg(unix)]
-    a_named_pipe_gets_a_new_writer,
+    a_named_pipe_is_reported_when_a_new_writer_comes,
     #[cfg(unix)]
-    a_named_pipe_gets_a_new_writer_at_once,
-    a_socket_that_is_connected_after_it_was_registered,
+    a_named_pipe_is_reported_when_a_new_writer_comes_between_polls,
+    a_socket_connected_after_registering_is_reported_writable,
     #[cfg(unix)]
-    what_blocks_after_a_hang_up_is_waited_for,
-    the_end_behind_data_that_was_not_read_is_reported,
+    a_read_that_would_block_after_a_hang_up_rearms,
+    an_end_behind_unread_data_is_reported,
     #[cfg(unix)]
-    a_small_buffer_is_shared_with_bare_descriptors,
+    a_small_buffer_is_shared_with_raw_descriptors,
     #[cfg(unix)]
-    fewer_descriptors_are_allowed_than_there_were,
+    polling_works_below_a_lowered_descriptor_limit,
     #[cfg(unix)]
-    fewer_descriptors_are_allowed_than_there_are,
+    polling_works_beyond_a_lowered_descriptor_limit,
     #[cfg(unix)]
-    fewer_descriptors_are_allowed_than_are_probed,
-    a_glance_ends_while_others_register,
-    waiting_for_what_lasts_takes_no_time,
+    probing_works_beyond_a_lowered_descriptor_limit,
+    a_poll_with_timeout_zero_ends_while_other_threads_register,
+    waiting_with_latched_sources_takes_no_processor_time,
     #[cfg(unix)]
     dropping_in_a_forked_child_does_not_hang,
     the_timeout_does_not_start_over_when_sources_are_registered,
-    an_interrupted_poll_waits_on,
+    a_poll_interrupted_by_registering_continues_to_wait,
     dropping_a_source_while_the_poll_waits_closes_it,
-    a_slot_goes_to_one_source,
+    a_free_slot_goes_to_one_source,
     tokens_of_deregistered_sources_never_come,
     registering_many_while_the_poll_waits,
     #[cfg(unix)]
-    a_slot_of_one_source_is_not_anothers,
+    a_source_does_not_act_on_the_next_holder_of_its_slot,
     #[cfg(unix)]
-    a_named_pipe_gets_a_receiver_again,
+    a_named_pipe_is_writable_when_a_new_reader_comes,
     #[cfg(unix)]
-    what_blocks_behind_a_waiting_poll_is_waited_for,
+    a_read_that_would_block_after_a_hang_up_rearms_during_a_wait,
     #[cfg(unix)]
-    no_more_events_than_capacity_beside_bare_descriptors,
-    a_descriptor_that_was_closed_behind_its_source,
+    no_more_events_than_capacity_with_raw_descriptors,
+    a_source_whose_descriptor_was_closed_is_reported,
     #[cfg(unix)]
-    what_is_found_by_looking_is_not_held_back,
-    what_is_told_of_a_source_is_not_of_the_next,
+    a_probe_that_finds_readiness_ends_the_wait,
+    stale_readiness_is_not_reported_of_the_next_source,
 ];
 
 const T: Token = Token(1);
@@ -166,7 +166,7 @@ fn a_write_that_would_block_does_not_rearm_reading(backend: Backend) {
     looper.until_writable(T);
 }
 
-fn a_plain_try_io_rearms_what_fired(backend: Backend) {
+fn try_io_that_would_block_rearms_every_fired_direction(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = pair(&looper, BOTH);
     looper.until_writable(T);
@@ -380,7 +380,7 @@ fn a_read_that_fails_while_another_thread_polls_rearms(backend: Backend) {
 
 /// A descriptor whose I/O nobody tells of.
 #[cfg(unix)]
-fn bare_pair(looper: &Loop, interest: Interest) -> (File, File) {
+fn raw_pair(looper: &Loop, interest: Interest) -> (File, File) {
     let (one, other) = stream_pair();
     let (one, other) = (
         File::from(OwnedFd::from(one)),
@@ -394,9 +394,9 @@ fn bare_pair(looper: &Loop, interest: Interest) -> (File, File) {
 }
 
 #[cfg(unix)]
-fn a_bare_descriptor_is_reported_again(backend: Backend) {
+fn a_raw_descriptor_is_reported_again(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    let (one, mut other) = raw_pair(&looper, Interest::READABLE);
     for _ in 0..20 {
         other.write_all(b"x").unwrap();
         looper.until_readable(T);
@@ -405,9 +405,9 @@ fn a_bare_descriptor_is_reported_again(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn a_bare_descriptor_drained_behind_a_waiting_poll(backend: Backend) {
+fn a_raw_descriptor_drained_during_a_wait_is_armed_again(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    let (one, mut other) = raw_pair(&looper, Interest::READABLE);
     let rounds = if util::slowness() > 1 { 5 } else { 30 };
     other.write_all(b"x").unwrap();
     let (readable, is_readable) = std::sync::mpsc::channel();
@@ -429,10 +429,10 @@ fn a_bare_descriptor_drained_behind_a_waiting_poll(backend: Backend) {
 /// What looking at it has told is not told again by the kernel: a program may forget it at
 /// the first of them.
 #[cfg(unix)]
-fn what_is_looked_at_has_one_event_a_poll(backend: Backend) {
+fn a_probed_registration_has_one_event_a_poll(backend: Backend) {
     for _ in 0..20 {
         let mut looper = Loop::new(backend);
-        let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+        let (one, mut other) = raw_pair(&looper, Interest::READABLE);
         other.write_all(b"x").unwrap();
         looper.until_readable(T);
         drain(&one);
@@ -446,9 +446,9 @@ fn what_is_looked_at_has_one_event_a_poll(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn a_bare_descriptor_drained_and_filled_between_polls(backend: Backend) {
+fn a_raw_descriptor_drained_and_filled_between_polls_is_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    let (one, mut other) = raw_pair(&looper, Interest::READABLE);
     other.write_all(b"x").unwrap();
     looper.until_readable(T);
     for _ in 0..20 {
@@ -461,9 +461,9 @@ fn a_bare_descriptor_drained_and_filled_between_polls(backend: Backend) {
 /// About 16 events a second, once it has been ready for a while, and nothing in
 /// between.
 #[cfg(unix)]
-fn a_bare_descriptor_that_is_always_ready_is_no_busy_loop(backend: Backend) {
+fn a_raw_descriptor_that_is_always_ready_does_not_spin(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (_one, _other) = bare_pair(&looper, BOTH);
+    let (_one, _other) = raw_pair(&looper, BOTH);
     let mut events = 0;
     let mut polls = 0;
     let end = Instant::now() + Duration::from_millis(500);
@@ -483,9 +483,9 @@ fn a_bare_descriptor_that_is_always_ready_is_no_busy_loop(backend: Backend) {
 /// The pause starts over when it was drained: a stream that somebody drains every
 /// 5 ms stays fast.
 #[cfg(unix)]
-fn a_bare_descriptor_is_fast_again_after_a_burst(backend: Backend) {
+fn draining_a_raw_descriptor_resets_its_pause(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let (one, mut other) = bare_pair(&looper, Interest::READABLE);
+    let (one, mut other) = raw_pair(&looper, Interest::READABLE);
     // A burst that nobody drains, so that the pauses grow.
     other.write_all(b"burst").unwrap();
     let end = Instant::now() + Duration::from_millis(150);
@@ -522,12 +522,12 @@ fn a_bare_descriptor_is_fast_again_after_a_burst(backend: Backend) {
 /// A number that was closed and handed out again is one that is registered twice,
 /// for all that a table knows; epoll knows better.
 #[cfg(unix)]
-fn registering_a_bare_descriptor_again(backend: Backend) {
+fn registering_a_raw_descriptor_again_replaces_its_registration(backend: Backend) {
     if !backend.keeps_a_table() {
         return;
     }
     let mut looper = Loop::new(backend);
-    let (one, _other) = bare_pair(&looper, Interest::READABLE);
+    let (one, _other) = raw_pair(&looper, Interest::READABLE);
     looper
         .registry()
         .register(&mut SourceFd(&one.as_raw_fd()), Token(2), BOTH)
@@ -557,9 +557,9 @@ fn registering_a_bare_descriptor_again(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn a_dead_descriptor_is_reported_once(backend: Backend) {
+fn a_closed_raw_descriptor_is_reported_once(backend: Backend) {
     if !backend.takes_everything() {
-        return; // see `what_cannot_be_watched_is_refused` in `registering.rs`
+        return; // see `files_and_closed_descriptors_are_refused` in `registering.rs`
     }
     let looper = Loop::new(backend);
     let error = looper
@@ -592,27 +592,27 @@ fn a_dead_descriptor_is_reported_once(backend: Backend) {
 
 /// A descriptor that turned out to be dead is in hand, when looking at others fails.
 #[cfg(unix)]
-fn what_is_in_hand_comes_before_an_error(backend: Backend) {
+fn collected_events_are_returned_before_an_error(backend: Backend) {
     let finds_out_early = backend.keeps_a_table() && !backend.takes_everything();
     // On a real system of the kind there is no refusing a call.
     if !finds_out_early || !util::ON_A_MODEL {
         return;
     }
-    if !util::in_child(backend, "what_is_in_hand_comes_before_an_error") {
+    if !util::in_child(backend, "collected_events_are_returned_before_an_error") {
         return;
     }
     let mut looper = Loop::new(backend);
     let file = tempfile::tempfile().unwrap();
-    let bare = Token(2);
+    let raw = Token(2);
     looper
         .registry()
-        .register(&mut SourceFd(&file.as_raw_fd()), bare, Interest::READABLE)
+        .register(&mut SourceFd(&file.as_raw_fd()), raw, Interest::READABLE)
         .unwrap();
-    looper.until_readable(bare);
+    looper.until_readable(raw);
 
     let (mut sender, receiver) = pipe::new().unwrap();
     // SAFETY: it is closed while this is in use, which is what is tested; the process
-    // opens nothing after that, so that the number is nobody else's.
+    // opens nothing after that, so that the number is a stale or foreign token.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(receiver.as_raw_fd()) };
     let mut source = IoSource::new(borrowed);
     looper
@@ -629,10 +629,10 @@ fn what_is_in_hand_comes_before_an_error(backend: Backend) {
 
     #[cfg(mio_model = "event-ports")]
     util::refuse(libc::SYS_poll, Some(libc::ENOMEM));
-    let glance = Some(Duration::ZERO);
-    looper.poll.poll(&mut looper.events, glance).unwrap();
+    let at_once = Some(Duration::ZERO);
+    looper.poll.poll(&mut looper.events, at_once).unwrap();
     assert!(looper.events.iter().any(|event| event.token() == T));
-    let error = looper.poll.poll(&mut looper.events, glance).unwrap_err();
+    let error = looper.poll.poll(&mut looper.events, at_once).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
     assert!(looper.events.is_empty());
 }
@@ -666,7 +666,7 @@ fn events_in(looper: &mut Loop, time: Duration) -> usize {
     events
 }
 
-fn a_hang_up_is_no_busy_loop(backend: Backend) {
+fn a_hang_up_does_not_spin(backend: Backend) {
     for interest in [BOTH, Interest::READABLE, Interest::WRITABLE] {
         let mut looper = Loop::new(backend);
         let (_one, other) = pair(&looper, interest);
@@ -689,10 +689,10 @@ fn a_hang_up_is_no_busy_loop(backend: Backend) {
     assert_eq!(events_in(&mut looper, 3 * util::A_WHILE), 1);
 }
 
-fn an_error_is_no_busy_loop(backend: Backend) {
+fn an_error_does_not_spin(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
-    socket.connect(util::nobody()).unwrap();
+    socket.connect(util::unused_address()).unwrap();
     looper
         .registry()
         .register(&mut socket, T, Interest::READABLE)
@@ -748,7 +748,7 @@ fn named_pipe() -> (pipe::Receiver, std::path::PathBuf, tempfile::TempDir) {
 /// A named pipe hangs up when its last writer leaves, and comes to life with the
 /// next one. A read says 0 in between, and never that it would block.
 #[cfg(unix)]
-fn a_named_pipe_gets_a_new_writer(backend: Backend) {
+fn a_named_pipe_is_reported_when_a_new_writer_comes(backend: Backend) {
     let (mut receiver, path, _folder) = named_pipe();
     let mut looper = Loop::new(backend);
     looper
@@ -777,7 +777,7 @@ fn a_second_error_is_reported(backend: Backend) {
     for &take in takes {
         let mut looper = Loop::new(backend);
         let mut socket = UdpSocket::bind(any_port()).unwrap();
-        socket.connect(util::nobody()).unwrap();
+        socket.connect(util::unused_address()).unwrap();
         looper
             .registry()
             .register(&mut socket, T, Interest::READABLE)
@@ -796,7 +796,7 @@ fn a_second_error_is_reported(backend: Backend) {
 
 /// Before the poll has seen anything of the end.
 #[cfg(unix)]
-fn a_named_pipe_gets_a_new_writer_at_once(backend: Backend) {
+fn a_named_pipe_is_reported_when_a_new_writer_comes_between_polls(backend: Backend) {
     for keep in [false, true] {
         let (mut receiver, path, _folder) = named_pipe();
         let mut looper = Loop::new(backend);
@@ -823,7 +823,7 @@ fn a_named_pipe_gets_a_new_writer_at_once(backend: Backend) {
     }
 }
 
-fn a_socket_that_is_connected_after_it_was_registered(backend: Backend) {
+fn a_socket_connected_after_registering_is_reported_writable(backend: Backend) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -867,7 +867,7 @@ fn hung_up(backend: Backend) -> (Loop, UdpSocket, UdpSocket) {
 }
 
 #[cfg(unix)]
-fn what_blocks_after_a_hang_up_is_waited_for(backend: Backend) {
+fn a_read_that_would_block_after_a_hang_up_rearms(backend: Backend) {
     let (mut looper, socket, peer) = hung_up(backend);
     // A shut down UDP socket of Linux goes on receiving.
     would_block(socket.recv(&mut [0; 8]));
@@ -878,7 +878,7 @@ fn what_blocks_after_a_hang_up_is_waited_for(backend: Backend) {
 
 /// Else a program that does not read for now, because it has enough, does not learn
 /// that its peer has gone.
-fn the_end_behind_data_that_was_not_read_is_reported(backend: Backend) {
+fn an_end_behind_unread_data_is_reported(backend: Backend) {
     if !backend.reports_half_close() {
         return; // reading the data finds it
     }
@@ -901,9 +901,9 @@ fn the_end_behind_data_that_was_not_read_is_reported(backend: Backend) {
 /// The program takes longer over each event than the longest pause, so that the
 /// bare descriptors are due each time.
 #[cfg(unix)]
-fn a_small_buffer_is_shared_with_bare_descriptors(backend: Backend) {
+fn a_small_buffer_is_shared_with_raw_descriptors(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
-    let bare: Vec<_> = (0..3)
+    let raw: Vec<_> = (0..3)
         .map(|n| {
             let (one, other) = stream_pair();
             let one = File::from(OwnedFd::from(one));
@@ -940,7 +940,7 @@ fn a_small_buffer_is_shared_with_bare_descriptors(backend: Backend) {
         }
         thread::sleep(Duration::from_millis(70));
     }
-    drop(bare);
+    drop(raw);
     assert_eq!(waiting, [], "were starved");
 }
 
@@ -960,8 +960,8 @@ fn registered_pipes(looper: &Loop, count: usize) -> Vec<(pipe::Sender, pipe::Rec
 
 /// poll(2) takes no more descriptors than the process may open.
 #[cfg(unix)]
-fn fewer_descriptors_are_allowed_than_there_were(backend: Backend) {
-    if !util::in_child(backend, "fewer_descriptors_are_allowed_than_there_were") {
+fn polling_works_below_a_lowered_descriptor_limit(backend: Backend) {
+    if !util::in_child(backend, "polling_works_below_a_lowered_descriptor_limit") {
         return;
     }
     let mut looper = Loop::new(backend);
@@ -976,8 +976,8 @@ fn fewer_descriptors_are_allowed_than_there_were(backend: Backend) {
 
 /// They were registered before the limit was lowered, and each of them is still reported.
 #[cfg(unix)]
-fn fewer_descriptors_are_allowed_than_there_are(backend: Backend) {
-    if !util::in_child(backend, "fewer_descriptors_are_allowed_than_there_are") {
+fn polling_works_beyond_a_lowered_descriptor_limit(backend: Backend) {
+    if !util::in_child(backend, "polling_works_beyond_a_lowered_descriptor_limit") {
         return;
     }
     let mut looper = Loop::new(backend);
@@ -1010,8 +1010,8 @@ fn fewer_descriptors_are_allowed_than_there_are(backend: Backend) {
 
 /// Bare descriptors, which are reported again while they are ready.
 #[cfg(unix)]
-fn fewer_descriptors_are_allowed_than_are_probed(backend: Backend) {
-    if !util::in_child(backend, "fewer_descriptors_are_allowed_than_are_probed") {
+fn probing_works_beyond_a_lowered_descriptor_limit(backend: Backend) {
+    if !util::in_child(backend, "probing_works_beyond_a_lowered_descriptor_limit") {
         return;
     }
     let mut looper = Loop::new(backend);
@@ -1040,7 +1040,7 @@ fn fewer_descriptors_are_allowed_than_are_probed(backend: Backend) {
     }
 }
 
-fn a_glance_ends_while_others_register(backend: Backend) {
+fn a_poll_with_timeout_zero_ends_while_other_threads_register(backend: Backend) {
     let mut looper = Loop::new(backend);
     let done = Arc::new(AtomicBool::new(false));
     let threads: Vec<_> = (0..2)
@@ -1068,13 +1068,13 @@ fn a_glance_ends_while_others_register(backend: Backend) {
 }
 
 /// No loop inside a wait either: a second of it takes next to no processor time.
-fn waiting_for_what_lasts_takes_no_time(backend: Backend) {
+fn waiting_with_latched_sources_takes_no_processor_time(backend: Backend) {
     // A pipe or stream that hung up, an error that nobody picks up, a bare descriptor
     // that is always ready.
     let (sender, mut hung_up) = pipe::new().unwrap();
     drop(sender);
     let mut failed = UdpSocket::bind(any_port()).unwrap();
-    failed.connect(util::nobody()).unwrap();
+    failed.connect(util::unused_address()).unwrap();
     failed.send(b"anybody?").unwrap();
     let mut looper = Loop::new(backend);
     let registry = looper.registry();
@@ -1085,7 +1085,7 @@ fn waiting_for_what_lasts_takes_no_time(backend: Backend) {
         .register(&mut failed, Token(3), Interest::READABLE)
         .unwrap();
     #[cfg(unix)]
-    let _ready = bare_pair(&looper, BOTH);
+    let _ready = raw_pair(&looper, BOTH);
 
     let before = util::processor_time();
     events_in(&mut looper, Duration::from_millis(400));
@@ -1290,7 +1290,7 @@ fn registering_many_while_the_poll_waits(backend: Backend) {
 }
 
 /// Having been interrupted, a poll waits on and does not spin.
-fn an_interrupted_poll_waits_on(backend: Backend) {
+fn a_poll_interrupted_by_registering_continues_to_wait(backend: Backend) {
     let mut looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
     let waker = Waker::new(looper.registry(), Token(0)).unwrap();
@@ -1312,7 +1312,7 @@ fn an_interrupted_poll_waits_on(backend: Backend) {
 }
 
 /// What became free is handed out once.
-fn a_slot_goes_to_one_source(backend: Backend) {
+fn a_free_slot_goes_to_one_source(backend: Backend) {
     let mut looper = Loop::new(backend);
     let register = |token| {
         let (mut one, mut other) = stream_pair();
@@ -1342,7 +1342,7 @@ fn a_slot_goes_to_one_source(backend: Backend) {
 /// What one source left behind is not taken for another one's: neither by what it
 /// still tells, nor when it is dropped at last.
 #[cfg(unix)]
-fn a_slot_of_one_source_is_not_anothers(backend: Backend) {
+fn a_source_does_not_act_on_the_next_holder_of_its_slot(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut old, _old_peer) = stream_pair();
     looper.registry().register(&mut old, T, BOTH).unwrap();
@@ -1375,7 +1375,7 @@ fn a_slot_of_one_source_is_not_anothers(backend: Backend) {
 
 /// That it had none is not reported any more.
 #[cfg(unix)]
-fn a_named_pipe_gets_a_receiver_again(backend: Backend) {
+fn a_named_pipe_is_writable_when_a_new_reader_comes(backend: Backend) {
     use std::os::unix::fs::OpenOptionsExt;
 
     if !backend.takes_a_pipe_without_receivers() {
@@ -1407,15 +1407,15 @@ fn a_named_pipe_gets_a_receiver_again(backend: Backend) {
     looper.assert_quiet();
 }
 
-/// As `what_blocks_after_a_hang_up_is_waited_for`, but the poll waits already.
+/// As `a_read_that_would_block_after_a_hang_up_rearms`, but the poll waits already.
 #[cfg(unix)]
-fn what_blocks_behind_a_waiting_poll_is_waited_for(backend: Backend) {
+fn a_read_that_would_block_after_a_hang_up_rearms_during_a_wait(backend: Backend) {
     let (mut looper, socket, peer) = hung_up(backend);
     let (about_to_wait, waits) = std::sync::mpsc::channel();
     let polling = thread::spawn(move || {
         about_to_wait.send(util::this_thread()).unwrap();
         looper.until("the datagram", |event| {
-            assert_eq!(event.token(), T, "nobody else's");
+            assert_eq!(event.token(), T, "a stale or foreign token");
             event.is_readable()
         });
     });
@@ -1427,9 +1427,9 @@ fn what_blocks_behind_a_waiting_poll_is_waited_for(backend: Backend) {
 
 /// What is looked at takes part of the room.
 #[cfg(unix)]
-fn no_more_events_than_capacity_beside_bare_descriptors(backend: Backend) {
+fn no_more_events_than_capacity_with_raw_descriptors(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 3);
-    let bare = [bare_pair(&looper, BOTH), bare_pair(&looper, BOTH)];
+    let raw = [raw_pair(&looper, BOTH), raw_pair(&looper, BOTH)];
     looper.until_writable(T);
     let ready = [0; 5].map(|_| {
         let (one, mut other) = pair(&looper, Interest::READABLE);
@@ -1446,16 +1446,16 @@ fn no_more_events_than_capacity_beside_bare_descriptors(backend: Backend) {
         let count = looper.events.iter().count();
         assert!(count <= 3, "{count} events");
     }
-    drop((bare, ready));
+    drop((raw, ready));
 }
 
 /// Who reads from it on goes on being told, if by an error.
-fn a_descriptor_that_was_closed_behind_its_source(backend: Backend) {
+fn a_source_whose_descriptor_was_closed_is_reported(backend: Backend) {
     if !backend.keeps_a_table() {
         return; // its registration has ended
     }
     // In a process of its own, where no other test takes the number.
-    if !util::in_child(backend, "a_descriptor_that_was_closed_behind_its_source") {
+    if !util::in_child(backend, "a_source_whose_descriptor_was_closed_is_reported") {
         return;
     }
     for is_reported in [true, false] {
@@ -1467,10 +1467,10 @@ fn a_descriptor_that_was_closed_behind_its_source(backend: Backend) {
 fn closed_behind_its_source(backend: Backend, is_reported: bool) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = stream_pair();
-    let number = util::raw(&one);
+    let fd = util::raw(&one);
     // SAFETY: it is closed while this is in use, which is what is tested; the process
-    // opens nothing after that, so that the number is nobody else's.
-    let borrowed = unsafe { util::borrow(number) };
+    // opens nothing after that, so that the number is a stale or foreign token.
+    let borrowed = unsafe { util::borrow(fd) };
     let mut source = IoSource::new(borrowed);
     looper
         .registry()
@@ -1493,12 +1493,12 @@ fn closed_behind_its_source(backend: Backend, is_reported: bool) {
 
 /// A poll that has an event in hand does not wait for others.
 #[cfg(unix)]
-fn what_is_found_by_looking_is_not_held_back(backend: Backend) {
+fn a_probe_that_finds_readiness_ends_the_wait(backend: Backend) {
     if !backend.keeps_a_table() {
         return;
     }
     let mut looper = Loop::new(backend);
-    let _ready = bare_pair(&looper, BOTH);
+    let _ready = raw_pair(&looper, BOTH);
     // Until its pauses are 64 ms.
     events_in(&mut looper, Duration::from_millis(150));
     let delays = (0..5).map(|_| {
@@ -1514,7 +1514,7 @@ fn what_is_found_by_looking_is_not_held_back(backend: Backend) {
 
 /// A poll that waits is told that a stream has hung up, which is closed by then; and one that
 /// has not is there in its place, with the same number most often.
-fn what_is_told_of_a_source_is_not_of_the_next(backend: Backend) {
+fn stale_readiness_is_not_reported_of_the_next_source(backend: Backend) {
     const DOOMED: Token = Token(1);
     const STANDING: Token = Token(2);
     let rounds = match util::slowness() == 1 && util::KNOWS_WHO_SLEEPS {

@@ -23,34 +23,34 @@ use util::Stream;
 use util::{any_port, pipe, stream_pair, Differences, Loop};
 
 on_each_backend![
-    what_is_ready_when_registered_is_reported,
-    only_what_was_asked_for_is_reported,
+    a_source_ready_when_registered_is_reported,
+    only_the_interest_is_reported,
     an_edge_is_reported_once,
     draining_brings_the_next_edge,
-    reregister_reports_readiness_anew,
+    reregister_reports_readiness_again,
     reregister_replaces_token_and_interest,
     deregister_stops_events_already_queued,
-    register_deregister_register_without_a_poll,
-    one_source_in_the_place_of_another,
+    register_deregister_register_works_without_a_poll,
+    a_source_takes_the_token_of_a_deregistered_one,
     registering_twice_already_exists,
     registering_twice_replaces,
     #[cfg(unix)]
-    a_direction_that_there_is_not_is_never_ready,
+    a_direction_the_source_lacks_is_never_ready,
     #[cfg(unix)]
     a_source_turned_into_its_std_type_stays_registered,
-    reregistering_what_is_not_registered_is_not_found,
-    deregistering_what_is_not_registered_is_not_found,
+    reregistering_an_unregistered_source_is_not_found,
+    deregistering_an_unregistered_source_is_not_found,
     a_source_can_move_to_another_poll,
-    another_polls_source_is_a_mistake,
+    using_another_polls_source_is_an_error,
     #[cfg(unix)]
-    what_cannot_be_watched_is_refused,
+    files_and_closed_descriptors_are_refused,
     #[cfg(unix)]
-    a_circle_of_polls_is_refused,
+    a_cycle_of_polls_is_refused,
     #[cfg(unix)]
     a_failed_register_registers_nothing,
     a_failed_reregister_changes_nothing,
     #[cfg(unix)]
-    one_descriptor_in_two_polls,
+    one_descriptor_can_be_in_two_polls,
     #[cfg(unix)]
     a_duplicate_keeps_the_registration_alive,
     #[cfg(unix)]
@@ -61,14 +61,14 @@ on_each_backend![
     #[cfg(unix)]
     a_source_that_takes_over_a_raw_registration_ends_it_when_dropped,
     a_boxed_source_is_a_source,
-    a_source_of_the_programs_own,
+    a_program_can_implement_source,
     a_poll_dropped_first_leaves_the_others_sound,
     an_io_source_that_borrows_must_be_deregistered,
 ];
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-fn what_is_ready_when_registered_is_reported(backend: Backend) {
+fn a_source_ready_when_registered_is_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut sender, mut receiver) = pipe::new().unwrap();
     sender.write_all(b"before").unwrap();
@@ -79,7 +79,7 @@ fn what_is_ready_when_registered_is_reported(backend: Backend) {
     looper.until_readable(Token(1));
 }
 
-fn only_what_was_asked_for_is_reported(backend: Backend) {
+fn only_the_interest_is_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut one, mut other) = stream_pair();
     looper
@@ -131,7 +131,7 @@ fn draining_brings_the_next_edge(backend: Backend) {
     }
 }
 
-fn reregister_reports_readiness_anew(backend: Backend) {
+fn reregister_reports_readiness_again(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut one, mut other) = stream_pair();
     one.write_all(b"x").unwrap();
@@ -181,7 +181,7 @@ fn deregister_stops_events_already_queued(backend: Backend) {
     looper.assert_quiet();
 }
 
-fn register_deregister_register_without_a_poll(backend: Backend) {
+fn register_deregister_register_works_without_a_poll(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut one, mut other) = stream_pair();
     one.write_all(b"x").unwrap();
@@ -203,7 +203,7 @@ fn register_deregister_register_without_a_poll(backend: Backend) {
 }
 
 /// The first one stays open, and the kernel may still be asked about it.
-fn one_source_in_the_place_of_another(backend: Backend) {
+fn a_source_takes_the_token_of_a_deregistered_one(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut kept = Vec::new();
     for token in 0..5 {
@@ -296,7 +296,7 @@ fn registering_twice_replaces(backend: Backend) {
     looper.registry().deregister(&mut one).unwrap();
 }
 
-fn reregistering_what_is_not_registered_is_not_found(backend: Backend) {
+fn reregistering_an_unregistered_source_is_not_found(backend: Backend) {
     if backend.register_replaces() {
         return; // see `registering_twice_replaces`
     }
@@ -320,7 +320,7 @@ fn reregistering_what_is_not_registered_is_not_found(backend: Backend) {
     looper.assert_quiet();
 }
 
-fn deregistering_what_is_not_registered_is_not_found(backend: Backend) {
+fn deregistering_an_unregistered_source_is_not_found(backend: Backend) {
     let looper = Loop::new(backend);
     let registry = looper.registry();
     let mut socket = UdpSocket::bind(any_port()).unwrap();
@@ -366,13 +366,13 @@ fn a_source_can_move_to_another_poll(backend: Backend) {
 
 /// Whether it is found out that a source is reregistered with another poll: not where
 /// the kernel registers it then, but debug builds know.
-fn reregistering_elsewhere_is_seen(backend: Backend) -> bool {
+fn notices_reregistering_elsewhere(backend: Backend) -> bool {
     cfg!(debug_assertions) || !backend.register_replaces()
 }
 
 /// Debug builds know; in release builds the kernel of epoll sees nothing wrong
 /// in registering, and answers itself for the rest.
-fn another_polls_source_is_a_mistake(backend: Backend) {
+fn using_another_polls_source_is_an_error(backend: Backend) {
     let (mut mine, other) = (Loop::new(backend), Loop::new(backend));
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     mine.registry()
@@ -385,7 +385,7 @@ fn another_polls_source_is_a_mistake(backend: Backend) {
             .unwrap_err();
         assert_names(&error, ALREADY_REGISTERED);
     }
-    if reregistering_elsewhere_is_seen(backend) {
+    if notices_reregistering_elsewhere(backend) {
         let error = other
             .registry()
             .reregister(&mut socket, Token(2), Interest::WRITABLE)
@@ -404,9 +404,9 @@ fn another_polls_source_is_a_mistake(backend: Backend) {
 const DEAD: i32 = 1_000_000_000;
 
 #[cfg(unix)]
-fn what_cannot_be_watched_is_refused(backend: Backend) {
+fn files_and_closed_descriptors_are_refused(backend: Backend) {
     if backend.takes_everything() {
-        return; // see `a_dead_descriptor_is_reported_once` in `rearming.rs`
+        return; // see `a_closed_raw_descriptor_is_reported_once` in `rearming.rs`
     }
     let mut looper = Loop::new(backend);
     let folder = tempfile::tempdir().unwrap();
@@ -443,7 +443,7 @@ fn what_cannot_be_watched_is_refused(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn a_circle_of_polls_is_refused(backend: Backend) {
+fn a_cycle_of_polls_is_refused(backend: Backend) {
     if !backend.refuses_circles() {
         return;
     }
@@ -463,7 +463,7 @@ fn a_circle_of_polls_is_refused(backend: Backend) {
 
 /// What can only be read from is not refused to who asks for both.
 #[cfg(unix)]
-fn a_direction_that_there_is_not_is_never_ready(backend: Backend) {
+fn a_direction_the_source_lacks_is_never_ready(backend: Backend) {
     if !backend.can_be_nested() {
         return;
     }
@@ -525,7 +525,7 @@ fn a_failed_register_registers_nothing(backend: Backend) {
 }
 
 fn a_failed_reregister_changes_nothing(backend: Backend) {
-    if !reregistering_elsewhere_is_seen(backend) {
+    if !notices_reregistering_elsewhere(backend) {
         return;
     }
     let (mut mine, other) = (Loop::new(backend), Loop::new(backend));
@@ -545,7 +545,7 @@ fn a_failed_reregister_changes_nothing(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn one_descriptor_in_two_polls(backend: Backend) {
+fn one_descriptor_can_be_in_two_polls(backend: Backend) {
     let (mut first, mut second) = (Loop::new(backend), Loop::new(backend));
     let (mut sender, receiver) = pipe::new().unwrap();
     let fd = receiver.as_raw_fd();
@@ -742,7 +742,7 @@ impl Source for Counting {
     }
 }
 
-fn a_source_of_the_programs_own(backend: Backend) {
+fn a_program_can_implement_source(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut source = Counting {
         inner: UdpSocket::bind(any_port()).unwrap(),

@@ -13,12 +13,12 @@ use mio::{Backend, Interest, Token};
 use util::{any_port, Differences, Loop};
 
 on_each_backend![
-    accept_until_it_would_block,
-    connect_write_and_read,
-    connect_reports_when_it_stands,
+    accept_returns_each_connection_and_then_would_block,
+    connected_streams_write_and_read,
+    a_finished_connect_is_reported_writable,
     #[cfg(unix)]
     an_operation_before_the_connection_stands_takes_its_error,
-    partial_writes_and_the_way_on,
+    a_full_stream_is_writable_again_when_drained,
     vectored_io_uses_every_buffer,
     peek_leaves_the_data,
     try_io_returns_what_the_closure_does,
@@ -60,7 +60,7 @@ fn connection(backend: Backend, address: SocketAddr) -> (Loop, TcpStream, TcpStr
     (looper, client, server)
 }
 
-fn accept_until_it_would_block(backend: Backend) {
+fn accept_returns_each_connection_and_then_would_block(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut listener = TcpListener::bind(any_port()).unwrap();
     let error = listener.accept().unwrap_err();
@@ -98,7 +98,7 @@ fn accept_until_it_would_block(backend: Backend) {
     assert!(listener.take_error().unwrap().is_none());
 }
 
-fn connect_write_and_read(backend: Backend) {
+fn connected_streams_write_and_read(backend: Backend) {
     let (mut looper, mut client, mut server) = connection(backend, any_port());
     for (n, message) in ["one", "two", "three"].iter().enumerate() {
         client.write_all(message.as_bytes()).unwrap();
@@ -111,7 +111,7 @@ fn connect_write_and_read(backend: Backend) {
     }
 }
 
-fn connect_reports_when_it_stands(backend: Backend) {
+fn a_finished_connect_is_reported_writable(backend: Backend) {
     let mut looper = Loop::new(backend);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -156,7 +156,7 @@ fn an_operation_before_the_connection_stands_takes_its_error(backend: Backend) {
     }
 }
 
-fn partial_writes_and_the_way_on(backend: Backend) {
+fn a_full_stream_is_writable_again_when_drained(backend: Backend) {
     let (mut looper, mut client, mut server) = connection(backend, any_port());
     // Written until there is no room.
     let data: Vec<u8> = (0..8 << 20).map(|n: u32| (n % 251) as u8).collect();
@@ -175,12 +175,12 @@ fn partial_writes_and_the_way_on(backend: Backend) {
             }
         }
         match server.read_to_end(&mut received) {
-            Ok(_) => panic!("nobody has closed"),
+            Ok(_) => panic!("the peer has not closed"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
         // Both would block; whichever goes on is heard of.
         if received.len() < data.len() {
-            looper.until("data, or room for more", |event| {
+            looper.until("data, or capacity for more", |event| {
                 event.is_readable() || event.is_writable()
             });
         }
@@ -353,21 +353,21 @@ fn std_types_go_in_and_come_out() {
 fn descriptors_go_in_and_come_out() {
     let listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();
-    let number = listener.as_raw_fd();
-    assert_eq!(listener.as_fd().as_raw_fd(), number);
+    let expected = listener.as_raw_fd();
+    assert_eq!(listener.as_fd().as_raw_fd(), expected);
     let owned = OwnedFd::from(listener);
-    assert_eq!(owned.as_raw_fd(), number);
+    assert_eq!(owned.as_raw_fd(), expected);
     let listener = TcpListener::from(owned);
     let raw = listener.into_raw_fd();
-    assert_eq!(raw, number);
+    assert_eq!(raw, expected);
     // SAFETY: it was just given up.
     let listener = unsafe { TcpListener::from_raw_fd(raw) };
     assert_eq!(listener.local_addr().unwrap(), address);
 
     let stream = TcpStream::connect(address).unwrap();
-    let number = stream.as_raw_fd();
+    let expected = stream.as_raw_fd();
     let stream = TcpStream::from(OwnedFd::from(stream));
-    assert_eq!(stream.as_fd().as_raw_fd(), number);
+    assert_eq!(stream.as_fd().as_raw_fd(), expected);
     // SAFETY: it was just given up.
     let stream = unsafe { TcpStream::from_raw_fd(stream.into_raw_fd()) };
     assert_eq!(stream.peer_addr().unwrap(), address);
@@ -382,21 +382,21 @@ fn sockets_go_in_and_come_out() {
 
     let listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();
-    let number = listener.as_raw_socket();
-    assert_eq!(listener.as_socket().as_raw_socket(), number);
+    let expected = listener.as_raw_socket();
+    assert_eq!(listener.as_socket().as_raw_socket(), expected);
     let owned = OwnedSocket::from(listener);
-    assert_eq!(owned.as_raw_socket(), number);
+    assert_eq!(owned.as_raw_socket(), expected);
     let listener = TcpListener::from(owned);
     let raw = listener.into_raw_socket();
-    assert_eq!(raw, number);
+    assert_eq!(raw, expected);
     // SAFETY: it was just given up.
     let listener = unsafe { TcpListener::from_raw_socket(raw) };
     assert_eq!(listener.local_addr().unwrap(), address);
 
     let stream = TcpStream::from_std(std::net::TcpStream::connect(address).unwrap());
-    let number = stream.as_raw_socket();
+    let expected = stream.as_raw_socket();
     let stream = TcpStream::from(OwnedSocket::from(stream));
-    assert_eq!(stream.as_socket().as_raw_socket(), number);
+    assert_eq!(stream.as_socket().as_raw_socket(), expected);
     // SAFETY: it was just given up.
     let stream = unsafe { TcpStream::from_raw_socket(stream.into_raw_socket()) };
     assert_eq!(stream.peer_addr().unwrap(), address);

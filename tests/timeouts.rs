@@ -27,14 +27,14 @@ on_each_backend![
     an_event_ends_any_wait,
     poll_until_waits_for_the_deadline,
     poll_until_returns_at_an_event_before_its_deadline,
-    poll_until_a_past_deadline_takes_what_is_ready,
+    poll_until_a_past_deadline_returns_ready_events,
     poll_until_without_deadline_waits_for_an_event,
     #[cfg(unix)]
     a_signal_interrupts_poll,
     #[cfg(unix)]
     signals_never_interrupt_a_poll_with_timeout_zero,
     #[cfg(unix)]
-    poll_until_goes_on_after_signals,
+    poll_until_continues_after_signals,
 ];
 
 fn waited(looper: &mut Loop, timeout: Duration) -> Duration {
@@ -175,7 +175,7 @@ fn poll_until_returns_at_an_event_before_its_deadline(backend: Backend) {
     assert_eq!(looper.events.iter().count(), 1);
 }
 
-fn poll_until_a_past_deadline_takes_what_is_ready(backend: Backend) {
+fn poll_until_a_past_deadline_returns_ready_events(backend: Backend) {
     let mut looper = Loop::new(backend);
     let past = Instant::now();
     let waker = Waker::new(looper.registry(), Token(1)).unwrap();
@@ -308,7 +308,7 @@ mod alarms {
 }
 
 #[cfg(unix)]
-fn poll_until_goes_on_after_signals(backend: Backend) {
+fn poll_until_continues_after_signals(backend: Backend) {
     thread::spawn(move || {
         let mut looper = Loop::new(backend);
         let waker = Waker::new(looper.registry(), Token(1)).unwrap();

@@ -43,7 +43,7 @@ fn everything_can_be_sent_and_shared() {
 
 #[cfg(unix)]
 #[test]
-fn what_unix_has_can_be_sent_and_shared() {
+fn unix_types_can_be_sent_and_shared() {
     source::<IoSource<std::fs::File>>();
     source::<Receiver>();
     source::<Sender>();

@@ -19,8 +19,8 @@ on_each_backend![
     datagrams_between_connected_sockets,
     every_receiving_call_that_would_block_brings_the_next_event,
     an_empty_datagram_is_one,
-    #[cfg_attr(windows, ignore = "Wine tells a refused datagram as an end, too")]
-    a_refusal_comes_back,
+    #[cfg_attr(windows, ignore = "Wine reports a refused datagram as an end as well")]
+    a_refused_datagram_is_reported_as_an_error,
     ipv6_works,
 ];
 
@@ -108,9 +108,9 @@ fn an_empty_datagram_is_one(backend: Backend) {
     assert_eq!(received, (0, a.local_addr().unwrap()));
 }
 
-fn a_refusal_comes_back(backend: Backend) {
+fn a_refused_datagram_is_reported_as_an_error(backend: Backend) {
     let (mut looper, a, _b) = pair(backend);
-    a.connect(util::nobody()).unwrap();
+    a.connect(util::unused_address()).unwrap();
     a.send(b"anybody?").unwrap();
     looper.until("an error", |event| {
         event.token() == A && util::is_refusal(backend, event)
@@ -181,17 +181,17 @@ fn other_types_go_in_and_come_out() {
     let std_socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = std_socket.local_addr().unwrap();
     let socket = UdpSocket::from_std(std_socket);
-    let number = util::raw(&socket);
+    let expected = util::raw(&socket);
     #[cfg(unix)]
     let socket = {
-        assert_eq!(socket.as_fd().as_raw_fd(), number);
+        assert_eq!(socket.as_fd().as_raw_fd(), expected);
         let socket = UdpSocket::from(OwnedFd::from(socket));
         // SAFETY: it was just given up.
         unsafe { UdpSocket::from_raw_fd(socket.into_raw_fd()) }
     };
     #[cfg(windows)]
     let socket = {
-        assert_eq!(socket.as_socket().as_raw_socket(), number);
+        assert_eq!(socket.as_socket().as_raw_socket(), expected);
         let socket = UdpSocket::from(OwnedSocket::from(socket));
         // SAFETY: it was just given up.
         unsafe { UdpSocket::from_raw_socket(socket.into_raw_socket()) }
@@ -199,7 +199,7 @@ fn other_types_go_in_and_come_out() {
     assert!(format!("{socket:?}").contains(&address.port().to_string()));
     let std_socket = std::net::UdpSocket::from(socket);
     assert_eq!(std_socket.local_addr().unwrap(), address);
-    assert_eq!(util::raw(&std_socket), number);
+    assert_eq!(util::raw(&std_socket), expected);
 }
 
 #[test]

@@ -95,9 +95,9 @@ fn accept_survives_a_peer_with_the_longest_path() {
     let folder = folder();
     let path = folder.path().join("listener");
     let listener = UnixListener::bind(&path).unwrap();
-    let room = std::mem::size_of::<libc::sockaddr_un>() - std::mem::size_of::<u16>();
+    let capacity = std::mem::size_of::<libc::sockaddr_un>() - std::mem::size_of::<u16>();
     let prefix = folder.path().to_str().unwrap().to_string() + "/";
-    let own = prefix.clone() + &"x".repeat(room - prefix.len());
+    let own = prefix.clone() + &"x".repeat(capacity - prefix.len());
     // SAFETY: the closure fills in an address of the family and as long as it
     // says.
     let (_, own) = unsafe {
@@ -168,7 +168,7 @@ fn an_unnamed_address_binds_as_in_std() {
 }
 
 #[test]
-fn paths_that_cannot_be() {
+fn impossible_paths_are_refused() {
     let folder = folder();
     let long = folder.path().join("x".repeat(200));
     for path in [
@@ -304,7 +304,7 @@ fn datagrams_to_a_path(backend: Backend) {
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 
     let unbound = UnixDatagram::unbound().unwrap();
-    unbound.send_to(b"from nobody", &a_path).unwrap();
+    unbound.send_to(b"from an unnamed socket", &a_path).unwrap();
     looper.until_readable(T);
     assert!(a.recv_from(&mut buffer).unwrap().1.is_unnamed());
     assert!(a.take_error().unwrap().is_none());
@@ -359,35 +359,35 @@ fn other_types_go_in_and_come_out() {
     let path = folder.path().join("socket");
     let std_listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let listener = UnixListener::from_std(std_listener);
-    let number = listener.as_raw_fd();
-    assert_eq!(listener.as_fd().as_raw_fd(), number);
+    let fd = listener.as_raw_fd();
+    assert_eq!(listener.as_fd().as_raw_fd(), fd);
     let listener = UnixListener::from(OwnedFd::from(listener));
     // SAFETY: it was just given up.
     let listener = unsafe { UnixListener::from_raw_fd(listener.into_raw_fd()) };
     assert!(format!("{listener:?}").contains("socket"));
     let std_listener = std::os::unix::net::UnixListener::from(listener);
-    assert_eq!(std_listener.as_raw_fd(), number);
+    assert_eq!(std_listener.as_raw_fd(), fd);
 
     let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
     let one = UnixStream::from_std(one);
-    let number = one.as_raw_fd();
+    let fd = one.as_raw_fd();
     let one = UnixStream::from(OwnedFd::from(one));
     // SAFETY: it was just given up.
     let one = unsafe { UnixStream::from_raw_fd(one.into_raw_fd()) };
-    assert_eq!(one.as_fd().as_raw_fd(), number);
+    assert_eq!(one.as_fd().as_raw_fd(), fd);
     let mut one = std::os::unix::net::UnixStream::from(one);
     (&other).write_all(b"x").unwrap();
     assert_eq!(one.read(&mut [0; 8]).unwrap(), 1);
 
     let datagram = std::os::unix::net::UnixDatagram::unbound().unwrap();
     let datagram = UnixDatagram::from_std(datagram);
-    let number = datagram.as_raw_fd();
+    let fd = datagram.as_raw_fd();
     let datagram = UnixDatagram::from(OwnedFd::from(datagram));
     // SAFETY: it was just given up.
     let datagram = unsafe { UnixDatagram::from_raw_fd(datagram.into_raw_fd()) };
-    assert_eq!(datagram.as_fd().as_raw_fd(), number);
+    assert_eq!(datagram.as_fd().as_raw_fd(), fd);
     let datagram = std::os::unix::net::UnixDatagram::from(datagram);
-    assert_eq!(datagram.as_raw_fd(), number);
+    assert_eq!(datagram.as_raw_fd(), fd);
 }
 
 /// A listener that is none: its connections have another family's addresses.

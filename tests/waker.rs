@@ -34,15 +34,15 @@ on_each_backend![
     more_wakers_than_bits,
     wakes_coalesce_beyond_the_bits,
     more_wakes_than_capacity,
-    wakers_that_never_rest_hide_nothing,
+    constant_wakes_hide_no_source,
     a_waker_from_a_cloned_registry_shares_the_poll,
-    a_dropped_waker_wakes_nobody,
+    a_dropped_waker_wakes_no_poll,
     a_dropped_wakers_wake_is_not_inherited,
-    a_dropped_wakers_wake_hides_nothing,
+    a_dropped_wakers_wake_hides_no_source,
     wakers_come_and_go,
     wake_after_the_poll_is_gone_is_ok,
-    wake_works_beside_other_events,
-    a_poll_that_times_out_swallows_no_wake,
+    wake_works_together_with_other_events,
+    a_poll_that_times_out_loses_no_wake,
     #[cfg(unix)]
     a_poll_by_another_loop_sees_each_wake,
 ];
@@ -265,7 +265,7 @@ fn more_wakes_than_capacity(backend: Backend) {
     });
 }
 
-fn wakers_that_never_rest_hide_nothing(backend: Backend) {
+fn constant_wakes_hide_no_source(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
     let wakers = [0, 1].map(|n| Waker::new(looper.registry(), Token(n)).unwrap());
     let (mut sender, mut receiver) = pipe::new().unwrap();
@@ -300,7 +300,7 @@ fn a_waker_from_a_cloned_registry_shares_the_poll(backend: Backend) {
     }
 }
 
-fn a_dropped_waker_wakes_nobody(backend: Backend) {
+fn a_dropped_waker_wakes_no_poll(backend: Backend) {
     let mut looper = Loop::new(backend);
     let waker = Waker::new(looper.registry(), WAKE).unwrap();
     waker.wake().unwrap();
@@ -334,7 +334,7 @@ fn a_dropped_wakers_wake_is_not_inherited(backend: Backend) {
 }
 
 /// What is left of it takes the only place in the buffer, and nobody waits.
-fn a_dropped_wakers_wake_hides_nothing(backend: Backend) {
+fn a_dropped_wakers_wake_hides_no_source(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
     for n in 0..3 {
         let dropped = Waker::new(looper.registry(), Token(n)).unwrap();
@@ -383,7 +383,7 @@ fn wake_after_the_poll_is_gone_is_ok(backend: Backend) {
     waking.join().unwrap();
 }
 
-fn wake_works_beside_other_events(backend: Backend) {
+fn wake_works_together_with_other_events(backend: Backend) {
     let mut looper = Loop::new(backend);
     let waker = Waker::new(looper.registry(), WAKE).unwrap();
     let (mut sender, mut receiver) = pipe::new().unwrap();
@@ -403,7 +403,7 @@ fn wake_works_beside_other_events(backend: Backend) {
 
 /// A thread wakes while the poll keeps timing out at once: whatever falls
 /// between its wait and its return must show up later.
-fn a_poll_that_times_out_swallows_no_wake(backend: Backend) {
+fn a_poll_that_times_out_loses_no_wake(backend: Backend) {
     let rounds = if util::slowness() > 1 { 100 } else { 20_000 };
     let mut looper = Loop::new(backend);
     let waker = Waker::new(looper.registry(), WAKE).unwrap();

@@ -377,7 +377,7 @@ mod tests {
     /// Every combination of bits against the definition of each method,
     /// written out independently of how the methods test them.
     #[test]
-    fn methods_say_what_the_bits_mean() {
+    fn each_method_tests_its_bits() {
         let bits = [IN, PRI, OUT, ERR, HUP, RDHUP, AIO, LIO, WRHUP];
         for choice in 0..1u32 << bits.len() {
             let word = (0..bits.len())

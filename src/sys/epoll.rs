@@ -1,19 +1,20 @@
-//! epoll, the event queue of Linux, and of illumos, which followed:
+//! epoll, the event queue of Linux, which illumos has adopted:
 //! [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html).
 //!
 //! How it keeps the contract:
 //!
-//! - **Edges** are the kernel's (`EPOLLET`), for every registration.
-//! - **Who is registered** the kernel knows: `register` of a descriptor that is
-//!   in the queue fails with `AlreadyExists` (EEXIST), `reregister` and
-//!   `deregister` of one that is not with `NotFound` (ENOENT). A dead
-//!   descriptor is EBADF; files and directories, which are always ready, EPERM.
-//! - **Deregistering** takes an event that waits in the kernel's queue along,
-//!   and this file keeps none of its own.
-//! - **Fairness**: the kernel moves what it could not report to the front.
-//! - **Memory**: the kernel writes into the program's `Events`; there is no
-//!   other.
-//! - **A preloaded network stack** is asked instead of the kernel: see
+//! - **Edges**: the kernel reports edges (`EPOLLET`) for every registration.
+//! - **Registrations**: the kernel stores them. `register` of a registered
+//!   descriptor fails with `AlreadyExists` (EEXIST), `reregister` and `deregister`
+//!   of an unregistered one with `NotFound` (ENOENT). A closed descriptor is EBADF;
+//!   files and directories, which are always ready, are EPERM.
+//! - **Deregistering** removes the registration's event from the kernel's queue. This
+//!   file keeps no events.
+//! - **Fairness**: the kernel moves events that did not fit to the front of its
+//!   queue.
+//! - **Memory**: the kernel writes into the program's `Events`. There is no other
+//!   buffer.
+//! - **A preloaded network stack** may replace the kernel's functions: see
 //!   `calls/replacement.rs`.
 
 use std::io;
@@ -35,12 +36,12 @@ pub(crate) struct Epoll<C = Kernel> {
     calls: PhantomData<C>,
 }
 
-/// Who makes the calls on an epoll.
+/// The calls on an epoll: the kernel's, or those of a preloaded network stack.
 pub(super) trait Calls {
-    /// An epoll that is closed on exec.
+    /// Opens an epoll that is closed on exec.
     fn create() -> io::Result<OwnedFd>;
 
-    /// A wrong descriptor gives an error.
+    /// Adds, modifies or deletes a registration. Fails if a descriptor is not open.
     fn control(
         epoll: BorrowedFd<'_>,
         operation: c_int,
@@ -48,10 +49,11 @@ pub(super) trait Calls {
         event: Option<&epoll_event>,
     ) -> io::Result<()>;
 
-    /// How many events were written into `room`, after as long as `timeout` says.
+    /// Waits for events or until `timeout` ends, and returns how many events it wrote to the start
+    /// of `buffer`.
     fn wait(
         epoll: BorrowedFd<'_>,
-        room: &mut [MaybeUninit<Event>],
+        buffer: &mut [MaybeUninit<Event>],
         timeout: Option<Duration>,
     ) -> io::Result<usize>;
 }
@@ -77,10 +79,10 @@ impl Calls for Kernel {
     #[inline]
     fn wait(
         epoll: BorrowedFd<'_>,
-        room: &mut [MaybeUninit<Event>],
+        buffer: &mut [MaybeUninit<Event>],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
-        platform::epoll_wait::wait(epoll, room, timeout)
+        platform::epoll_wait::wait(epoll, buffer, timeout)
     }
 }
 
@@ -96,15 +98,15 @@ impl<C: Calls> Selector for Epoll<C> {
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
         let events = &mut events.events;
         events.clear();
-        let room = events.spare_capacity_mut();
-        let ready = match C::wait(self.epoll.as_fd(), room, timeout) {
+        let buffer = events.spare_capacity_mut();
+        let ready = match C::wait(self.epoll.as_fd(), buffer, timeout) {
             Ok(ready) => ready,
-            // It is the error of a buffer without room, too.
+            // With capacity 0 the kernel answers EINVAL because of the buffer.
             Err(error) if events.capacity() > 0 => return Err(not_an_epoll(error)),
             Err(error) => return Err(error),
         };
-        // SAFETY: the first `ready` events were written, no more than there is room
-        // for. Any bits are a valid `Event`.
+        // SAFETY: `ready` is at most the capacity, and the call has initialised the first
+        // `ready` events. Any bits are a valid `Event`.
         unsafe { events.set_len(ready) };
         Ok(())
     }
@@ -117,7 +119,7 @@ impl<C: Calls> Selector for Epoll<C> {
         interest: Interest,
         _owner: Owner,
     ) -> io::Result<Key> {
-        // With an edge for every signal, a waker's descriptor never has to be read.
+        // Every signal of a waker is an edge, so its descriptor need not be drained.
         self.control(libc::EPOLL_CTL_ADD, fd, token, interest)?;
         Ok(Key::NONE)
     }
@@ -133,10 +135,10 @@ impl<C: Calls> Selector for Epoll<C> {
         C::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None)
     }
 
-    /// The kernel sees for itself.
+    /// Nothing to do: the kernel reports edges.
     fn after_io(&self, _: Key, _: Outcome) {}
 
-    /// Closing the descriptor does it.
+    /// Nothing to do: closing the descriptor deregisters it.
     fn forget(&self, _: Key) {}
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -161,8 +163,8 @@ impl<C: Calls> Epoll<C> {
     }
 }
 
-/// The kernel has another error for what is no epoll than for what is closed. Both come of a program
-/// that has closed the descriptor.
+/// The kernel answers EINVAL for a descriptor that is not an epoll. Like EBADF, it means that the program
+/// has closed the epoll; another object has its descriptor now.
 #[cold]
 fn not_an_epoll(error: io::Error) -> io::Error {
     match error.raw_os_error() {
@@ -171,7 +173,7 @@ fn not_an_epoll(error: io::Error) -> io::Error {
     }
 }
 
-/// The kernel's flags for an interest. Errors and hang-ups need no asking.
+/// The kernel's flags for an interest. The kernel reports errors and hang-ups without a flag.
 #[inline]
 fn event_mask(interest: Interest) -> u32 {
     let mut mask = libc::EPOLLET;
@@ -187,8 +189,8 @@ fn event_mask(interest: Interest) -> u32 {
     mask as u32
 }
 
-// `select` lets the kernel write `epoll_event`s where `Event`s are: both must
-// have the same layout, and the bits the same meaning.
+// `select` lets the kernel write `epoll_event`s into a buffer of `Event`s: both types must
+// have the same layout, and their bits the same meaning.
 const _: () = {
     use crate::event::readiness::Readiness;
 

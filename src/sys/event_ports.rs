@@ -1,27 +1,26 @@
 //! Event ports, the event queue of Solaris and illumos:
 //! [port_create(3C)](https://illumos.org/man/3C/port_create).
 //!
-//! A descriptor is *associated* with the port until its next event is retrieved.
-//! How it keeps the contract:
+//! A descriptor stays *associated* with the port until its next event is retrieved.
+//! How this backend keeps the contract:
 //!
-//! - **Edges** are made of that by [`Edges`](super::rearm::Edges): a descriptor is
-//!   associated again, for what it has not been reported ready for, when its event
-//!   has been retrieved, and when its I/O would block.
-//! - **Who is registered** stands in a table here, and the kernel is asked for what
-//!   it takes; files are always ready.
-//! - **Deregistering** dissociates, which takes an event that waits in the port
-//!   along. What a thread has been given at the same time is told by the table.
-//! - **Threads**: the port is changed while a thread waits on it, and hears of that
-//!   at once. What it says of a descriptor that was changed meanwhile may be of
-//!   before: it is asked again. Each event costs a call under the lock, so other
-//!   threads have the lock in between.
-//! - **Wake-ups** stand in a list here, and the port has at most one signal that there are some. That
-//!   is an event, which event loops around this one see, or, where the port has no room for one, its
-//!   alert mode ([port_alert(3C)](https://illumos.org/man/3C/port_alert)), which needs none. Alert mode
-//!   hides all events, so the thread that sees it ends it before it reads the list and retrieves the
-//!   events, all under the lock under which others add to the list: none is missed.
-//! - **Fairness**: the port is a queue, and what was retrieved is associated anew
-//!   behind the others.
+//! - **Edges**: [`Edges`](super::rearm::Edges) makes edges of one-shot events. It
+//!   associates a descriptor again, for the directions that it has not reported, when
+//!   the descriptor's event has been retrieved and when its I/O would block.
+//! - **Registrations**: a table here stores them. The kernel decides which descriptors
+//!   it accepts; files are always ready.
+//! - **Deregistering** dissociates the descriptor, which removes its event from the
+//!   port. The table recognises an event that a thread retrieved at the same time.
+//! - **Threads**: another thread may change the port during a wait, and the change takes
+//!   effect at once. An event of a descriptor that was changed meanwhile may be stale, so
+//!   the descriptor is associated again instead. Each event costs a system call under the
+//!   lock, so other threads get the lock in between.
+//! - **Wake-ups**: a list here holds them, and the port holds at most one signal that the list is not
+//!   empty. The signal is an event, which a poll that nests this one sees. If the port is full, the signal
+//!   is its alert mode ([port_alert(3C)](https://illumos.org/man/3C/port_alert)), which needs no slot. Alert
+//!   mode hides all events, so the thread that sees it first ends it, and then reads the list and retrieves
+//!   the events. It holds the lock under which other threads add to the list, so it misses no wake-up.
+//! - **Fairness**: the port is a queue, and a descriptor that is associated again joins its end.
 //! - **Memory**: the table, which grows with the registrations, and a buffer beside
 //!   the program's `Events`.
 
@@ -49,47 +48,46 @@ use crate::Token;
 
 pub(crate) type EventPorts = Rearmed<Port>;
 
-/// The kernel, which keeps the armed set.
+/// The port. The kernel stores the armed set.
 #[derive(Debug)]
 pub(crate) struct Port {
     port: OwnedFd,
 }
 
-/// The wakers' events, and the signal that tells a thread that waits of them. The kernel has no slot
-/// to spare for each, so they stand here.
+/// The wakers' events, and the signal that ends a wait for them. They are stored here because the port
+/// may have no slot for each.
 #[derive(Debug, Default)]
 pub(crate) struct UserEvents {
-    /// By number. One that is closed is used again.
-    all: Vec<Sendable>,
-    /// Those that were triggered and not reported, in that order. While the lock is free there are none
+    /// Indexed by identity. The identity of a closed event is reused.
+    all: Vec<UserEventState>,
+    /// The events that were triggered and not reported, in order. While the lock is free this is empty
     /// unless `is_signalled`.
     triggered: VecDeque<UserEvent>,
-    /// They filled the last buffer, before the kernel was asked.
+    /// Wakers' events alone filled the last buffer, so that nothing was retrieved from the kernel.
     filled_buffer: bool,
-    /// The port has the signal: as an event, or by being in alert mode.
+    /// The port holds the signal: as an event, or because it is in alert mode.
     is_signalled: bool,
 }
 
 #[derive(Debug, Default)]
-struct Sendable {
+struct UserEventState {
     is_open: bool,
     is_triggered: bool,
 }
 
-/// What is sent as the signal. Other programs send small numbers, if any.
+/// The event that is sent as the signal. Programs that send events of their own use small numbers.
 const SIGNAL: c_int = 1 << 30;
 
-/// Any number but 0, which ends alert mode.
+/// Begins alert mode. Any number except for 0, which ends it.
 const ALERTED: c_int = 1;
 
-/// So many events are dealt with, for each of which the kernel is called, before other threads get the
-/// lock.
-const MOST_IN_A_ROW: usize = 64;
+/// The number of events that are processed before other threads get the lock. Each costs a system call.
+const MAX_BATCH: usize = 64;
 
-/// No event has this source.
+/// A source that no event has.
 const NO_SOURCE: c_ushort = 0;
 
-/// What is in the place of an event before the kernel writes one.
+/// The buffer's first element before the kernel writes an event.
 const NOT_WRITTEN: port_event = port_event {
     portev_events: 0,
     portev_source: NO_SOURCE,
@@ -104,11 +102,11 @@ impl Kernel for Port {
     const TAKES_CHANGES: bool = true;
 
     fn open(_: &Arc<UnreadSignals>) -> io::Result<(Port, UserEvents)> {
-        // SAFETY: takes nothing; returns a descriptor or -1.
+        // SAFETY: `port_create` has no arguments and no memory-safety preconditions.
         let port = cvt(unsafe { names::port_create() })?;
-        // SAFETY: the descriptor is new, open and nobody else's.
+        // SAFETY: the call has just opened this descriptor, and nothing else owns it.
         let port = unsafe { OwnedFd::from_raw_fd(port) };
-        // SAFETY: takes numbers.
+        // SAFETY: `fcntl` with F_SETFD has no memory-safety preconditions; `port` is open.
         cvt(unsafe { libc::fcntl(port.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
         Ok((Port { port }, UserEvents::default()))
     }
@@ -117,7 +115,7 @@ impl Kernel for Port {
         match state.table.entry(slot).wanted() {
             Some((fd, token, events)) => self.associate(fd, token, events),
             None => {
-                // A probe may have latched what the port has queued meanwhile.
+                // A probe may have latched a condition whose event the port has queued meanwhile.
                 let entry = state.table.entry(slot);
                 if entry.fd >= 0 && !entry.is_dead {
                     self.disarm(entry.fd)?;
@@ -129,13 +127,13 @@ impl Kernel for Port {
 
     fn disarm(&self, fd: RawFd) -> io::Result<()> {
         let source = names::PORT_SOURCE_FD as c_int;
-        // SAFETY: takes numbers.
+        // SAFETY: `port_dissociate` accesses no memory of the process: `fd` is an integer to it.
         let done =
             cvt(unsafe { names::port_dissociate(self.port.as_raw_fd(), source, fd as usize) });
         match done.err().and_then(|error| error.raw_os_error()) {
-            // One of the two descriptors is not open, or the port's is another object's.
-            Some(libc::EBADF | libc::EBADFD) => self.is_there(),
-            // It need not be associated.
+            // One of the two descriptors is not open, or another object has the port's.
+            Some(libc::EBADF | libc::EBADFD) => self.check_open(),
+            // The descriptor may not be associated.
             _ => Ok(()),
         }
     }
@@ -159,14 +157,14 @@ impl Kernel for Port {
         if events.events().len() > before || !state.armed.triggered.is_empty() {
             timeout = Some(Duration::ZERO);
         }
-        let mut said_something = false;
+        let mut has_retrieved = false;
         let waited = loop {
             let retrieved;
             (state, retrieved) = backend.wait_once(state, timeout, events);
-            said_something |= matches!(retrieved, Ok(Retrieved { count: 1.., .. }));
+            has_retrieved |= matches!(retrieved, Ok(Retrieved { count: 1.., .. }));
             match retrieved {
-                Ok(retrieved) if retrieved.may_hide_others && !events.is_full() => {}
-                _ => break retrieved.map(|_| said_something),
+                Ok(retrieved) if retrieved.may_hide_events && !events.is_full() => {}
+                _ => break retrieved.map(|_| has_retrieved),
             }
             timeout = Some(Duration::ZERO);
         };
@@ -175,24 +173,24 @@ impl Kernel for Port {
                 break;
             };
             backend.rearm(&mut state, slot as usize);
-            if count % MOST_IN_A_ROW == 0 {
+            if count % MAX_BATCH == 0 {
                 state = backend.registrations.let_others_in(state);
             }
         }
         state.armed.report(events);
         if !state.armed.triggered.is_empty() {
-            // For event loops around this one. If it fails, the next `select` does, too.
+            // For a poll that nests this one. If it fails, the next `select` fails as well.
             let _ = backend.kernel.signal(&mut state.armed);
         }
         if is_closed(&waited) {
-            // There is nothing to go on with, whatever was collected.
+            // The port is gone, so the collected events are dropped.
             events.clear();
         }
         (state, waited)
     }
 
     fn interrupt(backend: &EventPorts, mut state: MutexGuard<'_, State<UserEvents>>) {
-        // If it fails the port is closed, and the wait ends by that.
+        // It only fails if the port is closed, which ends the wait.
         let _ = backend.kernel.signal(&mut state.armed);
     }
 
@@ -205,7 +203,7 @@ impl Kernel for Port {
         let mut state = backend.registrations.lock();
         if state.armed.trigger(event) {
             backend.kernel.signal(&mut state.armed).map_err(|error| {
-                state.armed.take_back(event);
+                state.armed.untrigger(event);
                 error
             })?;
         }
@@ -214,7 +212,7 @@ impl Kernel for Port {
 
     fn close_user_event(backend: &EventPorts, event: UserEvent) {
         let mut state = backend.registrations.lock();
-        state.armed.take_back(event);
+        state.armed.untrigger(event);
         state.armed.all[event.ident].is_open = false;
     }
 
@@ -228,90 +226,94 @@ impl Port {
         let (source, object) = (names::PORT_SOURCE_FD as c_int, fd as usize);
         let user = token.0 as *mut c_void;
         let port = self.port.as_raw_fd();
-        // SAFETY: takes numbers; the pointer is a word that is handed back.
+        // SAFETY: `user` is a word that the port returns and nothing dereferences; the other arguments
+        // are integers.
         let done = unsafe { names::port_associate(port, source, object, events.into(), user) };
         cvt(done).map(drop).map_err(|error| {
-            let error = of_closed(error);
+            let error = closed_as_ebadf(error);
             match error.raw_os_error() {
-                // That the port has as many as it may have would be taken for an operation that blocks.
+                // The port has reached its limit. EAGAIN would look like an operation that would block.
                 Some(libc::EAGAIN) => io::Error::from_raw_os_error(libc::ENOSPC),
                 _ => error,
             }
         })
     }
 
-    /// Ends the wait of a thread, or makes the next one a short one. Needs no slot of the port, nor
-    /// memory of the kernel.
+    /// Ends a thread's wait, or makes the next one return at once. It works without a slot in the port
+    /// and without memory of the kernel.
     fn signal(&self, armed: &mut UserEvents) -> io::Result<()> {
         if !armed.is_signalled {
-            // An event first: it shows in the readiness of the port's own descriptor.
+            // An event if possible: it makes the port's own descriptor readable.
             self.send(SIGNAL).or_else(|_| self.alert(ALERTED))?;
             armed.is_signalled = true;
         }
         Ok(())
     }
 
-    /// EBADF where the port is closed.
+    /// Fails with EBADF if the port is closed.
     #[cold]
-    fn is_there(&self) -> io::Result<()> {
+    fn check_open(&self) -> io::Result<()> {
         let (port, mut count) = (self.port.as_raw_fd(), 0);
-        // SAFETY: with room for none it counts the events, and neither writes one nor waits.
+        // SAFETY: with a length of 0 `port_getn` writes no event and does not wait. It writes `count`,
+        // and the null timeout is not read.
         let counted =
             unsafe { names::port_getn(port, ptr::null_mut(), 0, &mut count, ptr::null_mut()) };
-        cvt(counted).map(drop).map_err(of_closed)
+        cvt(counted).map(drop).map_err(closed_as_ebadf)
     }
 
     fn send(&self, number: c_int) -> io::Result<()> {
-        // SAFETY: takes numbers; the pointer is a word that is handed back.
+        // SAFETY: the null pointer is a word that the port returns and nothing dereferences; the other
+        // arguments are integers.
         cvt(unsafe { names::port_send(self.port.as_raw_fd(), number, ptr::null_mut()) })?;
         Ok(())
     }
 
-    /// Begins alert mode, or ends it with 0: while it lasts every wait is short and retrieves nothing
-    /// else.
+    /// Begins alert mode, or ends it if `number` is 0. In alert mode every wait returns at once, and
+    /// retrieves the alert alone.
     fn alert(&self, number: c_int) -> io::Result<()> {
         let (port, flags) = (self.port.as_raw_fd(), names::PORT_ALERT_SET);
-        // SAFETY: takes numbers; the pointer is a word that is handed back.
+        // SAFETY: the null pointer is a word that the port returns and nothing dereferences; the other
+        // arguments are integers.
         let done = unsafe { names::port_alert(port, flags, number, ptr::null_mut()) };
-        cvt(done).map(drop).map_err(of_closed)
+        cvt(done).map(drop).map_err(closed_as_ebadf)
     }
 
-    /// Waits until there is an event, and moves as many as fit into the buffer.
+    /// Waits for an event, and retrieves as many as fit into the buffer.
     fn retrieve(
         &self,
         events: &mut EventBuffer,
         timeout: Option<Duration>,
     ) -> io::Result<Retrieved> {
         let most = events.capacity() - events.events().len();
-        let room = &mut events.kernel.spare_capacity_mut()[..most];
-        let mut limit = timeout.map(timespec);
-        let limit = limit
+        let buffer = &mut events.kernel.spare_capacity_mut()[..most];
+        let mut timeout = timeout.map(timespec);
+        let timeout = timeout
             .as_mut()
-            .map_or(ptr::null_mut(), |limit| limit as *mut _);
-        // Not every library of event loops believes the count where the time is up: the
-        // first event tells whether there is any.
-        room[0].write(KernelEvent(NOT_WRITTEN));
+            .map_or(ptr::null_mut(), |timeout| timeout as *mut _);
+        // Some event loops do not rely on the count after ETIME. Nor does this one: the first
+        // event shows whether there is any.
+        buffer[0].write(KernelEvent(NOT_WRITTEN));
         let mut count = 1;
-        // SAFETY: the kernel writes at most as many events as there is room for, and
-        // how many; it reads the limit, if there is one.
+        // SAFETY: the kernel writes at most `most` events, which is the length of `buffer`, and
+        // `count`. `timeout` is null or points to a `timespec` that outlives the call.
         let retrieved = cvt(unsafe {
             names::port_getn(
                 self.port.as_raw_fd(),
-                room.as_mut_ptr().cast(),
+                buffer.as_mut_ptr().cast(),
                 most as _,
                 &mut count,
-                limit,
+                timeout,
             )
         });
         match retrieved {
-            // It says how many there are then, too.
+            // With ETIME the kernel sets the count as well.
             Err(error) if error.raw_os_error() != Some(libc::ETIME) => {
-                return Err(of_closed(error))
+                return Err(closed_as_ebadf(error))
             }
             _ => {}
         }
-        // SAFETY: written above, and perhaps by the kernel since.
-        let first = unsafe { room[0].assume_init_ref() };
+        // SAFETY: `NOT_WRITTEN` was written above, and perhaps an event by the kernel since.
+        let first = unsafe { buffer[0].assume_init_ref() };
         let source = first.0.portev_source;
         let count = match source {
             NO_SOURCE => 0,
@@ -319,17 +321,18 @@ impl Port {
         };
         Ok(Retrieved {
             count,
-            may_hide_others: count == most || source == names::PORT_SOURCE_ALERT as _,
+            may_hide_events: count == most || source == names::PORT_SOURCE_ALERT as _,
         })
     }
 }
 
-/// How much the kernel has said.
+/// The result of one retrieval.
 #[derive(Copy, Clone, Debug)]
 struct Retrieved {
     count: usize,
-    /// The buffer was full, of what need not be events of the program; or the port was in alert mode.
-    may_hide_others: bool,
+    /// The port may have more events: the buffer was full, perhaps of entries that are not reported, or
+    /// the port was in alert mode.
+    may_hide_events: bool,
 }
 
 fn is_closed<T>(outcome: &io::Result<T>) -> bool {
@@ -337,8 +340,8 @@ fn is_closed<T>(outcome: &io::Result<T>) -> bool {
     error.and_then(|error| error.raw_os_error()) == Some(libc::EBADF)
 }
 
-/// The other calls' word for a descriptor that is closed, or is another object's by now.
-fn of_closed(error: io::Error) -> io::Error {
+/// Turns EBADFD, which ports answer if another object has the port's descriptor, into EBADF.
+fn closed_as_ebadf(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::EBADFD) => io::Error::from_raw_os_error(libc::EBADF),
         _ => error,
@@ -358,17 +361,17 @@ impl Rearmed<Port> {
         let retrieved = self.kernel.retrieve(events, timeout);
 
         let mut state = self.registrations.lock();
-        // It does not wait any more, but changes are noted as long as there are events in hand.
+        // The wait is over, but changes are still noted while there are events to process.
         state.waiting.interrupt();
         if is_closed(&retrieved) {
-            state.armed.is_signalled = false; // nobody will retrieve it
+            state.armed.is_signalled = false; // no thread will retrieve it
         }
         if let Ok(Retrieved { count, .. }) = retrieved {
             for index in 0..count {
-                if index > 0 && index % MOST_IN_A_ROW == 0 {
+                if index > 0 && index % MAX_BATCH == 0 {
                     state = self.registrations.let_others_in(state);
                 }
-                // SAFETY: the kernel has written so many.
+                // SAFETY: `index` is below the number of events that the kernel has written.
                 let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() };
                 if let Some(event) = self.event(&mut state, &event.0) {
                     events.push(event);
@@ -380,12 +383,12 @@ impl Rearmed<Port> {
         (state, retrieved)
     }
 
-    /// What the kernel says, as an event, if it is one.
+    /// Turns a retrieved event into the program's, if there is anything to report.
     fn event(&self, state: &mut State<UserEvents>, event: &port_event) -> Option<Event> {
         let token = Token(event.portev_user as usize);
         let source = c_int::from(event.portev_source);
         if source == names::PORT_SOURCE_ALERT {
-            // It can only fail where the port is closed, which the next call says.
+            // It only fails if the port is closed, which the next call reports.
             let _ = self.kernel.alert(0);
             state.armed.is_signalled = false;
             return None;
@@ -401,35 +404,35 @@ impl Rearmed<Port> {
             return Some(Event::new(token, Readiness::NONE)); // foreign
         }
         let fd = event.portev_object as RawFd;
-        let answer = event.portev_events as c_short;
+        let revents = event.portev_events as c_short;
         match state.table.owner_of_event(fd) {
-            EventOwner::Slot(slot) => self.ready(state, slot, answer),
+            EventOwner::Slot(slot) => self.ready(state, slot, revents),
             EventOwner::Stale(slot) => {
                 self.rearm(state, slot);
                 None
             }
             EventOwner::Ended => None,
-            EventOwner::Foreign => Some(Event::new(token, from_poll(answer))),
+            EventOwner::Foreign => Some(Event::new(token, from_poll(revents))),
         }
     }
 }
 
 impl UserEvents {
-    /// The number of a new event.
+    /// Opens an event, and returns its identity.
     fn open(&mut self) -> usize {
         let free = self.all.iter().position(|one| !one.is_open);
-        let number = free.unwrap_or_else(|| {
-            self.all.push(Sendable::default());
-            // So that triggering allocates nothing.
+        let ident = free.unwrap_or_else(|| {
+            self.all.push(UserEventState::default());
+            // Triggering then allocates nothing.
             self.triggered
                 .reserve(self.all.len() - self.triggered.len());
             self.all.len() - 1
         });
-        self.all[number].is_open = true;
-        number
+        self.all[ident].is_open = true;
+        ident
     }
 
-    /// It is to be reported; whether it was not yet.
+    /// Queues the event for reporting. Returns whether it was not queued already.
     fn trigger(&mut self, event: UserEvent) -> bool {
         let was_triggered = std::mem::replace(&mut self.all[event.ident].is_triggered, true);
         if !was_triggered {
@@ -438,8 +441,8 @@ impl UserEvents {
         !was_triggered
     }
 
-    /// It is not to be reported any more.
-    fn take_back(&mut self, event: UserEvent) {
+    /// Removes the event from the queue.
+    fn untrigger(&mut self, event: UserEvent) {
         if std::mem::take(&mut self.all[event.ident].is_triggered) {
             self.triggered.retain(|one| one.ident != event.ident);
         }
@@ -467,7 +470,7 @@ mod tests {
     use super::*;
     use crate::Interest;
 
-    /// A program that makes and drops wakers for ever has as many as there are at a time.
+    /// A program that makes and drops wakers for ever uses as much memory as the most at a time need.
     #[test]
     fn the_number_of_a_closed_event_is_used_again() {
         let port: EventPorts = Selector::open().unwrap();
@@ -485,9 +488,9 @@ mod tests {
         assert_eq!(tokens, [Token(3)]);
     }
 
-    /// A thread whose I/O blocks would wait for as many calls of the kernel as there are events.
+    /// Otherwise a thread whose I/O would block waits for as many system calls as there are events.
     #[test]
-    fn other_threads_get_the_lock_while_many_events_are_dealt_with() {
+    fn other_threads_get_the_lock_while_many_events_are_processed() {
         const COUNT: usize = 3 * 64 + 1;
 
         let port: EventPorts = Selector::open().unwrap();
@@ -503,10 +506,10 @@ mod tests {
         assert_eq!(times, 3);
     }
 
-    /// A thread that waits has been given an event, and does not have the lock yet when
-    /// another one makes changes.
+    /// The polling thread has retrieved an event, and does not hold the lock yet, when
+    /// another thread makes changes.
     #[test]
-    fn what_was_retrieved_before_a_change_is_not_believed() {
+    fn an_event_retrieved_before_a_change_is_stale() {
         let port: EventPorts = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let register = |fd, token| {
@@ -520,15 +523,16 @@ mod tests {
 
         port.registrations.lock().waiting.begin();
         assert_eq!(port.kernel.retrieve(&mut events, None).unwrap().count, 1);
-        // SAFETY: the kernel has written one.
+        // SAFETY: the count was 1, so the kernel has written the first event.
         let hang_up = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
         let event = || port.event(&mut port.registrations.lock(), &hang_up.0);
         Selector::deregister(&port, fd, key).unwrap();
-        assert!(event().is_none(), "it is nobody's");
+        assert!(event().is_none(), "it is stale");
 
-        // In the place of `one`, under the same number.
+        // It reuses the descriptor of `one`.
         let (next, mut peer) = UnixStream::pair().unwrap();
-        // SAFETY: takes numbers.
+        // SAFETY: `dup2` has no memory-safety preconditions. It closes the descriptor of `one`, which
+        // is not used afterwards.
         assert_eq!(unsafe { libc::dup2(next.as_raw_fd(), fd) }, fd);
         register(fd, Token(2));
         assert!(event().is_none(), "it is not the next one's");
@@ -536,7 +540,7 @@ mod tests {
         // The next one's own, which is retrieved at the same time, comes a little later.
         peer.write_all(b"x").unwrap();
         assert_eq!(port.kernel.retrieve(&mut events, None).unwrap().count, 1);
-        // SAFETY: the kernel has written one.
+        // SAFETY: the count was 1, so the kernel has written the first event.
         let readable = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
         let mut state = port.registrations.lock();
         assert!(port.event(&mut state, &readable.0).is_none());
@@ -549,9 +553,9 @@ mod tests {
         assert_eq!(tokens, [Token(2)]);
     }
 
-    /// A false one would make a program close a connection that stands.
+    /// Otherwise a program closes a connection that is open.
     #[test]
-    fn a_hang_up_that_is_none_is_not_reported() {
+    fn a_hang_up_that_poll2_does_not_confirm_is_not_reported() {
         let port: EventPorts = Selector::open().unwrap();
         let (one, _other) = UnixStream::pair().unwrap();
         let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE);

@@ -1,21 +1,23 @@
 //! kqueue, the event queue of the BSDs and of Apple's systems:
 //! [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue).
 //!
-//! A descriptor has a *filter* for each direction, registered and reported on its
-//! own. How it keeps the contract:
+//! A descriptor has a *filter* for each direction. The kernel stores and reports each
+//! filter separately. How this backend keeps the contract:
 //!
-//! - **Edges** are the kernel's (`EV_CLEAR`), for every filter. Adding a filter that
-//!   is there replaces its token, and reports it again where it is ready.
-//! - **Who is registered** the kernel knows: `register` and `reregister` are the
-//!   same, and replace; `deregister` of what is absent is `NotFound`. A dead
-//!   descriptor is EBADF.
-//! - **Changes** are made by one call for all filters, with a receipt for each, so
-//!   that none of the events that wait is taken by it.
-//! - **Deregistering** takes an event that waits in the kernel's queue along, and
-//!   this file keeps none of its own.
+//! - **Edges**: the kernel reports edges (`EV_CLEAR`) for every filter. Adding a
+//!   filter that exists replaces its token, and reports the filter again if it is
+//!   ready.
+//! - **Registrations**: the kernel stores them. `register` and `reregister` are the
+//!   same operation, and replace; `deregister` of an unregistered descriptor is
+//!   `NotFound`. A closed descriptor is EBADF.
+//! - **Changes**: one call changes all filters of a descriptor. Each change asks for a
+//!   receipt, so that the call retrieves no event.
+//! - **Deregistering** removes the registration's events from the kernel's queue. This
+//!   file keeps no events.
 //! - **Fairness**: the kernel's queue is first in, first out.
 //! - **Memory**: the kernel writes into a buffer beside the program's `Events`.
-//! - **Forks** do not inherit a kqueue, but its number: the child leaves it alone.
+//! - **Forks**: a forked child does not inherit a kqueue, and its descriptor may belong to
+//!   another object there: the child neither uses nor closes it.
 
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -35,34 +37,35 @@ use crate::{Interest, Token};
 
 #[derive(Debug)]
 pub(crate) struct Kqueue {
-    /// Not to be closed in another process than the one that opened it.
+    /// Closed only in the process that opened it.
     kqueue: ManuallyDrop<OwnedFd>,
     process: Process,
-    /// How many user events were made for wakers.
+    /// The number of user events opened for wakers so far.
     wakers: AtomicUsize,
 }
 
-/// User events have a space of identities of their own, of which this half, where
-/// neither a number nor an address is likely, is ours: wakers count up from here.
-const OURS: usize = 1 << (usize::BITS - 1);
+/// The identities of user events are separate from those of descriptors. The crate uses the
+/// upper half, where a program's own events, often small numbers or addresses, are unlikely.
+/// Wakers' events count up from here.
+const OWN_EVENTS: usize = 1 << (usize::BITS - 1);
 
-/// With this bit and its descriptor, the user event in the place of a filter that
-/// the kernel refuses: for writing to a pipe that has no receiver any more.
-const NO_RECEIVER: usize = OURS | 1 << (usize::BITS - 2);
+/// This bit and a descriptor make the identity of the user event that replaces a write filter
+/// which the kernel refuses: that of a pipe whose receivers have closed.
+const NO_READER: usize = OWN_EVENTS | 1 << (usize::BITS - 2);
 
-/// The one of the registration with this key, which is of its descriptor.
-fn no_receiver_of(key: Key) -> usize {
-    NO_RECEIVER | (key.0 - 1) as usize
+/// The identity of that event, from the registration's key, which holds the descriptor.
+fn no_reader_event(key: Key) -> usize {
+    NO_READER | (key.0 - 1) as usize
 }
 
 impl Selector for Kqueue {
     fn open() -> io::Result<Kqueue> {
-        // SAFETY: takes nothing; returns a descriptor or -1.
+        // SAFETY: `kqueue` has no arguments and no memory-safety preconditions.
         let kqueue = cvt(unsafe { names::kqueue() })?;
-        // SAFETY: the descriptor is new, open and nobody else's.
+        // SAFETY: the call has just opened this descriptor, and nothing else owns it.
         let kqueue = unsafe { OwnedFd::from_raw_fd(kqueue) };
         // No fork comes in between, since it would not inherit the descriptor.
-        // SAFETY: takes numbers.
+        // SAFETY: `fcntl` with F_SETFD has no memory-safety preconditions; `kqueue` is open.
         cvt(unsafe { libc::fcntl(kqueue.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
         Ok(Kqueue {
             kqueue: ManuallyDrop::new(kqueue),
@@ -77,20 +80,20 @@ impl Selector for Kqueue {
         if capacity == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let limit = timeout.map(limit);
-        let limit = limit
+        let timeout = timeout.map(kernel_timeout);
+        let timeout = timeout
             .as_ref()
-            .map_or(ptr::null(), |limit| limit as *const _);
-        let room = &mut events.kernel.spare_capacity_mut()[..capacity];
-        let (kqueue, most) = (self.kqueue.as_raw_fd(), room.len());
-        let first = room.as_mut_ptr().cast();
-        // SAFETY: the kernel writes at most `most` events, as many as there is room
-        // for, and reads the limit, if there is one.
-        let ready = unsafe { names::kevent(kqueue, ptr::null(), 0, first, most as _, limit) };
+            .map_or(ptr::null(), |timeout| timeout as *const _);
+        let buffer = &mut events.kernel.spare_capacity_mut()[..capacity];
+        let (kqueue, most) = (self.kqueue.as_raw_fd(), buffer.len());
+        let first = buffer.as_mut_ptr().cast();
+        // SAFETY: the kernel writes at most `most` events, which is the length of `buffer`. It
+        // reads no changes, and `timeout` is null or points to a `timespec` that outlives the call.
+        let ready = unsafe { names::kevent(kqueue, ptr::null(), 0, first, most as _, timeout) };
         for index in 0..cvt(ready)? as usize {
-            // SAFETY: the kernel has written so many.
+            // SAFETY: `index` is below the number of events that the kernel has written.
             let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_ref() };
-            let ready = match tells_of_the_senders(&event.0) {
+            let ready = match reports_senders_gone(&event.0) {
                 true => Readiness::IN.or(Readiness::RDHUP),
                 false => readiness(&event.0),
             };
@@ -119,11 +122,11 @@ impl Selector for Kqueue {
         let filters = [
             Change::delete(Filter::Read, ident),
             Change::delete(Filter::Write, ident),
-            Change::delete(Filter::User, NO_RECEIVER | ident),
+            Change::delete(Filter::User, NO_READER | ident),
         ];
-        let [read, write, no_receiver] = self.apply(&filters)?;
+        let [read, write, no_reader] = self.apply(&filters)?;
         // Not every kernel has user events.
-        let mut was_watched = no_receiver == 0;
+        let mut was_watched = no_reader == 0;
         for receipt in [read, write] {
             match receipt {
                 0 => was_watched = true,
@@ -137,23 +140,24 @@ impl Selector for Kqueue {
         }
     }
 
-    /// The kernel sees for itself.
+    /// Nothing to do: the kernel reports edges.
     fn after_io(&self, _: Key, _: Outcome) {}
 
-    /// Closing the descriptor does the rest.
+    /// Deletes the event that replaces a refused write filter. Closing the descriptor deletes its filters.
     fn forget(&self, key: Key) {
         if !self.is_inherited() {
-            // It may have been deregistered by its number.
-            let _ = self.apply(&[Change::delete(Filter::User, no_receiver_of(key))]);
+            // Fails if the program has deregistered the raw descriptor.
+            let _ = self.apply(&[Change::delete(Filter::User, no_reader_event(key))]);
         }
     }
 
-    /// `None` where the kernel has no such filter, or no room for another one.
+    /// `None` if the kernel has no user events, or no memory for another one.
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
-        // Relaxed: nothing but the number is shared.
-        let ident = OURS | (self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_RECEIVER - OURS));
+        // Relaxed: the identity alone is shared.
+        let ident =
+            OWN_EVENTS | (self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_READER - OWN_EVENTS));
         let event = UserEvent { ident, token };
-        // Some kernels cannot add and trigger in one.
+        // Some kernels cannot add and trigger an event by one change.
         match self.apply(&[Change::add(Filter::User, ident, token)])?[0] {
             0 => Ok(Some(event)),
             libc::EINVAL | libc::ENOMEM => Ok(None),
@@ -172,7 +176,7 @@ impl Selector for Kqueue {
         if self.is_inherited() {
             return;
         }
-        // It can only fail where somebody else has deleted it.
+        // It can only fail if the program itself has deleted the event.
         let _ = self.apply(&[Change::delete(Filter::User, event.ident)]);
     }
 
@@ -182,18 +186,18 @@ impl Selector for Kqueue {
 }
 
 impl Kqueue {
-    /// Adds the filters that are asked for, and deletes the others. There is a key
-    /// where more than filters was added, which does not go with the descriptor.
+    /// Adds the filters of the interest, and deletes the others. Returns a key if it has added a
+    /// user event, which closing the descriptor does not delete.
     fn watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
-        let watched = self.try_to_watch(fd, token, interest);
+        let watched = self.try_watch(fd, token, interest);
         if watched.is_err() {
-            // What was added before something was refused.
+            // Deletes a filter that was added before another one was refused.
             let _ = self.deregister(fd, Key::NONE);
         }
         watched
     }
 
-    fn try_to_watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
+    fn try_watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
         let ident = fd as usize;
         let wanted = [
             (Filter::Read, interest.is_readable()),
@@ -203,54 +207,54 @@ impl Kqueue {
             true => Change::add(filter, ident, token),
             false => Change::delete(filter, ident),
         });
-        // There may be one of before.
-        let no_receiver = Change::delete(Filter::User, NO_RECEIVER | ident);
-        let receipts = self.apply(&[read, write, no_receiver])?;
+        // A previous registration may have left one.
+        let no_reader = Change::delete(Filter::User, NO_READER | ident);
+        let receipts = self.apply(&[read, write, no_reader])?;
         let mut is_watched = false;
-        let mut has_no_receiver = false;
-        let mut lacking = None;
+        let mut has_no_reader = false;
+        let mut refusal = None;
         for ((filter, is_wanted), receipt) in wanted.into_iter().zip(receipts) {
             match receipt {
                 0 => is_watched |= is_wanted,
                 libc::ENOENT if !is_wanted => {}
                 libc::EPIPE | libc::EBADF if is_wanted && filter.is_write() && is_open(fd) => {
                     match is_read_only(fd) {
-                        // It lacks the direction, and its senders.
-                        true => lacking = lacking.or(Some(receipt)),
-                        false => has_no_receiver = true,
+                        // A receiver without senders, which can never be written to.
+                        true => refusal = refusal.or(Some(receipt)),
+                        false => has_no_reader = true,
                     }
                 }
-                // What has one direction only is never ready in the other.
+                // The source lacks this direction, and is never ready in it.
                 libc::EINVAL | libc::EPERM | libc::ENODEV | libc::EOPNOTSUPP => {
-                    lacking = lacking.or(Some(receipt));
+                    refusal = refusal.or(Some(receipt));
                 }
                 error => return Err(io::Error::from_raw_os_error(error)),
             }
         }
-        if has_no_receiver {
-            return self.report_no_receiver(fd, token);
+        if has_no_reader {
+            return self.report_no_reader(fd, token);
         }
-        if let Some(error) = lacking.filter(|_| !is_watched) {
+        if let Some(error) = refusal.filter(|_| !is_watched) {
             return Err(io::Error::from_raw_os_error(error));
         }
         Ok(Key::NONE)
     }
 
-    /// Kernels refuse to watch a pipe without receivers for writing (EPIPE, or
-    /// EBADF on NetBSD) instead of reporting it.
-    fn report_no_receiver(&self, fd: RawFd, token: Token) -> io::Result<Key> {
-        let ident = NO_RECEIVER | fd as usize;
+    /// Reports a pipe without receivers as closed, by a user event. The kernels refuse to watch
+    /// it for writing (EPIPE, or EBADF on NetBSD).
+    fn report_no_reader(&self, fd: RawFd, token: Token) -> io::Result<Key> {
+        let ident = NO_READER | fd as usize;
         let added = Change::add(Filter::User, ident, token);
         let receipts = self.apply(&[added, Change::trigger(ident, token)])?;
         if receipts.iter().any(|&receipt| receipt != 0) {
-            // Without user events it cannot be reported.
+            // A kernel without user events cannot report it.
             let _ = self.apply(&[Change::delete(Filter::User, ident)]);
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(Key(fd as u32 + 1))
     }
 
-    /// Makes all changes, at most three, and returns the error number of each.
+    /// Makes up to three changes by one call, and returns the error number of each, 0 for success.
     fn apply(&self, changes: &[Change]) -> io::Result<[i32; 3]> {
         let mut made = [MaybeUninit::<kevent>::uninit(); 3];
         let mut receipts = [MaybeUninit::<kevent>::uninit(); 3];
@@ -258,8 +262,9 @@ impl Kqueue {
             made.write(change.to_kernel());
         }
         let no_wait = timespec(Duration::ZERO);
-        // SAFETY: the kernel reads as many changes as were written above, and writes
-        // no more receipts than there are changes, for which there is room.
+        // SAFETY: the kernel reads `changes.len()` changes, all written above, and writes at most
+        // as many receipts. There are at most three changes, and both arrays have three elements.
+        // `no_wait` outlives the call.
         let received = cvt(unsafe {
             names::kevent(
                 self.kqueue.as_raw_fd(),
@@ -272,7 +277,7 @@ impl Kqueue {
         })?;
         let mut errors = [0; 3];
         for (error, receipt) in errors.iter_mut().zip(&receipts[..received as usize]) {
-            // SAFETY: the kernel has written so many.
+            // SAFETY: `received` is the number of receipts that the kernel has written.
             let receipt = unsafe { receipt.assume_init_ref() };
             *error = receipt.data as i32;
         }
@@ -286,9 +291,9 @@ impl Kqueue {
 
 impl Drop for Kqueue {
     fn drop(&mut self) {
-        // In a forked child the number may be another descriptor's.
+        // In a forked child another object may have the descriptor.
         if !self.is_inherited() {
-            // SAFETY: it is not used after this.
+            // SAFETY: `drop` runs once, and nothing uses the field afterwards.
             unsafe { ManuallyDrop::drop(&mut self.kqueue) };
         }
     }
@@ -307,7 +312,7 @@ impl Filter {
     }
 }
 
-/// A change of what is watched, for which there will be a receipt.
+/// A change of one filter, for which the kernel returns a receipt.
 #[derive(Copy, Clone, Debug)]
 struct Change {
     filter: Filter,
@@ -326,7 +331,7 @@ const DELETE: u32 = (names::EV_DELETE | names::EV_RECEIPT) as u32;
 const TRIGGER: u32 = names::EV_RECEIPT as u32;
 
 impl Change {
-    /// Also where it is there: it then has a new token, and is evaluated anew.
+    /// Adds a filter. If it exists, this replaces its token and evaluates it again.
     fn add(filter: Filter, ident: usize, token: Token) -> Change {
         Change {
             filter,
@@ -347,8 +352,8 @@ impl Change {
         }
     }
 
-    /// Of a user event that is there. To add it once more would do for some
-    /// kernels, and make others report it for ever.
+    /// Triggers an existing user event. It does not add the event again: that works on some
+    /// kernels, and makes others report it for ever.
     fn trigger(ident: usize, token: Token) -> Change {
         Change {
             filter: Filter::User,
@@ -360,8 +365,8 @@ impl Change {
     }
 
     fn to_kernel(self) -> kevent {
-        // SAFETY: all zeros are a valid `kevent`, which has more fields on some
-        // systems than these.
+        // SAFETY: `kevent` consists of integers and a raw pointer, for which all zeros are valid.
+        // (Some systems have more fields than the ones set below.)
         let mut event: kevent = unsafe { std::mem::zeroed() };
         event.ident = self.ident;
         event.filter = match self.filter {
@@ -376,11 +381,11 @@ impl Change {
     }
 }
 
-/// What an event of a filter says.
+/// The readiness that a filter's event reports.
 ///
-/// A filter tells of its own direction only. `EV_EOF` is the end of that direction,
-/// with the socket's error, if it has one, in `fflags`; that the writing half was
-/// shut down here, it does not tell from the peer's being gone.
+/// A filter reports its own direction only. `EV_EOF` is the end of that direction,
+/// with the socket's error, if any, in `fflags`. For writing it does not distinguish
+/// a local shutdown from a peer that has closed.
 fn readiness(event: &kevent) -> Readiness {
     let (filter, ident) = (event.filter, event.ident);
     let is_at_end = event.flags & names::EV_EOF != 0;
@@ -395,17 +400,17 @@ fn readiness(event: &kevent) -> Readiness {
             false => Readiness::OUT,
         }
     } else if filter == names::EVFILT_USER {
-        match ident & NO_RECEIVER == NO_RECEIVER {
+        match ident & NO_READER == NO_READER {
             true => Readiness::OUT.or(Readiness::WRHUP),
             false => Readiness::IN,
         }
     } else if filter == names::EVFILT_AIO {
         Readiness::AIO
     } else if filter == names::EVFILT_LIO {
-        // Not come to where it is the same one as above.
+        // Unreachable on systems where it equals EVFILT_AIO.
         Readiness::LIO
     } else {
-        // Somebody else's.
+        // A foreign filter: the program has added it itself.
         Readiness::NONE
     };
     let has_error = is_at_end && event.fflags != 0 || event.flags & names::EV_ERROR != 0;
@@ -415,34 +420,34 @@ fn readiness(event: &kevent) -> Readiness {
     }
 }
 
-/// Whether this is of the receiving end of a pipe, of which some kernels say by the filter for writing,
-/// too, that the last sender is gone.
-fn tells_of_the_senders(event: &kevent) -> bool {
+/// Whether this is a write filter's event of a pipe's receiving end. Some kernels report by it, as by the
+/// read filter, that the last sender has closed.
+fn reports_senders_gone(event: &kevent) -> bool {
     let ended = event.filter == names::EVFILT_WRITE && event.flags & names::EV_EOF != 0;
-    // Most sockets have room, and are not asked about.
+    // Most sockets are writable, and skip the system call.
     ended && event.data == 0 && event.fflags == 0 && is_read_only(event.ident as RawFd)
 }
 
 #[cold]
 fn is_read_only(fd: RawFd) -> bool {
-    // SAFETY: takes numbers.
+    // SAFETY: `fcntl` with F_GETFL has no memory-safety preconditions.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     flags != -1 && flags & libc::O_ACCMODE == libc::O_RDONLY
 }
 
-/// Whether the number is a descriptor's at all.
+/// Whether the descriptor is open.
 #[cold]
 fn is_open(fd: RawFd) -> bool {
-    // SAFETY: takes numbers.
+    // SAFETY: `fcntl` with F_GETFD has no memory-safety preconditions.
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
-/// Rounded up to what the kernel can.
-fn limit(timeout: Duration) -> libc::timespec {
+/// The timeout, rounded up to the kernel's resolution.
+fn kernel_timeout(timeout: Duration) -> libc::timespec {
     timespec(rounded_up(timeout, names::NANOS_OF_TIMEOUT))
 }
 
-/// Up to the next whole unit of so many nanoseconds, of which a second has a whole number.
+/// Rounds up to a multiple of `unit` nanoseconds, which divides a second.
 fn rounded_up(timeout: Duration, unit: u32) -> Duration {
     let rest = timeout.subsec_nanos() % unit;
     let missing = (unit - rest) % unit;

@@ -1,8 +1,9 @@
-//! What the operating system does for this crate. Start with `selector.rs`, the contract that every
-//! backend keeps, and with `platform/`, which has a file for each system: its backends, and the calls
-//! that not every system has. Here is which system has which file.
+//! What the crate needs of the operating system. Read first `selector.rs`, the contract that every
+//! backend keeps, and the file of your system in `platform/`: it names the system's backends, and the
+//! implementation of each call that not every system has. This file picks the system's file, and says
+//! which systems have which backend.
 //!
-//! All `unsafe` is under this folder, in small safe wrappers around one call.
+//! All `unsafe` code is in this folder, in small safe wrappers around one call each.
 
 #[cfg(all(feature = "os-poll", unix))]
 mod chunks;
@@ -43,8 +44,8 @@ use selector::{Key, Outcome, Selector, UserEvent};
 use timeout::millis_rounded_up;
 pub(crate) use wake::Wake;
 
-// The systems: a row each, and each condition once. A new one is a file in `platform/` and a row here.
-// With `mio_model` Linux takes the part of another system, down to the calls that it lacks.
+// The systems, a row each, with each condition once. A new system needs a file in `platform/` and a row
+// here. With `mio_model`, Linux stands in for another system, and lacks the calls that it lacks.
 
 #[cfg(all(
     target_os = "linux",

@@ -1,4 +1,5 @@
-//! The queue: one of the backends, chosen when it is opened.
+//! The queue of a poll: one of the system's backends, chosen when the queue is opened, and the dispatch to
+//! it.
 
 use std::io;
 #[cfg(unix)]
@@ -21,8 +22,8 @@ impl Backend {
     /// The backends of this system, the best first; empty without the feature
     /// `os-poll`.
     ///
-    /// That one is listed does not mean that the process may use it: a sandbox
-    /// can forbid a backend's system calls, and then
+    /// The process may not be allowed to use every backend in the list: if a sandbox
+    /// forbids a backend's system calls,
     /// [`Poll::with_backend`](crate::Poll::with_backend) returns the error.
     ///
     /// ```
@@ -36,8 +37,8 @@ impl Backend {
     }
 }
 
-/// The best backend of this system: what [`Poll::new`](crate::Poll::new) takes. (On Unix
-/// poll(2), where the crate is built with `--cfg mio_unsupported_force_poll_poll`.)
+/// The best backend of this system, which [`Poll::new`](crate::Poll::new) opens. (On Unix it is poll(2)
+/// if the crate is built with `--cfg mio_unsupported_force_poll_poll`.)
 #[cfg(feature = "os-poll")]
 #[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
 impl Default for Backend {
@@ -62,8 +63,8 @@ const fn default_first<const N: usize>(best_first: [Backend; N]) -> [Backend; N]
     order
 }
 
-/// One event queue: a backend, chosen when it is opened, and the wake-ups that
-/// are pending on it. Shared by a `Poll` and the clones of its `Registry`.
+/// An event queue: a backend, and the wake-ups that are pending on it. A `Poll` and
+/// the clones of its `Registry` share one.
 #[derive(Debug)]
 pub(crate) struct Queue {
     backend: AnySelector,
@@ -71,8 +72,8 @@ pub(crate) struct Queue {
 }
 
 #[derive(Debug)]
-#[repr(u8)] // a tag of its own, which is compared with one number
-#[allow(clippy::large_enum_variant)] // a queue lies in an `Arc`, and there are few
+#[repr(u8)] // a separate tag: one comparison finds the backend
+#[allow(clippy::large_enum_variant)] // a queue lies in an `Arc`, and a program has few
 enum AnySelector {
     Epoll(queues::Epoll),
     #[cfg_attr(windows, allow(dead_code))] // nothing opens one
@@ -83,7 +84,7 @@ enum AnySelector {
     Poll(queues::Poll),
 }
 
-/// Calls a method of the backend that a queue stands on.
+/// Calls a method of a queue's backend.
 macro_rules! dispatch {
     ($queue:expr, $method:ident($($argument:expr),*)) => {
         match &$queue.backend {
@@ -104,7 +105,9 @@ impl Queue {
         }
         let opened = match backend {
             #[cfg(unix)]
-            Backend::Epoll if replaced::is_there() => AnySelector::ReplacedEpoll(Selector::open()?),
+            Backend::Epoll if replaced::is_replaced() => {
+                AnySelector::ReplacedEpoll(Selector::open()?)
+            }
             Backend::Epoll => AnySelector::Epoll(Selector::open()?),
             Backend::Kqueue => AnySelector::Kqueue(Selector::open()?),
             Backend::EventPorts => AnySelector::EventPorts(Selector::open()?),
@@ -127,7 +130,7 @@ impl Queue {
         }
     }
 
-    // Always: one arm is short, and the others make it look long.
+    // Always: the arm for epoll is short, but the other arms make the function look long.
     #[inline(always)]
     pub(crate) fn select(
         &self,
@@ -135,7 +138,7 @@ impl Queue {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         let selected = dispatch!(self, select(events, timeout));
-        // Whatever came of it: a wake from now on belongs to the next call.
+        // Whether or not it failed: a wake from now on belongs to the next call.
         self.wakes.take();
         selected
     }
@@ -194,7 +197,7 @@ impl Queue {
         dispatch!(self, after_io(key, outcome))
     }
 
-    pub(super) fn forget(&self, key: Key) {
+    pub(super) fn release(&self, key: Key) {
         dispatch!(self, forget(key))
     }
 
@@ -206,8 +209,8 @@ impl Queue {
         }
     }
 
-    /// The wake-ups pending on this queue. They outlive it where wakers do, and
-    /// the wakers then wake nobody.
+    /// The wake-ups pending on this queue. Wakers share them, and may outlive the
+    /// queue; they then wake no thread.
     pub(crate) fn wakes(&self) -> &Arc<PendingWakes> {
         &self.wakes
     }

@@ -65,11 +65,11 @@ const READING: usize = 0;
 const WRITING: usize = 1;
 const PRIORITY: usize = 2;
 /// The fourth direction: errors and hang-ups.
-const LASTING: usize = 3;
+const LATCHED: usize = 3;
 
 /// The longest pause: 64 ms; and for a connection of which both halves have hung up, about a second.
-const LONGEST: u8 = 7;
-const LONGEST_OF_HUNG_UP: u8 = 11;
+const LONGEST_STEP: u8 = 7;
+const LONGEST_STEP_HUNG_UP: u8 = 11;
 
 /// Milliseconds since the registrations were opened. They wrap around, so that only distances count.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) struct Tick(u32);
 
 impl Tick {
     /// Beyond this a distance is one into the past.
-    const MOST: u32 = 1 << 11;
+    const MAX_DISTANCE: u32 = 1 << 11;
 
     #[inline]
     pub(super) fn since(start: Instant, now: Instant) -> Tick {
@@ -93,7 +93,7 @@ impl Tick {
     #[inline]
     fn distance(self, now: Tick) -> u32 {
         match self.0.wrapping_sub(now.0) {
-            distance @ 0..=Tick::MOST => distance,
+            distance @ 0..=Tick::MAX_DISTANCE => distance,
             _ => 0,
         }
     }
@@ -117,7 +117,7 @@ struct Pauses {
 }
 
 impl Pauses {
-    const NONE: Pauses = Pauses {
+    const RESET: Pauses = Pauses {
         until: [Tick(0); 4],
         next: [0; 4],
     };
@@ -185,7 +185,7 @@ impl Edges {
             backed_off: NONE,
             latched: NONE,
             pending: NONE,
-            pauses: Pauses::NONE,
+            pauses: Pauses::RESET,
             drained: Drained::Reported,
             error_backed_off: false,
             end_reported: false,
@@ -257,7 +257,7 @@ impl Edges {
     #[inline]
     fn latch(&mut self, ready: Readiness) {
         self.latched = ready.and(UNMASKED.or(RDHUP));
-        self.pauses.reset(LASTING);
+        self.pauses.reset(LATCHED);
         self.error_backed_off = self.drained == Drained::Unreported;
         self.probe_at_once = true;
     }
@@ -305,7 +305,7 @@ impl Edges {
             Some(&bits) => self.backed_off.intersects(bits),
             None => self.latched != NONE,
         };
-        let pauses = (0..=LASTING).filter(|&index| is_backed_off(index));
+        let pauses = (0..=LATCHED).filter(|&index| is_backed_off(index));
         let ends = pauses.map(|index| match self.pauses.is_over(index, now) {
             true => now,
             false => self.pauses.until[index],
@@ -324,7 +324,7 @@ impl Edges {
         self.probe_at_once = false;
         let pending = self.take_pending();
         let seen = ready.or(pending);
-        let hang_up_ended = self.unlatch_what_has_gone(ready);
+        let hang_up_ended = self.unlatch_gone(ready);
         // What is due to be reported; all else that is ready comes along.
         let mut due = pending.or(ready.and(UNMASKED).without(self.latched));
         if ready.intersects(RDHUP) && !self.end_reported {
@@ -346,13 +346,13 @@ impl Edges {
                 due = due.or(bits);
             }
         }
-        if self.error_backed_off && ready.intersects(ERR) && self.pauses.is_over(LASTING, now) {
+        if self.error_backed_off && ready.intersects(ERR) && self.pauses.is_over(LATCHED, now) {
             due = due.or(ERR);
         }
 
         if due == NONE {
-            if self.latched != NONE && self.pauses.is_over(LASTING, now) {
-                self.pause_what_lasts(now);
+            if self.latched != NONE && self.pauses.is_over(LATCHED, now) {
+                self.pause_latched(now);
             }
             return None;
         }
@@ -373,32 +373,32 @@ impl Edges {
             Some(&bits) => report.intersects(bits) && edges.backed_off.intersects(bits),
             None => edges.error_backed_off && report.intersects(ERR),
         };
-        let steps = (0..=LASTING).filter(|&index| named(index, self));
+        let steps = (0..=LATCHED).filter(|&index| named(index, self));
         let Some(shortest) = steps.map(|index| self.pauses.next[index]).min() else {
-            self.pause_what_lasts(now);
+            self.pause_latched(now);
             return;
         };
         // The first probe has reported it: from here on pauses are not zero.
         let step = shortest.max(1);
-        for index in 0..=LASTING {
+        for index in 0..=LATCHED {
             if named(index, self) {
-                self.pauses.begin(index, step, LONGEST, now);
+                self.pauses.begin(index, step, LONGEST_STEP, now);
             }
         }
-        if !named(LASTING, self) {
-            self.pause_what_lasts(now);
+        if !named(LATCHED, self) {
+            self.pause_latched(now);
         }
     }
 
     /// Only to be probed, and not to be reported.
-    fn pause_what_lasts(&mut self, now: Tick) {
+    fn pause_latched(&mut self, now: Tick) {
         if self.latched != NONE {
             let longest = match self.latched.contains(HUP.or(RDHUP)) && !self.error_backed_off {
-                true => LONGEST_OF_HUNG_UP,
-                false => LONGEST,
+                true => LONGEST_STEP_HUNG_UP,
+                false => LONGEST_STEP,
             };
-            let step = self.pauses.next[LASTING].max(1);
-            self.pauses.begin(LASTING, step, longest, now);
+            let step = self.pauses.next[LATCHED].max(1);
+            self.pauses.begin(LATCHED, step, longest, now);
         }
     }
 
@@ -412,7 +412,7 @@ impl Edges {
     }
 
     /// Returns whether a hang-up has ended.
-    fn unlatch_what_has_gone(&mut self, ready: Readiness) -> bool {
+    fn unlatch_gone(&mut self, ready: Readiness) -> bool {
         let lasting = self.latched.and(ready);
         let hang_up_ended = self.latched.intersects(HUP) && !lasting.intersects(HUP);
         if !lasting.intersects(ERR) {
@@ -421,7 +421,7 @@ impl Edges {
         self.latched = match lasting.intersects(UNMASKED) {
             true => lasting,
             false => {
-                self.pauses.reset(LASTING);
+                self.pauses.reset(LATCHED);
                 NONE
             }
         };
@@ -482,14 +482,14 @@ impl Edges {
     /// not ready is armed, what is not latched any more is unlatched. With `unknown_direction` the
     /// operation would have blocked, in whatever direction: one that is ready takes a pause.
     pub(super) fn probed_after_io(&mut self, ready: Readiness, unknown_direction: bool, now: Tick) {
-        let hang_up_ended = self.unlatch_what_has_gone(ready);
+        let hang_up_ended = self.unlatch_gone(ready);
         for (index, bits) in DIRECTIONS.into_iter().enumerate() {
             let is_fired = self.fired_directions().intersects(bits);
             if !ready.intersects(bits) || hang_up_ended {
                 self.arm(bits);
             } else if is_fired && unknown_direction {
                 self.backed_off = self.backed_off.or(bits.and(self.interest));
-                self.pauses.begin(index, 1, LONGEST, now);
+                self.pauses.begin(index, 1, LONGEST_STEP, now);
             }
         }
         if unknown_direction && self.latched.intersects(ERR) {
@@ -536,7 +536,7 @@ fn whole(bits: Readiness) -> Readiness {
 /// The bits of all directions that an interest asks for.
 #[inline]
 fn bits_of(interest: Interest) -> Readiness {
-    let bits_if = |is_asked: bool, direction: usize| match is_asked {
+    let bits_if = |is_named: bool, direction: usize| match is_named {
         true => DIRECTIONS[direction],
         false => NONE,
     };
@@ -602,10 +602,10 @@ mod loom_tests {
     #[derive(Default)]
     struct Table {
         waiting: Waiting,
-        /// How many sources there are, and how many of them the kernel is asked
-        /// about. All are ready.
+        /// Every source is ready.
         sources: usize,
-        asked: usize,
+        /// How many of the sources are in the armed set.
+        armed_sources: usize,
     }
 
     struct Model {
@@ -620,7 +620,7 @@ mod loom_tests {
             let mut table = self.table.lock().unwrap();
             table.sources += 1;
             if !table.waiting.is_waiting() {
-                table.asked = table.sources;
+                table.armed_sources = table.sources;
             } else if table.waiting.interrupt() {
                 drop(table);
                 *self.interrupt.lock().unwrap() = true;
@@ -631,12 +631,12 @@ mod loom_tests {
         /// Waits once; how many sources were ready.
         fn wait(&self) -> usize {
             let mut table = self.table.lock().unwrap();
-            let asked = table.asked;
+            let armed_sources = table.armed_sources;
             table.waiting.begin();
             drop(table);
 
             let mut interrupt = self.interrupt.lock().unwrap();
-            while asked == 0 && !*interrupt {
+            while armed_sources == 0 && !*interrupt {
                 interrupt = self.signalled.wait(interrupt).unwrap();
             }
             drop(interrupt);
@@ -644,13 +644,13 @@ mod loom_tests {
             let mut table = self.table.lock().unwrap();
             table.waiting.end();
             *self.interrupt.lock().unwrap() = false;
-            table.asked = table.sources;
-            asked
+            table.armed_sources = table.sources;
+            armed_sources
         }
     }
 
     #[test]
-    fn loom_a_waiting_thread_hears_of_every_change() {
+    fn loom_a_waiting_thread_is_interrupted_for_every_change() {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
         builder.check(|| {
@@ -672,7 +672,7 @@ mod loom_tests {
                 let mut table = model.table.lock().unwrap();
                 seen += ready;
                 table.sources -= ready;
-                table.asked = table.sources;
+                table.armed_sources = table.sources;
             }
             for thread in changing {
                 thread.join().unwrap();
@@ -742,7 +742,7 @@ mod tests {
     }
 
     #[test]
-    fn a_direction_that_was_not_asked_for_is_never_armed_or_reported() {
+    fn a_direction_outside_the_interest_is_never_armed_or_reported() {
         let mut edges = typed(READABLE);
         edges.would_block(WRITABLE);
         assert_eq!(edges.wanted(), Some(READ));
@@ -761,7 +761,7 @@ mod tests {
     }
 
     #[test]
-    fn would_block_in_an_unknown_direction_at_each_event_is_no_busy_loop() {
+    fn would_block_in_an_unknown_direction_at_each_event_does_not_spin() {
         let mut edges = typed(BOTH);
         edges.fired(OUT);
         let mut count = 0;
@@ -795,7 +795,7 @@ mod tests {
     }
 
     #[test]
-    fn the_events_of_what_lasts_are_few_whatever_fails() {
+    fn a_lasting_condition_has_few_events_whatever_fails() {
         let mut edges = typed(WRITABLE);
         edges.fired(OUT.or(ERR));
         let mut count = 0;
@@ -816,7 +816,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_finds_it_drained_arms_it_and_resets_its_pause() {
+    fn a_probe_that_finds_a_drained_direction_arms_it_and_resets_its_pause() {
         let mut edges = raw(READABLE);
         edges.fired(IN);
         assert!(reports(&mut edges, IN, 0, 500) > 5);
@@ -879,7 +879,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_hung_up_in_both_halves_is_probed_once_a_second() {
+    fn a_registration_hung_up_in_both_directions_is_probed_once_a_second() {
         let probes = |ready: Readiness| {
             let mut edges = typed(BOTH);
             edges.fired(ready);
@@ -927,7 +927,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_behind_data_that_was_not_read_is_reported_once() {
+    fn an_end_behind_unread_data_is_reported_once() {
         let mut edges = typed(BOTH);
         edges.fired(IN.or(OUT));
         assert_eq!(edges.wanted(), Some(RDHUP));
@@ -936,7 +936,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_was_picked_up_and_is_there_again_is_new() {
+    fn an_error_seen_after_one_was_picked_up_is_new() {
         let mut edges = typed(READABLE);
         edges.fired(ERR);
         edges.may_have_drained();
@@ -972,7 +972,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_probe_took_away_is_reported_by_the_next_poll() {
+    fn readiness_a_probe_consumed_is_reported_by_the_next_poll() {
         let mut edges = typed(READABLE);
         edges.fired(IN);
         edges.keep_for_next_poll(ERR);
@@ -993,7 +993,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_that_begins_again_forgets_what_was_latched_and_backed_off() {
+    fn registering_again_clears_what_was_latched_and_backed_off() {
         let mut edges = raw(BOTH);
         edges.fired(OUT.or(HUP));
         edges.begin(BOTH, Drained::Unreported);
@@ -1003,7 +1003,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_probe_is_that_of_the_shortest_pause() {
+    fn the_next_probe_is_due_after_the_shortest_pause() {
         let mut edges = raw(BOTH);
         edges.fired(IN);
         reports(&mut edges, IN, 0, 500);
@@ -1011,14 +1011,14 @@ mod tests {
         edges.fired(OUT);
         assert_eq!(edges.next_probe(Tick(501)), Some(Tick(501)));
         // Not named together with reading, whose readiness has gone and come back unseen.
-        edges.pauses.begin(WRITING, 1, LONGEST, Tick(501));
+        edges.pauses.begin(WRITING, 1, LONGEST_STEP, Tick(501));
         edges.probe_at_once = false;
         assert_eq!(edges.next_probe(Tick(501)), Some(Tick(503)));
         assert!(of_reading.after(Tick(501)) > Duration::from_millis(2));
     }
 
     #[test]
-    fn a_second_end_behind_unread_data_is_asked_for_again() {
+    fn a_second_end_behind_unread_data_is_armed_again() {
         let mut edges = typed(BOTH);
         edges.fired(READ);
         assert_eq!(edges.wanted(), Some(OUT), "the end was reported");

@@ -20,13 +20,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lack_of_descriptors_or_memory_is_no_refusal() {
-        let is_refused = |number| is_refused(&io::Error::from_raw_os_error(number));
+    fn lack_of_descriptors_or_memory_is_not_a_refusal() {
+        let refused = |number| is_refused(&io::Error::from_raw_os_error(number));
         assert!([libc::ENOSYS, libc::EPERM, libc::EACCES]
             .into_iter()
-            .all(is_refused));
+            .all(refused));
         assert!(![libc::EMFILE, libc::ENOMEM, libc::EINTR]
             .into_iter()
-            .any(is_refused));
+            .any(refused));
     }
 }

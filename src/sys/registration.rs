@@ -89,9 +89,9 @@ impl Registration {
             .map_err(|error| mistake.explain(error))?;
         if before != Key::NONE && before != key {
             // It was of a descriptor that is closed by now.
-            queue.forget(before);
+            queue.release(before);
         }
-        self.forget();
+        self.clear();
         self.remember(queue, key);
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Registration {
         let before = self.key_at(queue, Mistake::NotRegistered)?;
         let key = queue.reregister(source, before, token, interest)?;
         if key != before {
-            self.forget();
+            self.clear();
             self.remember(queue, key);
         }
         Ok(())
@@ -148,14 +148,14 @@ impl Registration {
     #[inline(never)]
     fn deregister_known(&mut self, queue: &Arc<Queue>, source: RawSource) -> io::Result<()> {
         let key = self.key_at(queue, Mistake::NotRegistered)?;
-        self.forget();
+        self.clear();
         queue.deregister(source, key)
     }
 
     /// Whether the backend has to be told of I/O: where not, none of the following
     /// needs to be called.
     #[inline]
-    pub(crate) fn is_told(&self) -> bool {
+    pub(crate) fn takes_outcomes(&self) -> bool {
         self.known.key != Key::NONE
     }
 
@@ -169,9 +169,9 @@ impl Registration {
     ) -> io::Result<R> {
         outcome.map_err(|error| {
             match error.kind() {
-                io::ErrorKind::WouldBlock => self.tell(Outcome::WouldBlock(direction)),
+                io::ErrorKind::WouldBlock => self.report(Outcome::WouldBlock(direction)),
                 io::ErrorKind::Interrupted => {}
-                _ => self.tell(Outcome::Failed(direction)),
+                _ => self.report(Outcome::Failed(direction)),
             }
             error
         })
@@ -181,7 +181,7 @@ impl Registration {
     #[cfg(feature = "net")]
     #[inline(never)]
     pub(crate) fn after_taking_error(&self) {
-        self.tell(Outcome::ErrorTaken);
+        self.report(Outcome::ErrorTaken);
     }
 
     /// To be told of every read from a stream or write to one, of `wanted` bytes.
@@ -199,7 +199,7 @@ impl Registration {
     ) -> io::Result<usize> {
         match outcome {
             Ok(length) if length < wanted && (length > 0 || !end_is_last) => {
-                self.tell(Outcome::WouldBlock(Some(direction)));
+                self.report(Outcome::WouldBlock(Some(direction)));
                 outcome
             }
             _ => self.after_io(Some(direction), outcome),
@@ -217,23 +217,23 @@ impl Registration {
     ) -> io::Result<usize> {
         match outcome {
             Ok(length) if (1..wanted).contains(&length) => {
-                self.tell(Outcome::ShortPeek);
+                self.report(Outcome::ShortPeek);
                 outcome
             }
             _ => self.after_io(Some(Interest::READABLE), outcome),
         }
     }
 
-    fn tell(&self, outcome: Outcome) {
+    fn report(&self, outcome: Outcome) {
         if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
             queue.after_io(self.known.key, outcome);
         }
     }
 
     #[inline(never)]
-    fn end(&self) {
+    fn release(&self) {
         if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
-            queue.forget(self.known.key);
+            queue.release(self.known.key);
         }
     }
 
@@ -270,12 +270,12 @@ impl Registration {
     #[inline]
     fn remember(&mut self, queue: &Arc<Queue>, key: Key) {
         if key != Key::NONE || cfg!(debug_assertions) {
-            self.keep(queue, key);
+            self.store(queue, key);
         }
     }
 
     #[inline(never)]
-    fn keep(&mut self, queue: &Arc<Queue>, key: Key) {
+    fn store(&mut self, queue: &Arc<Queue>, key: Key) {
         let weak = Weak::into_raw(Arc::downgrade(queue));
         self.known = Known {
             queue: NonNull::new(weak.cast_mut()),
@@ -284,14 +284,14 @@ impl Registration {
     }
 
     #[inline]
-    fn forget(&mut self) {
+    fn clear(&mut self) {
         if self.is_known() {
-            self.forget_known();
+            self.clear_known();
         }
     }
 
     #[inline(never)]
-    fn forget_known(&mut self) {
+    fn clear_known(&mut self) {
         let known = mem::replace(&mut self.known, UNKNOWN);
         if let Some(queue) = known.queue {
             // SAFETY: the pointer is of `Weak::into_raw`, and its count, which was
@@ -306,10 +306,10 @@ impl Drop for Registration {
     /// ends when the descriptor is closed.
     #[inline]
     fn drop(&mut self) {
-        if self.is_told() {
-            self.end();
+        if self.takes_outcomes() {
+            self.release();
         }
-        self.forget();
+        self.clear();
     }
 }
 

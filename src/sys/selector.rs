@@ -1,4 +1,4 @@
-//! The contract that every backend keeps, and the words in which it is written.
+//! The contract of a backend, the trait [`Selector`], and the types that it uses.
 
 use std::io;
 #[cfg(unix)]
@@ -15,45 +15,45 @@ use super::wake_fd::UnreadSignals;
 use crate::event::Event;
 use crate::{Interest, Token};
 
-/// The contract: what a backend has to do. `Poll` and `Registry` add nothing.
+/// What a backend does. `Poll` and `Registry` add nothing to it.
 ///
-/// **Edges.** An event is reported when readiness *begins* after a call of
-/// `register` or `reregister`, or after an I/O call that would have blocked; a
-/// source that is ready when it is registered is reported. Further events may
-/// be spurious; none may be missing.
+/// **Edges.** A backend reports an event when readiness *begins* after
+/// `register`, `reregister` or an I/O call that would have blocked. It reports a
+/// source that is ready when it is registered. It may report spurious events; it
+/// misses none.
 ///
 /// **Deregistering** is final: a `select` that begins after `deregister` has
 /// returned does not report the registration.
 ///
-/// **Threads.** All methods may be called while another thread is in `select`,
-/// and take effect at once.
+/// **Threads.** Every method may be called while another thread is in `select`,
+/// and takes effect at once.
 ///
-/// **Errors.** A `register` that fails has registered nothing.
+/// **Errors.** A `register` that fails registers nothing.
 ///
-/// **Dropping** closes the backend's descriptors and makes no other call: a
-/// forked child that drops what it inherited does not harm its parent.
+/// **Dropping** closes the backend's descriptors and makes no other call, so a
+/// forked child that drops an inherited queue does not harm its parent.
 ///
-/// **Memory.** After `open`, nothing is allocated but the amortised growth of
-/// a table.
+/// **Memory.** After `open`, a backend allocates nothing except for the amortised
+/// growth of a table.
 pub(crate) trait Selector: Sized {
-    /// A new, empty queue; its descriptors are closed on exec.
+    /// Opens a new, empty queue. Its descriptors are closed on exec.
     fn open() -> io::Result<Self>;
 
-    /// Waits until there is an event, or for as long as `timeout` says (rounded
-    /// up to what the system can; `None` is for ever), and replaces the
-    /// contents of `events`.
+    /// Waits for an event, or until the timeout ends, and replaces the contents of
+    /// `events`. The timeout is rounded up to the system's resolution; `None` waits
+    /// for ever.
     ///
-    /// At most `events.capacity()` events are taken; the others come with the
-    /// next calls, so that no source starves. Fails with `InvalidInput` where
-    /// the capacity is 0, with `Interrupted` when a signal ended the wait (never
-    /// where the timeout is zero), and with nothing else while the descriptor is
-    /// sound; `events` is then empty.
+    /// At most `events.capacity()` events are returned; later calls return the
+    /// others, so that no source starves. Fails with `InvalidInput` if the capacity
+    /// is 0, and with `Interrupted` if a signal ends the wait (never with timeout
+    /// zero). While the queue's descriptor is valid there is no other error. After
+    /// an error `events` is empty.
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Begins to watch. What happens to a source that is watched already, and
-    /// which ones cannot be, is each backend's to say.
+    /// Registers a source. Each backend documents what it does with a source that is
+    /// already registered, and which sources it refuses.
     ///
-    /// A backend that keeps something of the registration itself, and has to know when
+    /// A backend that stores the registration itself, and therefore needs to know when
     /// it ends and when I/O would block, returns its key.
     fn register(
         &self,
@@ -63,10 +63,11 @@ pub(crate) trait Selector: Sized {
         owner: Owner,
     ) -> io::Result<Key>;
 
-    /// Replaces token and interest; `NotFound` where the source is not watched.
-    /// What is ready is reported anew. The registration is the one with the key,
-    /// or, where that is `NONE`, the one of the descriptor, which becomes the
-    /// source's. Returns the key that it has from now on.
+    /// Replaces token and interest, and reports again what is ready. Fails with
+    /// `NotFound` if the source is not registered. The key selects the registration;
+    /// if the key is `NONE`, the descriptor does, and a registration of a raw descriptor becomes
+    /// the source's. Returns the registration's key from
+    /// now on.
     fn reregister(
         &self,
         source: RawSource,
@@ -75,7 +76,7 @@ pub(crate) trait Selector: Sized {
         interest: Interest,
     ) -> io::Result<Key>;
 
-    /// As `reregister`, but by a raw descriptor, which has no key.
+    /// Like `reregister`, for a raw descriptor, which has no key.
     #[cfg(unix)]
     #[inline]
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
@@ -83,40 +84,40 @@ pub(crate) trait Selector: Sized {
         Ok(())
     }
 
-    /// Ends watching; `NotFound` where the source is not watched. The
-    /// registration is the one with the key, or, where that is `NONE`, the one of
-    /// the descriptor.
+    /// Deregisters a source. Fails with `NotFound` if it is not registered. The key
+    /// selects the registration; if the key is `NONE`, the descriptor does.
     fn deregister(&self, source: RawSource, key: Key) -> io::Result<()>;
 
-    /// To be told of how an operation on the source with this key came out, where
-    /// that matters. Never called without a key.
+    /// Takes the outcome of an operation on the source with this key, if the outcome
+    /// can matter to a backend. Never called with `Key::NONE`.
     fn after_io(&self, key: Key, outcome: Outcome);
 
-    /// Ends the registration of a source that is dropped. Never called without a
-    /// key.
+    /// Releases the key of a source that is dropped, and ends its registration.
+    /// Never called with `Key::NONE`.
     fn forget(&self, key: Key);
 
-    /// An event that is not a descriptor's, for waking, where the queue has such.
-    /// Reported once for any number of times that it was triggered, as readable.
+    /// Opens a user event, which wakes without a descriptor, if the queue has such
+    /// events. However often it is triggered between two polls, it is reported once,
+    /// as readable.
     fn open_user_event(&self, _token: Token) -> io::Result<Option<UserEvent>> {
         Ok(None)
     }
 
-    /// Never called where there are none.
+    /// Triggers a user event. Never called on a queue without user events.
     fn trigger(&self, _event: UserEvent) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Ends it; one that was triggered and not reported is not any more.
+    /// Closes a user event. If it was triggered and not reported, it is never reported.
     fn close_user_event(&self, _event: UserEvent) {}
 
-    /// Where the queue reads the descriptors of its wakers.
+    /// The count of unread signals, if the queue reads its wakers' descriptors.
     #[cfg(unix)]
     fn unread_signals(&self) -> Option<&Arc<UnreadSignals>> {
         None
     }
 
-    /// The queue's own descriptor, for nesting it in another one.
+    /// The queue's own descriptor, for nesting the queue in another queue.
     #[cfg(unix)]
     fn as_fd(&self) -> BorrowedFd<'_>;
 }
@@ -127,47 +128,46 @@ pub(crate) type RawSource = RawFd;
 #[cfg(windows)]
 pub(crate) type RawSource = RawSocket;
 
-/// Who does the I/O on what is registered.
+/// What owns a registration, and does the I/O on its descriptor.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // on Windows there are neither bare descriptors nor wakers' own
+#[allow(dead_code)] // Windows has neither raw descriptors nor wakers' descriptors
 pub(crate) enum Owner {
-    /// An `IoSource`, which tells when I/O would block, and deregisters when it is
-    /// dropped.
+    /// An `IoSource`, which reports `WouldBlock`, and deregisters when it is dropped.
     Source,
-    /// Nobody that is known: a bare descriptor.
+    /// A raw descriptor: nothing reports its I/O.
     Nobody,
-    /// A waker. Whoever reports its event reads what made it readable, where that
-    /// is needed to end it.
+    /// A waker. A backend that has to drain the descriptor does so when it reports the
+    /// event.
     Waker,
 }
 
-/// The outcome of an operation, to a backend that re-arms.
+/// The outcome of an operation, for a backend that re-arms.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It would have blocked, or a stream's transfer came up short; in an unknown direction where
-    /// `None`.
+    /// It would have blocked, or a stream transfer came up short. `None` stands for an unknown
+    /// direction.
     WouldBlock(Option<Interest>),
-    /// It failed; likewise.
+    /// It failed. `None` stands for an unknown direction.
     Failed(Option<Interest>),
-    /// A peek at a stream came up short.
+    /// A peek at a stream returned fewer bytes than it asked for.
     #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets can be peeked at
     ShortPeek,
-    /// The error that was pending has been asked for.
+    /// The program took the pending error.
     #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets have one
     ErrorTaken,
 }
 
-/// What a backend calls a registration, where it keeps registrations itself: its slot. One source has
-/// it, and gives it back by [`forget`](Selector::forget) or `deregister`; until then the slot is not
-/// used again, even if the registration has ended in another way.
+/// The slot of a registration in a backend that stores registrations itself. One source has the key,
+/// and gives it back by [`forget`](Selector::forget) or `deregister`. Until then the slot is not
+/// reused, even if the registration has ended in another way.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key(pub(super) u32);
 
 impl Key {
-    /// That of a registration which the kernel keeps, or of none.
+    /// No key: the kernel stores the registration, or there is no registration.
     pub(crate) const NONE: Key = Key(0);
 
-    /// How many slots there may be.
+    /// The maximum number of slots.
     pub(super) const SLOTS: usize = (1 << 31) - 1;
 
     #[inline]
@@ -181,21 +181,23 @@ impl Key {
     }
 }
 
-/// An event of a queue's own: see `Selector::open_user_event`.
+/// A user event: see `Selector::open_user_event`.
 #[derive(Copy, Clone, Debug)]
-#[allow(dead_code)] // where no backend has such
+#[allow(dead_code)] // where no backend has user events
 pub(crate) struct UserEvent {
     pub(super) ident: usize,
     pub(super) token: Token,
 }
 
-/// Events as the kernel and the program see them, allocated once.
+/// The events of a poll, as the kernel writes them and as the program reads them,
+/// allocated once.
 ///
-/// A kernel whose format is `Event`'s writes them directly; for another there is
-/// room beside. `()`, where no backend of the system needs that, takes none.
+/// A kernel whose event has the layout of `Event` writes into `events` directly.
+/// Other kernels write into `kernel`. If no backend of the system needs `kernel`,
+/// `KernelEvent` is `()`, which takes no memory.
 pub(crate) struct EventBuffer {
     pub(super) events: Vec<Event>,
-    /// Always empty: room only.
+    /// Always empty: only its capacity is used.
     #[allow(dead_code)] // where no backend needs it
     pub(super) kernel: Vec<KernelEvent>,
 }
@@ -228,7 +230,7 @@ impl EventBuffer {
         self.events.len() == self.events.capacity()
     }
 
-    /// To be called when it is not full.
+    /// Must not be called on a full buffer.
     #[inline]
     pub(super) fn push(&mut self, event: Event) {
         debug_assert!(!self.is_full());

@@ -31,10 +31,10 @@ const MAX_SECONDS: u64 = 100_000_000;
 pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
     let timeout = timeout.min(Duration::from_secs(MAX_SECONDS));
     // SAFETY: all zeros are a valid `timespec`, which has padding on some systems.
-    let mut limit: libc::timespec = unsafe { std::mem::zeroed() };
-    limit.tv_sec = timeout.as_secs() as _;
-    limit.tv_nsec = timeout.subsec_nanos() as _;
-    limit
+    let mut converted: libc::timespec = unsafe { std::mem::zeroed() };
+    converted.tv_sec = timeout.as_secs() as _;
+    converted.tv_nsec = timeout.subsec_nanos() as _;
+    converted
 }
 
 /// The timeout in milliseconds, never less than it is but for the longest that a
@@ -75,7 +75,7 @@ mod tests {
     const NANO: Duration = Duration::from_nanos(1);
 
     #[test]
-    fn whole_milliseconds_are_told_apart() {
+    fn whole_milliseconds_are_recognised() {
         assert_eq!(whole_millis(Duration::ZERO), Some(0));
         assert_eq!(whole_millis(MILLI), Some(1));
         assert_eq!(whole_millis(Duration::from_millis(61_234)), Some(61_234));
@@ -91,10 +91,10 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_timeout_that_does_not_fit_is_clamped() {
-        let limit = timespec(Duration::new(3, 4));
-        assert_eq!((limit.tv_sec, limit.tv_nsec), (3, 4));
-        let limit = timespec(Duration::MAX);
-        assert_eq!((limit.tv_sec, limit.tv_nsec), (100_000_000, 0));
+        let converted = timespec(Duration::new(3, 4));
+        assert_eq!((converted.tv_sec, converted.tv_nsec), (3, 4));
+        let converted = timespec(Duration::MAX);
+        assert_eq!((converted.tv_sec, converted.tv_nsec), (100_000_000, 0));
     }
 
     #[test]

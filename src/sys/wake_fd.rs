@@ -91,7 +91,7 @@ impl WakeFd {
     fn eventfd(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
         Ok(WakeFd {
             watched: eventfd::eventfd()?,
-            sender: match unread.is_some() || replaced::is_there() {
+            sender: match unread.is_some() || replaced::is_replaced() {
                 true => Sender::CLibrary,
                 false => Sender::Kernel,
             },
@@ -116,21 +116,21 @@ impl WakeFd {
     #[inline]
     pub(crate) fn signal(&self) -> io::Result<()> {
         if !matches!(self.sender, Sender::Kernel) {
-            return self.signal_other();
+            return self.signal_unusual();
         }
         if !EVERY_WRITE_IS_AN_EDGE {
             self.drain()?;
         }
         match write::write_word(self.raw_fd(), &ONE) {
             Ok(()) => Ok(()),
-            Err(error) => self.signal_full(error),
+            Err(error) => self.signal_full_counter(error),
         }
     }
 
     /// Where nobody reads the counter, it is full after 2^64 - 2 signals, or when
     /// somebody else wrote to it: it starts over.
     #[cold]
-    fn signal_full(&self, mut error: io::Error) -> io::Result<()> {
+    fn signal_full_counter(&self, mut error: io::Error) -> io::Result<()> {
         while error.kind() == io::ErrorKind::WouldBlock {
             self.drain()?;
             match write::write_word(self.raw_fd(), &ONE) {
@@ -143,12 +143,12 @@ impl WakeFd {
     }
 
     #[cold]
-    fn signal_other(&self) -> io::Result<()> {
+    fn signal_unusual(&self) -> io::Result<()> {
         let Some(unread) = &self.unread else {
-            return self.signal_drained();
+            return self.drain_and_signal();
         };
         unread.sent();
-        let sent = libc_write::write_word(self.written_to(), &ONE);
+        let sent = libc_write::write_word(self.written_fd(), &ONE);
         if let Err(error) = sent {
             unread.not_sent();
             // It is full, and so it is readable.
@@ -161,10 +161,10 @@ impl WakeFd {
 
     /// A pipe fills up where nobody reads it, and neither every kernel nor every replacement
     /// makes an edge of a write to what is readable: it is emptied first.
-    fn signal_drained(&self) -> io::Result<()> {
+    fn drain_and_signal(&self) -> io::Result<()> {
         loop {
             self.drain()?;
-            match libc_write::write_word(self.written_to(), &ONE) {
+            match libc_write::write_word(self.written_fd(), &ONE) {
                 // Other threads filled it since.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 outcome => return outcome,
@@ -172,7 +172,7 @@ impl WakeFd {
         }
     }
 
-    pub(crate) fn written_to(&self) -> RawFd {
+    pub(crate) fn written_fd(&self) -> RawFd {
         match &self.sender {
             Sender::Kernel | Sender::CLibrary => self.raw_fd(),
             Sender::Pipe(sender) => sender.as_raw_fd(),
@@ -266,7 +266,7 @@ mod tests {
 
             // One that does not fit is not one that is lost.
             static MOST: u64 = u64::MAX - 1;
-            while write::write_word(wake.written_to(), &MOST).is_ok() {}
+            while write::write_word(wake.written_fd(), &MOST).is_ok() {}
             wake.signal().unwrap();
             assert_eq!(unread.0.load(Ordering::Relaxed), 0);
             wake.drain().unwrap();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_any_more_is_none_of_a_queues() {
+    fn a_descriptor_that_cannot_be_read_is_not_the_queues() {
         let unread = Arc::new(UnreadSignals::default());
         let wake = WakeFd::new(Some(&unread)).unwrap();
         wake.signal().unwrap();
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_full_pipe_takes_signals() {
         let wake = WakeFd::pipe(None).unwrap();
-        let sender = wake.written_to();
+        let sender = wake.written_fd();
         while write::write_word(sender, &ONE).is_ok() {}
         wake.signal().unwrap();
         assert!(is_readable(&wake));
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn an_error_of_another_kind_is_returned() {
         let wake = WakeFd::new(None).unwrap();
-        let error = wake.signal_full(io::ErrorKind::BrokenPipe.into());
+        let error = wake.signal_full_counter(io::ErrorKind::BrokenPipe.into());
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -738,7 +738,7 @@ pub fn any_port() -> std::net::SocketAddr {
 
 /// An address of loopback where nobody receives datagrams, nor will: no other call has
 /// a port of the same host.
-pub fn nobody() -> std::net::SocketAddr {
+pub fn unused_address() -> std::net::SocketAddr {
     static HOST: AtomicU8 = AtomicU8::new(1);
     let host = [127, 45, 67, HOST.fetch_add(1, Ordering::Relaxed)];
     let gone = std::net::UdpSocket::bind((std::net::Ipv4Addr::from(host), 0)).unwrap();
@@ -806,10 +806,10 @@ pub fn in_child_with(name: &str, variables: &[(&str, &std::ffi::OsStr)]) -> bool
         .envs(variables.iter().copied())
         .output()
         .expect("starts itself");
-    let said = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
+    let output = String::from_utf8_lossy(&child.stdout) + String::from_utf8_lossy(&child.stderr);
     assert!(
-        child.status.success() && said.contains("1 passed"),
-        "{name} failed in its child process: {}\n{said}",
+        child.status.success() && output.contains("1 passed"),
+        "{name} failed in its child process: {}\n{output}",
         child.status
     );
     false

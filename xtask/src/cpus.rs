@@ -65,7 +65,7 @@ const CPUS: [Cpu; 4] = [
 const NOT_EMULATED: [(&str, &[&str]); 3] = [
     (
         "descriptors",
-        &["none_is_leaked_when_the_system_refuses_a_step"],
+        &["no_descriptor_is_leaked_when_the_system_refuses_a_step"],
     ),
     (
         "timeout_fallback",

@@ -1,4 +1,4 @@
-//! Unix addresses that are names in a space of their own:
+//! Abstract Unix addresses, names in a separate namespace:
 //! [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html).
 
 use std::io;

@@ -1,5 +1,5 @@
-//! Sockets whose flags are given after they were made. socket2 closes them on exec,
-//! and keeps them from raising SIGPIPE where that is a socket's to say.
+//! Sockets whose flags are set by further calls. socket2 sets close-on-exec, and, on systems where it
+//! is a socket option, that a write raises no SIGPIPE.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -21,7 +21,7 @@ pub(crate) fn pair(kind: Type) -> io::Result<(Socket, Socket)> {
 
 /// [accept(2)](https://man.freebsd.org/cgi/man.cgi?accept)
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
-    // socket2's `accept` would be `accept4` where the C library has it.
+    // socket2's `accept` would call `accept4` if the C library has it.
     let (accepted, address) = SockRef::from(&listener).accept_raw()?;
     accepted.set_cloexec(true)?;
     accepted.set_nonblocking(true)?;

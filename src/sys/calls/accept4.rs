@@ -1,5 +1,5 @@
-//! Sockets whose flags are given with the call that makes them: that saves a call,
-//! and no child can inherit them.
+//! Sockets whose flags are set by the call that makes them. This saves calls, and leaves no moment in
+//! which a child process could inherit them.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -17,7 +17,7 @@ pub(crate) fn pair(kind: Type) -> io::Result<(Socket, Socket)> {
     Socket::pair(Domain::UNIX, nonblocking(kind), None)
 }
 
-// socket2's own `nonblocking` does not exist everywhere that has the flag.
+// socket2's `nonblocking` does not exist on every system that has the flag.
 fn nonblocking(kind: Type) -> Type {
     Type::from(libc::c_int::from(kind) | libc::SOCK_NONBLOCK)
 }
@@ -26,8 +26,8 @@ fn nonblocking(kind: Type) -> Type {
 #[inline]
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: the kernel writes at most `length` bytes of the address, for which
-    // there is room, and the length, so that both are initialised when it succeeds.
+    // SAFETY: the kernel writes at most `*length` bytes of address, which is the storage's size, and
+    // the length. Both are initialised when the call succeeds.
     let (accepted, address) = unsafe {
         SockAddr::try_init(|storage, length| {
             cvt(super::accept4(
@@ -38,6 +38,6 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)
             ))
         })
     }?;
-    // SAFETY: the descriptor is new, open and nobody else's.
+    // SAFETY: the call has just opened this descriptor, and nothing else owns it.
     Ok((unsafe { OwnedFd::from_raw_fd(accepted) }, address))
 }

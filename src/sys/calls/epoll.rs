@@ -10,15 +10,15 @@ use libc::{c_int, epoll_event};
 
 use crate::sys::error::cvt;
 
-/// An epoll that is closed on exec.
+/// Opens an epoll that is closed on exec.
 pub(crate) fn create() -> io::Result<OwnedFd> {
-    // SAFETY: takes a number; returns a descriptor or -1.
+    // SAFETY: `epoll_create1` has no memory-safety preconditions.
     let epoll = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-    // SAFETY: the descriptor is new, open and nobody else's.
+    // SAFETY: the call has just opened this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(epoll) })
 }
 
-/// A wrong descriptor gives an error.
+/// Adds, modifies or deletes a registration. Fails if a descriptor is not open.
 #[inline]
 pub(crate) fn control(
     epoll: BorrowedFd<'_>,
@@ -28,8 +28,8 @@ pub(crate) fn control(
 ) -> io::Result<()> {
     let event: *const epoll_event = event.map_or(ptr::null(), |event| event);
     let epoll = epoll.as_raw_fd();
-    // SAFETY: the event, which is only read, may be null for an operation that has no
-    // use for it.
+    // SAFETY: `event` is null or points to an event that outlives the call, and the kernel only
+    // reads it. For a null pointer it returns an error, unless the operation ignores it.
     cvt(unsafe { libc::epoll_ctl(epoll, operation, fd, event.cast_mut()) })?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! [epoll_wait(3C)](https://illumos.org/man/3C/epoll_wait), as the C library has
-//! it: a process that calls the kernel past it may be ended for that.
+//! [epoll_wait(3C)](https://illumos.org/man/3C/epoll_wait), by the C library's
+//! function: a system may end a process that calls the kernel without the C library.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -10,20 +10,20 @@ use crate::event::Event;
 use crate::sys::error::cvt;
 use crate::sys::timeout::{millis_rounded_up, with_timeout};
 
-/// How many events the kernel has written into `room`, after as long as `timeout`
-/// says, rounded up to milliseconds.
+/// Waits for events or until `timeout`, rounded up to milliseconds, ends. Returns how many
+/// events the kernel has written to the start of `buffer`.
 pub(crate) fn wait(
     epoll: BorrowedFd<'_>,
-    room: &mut [MaybeUninit<Event>],
+    buffer: &mut [MaybeUninit<Event>],
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
     let millis = timeout.map_or(-1, millis_rounded_up);
-    // `Events::with_capacity` keeps it far below where it would not fit.
-    let most = room.len() as libc::c_int;
-    let (epoll, events) = (epoll.as_raw_fd(), room.as_mut_ptr().cast());
+    // Fits into an `int`: `Events::with_capacity` clamps it.
+    let most = buffer.len() as libc::c_int;
+    let (epoll, events) = (epoll.as_raw_fd(), buffer.as_mut_ptr().cast());
     let ready = with_timeout(millis, |millis| {
-        // SAFETY: the kernel writes at most `most` events, as many as there is room
-        // for, and `Event` has their layout.
+        // SAFETY: the kernel writes at most `most` events, which is the length of `buffer`, and
+        // `Event` has their layout.
         unsafe { libc::epoll_wait(epoll, events, most, millis) }
     });
     Ok(cvt(ready)? as usize)

@@ -1,5 +1,5 @@
-//! The names of event ports on Linux, for which a library of the tests has the
-//! functions, with illumos' interface for 64 bits.
+//! Event ports on Linux: the names of illumos' 64-bit interface, whose functions a test library
+//! exports.
 
 use libc::{c_int, c_uint, c_ushort, c_void, timespec, uintptr_t};
 

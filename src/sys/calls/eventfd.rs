@@ -6,10 +6,10 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::sys::error::cvt;
 
-/// One that is non-blocking and closed on exec.
+/// Opens an eventfd that is non-blocking and closed on exec.
 pub(crate) fn eventfd() -> io::Result<OwnedFd> {
-    // SAFETY: takes numbers; returns a descriptor or -1.
+    // SAFETY: `eventfd` has no memory-safety preconditions.
     let counter = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-    // SAFETY: the descriptor is new, open and nobody else's.
+    // SAFETY: the call has just opened this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(counter) })
 }

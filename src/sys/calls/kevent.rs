@@ -1,4 +1,4 @@
-//! What a kqueue writes.
+//! The event that a kqueue writes.
 
 use super::kqueue_names::kevent;
 

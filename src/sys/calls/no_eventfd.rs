@@ -1,9 +1,9 @@
-//! In the place of eventfd(2), where there is none.
+//! The fallback for a system without eventfd(2).
 
 use std::io;
 use std::os::fd::OwnedFd;
 
-/// Refuses, as a kernel without the call.
+/// Fails with ENOSYS, like a kernel without the call.
 pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))
 }

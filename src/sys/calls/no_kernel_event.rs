@@ -1,3 +1,3 @@
-//! Where the kernel writes `Event`s.
+//! For a system whose kernel writes `Event`s, or none: no buffer for kernel events.
 
 pub(crate) type KernelEvent = ();

@@ -1,6 +1,6 @@
-//! Where nothing replaces the C library's functions on epoll, or they are called in any case.
+//! For a system where nothing replaces the C library's functions on epoll, or where they are called in any case.
 
 #[inline]
-pub(crate) fn is_there() -> bool {
+pub(crate) fn is_replaced() -> bool {
     false
 }

@@ -5,18 +5,17 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::sys::error::cvt;
 
-/// The receiving and the sending end of a new pipe, both non-blocking and closed
-/// on exec.
+/// Opens a pipe: its receiving and its sending end, both non-blocking and closed on exec.
 pub(crate) fn pipe() -> io::Result<[OwnedFd; 2]> {
     let mut ends: [libc::c_int; 2] = [-1; 2];
-    // SAFETY: the kernel writes two descriptors.
+    // SAFETY: the kernel writes two descriptors, and `ends` has two elements.
     cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
-    // SAFETY: both are new, open and nobody else's.
+    // SAFETY: the call has just opened both descriptors, and nothing else owns them.
     let ends = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
     for end in &ends {
-        // SAFETY: sets flags of a descriptor that has no others.
+        // SAFETY: `fcntl` with F_SETFD has no memory-safety preconditions; `end` is open.
         cvt(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
-        // SAFETY: as above.
+        // SAFETY: as above, with F_SETFL.
         cvt(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })?;
     }
     Ok(ends)

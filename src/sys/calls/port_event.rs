@@ -1,11 +1,11 @@
-//! What an event port writes.
+//! The event that an event port writes.
 
 use super::port_names::port_event;
 
 #[repr(transparent)]
 pub(crate) struct KernelEvent(pub(crate) port_event);
 
-// SAFETY: the pointer in it is a word, the token, and is not followed.
+// SAFETY: its only pointer is `portev_user`, a word that holds the token; it is never dereferenced.
 unsafe impl Send for KernelEvent {}
 // SAFETY: as above.
 unsafe impl Sync for KernelEvent {}

@@ -1,5 +1,5 @@
 //! [poll(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/poll.html),
-//! and for less than a millisecond
+//! and for fractions of a millisecond
 //! [ppoll(2)](https://man7.org/linux/man-pages/man2/ppoll.2.html), which costs more.
 
 use std::io;
@@ -10,23 +10,23 @@ use libc::pollfd;
 use crate::sys::error::cvt;
 use crate::sys::timeout::{timespec, whole_millis, with_timeout};
 
-/// How many descriptors have an answer, after as long as `timeout` says.
+/// Waits until a descriptor is ready or `timeout` ends. Returns how many entries have readiness.
 #[inline]
-pub(crate) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    let (first, count) = (asked.as_mut_ptr(), asked.len() as libc::nfds_t);
+pub(crate) fn poll(entries: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
     let millis = match timeout {
         None => Some(-1),
         Some(timeout) => whole_millis(timeout),
     };
-    let answers = if let Some(millis) = millis {
-        // SAFETY: the kernel reads and writes `count` elements, as many as there
-        // are.
+    let ready = if let Some(millis) = millis {
+        // SAFETY: the kernel reads and writes `count` elements, which is the length of
+        // `entries`.
         with_timeout(millis, |millis| unsafe { libc::poll(first, count, millis) })
     } else {
-        let limit = timespec(timeout.unwrap_or(Duration::MAX));
-        // SAFETY: the kernel reads and writes `count` elements, as many as there
-        // are, reads the limit, and no mask, since it is null.
-        unsafe { libc::ppoll(first, count, &limit, std::ptr::null()) }
+        let converted = timespec(timeout.unwrap_or(Duration::MAX));
+        // SAFETY: the kernel reads and writes `count` elements, which is the length of
+        // `entries`, and reads `converted`. The mask is null.
+        unsafe { libc::ppoll(first, count, &converted, std::ptr::null()) }
     };
-    Ok(cvt(answers)? as usize)
+    Ok(cvt(ready)? as usize)
 }

@@ -1,4 +1,4 @@
-//! An epoll by the functions that replace the C library's: see `replaced.rs`.
+//! An epoll on the functions that replace the C library's: see `replaced.rs`.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,7 +17,7 @@ use crate::sys::error::cvt;
 use crate::sys::refused::is_refused;
 use crate::sys::timeout::{timespec, whole_millis};
 
-/// What replaces the C library's functions on epoll, where `is_there`.
+/// The calls on an epoll by the functions that replace the C library's. Used if `is_replaced`.
 #[derive(Debug)]
 pub(crate) enum Replacement {}
 
@@ -39,42 +39,42 @@ impl Calls for Replacement {
         libc_epoll::control(epoll, operation, fd, event)
     }
 
-    /// Rounded up to milliseconds where `epoll_pwait2` is not replaced, or refused.
+    /// Rounds the timeout up to milliseconds if `epoll_pwait2` is not replaced, or refused.
     #[cold]
     fn wait(
         epoll: BorrowedFd<'_>,
-        room: &mut [MaybeUninit<Event>],
+        buffer: &mut [MaybeUninit<Event>],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
         if let Some(timeout) = timeout.filter(|&timeout| whole_millis(timeout).is_none()) {
-            if let Some(waited) = wait_nanos(epoll, room, timeout) {
+            if let Some(waited) = wait_nanos(epoll, buffer, timeout) {
                 return waited;
             }
         }
-        libc_epoll_wait::wait(epoll, room, timeout)
+        libc_epoll_wait::wait(epoll, buffer, timeout)
     }
 }
 
-/// `None` where there is no such function, or it is refused.
+/// Waits by `epoll_pwait2`. `None` if it is not replaced, or refused.
 fn wait_nanos(
     epoll: BorrowedFd<'_>,
-    room: &mut [MaybeUninit<Event>],
+    buffer: &mut [MaybeUninit<Event>],
     timeout: Duration,
 ) -> Option<io::Result<usize>> {
-    let functions = functions()?;
-    let epoll_pwait2 = functions.epoll_pwait2?;
-    // Relaxed, as the store: a thread that sees it late finds out itself.
-    if functions.refuses.load(Ordering::Relaxed) {
+    let replacement = functions()?;
+    let epoll_pwait2 = replacement.epoll_pwait2?;
+    // Relaxed, like the store: a thread that sees it late is refused itself.
+    if replacement.refuses.load(Ordering::Relaxed) {
         return None;
     }
-    // `Events::with_capacity` keeps it far below where it would not fit.
-    let most = room.len() as c_int;
-    let (events, limit) = (room.as_mut_ptr().cast(), timespec(timeout));
-    // SAFETY: at most `most` events are written, as many as there is room for, and `Event` has
-    // their layout. The limit is only read, and there is no mask.
-    match cvt(unsafe { epoll_pwait2(epoll.as_raw_fd(), events, most, &limit, ptr::null()) }) {
+    // Fits into an `int`: `Events::with_capacity` clamps it.
+    let most = buffer.len() as c_int;
+    let (events, timeout) = (buffer.as_mut_ptr().cast(), timespec(timeout));
+    // SAFETY: the function writes at most `most` events, which is the length of `buffer`, and `Event`
+    // has their layout. It only reads the timeout, and the mask is null.
+    match cvt(unsafe { epoll_pwait2(epoll.as_raw_fd(), events, most, &timeout, ptr::null()) }) {
         Err(error) if is_refused(&error) => {
-            functions.refuses.store(true, Ordering::Relaxed);
+            replacement.refuses.store(true, Ordering::Relaxed);
             None
         }
         waited => Some(waited.map(|ready| ready as usize)),

@@ -1,6 +1,6 @@
-//! System calls that the C library has no function for, or only one that is a
-//! cancellation point: two atomic operations in a process with threads, which buy
-//! nothing, since Rust's cannot be cancelled.
+//! System calls for which the C library has no function, or one that is a
+//! cancellation point. In a process with threads a cancellation point costs two atomic
+//! operations, which are useless because Rust's threads cannot be cancelled.
 
 use std::io;
 
@@ -8,18 +8,19 @@ use libc::c_long;
 
 use crate::sys::error::cvt;
 
-/// Waits on epoll, with a timeout in milliseconds: without a signal mask, since not
-/// every architecture has `epoll_wait`.
+/// Waits on epoll, with a timeout in milliseconds. It is `epoll_pwait`, called without a
+/// signal mask, because not every architecture has `epoll_wait`.
 pub(crate) const EPOLL_WAIT: c_long = libc::SYS_epoll_pwait;
 
 /// # Safety
 ///
-/// What the call does with these arguments must be sound. Arguments that it does not
-/// have are passed over.
+/// The call must be sound with these arguments: every pointer among them must be valid for what
+/// the kernel reads and writes. The kernel ignores arguments beyond the call's own.
 #[inline]
 pub(crate) unsafe fn syscall(number: c_long, arguments: [c_long; 6]) -> io::Result<usize> {
     let [first, second, third, fourth, fifth, sixth] = arguments;
-    // SAFETY: as the caller promises; every argument has the width of a register.
+    // SAFETY: the caller guarantees that the call is sound. Every argument has the width of a
+    // register, as `libc::syscall` requires.
     let result = cvt(unsafe { libc::syscall(number, first, second, third, fourth, fifth, sixth) })?;
     Ok(result as usize)
 }

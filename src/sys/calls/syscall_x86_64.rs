@@ -1,12 +1,12 @@
-//! System calls by the processor's own instruction, on x86-64:
-//! [syscall(2)](https://man7.org/linux/man-pages/man2/syscall.2.html) has the
+//! System calls by the processor's instruction, on x86-64. The manual page
+//! [syscall(2)](https://man7.org/linux/man-pages/man2/syscall.2.html) lists the
 //! registers.
 //!
-//! The C library's `syscall` is called through a table, gets an argument over the
-//! stack, moves the others by one register each and leaves its error in a variable of
-//! the thread's: nine instructions more for a wake, of which `cargo xtask counts` counts
-//! some forty in all. Its functions for single calls are cancellation points, with two
-//! atomic operations in a process with threads, which buy nothing, since Rust's threads
+//! A call of the C library's `syscall` goes through a table, passes one argument on the stack,
+//! moves each of the others by one register, and stores its error in a thread-local
+//! variable. This costs nine instructions more for a wake, for which `cargo xtask counts` counts
+//! some forty in all. The C library's functions for single calls are cancellation points: in a process
+//! with threads they execute two atomic operations, which are useless because Rust's threads
 //! cannot be cancelled.
 
 use std::arch::asm;
@@ -19,14 +19,15 @@ pub(crate) const EPOLL_WAIT: c_long = libc::SYS_epoll_wait;
 
 /// # Safety
 ///
-/// What the call does with these arguments must be sound. Arguments that it does not
-/// have are passed over.
+/// The call must be sound with these arguments: every pointer among them must be valid for what
+/// the kernel reads and writes. The kernel ignores arguments beyond the call's own.
 #[inline(always)]
 pub(crate) unsafe fn syscall(number: c_long, arguments: [c_long; 6]) -> io::Result<usize> {
     let [first, second, third, fourth, fifth, sixth] = arguments;
     let result: c_long;
-    // SAFETY: the instruction changes `rax`, `rcx`, `r11` and what the call itself
-    // writes to, for which the caller answers. The kernel does not use this stack.
+    // SAFETY: the instruction changes `rax`, `rcx` and `r11`, which are declared as outputs, and the
+    // memory that the call writes, whose validity the caller guarantees. The kernel does not use
+    // this stack.
     unsafe {
         asm!(
             "syscall",
@@ -42,8 +43,8 @@ pub(crate) unsafe fn syscall(number: c_long, arguments: [c_long; 6]) -> io::Resu
             options(nostack),
         );
     }
-    // The kernel's errors are the negated numbers from 1 to 4095; none of the calls
-    // that this is used for returns another negative value.
+    // The kernel returns an error as its negated number, 1 to 4095. None of the calls
+    // made through this function returns another negative value.
     if result < 0 {
         return Err(error(result));
     }
@@ -60,14 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_the_kernels() {
-        // SAFETY: the kernel looks at no memory, since the descriptor is none.
+    fn an_error_has_the_kernels_number() {
+        // SAFETY: the length is 0, and the descriptor is invalid, so the kernel accesses no memory.
         let outcome = unsafe { syscall(libc::SYS_write, [-1, 0, 0, 0, 0, 0]) };
         assert_eq!(outcome.unwrap_err().raw_os_error(), Some(libc::EBADF));
     }
 
     #[test]
-    fn each_argument_has_its_register() {
+    fn each_argument_reaches_its_register() {
         use std::fs::File;
         use std::os::fd::AsRawFd;
         use std::ptr;
@@ -86,13 +87,13 @@ mod tests {
                 c_long::from(file.as_raw_fd()),
                 page as c_long,
             ];
-            // SAFETY: a new mapping, where the kernel wants it.
+            // SAFETY: a new mapping at an address that the kernel chooses changes no memory in use.
             unsafe { syscall(libc::SYS_mmap, arguments) }
         };
         let address = map(&file).unwrap() as *const u8;
-        // SAFETY: a page was mapped there.
+        // SAFETY: a readable page is mapped at `address`.
         assert_eq!(unsafe { ptr::read(address.cast::<[u8; 6]>()) }, *b"second");
-        // SAFETY: nobody uses the mapping any more.
+        // SAFETY: nothing refers to the mapping any more.
         let unmapped = unsafe { libc::munmap(address.cast_mut().cast(), page as usize) };
         assert_eq!(unmapped, 0);
     }

@@ -1,4 +1,4 @@
-//! Android, whose sandbox knows the C library's calls only.
+//! Android, whose sandbox allows only the system calls that its C library makes.
 
 #[cfg(feature = "os-poll")]
 pub(super) mod queues {
@@ -18,8 +18,8 @@ pub(super) mod kernel_event;
 #[cfg(all(feature = "net", not(target_arch = "x86")))]
 #[path = "../calls/accept4.rs"]
 pub(super) mod accept;
-// The C library's own: what the libc crate calls so is a raw system call, for releases before 5.0, which
-// nothing here runs on.
+// The C library's function. The libc crate's function of this name is a raw system call, for releases
+// before Android 5.0, which this crate does not support.
 #[cfg(all(feature = "net", not(target_arch = "x86")))]
 extern "C" {
     fn accept4(

@@ -21,10 +21,10 @@ pub(super) mod kqueue_names {
         EV_DELETE, EV_EOF, EV_ERROR, EV_RECEIPT, NOTE_TRIGGER,
     };
 
-    /// There is none for LIO.
+    /// The systems have no filter for LIO.
     pub(crate) use libc::EVFILT_AIO as EVFILT_LIO;
 
-    /// To what the kernel cuts timeouts off.
+    /// The kernel's resolution of timeouts: it truncates to a multiple of this.
     pub(crate) const NANOS_OF_TIMEOUT: u32 = 1_000;
 }
 

@@ -21,13 +21,13 @@ pub(super) mod kqueue_names {
         EV_DELETE, EV_EOF, EV_ERROR, EV_RECEIPT, NOTE_TRIGGER,
     };
 
-    /// The same filter as for AIO where there is none for LIO.
+    /// On systems without a filter for LIO it is the filter for AIO.
     #[cfg(not(target_os = "freebsd"))]
     pub(crate) use libc::EVFILT_AIO as EVFILT_LIO;
     #[cfg(target_os = "freebsd")]
     pub(crate) use libc::EVFILT_LIO;
 
-    /// To what the kernel cuts timeouts off.
+    /// The kernel's resolution of timeouts: it truncates to a multiple of this.
     pub(crate) const NANOS_OF_TIMEOUT: u32 = 1;
 }
 

@@ -1,4 +1,4 @@
-//! Linux in the part of illumos, with a library of the tests for event ports.
+//! Linux as a model of illumos: a test library provides event ports.
 
 #[cfg(feature = "os-poll")]
 pub(super) mod queues {

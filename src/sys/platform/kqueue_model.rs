@@ -1,4 +1,4 @@
-//! Linux in the part of Apple's systems, with a library of the tests for kqueue.
+//! Linux as a model of Apple's systems: a test library provides kqueue.
 
 #[cfg(feature = "os-poll")]
 pub(super) mod queues {

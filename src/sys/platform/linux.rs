@@ -1,5 +1,5 @@
-//! Linux. What it does for epolls and wake-ups does not pass through the C library, unless the
-//! functions there are replaced: `calls/replacement.rs`.
+//! Linux. Its calls on epolls and for wake-ups do not pass through the C library, unless the C library's
+//! functions are replaced: see `calls/replacement.rs`.
 
 #[cfg(feature = "os-poll")]
 pub(super) mod queues {
@@ -52,7 +52,7 @@ pub(super) mod write;
 #[path = "../calls/write.rs"]
 pub(super) mod libc_write;
 
-// What the C library has no cheap function for.
+// Calls for which the C library has no cheap function.
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 #[path = "../calls/syscall_x86_64.rs"]
 mod syscall;
@@ -60,7 +60,7 @@ mod syscall;
 #[path = "../calls/syscall.rs"]
 mod syscall;
 
-// Where there is a dynamic linker to ask. (musl has no name to know its library by.)
+// Replacements are detected where there is a dynamic linker. (musl has no symbol to recognise its library by.)
 #[cfg(all(
     feature = "os-poll",
     target_env = "gnu",

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn unix_addresses_survive_the_way_to_the_kernel_and_back() {
+    fn unix_addresses_survive_a_round_trip_through_the_kernel() {
         let most = zeroed().sun_path.len() - 1;
         let longest = "p".repeat(most);
         for path in ["/", "/run/socket", "relative", &longest] {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn abstract_names_survive_where_there_are_any() {
+    fn abstract_names_survive_where_the_system_has_them() {
         let longest = vec![b'n'; zeroed().sun_path.len() - 1];
         for name in [&b"x"[..], b"", b"a\0b\0", &longest] {
             let address = from_name(name).unwrap();
