@@ -208,6 +208,7 @@ impl Kqueue {
         let receipts = self.apply(&[read, write, no_receiver])?;
         let mut is_watched = false;
         let mut has_no_receiver = false;
+        let mut is_refused_receiver = false;
         let mut lacking = None;
         for ((filter, is_wanted), receipt) in wanted.into_iter().zip(receipts) {
             match receipt {
@@ -215,8 +216,8 @@ impl Kqueue {
                 libc::ENOENT if !is_wanted => {}
                 libc::EPIPE | libc::EBADF if is_wanted && filter.is_write() && is_open(fd) => {
                     match is_read_only(fd) {
-                        // It lacks the direction, and its senders.
-                        true => lacking = lacking.or(Some(receipt)),
+                        // It lacks the direction, which with senders is no error.
+                        true => is_refused_receiver = true,
                         false => has_no_receiver = true,
                     }
                 }
@@ -228,7 +229,10 @@ impl Kqueue {
             }
         }
         if has_no_receiver {
-            return self.report_no_receiver(fd, token);
+            return self.stand_in(fd, token, true);
+        }
+        if is_refused_receiver && !is_watched {
+            return self.stand_in(fd, token, false);
         }
         if let Some(error) = lacking.filter(|_| !is_watched) {
             return Err(io::Error::from_raw_os_error(error));
@@ -237,11 +241,16 @@ impl Kqueue {
     }
 
     /// Kernels refuse to watch a pipe without receivers for writing (EPIPE, or
-    /// EBADF on NetBSD) instead of reporting it.
-    fn report_no_receiver(&self, fd: RawFd, token: Token) -> io::Result<Key> {
+    /// EBADF on NetBSD) instead of reporting it. Where it `is_reported` a user event does; otherwise
+    /// that only counts as the registration.
+    fn stand_in(&self, fd: RawFd, token: Token, is_reported: bool) -> io::Result<Key> {
         let ident = NO_RECEIVER | fd as usize;
         let added = Change::add(Filter::User, ident, token);
-        let receipts = self.apply(&[added, Change::trigger(ident, token)])?;
+        let changes = [added, Change::trigger(ident, token)];
+        let receipts = self.apply(match is_reported {
+            true => &changes,
+            false => &changes[..1],
+        })?;
         if receipts.iter().any(|&receipt| receipt != 0) {
             // Without user events it cannot be reported.
             let _ = self.apply(&[Change::delete(Filter::User, ident)]);
