@@ -165,7 +165,9 @@ impl TcpStream {
     ///
     /// None of a socket that is open.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.do_take_error(|inner| inner.take_error())
+        let error = self.inner.take_error();
+        self.inner.after_taking_error();
+        error
     }
 
     /// Reads without taking what it read: the next read returns the same.

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use libc::{c_int, epoll_event};
 
+use super::error::has_number;
 use super::platform;
 use super::selector::{EventBuffer, Key, Outcome, Owner, Selector};
 use crate::event::Event;
@@ -164,10 +165,11 @@ impl<C: Calls> Epoll<C> {
 /// The kernel has another error for what is no epoll than for what is closed. Both come of a program
 /// that has closed the descriptor.
 #[cold]
+#[inline(never)]
 fn not_an_epoll(error: io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(libc::EINVAL) => io::Error::from_raw_os_error(libc::EBADF),
-        _ => error,
+    match has_number(&error, libc::EINVAL) {
+        true => io::Error::from_raw_os_error(libc::EBADF),
+        false => error,
     }
 }
 
