@@ -271,7 +271,8 @@ impl fmt::Debug for Interest {
         let mut separator = "";
         for (bit, name) in NAMES {
             if self.0.get() & bit != 0 {
-                write!(f, "{separator}{name}")?;
+                f.write_str(separator)?;
+                f.write_str(name)?;
                 separator = " | ";
             }
         }

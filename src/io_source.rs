@@ -147,7 +147,9 @@ impl<T> IoSource<T> {
     {
         let outcome = io(&self.inner);
         if self.registration.takes_outcomes() {
-            return self.registration.after_io(Some(direction), outcome);
+            if let Err(error) = &outcome {
+                self.registration.after_failed_io(Some(direction), error);
+            }
         }
         outcome
     }
@@ -178,7 +180,9 @@ impl<T> IoSource<T> {
     {
         let outcome = io(&self.inner);
         if self.registration.takes_outcomes() {
-            return self.registration.after_io(None, outcome);
+            if let Err(error) = &outcome {
+                self.registration.after_failed_io(None, error);
+            }
         }
         outcome
     }
@@ -197,9 +201,8 @@ impl<T> IoSource<T> {
     ) -> io::Result<usize> {
         let outcome = io(&self.inner);
         if self.registration.takes_outcomes() {
-            return self
-                .registration
-                .after_stream_io(direction, wanted, end_is_last, outcome);
+            self.registration
+                .after_stream_io(direction, wanted, end_is_last, &outcome);
         }
         outcome
     }
@@ -213,22 +216,18 @@ impl<T> IoSource<T> {
     ) -> io::Result<usize> {
         let outcome = peek(&self.inner);
         if self.registration.takes_outcomes() {
-            return self.registration.after_stream_peek(wanted, outcome);
+            self.registration.after_stream_peek(wanted, &outcome);
         }
         outcome
     }
 
-    /// Asks for the error that is pending on a socket, which ends it.
+    /// To be called when the error that was pending on a socket was asked for, which ended it.
     #[cfg(feature = "net")]
-    pub(crate) fn do_take_error(
-        &self,
-        take_error: impl FnOnce(&T) -> io::Result<Option<io::Error>>,
-    ) -> io::Result<Option<io::Error>> {
-        let error = take_error(&self.inner);
+    #[inline]
+    pub(crate) fn after_taking_error(&self) {
         if self.registration.takes_outcomes() {
             self.registration.after_taking_error();
         }
-        error
     }
 
     /// The object. On epoll and kqueue it stays registered while it is open.

@@ -176,7 +176,9 @@ impl TcpListener {
     /// # }
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.do_take_error(|inner| inner.take_error())
+        let error = self.inner.take_error();
+        self.inner.after_taking_error();
+        error
     }
 }
 

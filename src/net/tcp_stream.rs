@@ -246,7 +246,9 @@ impl TcpStream {
     /// # }
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.do_take_error(|inner| inner.take_error())
+        let error = self.inner.take_error();
+        self.inner.after_taking_error();
+        error
     }
 
     /// Reads without taking what it read: the next read returns the same.

@@ -535,7 +535,9 @@ impl UdpSocket {
     /// # }
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.do_take_error(|inner| inner.take_error())
+        let error = self.inner.take_error();
+        self.inner.after_taking_error();
+        error
     }
 
     try_io_methods!();

@@ -306,7 +306,9 @@ impl UnixDatagram {
     /// # }
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.do_take_error(|inner| inner.take_error())
+        let error = self.inner.take_error();
+        self.inner.after_taking_error();
+        error
     }
 
     /// Ends receiving, sending or both; as

@@ -201,7 +201,9 @@ impl UnixListener {
     /// # }
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.do_take_error(|inner| inner.take_error())
+        let error = self.inner.take_error();
+        self.inner.after_taking_error();
+        error
     }
 }
 

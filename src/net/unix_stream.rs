@@ -167,7 +167,9 @@ impl UnixStream {
     /// # }
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.inner.do_take_error(|inner| inner.take_error())
+        let error = self.inner.take_error();
+        self.inner.after_taking_error();
+        error
     }
 
     /// Ends reading, writing or both; see
