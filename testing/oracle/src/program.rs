@@ -164,6 +164,9 @@ pub enum Step {
     },
     /// Registers a descriptor that is closed.
     RegisterClosed,
+    /// Registers a source with another poll: by mistake, or moving it from one to the next, of which
+    /// one is gone before.
+    OtherPoll(usize),
     /// Wakes by one of two wakers.
     Wake(usize),
     /// Drops one of the two, and makes another one.
@@ -320,6 +323,7 @@ impl Step {
             | Step::Drop(source)
             | Step::Open(source)
             | Step::Dead { source, .. }
+            | Step::OtherPoll(source)
             | Step::Do { source, .. }
             | Step::Peer { source, .. } => *source = new(*source),
             Step::Together(steps) => {
@@ -354,6 +358,7 @@ impl Step {
             | Step::Drop(source)
             | Step::Open(source)
             | Step::Dead { source, .. }
+            | Step::OtherPoll(source)
             | Step::Do { source, .. }
             | Step::Peer { source, .. } => Some(*source),
             Step::Poll(_)
@@ -502,6 +507,7 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
             6 => Just(Step::Turns(0)),
             4 => dead,
             1 => Just(Step::RegisterClosed),
+            3 => s.prop_map(Step::OtherPoll),
         ]
         .boxed(),
         Polling::InAThread => prop_oneof![
