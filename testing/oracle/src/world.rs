@@ -496,9 +496,9 @@ impl World {
                     }
                 }
             }
-            (Err(error), Some((old, _))) => {
+            (Err(_), Some((old, _))) => {
                 judge.not_registered(token);
-                if loses_registration(error) {
+                if loses_registration(self.backend) {
                     judge.ended(old, polls);
                     open.registered = None;
                 }
@@ -564,7 +564,7 @@ impl World {
                     );
                 }
             }
-            (Err(error), Some((old, _))) if loses_registration(error) => {
+            (Err(_), Some((old, _))) if loses_registration(self.backend) => {
                 judge.not_registered(token);
                 judge.ended(old, polls);
                 open.registered = None;
@@ -881,12 +881,16 @@ fn may_be_refused(
         program::Interest::Read | program::Interest::ReadPriority => is_writing_end(kind),
         program::Interest::Both => false,
     };
-    backend == Backend::Kqueue && (has_no_such_direction || loses_registration(error))
+    backend == Backend::Kqueue && (has_no_such_direction || has_no_way_to_watch(error))
 }
 
-/// A kqueue without user events has no way to watch a pipe without readers, and ends what it
-/// watched of it.
-fn loses_registration(error: &io::Error) -> bool {
+/// As documented, nothing is registered where kqueue refuses something, not even what was before.
+fn loses_registration(backend: Backend) -> bool {
+    backend == Backend::Kqueue
+}
+
+/// A kqueue without user events has no way to watch a pipe without readers.
+fn has_no_way_to_watch(error: &io::Error) -> bool {
     let has_user_events =
         std::env::var_os("KQUEUE_MODEL_WITHOUT_USER").is_none_or(|value| value != "1");
     error.kind() == io::ErrorKind::BrokenPipe && !has_user_events
