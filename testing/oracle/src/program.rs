@@ -418,8 +418,8 @@ pub fn programs(kinds: &[Kind], polling: Polling) -> impl Strategy<Value = Progr
     let sources = vec(spec(kinds), 1..=MOST_SOURCES);
     let steps = vec(
         prop_oneof![
-            12 => step(polling).prop_map(|step| vec![step]),
-            4 => burst(),
+            24 => step(polling).prop_map(|step| vec![step]),
+            8 => burst(),
             1 => lives(),
             1 => wakers(),
         ],
@@ -459,7 +459,8 @@ fn spec(kinds: &[Kind]) -> impl Strategy<Value = Spec> {
 /// More where fewer acts and operations mean something.
 fn weight(kind: Kind) -> usize {
     match kind {
-        Kind::UdpErrorQueue | Kind::Eventfd | Kind::Sender | Kind::FifoWriter => 2,
+        Kind::UdpErrorQueue | Kind::UdpRefused | Kind::Pty => 2,
+        Kind::Eventfd | Kind::Sender | Kind::FifoWriter => 2,
         Kind::TcpListener | Kind::UnixListener | Kind::Receiver | Kind::Fifo => 3,
         // They spend much of their time unconnected, or ready for good.
         Kind::TcpUnconnected | Kind::Pidfd | Kind::Timerfd | Kind::Inotify => 3,
@@ -515,8 +516,8 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
             400 => Just(Step::Poll(0)),
             100 => vec(io_step(), 2..4).prop_map(Step::Together),
             6 => Just(Step::Idle(70)),
-            3 => Just(Step::Interrupt(800)),
-            6 => Just(Step::Replace(100)),
+            2 => Just(Step::Interrupt(800)),
+            3 => Just(Step::Replace(30)),
         ]
         .boxed(),
     }
