@@ -271,8 +271,7 @@ impl fmt::Debug for Interest {
         let mut separator = "";
         for (bit, name) in NAMES {
             if self.0.get() & bit != 0 {
-                f.write_str(separator)?;
-                f.write_str(name)?;
+                write!(f, "{separator}{name}")?;
                 separator = " | ";
             }
         }

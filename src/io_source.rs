@@ -147,9 +147,7 @@ impl<T> IoSource<T> {
     {
         let outcome = io(&self.inner);
         if self.registration.takes_outcomes() {
-            if let Err(error) = &outcome {
-                self.registration.after_failed_io(Some(direction), error);
-            }
+            return self.registration.after_io(Some(direction), outcome);
         }
         outcome
     }
@@ -180,9 +178,7 @@ impl<T> IoSource<T> {
     {
         let outcome = io(&self.inner);
         if self.registration.takes_outcomes() {
-            if let Err(error) = &outcome {
-                self.registration.after_failed_io(None, error);
-            }
+            return self.registration.after_io(None, outcome);
         }
         outcome
     }
@@ -201,8 +197,9 @@ impl<T> IoSource<T> {
     ) -> io::Result<usize> {
         let outcome = io(&self.inner);
         if self.registration.takes_outcomes() {
-            self.registration
-                .after_stream_io(direction, wanted, end_is_last, &outcome);
+            return self
+                .registration
+                .after_stream_io(direction, wanted, end_is_last, outcome);
         }
         outcome
     }
@@ -216,18 +213,22 @@ impl<T> IoSource<T> {
     ) -> io::Result<usize> {
         let outcome = peek(&self.inner);
         if self.registration.takes_outcomes() {
-            self.registration.after_stream_peek(wanted, &outcome);
+            return self.registration.after_stream_peek(wanted, outcome);
         }
         outcome
     }
 
-    /// To be called when the error that was pending on a socket was asked for, which ended it.
+    /// Asks for the error that is pending on a socket, which ends it.
     #[cfg(feature = "net")]
-    #[inline]
-    pub(crate) fn after_taking_error(&self) {
+    pub(crate) fn do_take_error(
+        &self,
+        take_error: impl FnOnce(&T) -> io::Result<Option<io::Error>>,
+    ) -> io::Result<Option<io::Error>> {
+        let error = take_error(&self.inner);
         if self.registration.takes_outcomes() {
             self.registration.after_taking_error();
         }
+        error
     }
 
     /// The object. On epoll and kqueue it stays registered while it is open.

@@ -176,9 +176,7 @@ impl TcpListener {
     /// # }
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let error = self.inner.take_error();
-        self.inner.after_taking_error();
-        error
+        self.inner.do_take_error(|inner| inner.take_error())
     }
 }
 

@@ -246,9 +246,7 @@ impl TcpStream {
     /// # }
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let error = self.inner.take_error();
-        self.inner.after_taking_error();
-        error
+        self.inner.do_take_error(|inner| inner.take_error())
     }
 
     /// Reads without taking what it read: the next read returns the same.

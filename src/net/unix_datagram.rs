@@ -306,9 +306,7 @@ impl UnixDatagram {
     /// # }
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let error = self.inner.take_error();
-        self.inner.after_taking_error();
-        error
+        self.inner.do_take_error(|inner| inner.take_error())
     }
 
     /// Ends receiving, sending or both; as

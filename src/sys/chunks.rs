@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use libc::pollfd;
 
-use super::error::has_number;
 use super::platform::poll;
 
 /// Between two rounds that found nothing; doubled from one to the next.
@@ -17,7 +16,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 #[inline]
 pub(super) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     match poll::poll(asked, timeout) {
-        Err(error) if has_number(&error, libc::EINVAL) => poll_in_chunks(asked, timeout, error),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            poll_in_chunks(asked, timeout, error)
+        }
         outcome => outcome,
     }
 }
@@ -25,7 +26,6 @@ pub(super) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Resul
 /// Asks about one chunk after the other without waiting, and then waits for the first one alone, for as
 /// long as the others may be late. `refusal`: of all of them at once.
 #[cold]
-#[inline(never)]
 fn poll_in_chunks(
     asked: &mut [pollfd],
     timeout: Option<Duration>,

@@ -25,7 +25,6 @@ use std::time::Duration;
 
 use libc::{c_int, epoll_event};
 
-use super::error::has_number;
 use super::platform;
 use super::selector::{EventBuffer, Key, Outcome, Owner, Selector};
 use crate::event::Event;
@@ -167,11 +166,10 @@ impl<C: Calls> Epoll<C> {
 /// The kernel answers EINVAL for a descriptor that is not an epoll. Like EBADF, it means that the program
 /// has closed the epoll; another object has its descriptor now.
 #[cold]
-#[inline(never)]
 fn not_an_epoll(error: io::Error) -> io::Error {
-    match has_number(&error, libc::EINVAL) {
-        true => io::Error::from_raw_os_error(libc::EBADF),
-        false => error,
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => io::Error::from_raw_os_error(libc::EBADF),
+        _ => error,
     }
 }
 

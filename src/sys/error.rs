@@ -7,32 +7,10 @@ use std::io;
 pub(crate) fn cvt<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
     // Of the calls that this is used for, none returns another negative value.
     if result < T::from(0) {
-        Err(last_error())
+        Err(io::Error::last_os_error())
     } else {
         Ok(result)
     }
-}
-
-// Out of line, as the next two: the standard library's inlined code for errors is long, and each place
-// that calls it would compile it again.
-#[cfg(unix)]
-#[cold]
-#[inline(never)]
-fn last_error() -> io::Error {
-    io::Error::last_os_error()
-}
-
-/// The kind of an error, as `io::Error::kind` has it.
-#[inline(never)]
-pub(crate) fn kind_of(error: &io::Error) -> io::ErrorKind {
-    error.kind()
-}
-
-/// Whether this is the system's error of this number.
-#[cfg(all(unix, any(feature = "os-poll", feature = "net")))]
-#[inline(never)]
-pub(crate) fn has_number(error: &io::Error, number: i32) -> bool {
-    error.raw_os_error() == Some(number)
 }
 
 /// Turns the FALSE of a failed call into the error that it left behind.

@@ -10,35 +10,40 @@ use super::platform::poll::poll;
 use super::platform::POLLRDHUP;
 use crate::event::readiness::Readiness;
 
-// They are epoll's on most systems, and then nothing is left of translating them. A kernel that does
-// not tell of the end has none for it.
+/// They are epoll's on most systems, and then nothing is left of translating them. A kernel that does
+/// not tell of the end has none for it.
+const BITS: [(Readiness, c_short); 6] = [
+    (Readiness::IN, libc::POLLIN),
+    (Readiness::PRI, libc::POLLPRI),
+    (Readiness::OUT, libc::POLLOUT),
+    (Readiness::ERR, libc::POLLERR),
+    (Readiness::HUP, libc::POLLHUP),
+    (Readiness::RDHUP, POLLRDHUP),
+];
 
 #[inline]
 pub(super) fn to_poll(bits: Readiness) -> c_short {
-    let kernel = |ours, theirs| if bits.intersects(ours) { theirs } else { 0 };
-    kernel(Readiness::IN, libc::POLLIN)
-        | kernel(Readiness::PRI, libc::POLLPRI)
-        | kernel(Readiness::OUT, libc::POLLOUT)
-        | kernel(Readiness::ERR, libc::POLLERR)
-        | kernel(Readiness::HUP, libc::POLLHUP)
-        | kernel(Readiness::RDHUP, POLLRDHUP)
+    let mut kernel = 0;
+    for (ours, theirs) in BITS {
+        if bits.intersects(ours) {
+            kernel |= theirs;
+        }
+    }
+    kernel
 }
 
 #[inline]
 pub(super) fn from_poll(bits: c_short) -> Readiness {
-    let ours = |theirs, ours: Readiness| if bits & theirs != 0 { ours.0 } else { 0 };
-    Readiness(
-        ours(libc::POLLIN, Readiness::IN)
-            | ours(libc::POLLPRI, Readiness::PRI)
-            | ours(libc::POLLOUT, Readiness::OUT)
-            | ours(libc::POLLERR, Readiness::ERR)
-            | ours(libc::POLLHUP, Readiness::HUP)
-            | ours(POLLRDHUP, Readiness::RDHUP),
-    )
+    let mut ready = Readiness::NONE;
+    for (ours, theirs) in BITS {
+        if bits & theirs != 0 {
+            ready = ready.or(ours);
+        }
+    }
+    ready
 }
 
 /// Asks the kernel about one descriptor, without waiting.
-#[inline(never)]
 pub(super) fn probe(fd: RawFd, interest: Readiness) -> io::Result<Readiness> {
     let mut one = [pollfd {
         fd,

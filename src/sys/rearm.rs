@@ -301,21 +301,16 @@ impl Edges {
         if self.probe_at_once || self.pending != NONE {
             return Some(now);
         }
-        let mut next: Option<Tick> = None;
-        for index in 0..DIRECTIONS.len() + 1 {
-            let is_backed_off = match DIRECTIONS.get(index) {
-                Some(&bits) => self.backed_off.intersects(bits),
-                None => self.latched != NONE,
-            };
-            if is_backed_off {
-                let end = match self.pauses.is_over(index, now) {
-                    true => now,
-                    false => self.pauses.until[index],
-                };
-                next = Some(next.map_or(end, |next| next.earlier(end, now)));
-            }
-        }
-        next
+        let is_backed_off = |index: usize| match DIRECTIONS.get(index) {
+            Some(&bits) => self.backed_off.intersects(bits),
+            None => self.latched != NONE,
+        };
+        let pauses = (0..=LATCHED).filter(|&index| is_backed_off(index));
+        let ends = pauses.map(|index| match self.pauses.is_over(index, now) {
+            true => now,
+            false => self.pauses.until[index],
+        });
+        ends.reduce(|one, other| one.earlier(other, now))
     }
 
     /// Whether probes, and not the kernel alone, find out about it.

@@ -8,7 +8,6 @@ use std::io;
 /// A kernel without the call answers ENOSYS. A sandbox answers with whatever its filter
 /// says: ENOSYS, EPERM, or EACCES. Only for calls that give none of these a meaning of
 /// their own.
-#[inline(never)]
 pub(super) fn is_refused(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

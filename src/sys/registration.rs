@@ -6,7 +6,7 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Weak};
 
-use super::error::{kind_of, Mistake};
+use super::error::Mistake;
 use super::queue::Queue;
 use super::selector::{Key, Outcome, Owner, RawSource};
 use crate::{Interest, Token};
@@ -159,14 +159,22 @@ impl Registration {
         self.known.key != Key::NONE
     }
 
-    /// To be told of every I/O call on the source that failed, and of the direction where it is known.
+    /// To be told of the outcome of every I/O call on the source, and of the
+    /// direction where it is known.
     #[inline(never)]
-    pub(crate) fn after_failed_io(&self, direction: Option<Interest>, error: &io::Error) {
-        match kind_of(error) {
-            io::ErrorKind::WouldBlock => self.report(Outcome::WouldBlock(direction)),
-            io::ErrorKind::Interrupted => {}
-            _ => self.report(Outcome::Failed(direction)),
-        }
+    pub(crate) fn after_io<R>(
+        &self,
+        direction: Option<Interest>,
+        outcome: io::Result<R>,
+    ) -> io::Result<R> {
+        outcome.map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::WouldBlock => self.report(Outcome::WouldBlock(direction)),
+                io::ErrorKind::Interrupted => {}
+                _ => self.report(Outcome::Failed(direction)),
+            }
+            error
+        })
     }
 
     /// To be told when the pending error was asked for.
@@ -187,14 +195,14 @@ impl Registration {
         direction: Interest,
         wanted: usize,
         end_is_last: bool,
-        outcome: &io::Result<usize>,
-    ) {
-        match *outcome {
+        outcome: io::Result<usize>,
+    ) -> io::Result<usize> {
+        match outcome {
             Ok(length) if length < wanted && (length > 0 || !end_is_last) => {
                 self.report(Outcome::WouldBlock(Some(direction)));
+                outcome
             }
-            Ok(_) => {}
-            Err(ref error) => self.after_failed_io(Some(direction), error),
+            _ => self.after_io(Some(direction), outcome),
         }
     }
 
@@ -202,11 +210,17 @@ impl Registration {
     /// stream as it is, but a program that waits for more has seen all that there is.
     #[cfg(feature = "net")]
     #[inline(never)]
-    pub(crate) fn after_stream_peek(&self, wanted: usize, outcome: &io::Result<usize>) {
-        match *outcome {
-            Ok(length) if length > 0 && length < wanted => self.report(Outcome::ShortPeek),
-            Ok(_) => {}
-            Err(ref error) => self.after_failed_io(Some(Interest::READABLE), error),
+    pub(crate) fn after_stream_peek(
+        &self,
+        wanted: usize,
+        outcome: io::Result<usize>,
+    ) -> io::Result<usize> {
+        match outcome {
+            Ok(length) if (1..wanted).contains(&length) => {
+                self.report(Outcome::ShortPeek);
+                outcome
+            }
+            _ => self.after_io(Some(Interest::READABLE), outcome),
         }
     }
 

@@ -63,7 +63,6 @@ pub(crate) fn with_timeout(millis: i32, mut call: impl FnMut(i32) -> i32) -> i32
 
 #[cfg(all(unix, feature = "os-poll"))]
 #[cold]
-#[inline(never)]
 fn was_interrupted() -> bool {
     io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
 }

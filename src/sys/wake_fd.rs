@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use super::error::{cvt, kind_of};
+use super::error::cvt;
 use super::platform::{eventfd, libc_write, replaced, write, EVERY_WRITE_IS_AN_EDGE};
 use super::refused::is_refused;
 
@@ -78,7 +78,6 @@ static ONE: u64 = 1;
 
 impl WakeFd {
     /// `unread`: of the queue that watches it, where it also reads it.
-    #[inline(never)]
     pub(crate) fn new(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
         if cfg!(mio_unsupported_force_waker_pipe) {
             return WakeFd::pipe(unread);
@@ -131,9 +130,8 @@ impl WakeFd {
     /// Where nobody reads the counter, it is full after 2^64 - 2 signals, or when
     /// somebody else wrote to it: it starts over.
     #[cold]
-    #[inline(never)]
     fn signal_full_counter(&self, mut error: io::Error) -> io::Result<()> {
-        while kind_of(&error) == io::ErrorKind::WouldBlock {
+        while error.kind() == io::ErrorKind::WouldBlock {
             self.drain()?;
             match write::write_word(self.raw_fd(), &ONE) {
                 Ok(()) => return Ok(()),
@@ -145,7 +143,6 @@ impl WakeFd {
     }
 
     #[cold]
-    #[inline(never)]
     fn signal_unusual(&self) -> io::Result<()> {
         let Some(unread) = &self.unread else {
             return self.drain_and_signal();
@@ -155,7 +152,7 @@ impl WakeFd {
         if let Err(error) = sent {
             unread.not_sent();
             // It is full, and so it is readable.
-            if kind_of(&error) != io::ErrorKind::WouldBlock {
+            if error.kind() != io::ErrorKind::WouldBlock {
                 return Err(error);
             }
         }
@@ -169,7 +166,7 @@ impl WakeFd {
             self.drain()?;
             match libc_write::write_word(self.written_fd(), &ONE) {
                 // Other threads filled it since.
-                Err(error) if kind_of(&error) == io::ErrorKind::WouldBlock => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 outcome => return outcome,
             }
         }
@@ -214,7 +211,7 @@ fn drain(fd: RawFd) -> io::Result<u64> {
                 }
             }
             // It was empty, or another thread was faster.
-            Err(error) if kind_of(&error) == io::ErrorKind::WouldBlock => return Ok(signals),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(signals),
             Err(error) => return Err(error),
         }
     }

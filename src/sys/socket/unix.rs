@@ -11,7 +11,6 @@ use std::os::unix::net as uds;
 use libc::c_int;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::sys::error::has_number;
 use crate::sys::platform::abstract_names::{as_name, from_name};
 use crate::sys::platform::accept::{accept, pair, socket as new_socket};
 
@@ -22,7 +21,7 @@ const BACKLOG: c_int = c_int::MAX;
 
 fn start_connect(socket: &Socket, address: &SockAddr) -> io::Result<()> {
     match socket.connect(address) {
-        Err(error) if has_number(&error, libc::EINPROGRESS) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
         outcome => outcome,
     }
 }
