@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use mio::windows::NamedPipe;
 use mio::{Backend, Interest, Token, Waker};
 use util::{patience, Loop, Seen};
-use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
+use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Storage::FileSystem::{
     ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
 };
 use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, SetNamedPipeHandleState, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE,
 };
-use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 
 const SERVER: Token = Token(1);
 const CLIENT: Token = Token(2);
@@ -271,6 +271,53 @@ fn a_write_that_fails_in_the_background_fails_the_next_one() {
     });
     let error = server.write(b"x").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+/// How much of it has gone out nobody knows, so it is not sent again. What was to be read is read.
+#[test]
+fn a_write_that_others_cancel_is_an_error_and_is_not_sent_again() {
+    let mut looper = Loop::new(Backend::Afd);
+    let (mut server, name) = listening(&looper);
+    let mut client = blocking_client(&name);
+    looper.until_writable(SERVER);
+    let pattern: Vec<u8> = (0..1_000_000u32).map(|n| (n * 7 % 251) as u8).collect();
+    let mut sent = 0;
+    let soon = Some(Duration::from_millis(100));
+    // The last one is in flight until somebody reads.
+    loop {
+        match server.write(&pattern[sent..sent + 60_000]) {
+            Ok(length) => sent += length,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                looper.poll.poll(&mut looper.events, soon).unwrap();
+                if looper.events.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+    // SAFETY: the handle is open; all that is in flight on it is meant.
+    let cancelled = unsafe { CancelIoEx(server.as_raw_handle(), std::ptr::null()) };
+    assert_ne!(cancelled, 0);
+    looper.until_writable(SERVER);
+    let error = server.write(b"never sent").unwrap_err();
+    assert_eq!(
+        error.raw_os_error(),
+        Some(ERROR_OPERATION_ABORTED as i32),
+        "{error}"
+    );
+    client.write_all(b"still read").unwrap();
+    assert_eq!(read_all(&mut looper, &server, SERVER, 10), b"still read");
+
+    drop(server);
+    let reading = thread::spawn(move || {
+        let mut received = Vec::new();
+        let _ = client.read_to_end(&mut received);
+        received
+    });
+    let received = reading.join().unwrap();
+    assert!(received.len() <= sent, "{} of {sent}", received.len());
+    assert!(received[..] == pattern[..received.len()]);
 }
 
 /// What is there already when it is registered needs no operation that ends.

@@ -37,6 +37,9 @@ use crate::{Interest, Registry, Token};
 /// - A server's end that is not told to connect learns of its client by a read or write that succeeds.
 /// - What other code, or another process, starts on a duplicate of the handle is its own: it is not
 ///   reported, and what it reads is gone.
+/// - A write that other code cancels (`CancelIoEx`; on a serial port `PurgeComm`) may have gone out in
+///   part. It is not sent again: the next write fails with `ERROR_OPERATION_ABORTED`. A read or
+///   connect that other code cancels is begun again.
 ///
 /// A pipe whose peer has closed its end is readable: what came before is still read, and then reading
 /// returns 0. No event says [closed](crate::event::Event::is_read_closed) or

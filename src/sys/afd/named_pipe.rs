@@ -685,20 +685,15 @@ impl Pipe {
             return WRITES;
         }
         let mut used = Readiness::NONE;
-        let is_aborted = matches!(&outcome, Err(error) if is(error, ERROR_OPERATION_ABORTED));
-        let outcome = match outcome {
-            Ok(length) => {
-                state.written += length;
-                used = self.is_used(state);
-                Ok(())
+        // One that somebody else has cancelled may have gone out in part, and nobody knows how much of
+        // it: to send it again would send that part twice.
+        let outcome = outcome.and_then(|length| {
+            state.written += length;
+            used = self.is_used(state);
+            match state.written < state.write_buffer.len() {
+                true => self.submit_write(state),
+                false => Ok(()),
             }
-            // Whoever cancelled it was not us.
-            Err(_) if is_aborted => Ok(()),
-            Err(error) => Err(error),
-        };
-        let outcome = outcome.and_then(|()| match state.written < state.write_buffer.len() {
-            true => self.submit_write(state),
-            false => Ok(()),
         });
         match outcome {
             Ok(()) if !state.write.is_idle() => used,
