@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use mio::windows::NamedPipe;
 use mio::{Backend, Interest, Token, Waker};
 use util::{patience, Loop, Seen};
+use windows_sys::Win32::Devices::Communication::{SetCommTimeouts, COMMTIMEOUTS};
 use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Storage::FileSystem::{
     ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
@@ -318,6 +319,45 @@ fn a_write_that_others_cancel_is_an_error_and_is_not_sent_again() {
     let received = reading.join().unwrap();
     assert!(received.len() <= sent, "{} of {sent}", received.len());
     assert!(received[..] == pattern[..received.len()]);
+}
+
+/// `cargo xtask wine` has a port: after each byte that it receives the device sends 15,000 bytes without
+/// a gap, for more than a second.
+#[test]
+fn a_serial_port_delivers_while_its_device_goes_on_sending() {
+    const WHOLE: usize = 15_000;
+
+    let Ok(port) = std::env::var("MIO_TEST_SERIAL") else {
+        println!("MIO_TEST_SERIAL names no port: not run");
+        return;
+    };
+    let mut looper = Loop::new(Backend::Afd);
+    let mut serial = client(&format!(r"\\.\{port}"));
+    // A read ends when it is full, or when there was nothing for so long.
+    let timeouts = COMMTIMEOUTS {
+        ReadIntervalTimeout: 500,
+        ..COMMTIMEOUTS::default()
+    };
+    // SAFETY: the handle is open, and the structure is read.
+    let set = unsafe { SetCommTimeouts(serial.as_raw_handle(), &timeouts) };
+    assert_ne!(set, 0, "{}", std::io::Error::last_os_error());
+    looper
+        .registry()
+        .register(&mut serial, CLIENT, BOTH)
+        .unwrap();
+    looper.until_writable(CLIENT);
+    assert_eq!(serial.write(b"!").unwrap(), 1);
+    let mut buffer = [0; 64 * 1024];
+    let mut reads = Vec::new();
+    while reads.iter().sum::<usize>() < WHOLE {
+        looper.until_readable(CLIENT);
+        while let Ok(length) = serial.read(&mut buffer) {
+            assert!(buffer[..length].iter().all(|&byte| byte == b'x'));
+            reads.push(length);
+        }
+    }
+    assert_eq!(reads.iter().sum::<usize>(), WHOLE);
+    assert!(reads[0] <= WHOLE / 2, "only at the end: {reads:?}");
 }
 
 /// What is there already when it is registered needs no operation that ends.

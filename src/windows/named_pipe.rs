@@ -52,6 +52,14 @@ use crate::{Interest, Registry, Token};
 /// messages (`PIPE_READMODE_MESSAGE`) a read returns one message, or the part of it that there was
 /// room for; the next read returns the rest.
 ///
+/// # Serial ports
+///
+/// A handle of a serial port (`\\.\COM3`, opened with `FILE_FLAG_OVERLAPPED`) works as well, and so does
+/// whatever else has overlapped reads and writes without an offset. From what is no pipe 4 KiB are read
+/// ahead at a time, because a port's read may return only when its buffer is full or the device pauses:
+/// [`COMMTIMEOUTS`](https://learn.microsoft.com/en-us/windows/win32/api/winbase/ns-winbase-commtimeouts)
+/// says when. Set them, and the speed, before registering.
+///
 /// # Dropping
 ///
 /// What was written goes out first, in the background; then the peer reads the end. That needs a poll

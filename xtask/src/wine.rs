@@ -5,12 +5,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{symlink, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context, Result};
 use clap::Args as ClapArgs;
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt, PtyMaster};
+use nix::sys::termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg};
 
 use crate::cross::{setting, Cross};
 use crate::report::Report;
@@ -154,6 +160,7 @@ fn one(wine: &Wine, program: &Path, test: &str) -> Result<Outcome> {
 pub struct Wine {
     prefix: PathBuf,
     keeper: Child,
+    serial: Serial,
     /// Held until this is dropped, which ends all that runs in the prefix.
     _lock: fs::File,
 }
@@ -195,6 +202,7 @@ impl Wine {
             .spawn()
             .context("cannot start Wine")?;
         let wine = Wine {
+            serial: Serial::open()?,
             prefix,
             keeper,
             _lock: lock,
@@ -204,6 +212,8 @@ impl Wine {
             .limit(Duration::from_secs(120))
             .quiet()?
             .success()?;
+        // Not before: the services remove what they do not know.
+        wine.serial.attach(&wine.prefix)?;
         Ok(wine)
     }
 
@@ -238,6 +248,7 @@ impl Wine {
     fn wine<A: AsRef<str>>(&self, args: &[A]) -> Cmd {
         in_prefix("wine", &self.prefix)
             .env("RUST_BACKTRACE", "0")
+            .env("MIO_TEST_SERIAL", Serial::PORT)
             .args(args.iter().map(AsRef::as_ref))
     }
 }
@@ -249,6 +260,66 @@ impl Drop for Wine {
         end_all(&self.prefix);
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
+    }
+}
+
+/// A serial port: Wine opens a terminal of Linux for it, and the device at its other end is a thread
+/// here. After each byte that it receives the device sends for a while, without a gap.
+struct Serial {
+    terminal: PathBuf,
+    /// Open, so that the device can be read before a program has opened the port, and after.
+    _held: fs::File,
+}
+
+impl Serial {
+    const PORT: &'static str = "COM33";
+
+    fn open() -> Result<Serial> {
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let terminal = PathBuf::from(ptsname_r(&master)?);
+        let held = fs::File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits())
+            .open(&terminal)?;
+        // Bytes, neither echoed nor changed.
+        let mut settings = tcgetattr(&held)?;
+        cfmakeraw(&mut settings);
+        tcsetattr(&held, SetArg::TCSANOW, &settings)?;
+        // It ends with this process.
+        thread::spawn(move || Serial::device(master));
+        Ok(Serial {
+            terminal,
+            _held: held,
+        })
+    }
+
+    fn device(mut port: PtyMaster) {
+        /// As fast as a port of 115,200 baud, nearly.
+        const PIECE: [u8; 100] = [b'x'; 100];
+        const PAUSE: Duration = Duration::from_millis(10);
+        const PIECES: usize = 150;
+
+        while port.read_exact(&mut [0]).is_ok() {
+            for _ in 0..PIECES {
+                if port.write_all(&PIECE).is_err() {
+                    return;
+                }
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    /// Gives the port its name in a prefix.
+    fn attach(&self, prefix: &Path) -> Result<()> {
+        let name = prefix.join("dosdevices").join(Serial::PORT.to_lowercase());
+        if name.symlink_metadata().is_ok() {
+            fs::remove_file(&name)?;
+        }
+        symlink(&self.terminal, &name)?;
+        Ok(())
     }
 }
 

@@ -39,7 +39,7 @@ use windows_sys::Win32::Foundation::{
     INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
+    GetFileType, ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, FILE_TYPE_PIPE, PIPE_ACCESS_DUPLEX,
 };
 use windows_sys::Win32::System::Pipes::{
     ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeInfo, PeekNamedPipe,
@@ -56,6 +56,11 @@ use crate::{Interest, Token};
 /// How much is read ahead, and how much of a stream one write takes; as much as the system
 /// has room for by default.
 const BUFFER: usize = 64 * 1024;
+
+/// How much is read ahead from what is no pipe. A pipe's read returns what there is. A serial port's
+/// may return when it is full, or when nothing has come for a while: as long as a device sends without a
+/// gap, a program would get nothing before a larger buffer is full.
+const DEVICE_BUFFER: usize = 4 * 1024;
 
 /// What a program holds of a pipe.
 pub(crate) struct NamedPipe {
@@ -449,7 +454,12 @@ impl Pipe {
         });
         state.has_messages = got.is_ok() && flags & PIPE_TYPE_MESSAGE != 0;
         state.is_connected = self.has_peer();
-        state.read_buffer = vec![0; BUFFER];
+        // SAFETY: the handle is open, as `state` has it.
+        let is_pipe = unsafe { GetFileType(self.raw()) } == FILE_TYPE_PIPE;
+        state.read_buffer = match is_pipe {
+            true => vec![0; BUFFER],
+            false => vec![0; DEVICE_BUFFER],
+        };
         state.write_buffer = Vec::with_capacity(BUFFER);
         state.home = Some(Home {
             port: Arc::clone(afd.port()),
