@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use super::error::{kind_of, Mistake};
 use super::queue::Queue;
-use super::selector::{Key, Outcome, Owner, RawSource};
+use super::selector::{Failure, Key, Outcome, Owner, RawSource};
 use crate::{Interest, Token};
 
 /// The part of a source that knows where it is registered.
@@ -165,7 +165,10 @@ impl Registration {
         match kind_of(error) {
             io::ErrorKind::WouldBlock => self.report(Outcome::WouldBlock(direction)),
             io::ErrorKind::Interrupted => {}
-            _ => self.report(Outcome::Failed(direction)),
+            _ => self.report(Outcome::Failed(Failure {
+                direction,
+                code: error.raw_os_error(),
+            })),
         }
     }
 

@@ -5,6 +5,9 @@
 //! - **Edges** are made of one-shot polls by [`Edges`](super::super::rearm::Edges),
 //!   one direction at a time. A change is put down until the next `select`, so that
 //!   several cost one poll; while a thread waits it is made at once.
+//! - **Back-off**: a failed operation that has taken nothing away leaves the socket ready. So its
+//!   directions back off: they are probed by the next `select`, and then after pauses, which are the
+//!   port's timeout.
 //! - **Who is registered** stands in a table here, by the handle that the driver
 //!   knows. Of a handle that was closed without being deregistered the next `select`
 //!   tells once, as failed, readable and writable.
@@ -26,7 +29,7 @@ use std::os::windows::io::RawSocket;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::rearm::Waiting;
+use super::super::rearm::{Tick, Waiting};
 use super::super::{
     millis_rounded_up, EventBuffer, Key, Mistake, Outcome, Owner, Selector, UserEvent,
 };
@@ -53,6 +56,8 @@ pub(crate) struct Afd {
     timer: OnceLock<Option<Timer>>,
     /// Apart, so that a wake does not wait for a change of the table.
     user_events: Mutex<UserEvents>,
+    /// What ticks are counted from.
+    start: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +72,10 @@ struct State {
     free: Vec<u32>,
     /// Slots to bring up to date, each once.
     changed: Vec<u32>,
+    /// Slots that back off, each once.
+    backed_off: Vec<u32>,
+    /// Slots whose probe was submitted and not looked for.
+    probed: Vec<u32>,
     /// Who has something to say without a packet.
     news: VecDeque<News>,
     /// News took the whole buffer.
@@ -105,6 +114,7 @@ impl Selector for Afd {
             timer_calls: Calls::of_system(),
             timer: OnceLock::new(),
             user_events: Mutex::default(),
+            start: Instant::now(),
         })
     }
 
@@ -121,6 +131,7 @@ impl Selector for Afd {
         let mut left = timeout.filter(|timeout| deadline.is_some() || timeout.is_zero());
         loop {
             let mut state = self.lock();
+            let next_probe = state.begin_probes(self.tick());
             state.update_all();
             if !std::mem::take(&mut state.is_ports_turn) {
                 state.report_news(events);
@@ -129,11 +140,12 @@ impl Selector for Afd {
                     return Ok(());
                 }
             }
-            // With something in hand, a glance at whether there is more.
+            // With something in hand, a glance at whether there is more. And a probe is answered at
+            // once, or not.
             let has_some = !events.events().is_empty() || !state.news.is_empty();
-            let patience = match has_some {
+            let patience = match has_some || !state.probed.is_empty() {
                 true => Some(Duration::ZERO),
-                false => left,
+                false => earlier(left, next_probe),
             };
             if patience != Some(Duration::ZERO) {
                 state.waiting.begin();
@@ -145,12 +157,16 @@ impl Selector for Afd {
 
             let mut state = self.lock();
             state.waiting.end();
+            let now = self.tick();
             let packets = events.kernel.len();
             for index in 0..packets {
                 let packet = events.kernel[index];
-                if let Some(event) = self.event_of(&mut state, packet) {
+                if let Some(event) = self.event_of(&mut state, packet, now) {
                     events.push(event);
                 }
+            }
+            if dequeued.is_ok() && packets < room {
+                state.end_probes(now);
             }
             state.report_news(events);
             drop(state);
@@ -223,20 +239,41 @@ impl Selector for Afd {
         let Ok(slot) = state.slot(key) else {
             return;
         };
-        let Some(edges) = state.sockets[slot as usize].edges() else {
+        let socket = &mut state.sockets[slot as usize];
+        let is_consumed = match outcome {
+            Outcome::Failed(failure) => socket.is_consumed_by(failure),
+            _ => false,
+        };
+        let Some(edges) = socket.edges() else {
             return;
         };
         let before = edges.wanted();
         match outcome {
-            Outcome::WouldBlock(direction) => {
-                edges.arm_without_probing(direction);
+            Outcome::WouldBlock(Some(direction)) => {
+                edges.would_block(direction);
                 edges.unlatch();
             }
-            // A datagram that did not fit, or was refused, is followed by others.
-            Outcome::Failed(direction) => edges.arm_without_probing(direction),
-            Outcome::ErrorTaken | Outcome::ShortPeek => {}
+            Outcome::WouldBlock(None) => {
+                edges.would_block_in_unknown_direction(self.tick());
+                edges.unlatch();
+            }
+            // There may be more behind what it took away.
+            Outcome::Failed(failure) if is_consumed => {
+                if let Some(direction) = failure.direction {
+                    edges.would_block(direction);
+                }
+            }
+            Outcome::Failed(_) | Outcome::ShortPeek => edges.may_have_drained(),
+            Outcome::ErrorTaken => {}
         }
-        if edges.wanted() != before {
+        let is_changed = edges.wanted() != before;
+        // The next `select` finds it in the list; and one that waits already has to look.
+        let is_due = edges.is_due_at_once();
+        state.list_backed_off(slot);
+        if is_due && state.sockets[slot as usize].is_probed() {
+            state.mark_changed(slot);
+            self.interrupt(state);
+        } else if is_changed {
             self.change(state, slot);
         }
     }
@@ -315,6 +352,10 @@ impl Afd {
         }
     }
 
+    fn tick(&self) -> Tick {
+        Tick::since(self.start, Instant::now())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No panic leaves it half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -338,9 +379,15 @@ impl Afd {
     }
 
     /// Interrupts who waits, if there is news for him.
-    fn nudge(&self, mut state: MutexGuard<'_, State>) {
-        let is_needed = state.waiting.is_waiting() && !state.news.is_empty();
-        if !is_needed || !state.waiting.interrupt() {
+    fn nudge(&self, state: MutexGuard<'_, State>) {
+        if !state.news.is_empty() {
+            self.interrupt(state);
+        }
+    }
+
+    /// Interrupts who waits, if anybody does.
+    fn interrupt(&self, mut state: MutexGuard<'_, State>) {
+        if !state.waiting.is_waiting() || !state.waiting.interrupt() {
             return;
         }
         drop(state);
@@ -377,9 +424,9 @@ impl Afd {
     }
 
     /// What a packet says, if it is an event.
-    fn event_of(&self, state: &mut State, packet: KernelEvent) -> Option<Event> {
+    fn event_of(&self, state: &mut State, packet: KernelEvent, now: Tick) -> Option<Event> {
         match packet.kind()? {
-            Kind::Poll => state.packet_came(packet),
+            Kind::Poll => state.packet_came(packet, now),
             Kind::UserEvent => {
                 let ident = packet.number() as usize;
                 let is_open = self.lock_user_events().take(ident);
@@ -406,6 +453,8 @@ impl State {
         let all = self.sockets.len();
         self.free.reserve(all - self.free.len());
         self.changed.reserve(all - self.changed.len());
+        self.backed_off.reserve(all - self.backed_off.len());
+        self.probed.reserve(all - self.probed.len());
         self.news.reserve(all);
     }
 
@@ -425,6 +474,44 @@ impl State {
         }
     }
 
+    /// Puts a socket down for probes, where it needs them.
+    fn list_backed_off(&mut self, slot: u32) {
+        let socket = &mut self.sockets[slot as usize];
+        if socket.is_probed() && !std::mem::replace(&mut socket.is_listed, true) {
+            self.backed_off.push(slot);
+        }
+    }
+
+    /// Marks those changed that are to be probed now. Returns how long it is until the next one is.
+    fn begin_probes(&mut self, now: Tick) -> Option<Duration> {
+        let mut next: Option<Duration> = None;
+        let mut index = 0;
+        while let Some(&slot) = self.backed_off.get(index) {
+            let socket = &mut self.sockets[slot as usize];
+            if !socket.is_probed() {
+                socket.is_listed = false;
+                self.backed_off.swap_remove(index);
+                continue;
+            }
+            index += 1;
+            match socket.next_probe(now).map(|at| at.after(now)) {
+                Some(Duration::ZERO) => {
+                    socket.begin_probe();
+                    self.mark_changed(slot);
+                }
+                at => next = earlier(next, at),
+            }
+        }
+        next
+    }
+
+    /// All packets were looked at: a probe whose packet was not among them has found nothing.
+    fn end_probes(&mut self, now: Tick) {
+        while let Some(slot) = self.probed.pop() {
+            self.sockets[slot as usize].probe_found_nothing(now);
+        }
+    }
+
     fn update_all(&mut self) {
         while let Some(slot) = self.changed.pop() {
             self.sockets[slot as usize].is_changed = false;
@@ -435,7 +522,12 @@ impl State {
     fn update(&mut self, slot: u32) {
         let device = &self.devices[slot as usize / SOCKETS_OF_A_DEVICE];
         let socket = &mut self.sockets[slot as usize];
-        if let Some(failed) = socket.update(device, word_of(slot)) {
+        let was_submitted = socket.awaits_probe();
+        let failed = socket.update(device, word_of(slot));
+        if socket.awaits_probe() && !was_submitted {
+            self.probed.push(slot);
+        }
+        if let Some(failed) = failed {
             self.failed(slot, failed);
         }
     }
@@ -462,13 +554,14 @@ impl State {
     }
 
     /// The packet of a socket's poll has come.
-    fn packet_came(&mut self, packet: KernelEvent) -> Option<Event> {
+    fn packet_came(&mut self, packet: KernelEvent, now: Tick) -> Option<Event> {
         let slot = slot_of(packet.word())?;
         let socket = self.sockets.get_mut(slot as usize)?;
-        let came = socket.packet_came(packet)?;
+        let came = socket.packet_came(packet, now)?;
         if self.free_if_gone(slot) {
             return None;
         }
+        self.list_backed_off(slot);
         match came {
             Came::Nothing => {
                 self.mark_changed(slot);
@@ -512,6 +605,14 @@ fn word_of(slot: u32) -> usize {
 
 fn slot_of(word: usize) -> Option<u32> {
     u32::try_from(word.checked_sub(1)?).ok()
+}
+
+/// The shorter of two times, of which `None` does not end.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// A timeout of the port's, whose greatest number stands for none.
@@ -579,7 +680,7 @@ impl Drop for Afd {
             for &packet in &packets {
                 match packet.kind() {
                     Some(Kind::Poll) => {
-                        state.packet_came(packet);
+                        state.packet_came(packet, Tick::since(self.start, Instant::now()));
                     }
                     #[cfg(feature = "os-ext")]
                     Some(Kind::Pipe) => {
@@ -596,12 +697,16 @@ impl Drop for Afd {
 #[cfg(test)]
 mod tests {
     use std::mem::ManuallyDrop;
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
     use std::os::windows::io::AsRawSocket;
     use std::sync::atomic::Ordering;
 
     #[cfg(feature = "os-ext")]
     use super::super::super::{Queue, Registration};
+    use windows_sys::Win32::Networking::WinSock::{
+        WSAECONNABORTED, WSAECONNRESET, WSAEMFILE, WSAEMSGSIZE, WSAENETRESET,
+    };
+
     use super::super::timer::stand_in;
     use super::*;
     #[cfg(feature = "os-ext")]
@@ -787,6 +892,53 @@ mod tests {
         swap(sound);
         afd.after_io(key, Outcome::WouldBlock(Some(writable)));
         assert_eq!(poll(), [(5, false)]);
+    }
+
+    /// There may be more behind what an operation that failed has taken away. Otherwise all is as it was.
+    #[test]
+    fn what_failed_is_armed_only_if_something_was_taken_away() {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_accepted, _) = listener.accept().unwrap();
+        let sources = [
+            udp.as_raw_socket(),
+            listener.as_raw_socket(),
+            stream.as_raw_socket(),
+        ];
+        for (code, consumes) in [
+            (WSAEMSGSIZE, [true, false, false]),
+            (WSAENETRESET, [true, false, false]),
+            (WSAECONNRESET, [true, true, false]),
+            (WSAECONNABORTED, [false, true, false]),
+            (WSAEMFILE, [false, false, false]),
+        ] {
+            for (raw, consumes) in sources.into_iter().zip(consumes) {
+                let afd = Afd::open().unwrap();
+                let readable = Interest::READABLE;
+                let key = afd.register(raw, Token(1), readable, Owner::Source);
+                let key = key.unwrap();
+                let is_armed = |outcome| {
+                    let mut state = afd.lock();
+                    let edges = state.sockets[0].edges().unwrap();
+                    edges.fired(Readiness::IN);
+                    drop(state);
+                    afd.after_io(key, outcome);
+                    let mut state = afd.lock();
+                    let wanted = state.sockets[0].edges().unwrap().wanted().unwrap();
+                    wanted.intersects(Readiness::IN)
+                };
+                let failed = |direction| {
+                    let code = Some(code);
+                    Outcome::Failed(crate::sys::Failure { direction, code })
+                };
+                assert!(
+                    !is_armed(failed(Some(Interest::WRITABLE))),
+                    "a send: {code}"
+                );
+                assert_eq!(is_armed(failed(Some(readable))), consumes, "{raw}: {code}");
+            }
+        }
     }
 
     /// Its place is free for others.

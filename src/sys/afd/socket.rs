@@ -26,6 +26,10 @@
 //! the `Socket`, before which the selector waits for all packets; what has not come
 //! even then is leaked.
 //!
+//! **Probes.** A direction that has backed off (see [`Edges`]) is asked about when its pause is over, by a
+//! poll for the whole interest. Its packet is on the port at once, or nothing is ready: then the poll
+//! stays, for all directions are armed now.
+//!
 //! **Whose an answer is.** What ends after `end` may be of the registration before,
 //! or of a socket that had the same handle: it is passed over, and asked again.
 //!
@@ -42,11 +46,12 @@ use windows_sys::Win32::Foundation::{
     NTSTATUS, STATUS_CANCELLED, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    WSAGetLastError, WSAIoctl, SIO_BASE_HANDLE, SIO_BSP_HANDLE_POLL, SOCKET, SOCKET_ERROR,
-    WSAENOTSOCK,
+    getsockopt, WSAGetLastError, WSAIoctl, SIO_BASE_HANDLE, SIO_BSP_HANDLE_POLL, SOCKET,
+    SOCKET_ERROR, SOCK_DGRAM, SOL_SOCKET, SO_ACCEPTCONN, SO_TYPE, WSAECONNABORTED, WSAECONNRESET,
+    WSAEMSGSIZE, WSAENETRESET, WSAENOTSOCK,
 };
 
-use super::super::rearm::{Drained, Edges};
+use super::super::rearm::{Drained, Edges, Tick};
 use super::super::Key;
 use super::device::{succeeded, AfdEvents, Device, Poll};
 use super::port::KernelEvent;
@@ -63,8 +68,11 @@ pub(super) struct Socket {
     stage: Stage,
     /// The poll under way was begun for a registration that has ended.
     is_of_before: bool,
+    probe: Probe,
     /// The selector has it among those to bring up to date.
     pub(super) is_changed: bool,
+    /// The selector has it among those to be probed.
+    pub(super) is_listed: bool,
     /// Of `Box::into_raw`.
     operation: *mut Poll,
 }
@@ -87,6 +95,25 @@ enum Stage {
     Idle,
     Polling(AfdEvents),
     Cancelling,
+}
+
+/// Whether the registration is being probed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Probe {
+    None,
+    /// Its poll is to be submitted.
+    Due,
+    /// Its poll has been submitted, and its packet was not looked for yet.
+    Submitted,
+}
+
+impl Probe {
+    /// There is a poll for the whole interest.
+    fn submitted(&mut self) {
+        if *self == Probe::Due {
+            *self = Probe::Submitted;
+        }
+    }
 }
 
 /// What came of a packet.
@@ -130,7 +157,9 @@ impl Socket {
             registration: None,
             stage: Stage::Idle,
             is_of_before: false,
+            probe: Probe::None,
             is_changed: false,
+            is_listed: false,
             operation: Box::into_raw(Box::new(Poll::new())),
         }
     }
@@ -147,6 +176,7 @@ impl Socket {
         debug_assert!(self.registration.is_none());
         let mut edges = Edges::new();
         edges.begin(interest, Drained::Reported);
+        self.probe = Probe::None;
         self.handle = Some(handle);
         self.registration = Some(Registration {
             token,
@@ -157,6 +187,7 @@ impl Socket {
     }
 
     pub(super) fn begin_anew(&mut self, token: Token, interest: Interest) {
+        self.probe = Probe::None;
         if let Some(registration) = &mut self.registration {
             registration.token = token;
             registration.edges.begin(interest, Drained::Reported);
@@ -166,6 +197,7 @@ impl Socket {
 
     /// The registration ends. What is under way is to be cancelled.
     pub(super) fn end(&mut self) {
+        self.probe = Probe::None;
         self.registration = None;
         self.is_of_before = self.is_under_way();
     }
@@ -201,8 +233,67 @@ impl Socket {
 
     /// What is to be asked of the driver.
     fn wanted(&self) -> Option<AfdEvents> {
+        let edges = &self.registration.as_ref()?.edges;
+        let armed = edges.wanted()?;
+        Some(to_afd(match self.probe {
+            Probe::None => armed,
+            Probe::Due | Probe::Submitted => armed.or(edges.interest()),
+        }))
+    }
+
+    /// Whether it is to be probed, now or some time. What is latched stays, so that it is not.
+    pub(super) fn is_probed(&self) -> bool {
+        let edges = self.registration.as_ref().map(|its| &its.edges);
+        edges.is_some_and(|edges| edges.is_probed() && !edges.is_latched())
+    }
+
+    /// When to probe it next, if that is not about to happen.
+    pub(super) fn next_probe(&self, now: Tick) -> Option<Tick> {
         let registration = self.registration.as_ref()?;
-        registration.edges.wanted().map(to_afd)
+        match self.probe {
+            Probe::None if self.is_probed() => registration.edges.next_probe(now),
+            _ => None,
+        }
+    }
+
+    /// It is brought up to date by a probe.
+    pub(super) fn begin_probe(&mut self) {
+        self.probe = Probe::Due;
+    }
+
+    /// Whether its probe was submitted, and has not been looked for.
+    pub(super) fn awaits_probe(&self) -> bool {
+        self.probe == Probe::Submitted
+    }
+
+    /// Its probe is not answered at once: nothing is ready.
+    pub(super) fn probe_found_nothing(&mut self, now: Tick) {
+        if self.awaits_probe() {
+            self.probe = Probe::None;
+            if let Some(registration) = &mut self.registration {
+                let report = registration.edges.probed(Readiness::NONE, now);
+                debug_assert_eq!(report, None);
+            }
+        }
+    }
+
+    /// Whether an operation that has failed so has taken away what the socket was ready for. Other
+    /// failures leave it as it is, and so would the next one.
+    pub(super) fn is_consumed_by(&self, failure: super::super::Failure) -> bool {
+        let direction = failure.direction;
+        let reads = direction.is_some_and(|direction| direction.is_readable());
+        let (Some(handle), Some(code), true) = (self.handle, failure.code, reads) else {
+            return false;
+        };
+        match code {
+            WSAEMSGSIZE | WSAENETRESET => option(handle, SO_TYPE) == Some(SOCK_DGRAM),
+            WSAECONNABORTED => option(handle, SO_ACCEPTCONN) == Some(1),
+            WSAECONNRESET => {
+                option(handle, SO_TYPE) == Some(SOCK_DGRAM)
+                    || option(handle, SO_ACCEPTCONN) == Some(1)
+            }
+            _ => false,
+        }
     }
 
     /// Brings the driver up to date with what is wanted.
@@ -215,6 +306,7 @@ impl Socket {
             (Stage::Polling(asked), Some(events), _)
                 if asked.contains(events) && !self.is_of_before =>
             {
+                self.probe.submitted();
                 Ok(())
             }
             (Stage::Polling(_), _, _) => self.cancel(device).map_err(|_| Failure::OfAnything),
@@ -239,6 +331,7 @@ impl Socket {
         submitted.map_err(Failure::of)?;
         self.stage = Stage::Polling(events);
         self.is_of_before = false;
+        self.probe.submitted();
         Ok(())
     }
 
@@ -253,9 +346,14 @@ impl Socket {
 
     /// A packet with the word of this socket has been taken off the port. It is that of the poll
     /// which is under way, since handles of the driver are not given out; `None` where none is.
-    pub(super) fn packet_came(&mut self, packet: KernelEvent) -> Option<Came> {
+    pub(super) fn packet_came(&mut self, packet: KernelEvent, now: Tick) -> Option<Came> {
         if !self.is_under_way() {
             return None;
+        }
+        let was_probe = self.awaits_probe();
+        if was_probe {
+            // Unless this is its answer.
+            self.probe = Probe::Due;
         }
         self.stage = Stage::Idle;
         let is_of_before = mem::take(&mut self.is_of_before);
@@ -273,15 +371,23 @@ impl Socket {
         if answer.intersects(AfdEvents::LOCAL_CLOSE) {
             return self.failed(Failure::OfHandle).map(Came::Failed);
         }
-        let report = registration.edges.fired(from_afd(answer));
+        let ready = from_afd(answer);
+        let report = match was_probe {
+            true => {
+                self.probe = Probe::None;
+                registration.edges.probed(ready, now)
+            }
+            false => Some(registration.edges.fired(ready)).filter(|&bits| bits != Readiness::NONE),
+        };
         Some(match report {
-            Readiness::NONE => Came::Nothing,
-            report => Came::Event(Event::new(registration.token, report)),
+            None => Came::Nothing,
+            Some(report) => Came::Event(Event::new(registration.token, report)),
         })
     }
 
     /// Watching it has failed, so nothing more is wanted for now.
     fn failed(&mut self, failure: Failure) -> Option<Failed> {
+        self.probe = Probe::None;
         let registration = self.registration.as_mut()?;
         registration.edges.fired(FAILED);
         registration.has_failed = true;
@@ -386,6 +492,24 @@ fn find_base(
         }
     }
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// An option of a socket that is a number.
+fn option(socket: RawSocket, option: i32) -> Option<i32> {
+    let mut value = 0i32;
+    let mut length = mem::size_of_val(&value) as i32;
+    // SAFETY: `value` has room for as many bytes as `length` says, and the call has written to
+    // them when it returns. Where the socket is not open it fails.
+    let result = unsafe {
+        getsockopt(
+            socket as SOCKET,
+            SOL_SOCKET,
+            option,
+            ptr::addr_of_mut!(value).cast(),
+            &mut length,
+        )
+    };
+    (result != SOCKET_ERROR).then_some(value)
 }
 
 fn ask_handle(socket: RawSocket, question: u32) -> io::Result<RawSocket> {
