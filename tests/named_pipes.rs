@@ -16,9 +16,10 @@ use mio::windows::NamedPipe;
 use mio::{Backend, Interest, Token, Waker};
 use util::{patience, Loop, Seen};
 use windows_sys::Win32::Devices::Communication::{SetCommTimeouts, COMMTIMEOUTS};
-use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, GENERIC_READ, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Storage::FileSystem::{
-    ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
+    ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, FILE_WRITE_ATTRIBUTES, PIPE_ACCESS_DUPLEX,
+    PIPE_ACCESS_OUTBOUND,
 };
 use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, SetNamedPipeHandleState, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE,
@@ -660,6 +661,81 @@ fn a_message_is_a_read_and_a_long_one_is_several() {
         send(&mut looper, b"end");
         assert_eq!(read_all(&mut looper, &server, SERVER, 3), b"end");
     }
+}
+
+/// It may ask neither what kind of pipe it is nor whether anybody is there.
+#[test]
+fn a_server_that_only_writes_sends_whole_messages_to_clients_that_are_there() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let wide: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    // SAFETY: the name ends with a zero; there are no attributes.
+    let handle = unsafe {
+        CreateNamedPipeW(
+            wide.as_ptr(),
+            PIPE_ACCESS_OUTBOUND | FILE_FLAG_OVERLAPPED,
+            PIPE_TYPE_MESSAGE,
+            1,
+            1 << 20,
+            1 << 20,
+            0,
+            std::ptr::null(),
+        )
+    };
+    assert_ne!(handle, INVALID_HANDLE_VALUE);
+    // SAFETY: it is new.
+    let mut server = NamedPipe::from(unsafe { OwnedHandle::from_raw_handle(handle) });
+    looper
+        .registry()
+        .register(&mut server, SERVER, Interest::WRITABLE)
+        .unwrap();
+    looper.assert_quiet();
+    would_block(server.connect());
+    looper.assert_quiet();
+
+    let mut client = OpenOptions::new()
+        .access_mode(GENERIC_READ | FILE_WRITE_ATTRIBUTES)
+        .open(name)
+        .unwrap();
+    let mode = PIPE_READMODE_MESSAGE;
+    // SAFETY: a number is read.
+    let set = unsafe {
+        SetNamedPipeHandleState(
+            client.as_raw_handle(),
+            &mode,
+            std::ptr::null(),
+            std::ptr::null(),
+        )
+    };
+    assert_ne!(set, 0);
+    let mut buffer = vec![0; 1 << 20];
+    for length in [3, 200_000, 0, 5] {
+        looper.until_writable(SERVER);
+        assert_eq!(server.write(&vec![7; length]).unwrap(), length);
+        assert_eq!(client.read(&mut buffer).unwrap(), length);
+    }
+}
+
+/// A client that only writes has a server, whether or not it may look.
+#[test]
+fn a_client_that_only_writes_is_writable() {
+    let mut looper = Loop::new(Backend::Afd);
+    let (mut server, name) = listening(&looper);
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(FILE_FLAG_OVERLAPPED)
+        .open(name)
+        .unwrap();
+    let mut client = NamedPipe::from(OwnedHandle::from(file));
+    looper
+        .registry()
+        .register(&mut client, CLIENT, Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(CLIENT);
+    server.connect().unwrap();
+    assert_eq!(client.write(b"hello").unwrap(), 5);
+    assert_eq!(read_all(&mut looper, &server, SERVER, 5), b"hello");
+    looper.registry().deregister(&mut server).unwrap();
 }
 
 #[test]

@@ -48,7 +48,9 @@ use crate::{Interest, Registry, Token};
 ///
 /// # Messages
 ///
-/// On a pipe of messages (`PIPE_TYPE_MESSAGE`) each write is one message. Of a handle that reads
+/// On a pipe of messages (`PIPE_TYPE_MESSAGE`) each write is one message, also an empty one. A server's
+/// end that only writes (`PIPE_ACCESS_OUTBOUND`) may not ask the system what kind of pipe it is, and
+/// each of its writes is passed on whole. Of a handle that reads
 /// messages (`PIPE_READMODE_MESSAGE`) a read returns one message, or the part of it that there was
 /// room for; the next read returns the rest.
 ///

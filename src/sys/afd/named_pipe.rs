@@ -34,16 +34,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_NO_DATA,
-    ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, ERROR_PIPE_LISTENING, ERROR_PIPE_NOT_CONNECTED,
-    INVALID_HANDLE_VALUE,
+    ERROR_ACCESS_DENIED, ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_MORE_DATA,
+    ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, ERROR_PIPE_LISTENING,
+    ERROR_PIPE_NOT_CONNECTED, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     GetFileType, ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, FILE_TYPE_PIPE, PIPE_ACCESS_DUPLEX,
 };
 use windows_sys::Win32::System::Pipes::{
     ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeInfo, PeekNamedPipe,
-    PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES,
+    PIPE_SERVER_END, PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES,
 };
 
 use super::super::{bool_result, Mistake, Queue};
@@ -96,7 +96,7 @@ struct State {
     /// The selector has it among those to be asked.
     is_noticed: bool,
     is_connected: bool,
-    /// Each write is a message, and not to be cut.
+    /// Each write is a message, or may be one: not to be cut.
     has_messages: bool,
     /// Counts the clients.
     epoch: u32,
@@ -441,21 +441,13 @@ impl Pipe {
         };
         afd.port().associate(handle.as_handle(), Kind::Pipe)?;
         afd.port().operations().insert(self);
-        let mut flags = 0;
-        // SAFETY: a number is written; the others are not asked for.
-        let got = bool_result(unsafe {
-            GetNamedPipeInfo(
-                self.raw(),
-                &mut flags,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
-        });
-        state.has_messages = got.is_ok() && flags & PIPE_TYPE_MESSAGE != 0;
-        state.is_connected = self.has_peer();
         // SAFETY: the handle is open, as `state` has it.
         let is_pipe = unsafe { GetFileType(self.raw()) } == FILE_TYPE_PIPE;
+        let flags = self.flags();
+        // Who may not know must not cut.
+        state.has_messages = is_pipe && flags.map_or(true, |flags| flags & PIPE_TYPE_MESSAGE != 0);
+        let is_client = flags.is_some_and(|flags| flags & PIPE_SERVER_END == 0);
+        state.is_connected = self.has_peer(is_client);
         state.read_buffer = match is_pipe {
             true => vec![0; BUFFER],
             false => vec![0; DEVICE_BUFFER],
@@ -468,8 +460,26 @@ impl Pipe {
         Ok(())
     }
 
+    /// What kind of pipe it is. A handle that only writes may not know: it lacks the right to read
+    /// attributes, which `CreateNamedPipeW` gives together with reading.
+    fn flags(&self) -> Option<u32> {
+        let mut flags = 0;
+        // SAFETY: the handle is open, as who calls this has it; a number is written, and the others are
+        // not asked for.
+        let got = bool_result(unsafe {
+            GetNamedPipeInfo(
+                self.raw(),
+                &mut flags,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        });
+        got.is_ok().then_some(flags)
+    }
+
     /// Whether there is somebody at the other end, or was.
-    fn has_peer(&self) -> bool {
+    fn has_peer(&self, is_client: bool) -> bool {
         // SAFETY: nothing is asked for but whether that can be asked.
         let peeked = bool_result(unsafe {
             PeekNamedPipe(
@@ -483,6 +493,9 @@ impl Pipe {
         });
         match peeked {
             Ok(()) => true,
+            // A handle that only writes may not look. A client has a server; whether a server has a
+            // client, connecting or writing will show.
+            Err(error) if is(&error, ERROR_ACCESS_DENIED) => is_client,
             Err(error) => ![
                 ERROR_PIPE_LISTENING,
                 ERROR_PIPE_NOT_CONNECTED,
