@@ -22,7 +22,8 @@ use windows_sys::Win32::Storage::FileSystem::{
     PIPE_ACCESS_OUTBOUND,
 };
 use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, SetNamedPipeHandleState, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE,
+    CreateNamedPipeW, SetNamedPipeHandleState, PIPE_NOWAIT, PIPE_READMODE_MESSAGE,
+    PIPE_TYPE_MESSAGE,
 };
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 
@@ -359,6 +360,39 @@ fn a_serial_port_delivers_while_its_device_goes_on_sending() {
     }
     assert_eq!(reads.iter().sum::<usize>(), WHOLE);
     assert!(reads[0] <= WHOLE / 2, "only at the end: {reads:?}");
+}
+
+/// It would go on taking nothing, with a packet each time.
+#[test]
+fn a_full_pipe_that_does_not_wait_fails_and_does_not_hold_up_a_poll() {
+    let mut looper = Loop::new(Backend::Afd);
+    let (mut server, name) = listening(&looper);
+    let _client = blocking_client(&name);
+    looper.until_writable(SERVER);
+    let mode = PIPE_NOWAIT;
+    // SAFETY: a number is read.
+    let set = unsafe {
+        SetNamedPipeHandleState(
+            server.as_raw_handle(),
+            &mode,
+            std::ptr::null(),
+            std::ptr::null(),
+        )
+    };
+    assert_ne!(set, 0);
+    let deadline = Instant::now() + patience();
+    let error = loop {
+        assert!(Instant::now() < deadline);
+        match server.write(&[1; 60_000]) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let soon = Some(Duration::from_millis(10));
+                looper.poll.poll(&mut looper.events, soon).unwrap();
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WriteZero);
 }
 
 /// What is there already when it is registered needs no operation that ends.

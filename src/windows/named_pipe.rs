@@ -37,6 +37,8 @@ use crate::{Interest, Registry, Token};
 /// - A server's end that is not told to connect learns of its client by a read or write that succeeds.
 /// - What other code, or another process, starts on a duplicate of the handle is its own: it is not
 ///   reported, and what it reads is gone.
+/// - A pipe in the mode `PIPE_NOWAIT` takes nothing when it is full: what was to be written is lost, and
+///   the next write fails with [`WriteZero`](io::ErrorKind::WriteZero).
 /// - A write that other code cancels (`CancelIoEx`; on a serial port `PurgeComm`) may have gone out in
 ///   part. It is not sent again: the next write fails with `ERROR_OPERATION_ABORTED`. A read or
 ///   connect that other code cancels is begun again.

@@ -714,6 +714,8 @@ impl Pipe {
             state.written += length;
             used = self.is_used(state);
             match state.written < state.write_buffer.len() {
+                // A full pipe that does not wait (`PIPE_NOWAIT`) takes nothing, and would again.
+                true if length == 0 => Err(io::ErrorKind::WriteZero.into()),
                 true => self.submit_write(state),
                 false => Ok(()),
             }
