@@ -743,9 +743,11 @@ fn a_server_that_only_writes_sends_whole_messages_to_clients_that_are_there() {
     };
     assert_ne!(set, 0);
     let mut buffer = vec![0; 1 << 20];
+    looper.until_writable(SERVER);
     for length in [3, 200_000, 0, 5] {
-        looper.until_writable(SERVER);
         assert_eq!(server.write(&vec![7; length]).unwrap(), length);
+        // It is out.
+        looper.until_writable(SERVER);
         assert_eq!(client.read(&mut buffer).unwrap(), length);
     }
 }
@@ -904,6 +906,63 @@ fn dropping_a_pipe_loses_nothing_that_was_written() {
     let all = reading.join().unwrap();
     assert_eq!(all.len(), written);
     assert!(all.iter().all(|&byte| byte == 7));
+}
+
+/// What was written goes out, and then the client reads the end, in whatever order the poll and the
+/// pipe are dropped.
+#[test]
+fn a_pipe_is_closed_although_its_poll_was_dropped_before() {
+    for (length, is_written_first, is_poll_first) in [
+        (5, false, true),
+        (5, true, true),
+        (300_000, false, true),
+        (300_000, true, false),
+        (300_000, true, true),
+    ] {
+        let mut looper = Loop::new(Backend::Afd);
+        let name = name();
+        let mut server = NamedPipe::new(&name).unwrap();
+        looper
+            .registry()
+            .register(&mut server, SERVER, Interest::WRITABLE)
+            .unwrap();
+        would_block(server.connect());
+        let mut client = blocking_client(&name);
+        looper.until_writable(SERVER);
+        let mut written = 0;
+        let mut write = |server: &mut NamedPipe| {
+            while written < length {
+                match server.write(&[7; 60_000][..(length - written).min(60_000)]) {
+                    Ok(length) => written += length,
+                    Err(error) => {
+                        // The rest has no place before somebody reads.
+                        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                        break;
+                    }
+                }
+            }
+        };
+        if is_written_first {
+            write(&mut server);
+        }
+        let mut looper = Some(looper);
+        if is_poll_first {
+            drop(looper.take());
+        }
+        if !is_written_first {
+            write(&mut server);
+        }
+        drop(server);
+        drop(looper);
+        let (ended, end) = std::sync::mpsc::channel();
+        let reading = thread::spawn(move || {
+            let mut all = Vec::new();
+            let _ = client.read_to_end(&mut all);
+            ended.send(all.len()).unwrap();
+        });
+        assert_eq!(end.recv_timeout(patience()), Ok(written));
+        reading.join().unwrap();
+    }
 }
 
 #[test]

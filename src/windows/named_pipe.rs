@@ -66,8 +66,9 @@ use crate::{Interest, Registry, Token};
 ///
 /// # Dropping
 ///
-/// What was written goes out first, in the background; then the peer reads the end. That needs a poll
-/// that goes on: if it is gone before, the pipe stays open as long as the process.
+/// What was written goes out first, in the background; then the peer reads the end. The poll sees to
+/// that, whenever it polls. If it is gone, a thread does, which lasts until everything has gone out. A
+/// library (cdylib) that has started it stays in memory even if it is unloaded.
 ///
 /// # Cost
 ///

@@ -15,8 +15,9 @@
 //! **Whose an answer is.** Each `disconnect` begins another epoch, and an operation that was
 //! submitted in an earlier one says nothing of the client that there is now.
 //!
-//! **Who takes the packets.** The queue whose port the pipe is associated with, for life; and
-//! when that queue is gone, the pipe's own calls.
+//! **Who takes the packets.** The queue whose port the pipe is associated with, for life; when that
+//! queue is gone, the pipe's own calls; and when the pipe is gone as well, a thread, as long as what was
+//! written is in flight.
 //!
 //! **Locks.** The selector's, then the pipe's, then that of the port's [`Operations`]. So a pipe tells
 //! its selector of something only when it has given up its own.
@@ -31,6 +32,7 @@ use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 use std::time::Instant;
 
 use windows_sys::Win32::Foundation::{
@@ -753,15 +755,26 @@ impl Pipe {
     }
 
     /// After it was closed: takes what has to come, so that nothing is left behind. A write that
-    /// is under way keeps the pipe, for as long as the process lives if need be.
+    /// is under way keeps the pipe until it has gone out.
     fn await_orphaned_packets(&self) {
         let Some(port) = self.orphaned_port() else {
             return;
         };
         let deadline = Instant::now() + super::PATIENCE;
+        take_packets(&port, 0);
         while self.is_awaited() && Instant::now() < deadline {
             take_packets(&port, super::LOOK);
         }
+        if self.is_left() {
+            take_what_is_left(&port);
+        }
+    }
+
+    /// It was dropped, and something of it is in flight.
+    pub(super) fn is_left(&self) -> bool {
+        let state = self.lock();
+        let is_idle = state.connect.is_idle() && state.read.is_idle() && state.write.is_idle();
+        state.is_dropped && !is_idle
     }
 
     /// It was dropped, and what was cancelled then has not ended yet.
@@ -845,6 +858,32 @@ fn take_packets(port: &Port, millis: u32) {
     }
 }
 
+/// Neither a queue nor a pipe is left to take the packets of what is still to go out, which may take as
+/// long as the peer likes: a thread does, until there is nothing more.
+pub(super) fn take_what_is_left(port: &Arc<Port>) {
+    let mut has_taker = port.lock_taker();
+    if *has_taker || !super::library::stay_loaded() {
+        return;
+    }
+    let its = Arc::clone(port);
+    let thread = thread::Builder::new().name("mio-named-pipe".to_owned());
+    // Where there can be none the pipe stays open, for as long as the process lives.
+    let spawned = thread.spawn(move || {
+        loop {
+            let mut has_taker = its.lock_taker();
+            // Under the lock: whoever drops another pipe sees that this goes on, or that it does not.
+            if !its.operations().are_left() {
+                *has_taker = false;
+                break;
+            }
+            drop(has_taker);
+            // Another pipe's call may take the last one.
+            take_packets(&its, 1000);
+        }
+    });
+    *has_taker = spawned.is_ok();
+}
+
 /// Copies as much as there is room for.
 fn scatter(mut data: &[u8], buffers: &mut [IoSliceMut<'_>]) -> usize {
     let all = data.len();
@@ -882,7 +921,6 @@ impl fmt::Debug for Pipe {
 mod tests {
     use std::fs::File;
     use std::io::Write;
-    use std::thread;
     use std::time::Duration;
 
     use super::super::super::EventBuffer;

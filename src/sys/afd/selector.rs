@@ -700,6 +700,11 @@ impl Drop for Afd {
             }
         }
         self.port.abandon();
+        // What pipes that were dropped before have written may still be on its way.
+        #[cfg(feature = "os-ext")]
+        if self.port.operations().are_left() {
+            named_pipe::take_what_is_left(&self.port);
+        }
     }
 }
 
