@@ -930,27 +930,37 @@ fn a_pipe_is_closed_although_its_poll_was_dropped_before() {
         let mut client = blocking_client(&name);
         looper.until_writable(SERVER);
         let mut written = 0;
-        let mut write = |server: &mut NamedPipe| {
-            while written < length {
+        // The last of it may be in flight until somebody reads.
+        let mut write = |server: &mut NamedPipe, looper: Option<&mut Loop>| {
+            let mut looper = looper;
+            let mut tries = 0;
+            while written < length && tries < 10 {
                 match server.write(&[7; 60_000][..(length - written).min(60_000)]) {
-                    Ok(length) => written += length,
-                    Err(error) => {
-                        // The rest has no place before somebody reads.
-                        assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                        break;
+                    Ok(length) => {
+                        written += length;
+                        tries = 0;
                     }
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+                tries += 1;
+                match &mut looper {
+                    Some(looper) => {
+                        let soon = Some(Duration::from_millis(5));
+                        looper.poll.poll(&mut looper.events, soon).unwrap();
+                    }
+                    None => thread::yield_now(),
                 }
             }
         };
-        if is_written_first {
-            write(&mut server);
-        }
         let mut looper = Some(looper);
+        if is_written_first {
+            write(&mut server, looper.as_mut());
+        }
         if is_poll_first {
             drop(looper.take());
         }
         if !is_written_first {
-            write(&mut server);
+            write(&mut server, None);
         }
         drop(server);
         drop(looper);

@@ -707,6 +707,7 @@ impl Pipe {
     ) -> Readiness {
         if is_of_before {
             // It went with its client.
+            state.shrink_write_buffer();
             return WRITES;
         }
         let mut used = Readiness::NONE;
@@ -722,14 +723,12 @@ impl Pipe {
                 false => Ok(()),
             }
         });
-        match outcome {
-            Ok(()) if !state.write.is_idle() => used,
-            Ok(()) => used.or(WRITES),
-            Err(error) => {
-                state.write_error = Some(error);
-                used.or(WRITES)
-            }
+        if outcome.is_ok() && !state.write.is_idle() {
+            return used;
         }
+        state.write_error = outcome.err();
+        state.shrink_write_buffer();
+        used.or(WRITES)
     }
 
     /// A read or write has gone well: somebody is there, also if nobody has waited for him.
@@ -807,6 +806,15 @@ impl State {
             Which::Connect => &mut self.connect,
             Which::Read => &mut self.read,
             Which::Write => &mut self.write,
+        }
+    }
+
+    /// Gives back what a long message took, when it is out.
+    fn shrink_write_buffer(&mut self) {
+        self.write_buffer.clear();
+        self.written = 0;
+        if self.write_buffer.capacity() > BUFFER {
+            self.write_buffer.shrink_to(BUFFER);
         }
     }
 
@@ -920,7 +928,7 @@ impl fmt::Debug for Pipe {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::time::Duration;
 
     use super::super::super::EventBuffer;
@@ -989,6 +997,27 @@ mod tests {
         port.post(Kind::Pipe, 0, held).unwrap();
         dropping.join().unwrap();
         assert_eq!(pipe.strong_count(), 0, "it is freed");
+    }
+
+    #[test]
+    fn the_buffer_of_a_long_message_is_given_back_when_it_is_out() {
+        let (queue, server, mut client) = pair("long");
+        server.pipe.lock().has_messages = true;
+        let capacity = || server.pipe.lock().write_buffer.capacity();
+        assert_eq!(capacity(), BUFFER);
+        let long = vec![1; 10 * BUFFER];
+        assert_eq!(server.write(&[IoSlice::new(&long)]).unwrap(), long.len());
+        assert!(capacity() >= long.len());
+        let reading = thread::spawn(move || client.read_exact(&mut vec![0; 10 * BUFFER]));
+        let mut events = EventBuffer::with_capacity(8);
+        let deadline = Instant::now() + super::super::PATIENCE;
+        while !server.pipe.lock().write.is_idle() {
+            assert!(Instant::now() < deadline);
+            let soon = Some(Duration::from_millis(10));
+            queue.select(&mut events, soon).unwrap();
+        }
+        reading.join().unwrap().unwrap();
+        assert_eq!(capacity(), BUFFER);
     }
 
     #[test]

@@ -344,11 +344,14 @@ impl Afd {
                 if !packets.is_empty() {
                     return Ok(());
                 }
-                if timer.start(&self.port, left).is_err() {
-                    return self.port.dequeue(packets, room, millis);
-                }
-                // If the timer fails there is still a timeout.
-                let ended = self.port.dequeue(packets, room, millis + 100);
+                let millis = match timer.start(&self.port, left) {
+                    Err(_) => return self.port.dequeue(packets, room, millis),
+                    // There is nothing to wait for.
+                    Ok(true) => 0,
+                    // If the timer fails there is still a timeout.
+                    Ok(false) => millis + 100,
+                };
+                let ended = self.port.dequeue(packets, room, millis);
                 if !packets
                     .iter()
                     .any(|packet| packet.kind() == Some(Kind::Timer))
@@ -780,6 +783,19 @@ mod tests {
         let timeout = Duration::from_millis(100);
         afd.select(&mut events, Some(timeout)).unwrap();
         assert!(start.elapsed() >= timeout);
+    }
+
+    #[test]
+    fn a_timer_that_has_ended_already_is_not_waited_for() {
+        let afd = Afd::open_with(stand_in::ALREADY_SIGNALLED).unwrap();
+        let mut packets = Vec::with_capacity(8);
+        // One that is waited for has a timeout behind it that is longer by 100 ms.
+        let shortest = (0..10).map(|_| {
+            let start = Instant::now();
+            afd.wait(&mut packets, 8, Some(TICK)).unwrap();
+            start.elapsed()
+        });
+        assert!(shortest.min().unwrap() < Duration::from_millis(100));
     }
 
     #[test]
