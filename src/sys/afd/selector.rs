@@ -33,12 +33,12 @@ use super::super::rearm::{Tick, Waiting};
 use super::super::{
     millis_rounded_up, EventBuffer, Key, Mistake, Outcome, Owner, Selector, UserEvent,
 };
-use super::device::Device;
+use super::device::{AfdEvents, Device};
 #[cfg(feature = "os-ext")]
 use super::named_pipe::{self, Pipe};
 use super::port::{KernelEvent, Kind, Port};
 use super::resume;
-use super::socket::{base_handle, Came, Failed, Socket};
+use super::socket::{are_same, base_handle, Came, Failed, Socket};
 use super::timer::{Calls, Timer};
 use super::user_events::UserEvents;
 use super::{LOOK, PATIENCE};
@@ -236,10 +236,12 @@ impl Selector for Afd {
         let mut state = self.lock();
         let slot = state.slot(key)?;
         state.sockets[slot as usize].end();
-        if state.free_if_gone(slot) {
-            return Ok(());
+        if !state.free_if_gone(slot) {
+            // At once, and not by the next `select`: the source may be on its way to another poll, and of
+            // two polls of one socket the driver is known to mix up the answers.
+            state.update(slot);
+            self.nudge(state);
         }
-        self.change(state, slot);
         Ok(())
     }
 
@@ -570,6 +572,9 @@ impl State {
         let slot = slot_of(packet.word())?;
         let socket = self.sockets.get_mut(slot as usize)?;
         let came = socket.packet_came(packet, now)?;
+        if let Some(foreign) = socket.take_foreign() {
+            self.begin_others_again(slot, foreign);
+        }
         if self.free_if_gone(slot) {
             return None;
         }
@@ -588,6 +593,42 @@ impl State {
                 None
             }
         }
+    }
+
+    /// The poll of this slot was answered with events that it did not ask for: another handle of the
+    /// same socket did, whose poll is begun again.
+    fn begin_others_again(&mut self, slot: u32, events: AfdEvents) {
+        let is_other = |state: &State, other: u32| {
+            let (one, its) = (
+                &state.sockets[slot as usize],
+                &state.sockets[other as usize],
+            );
+            let handles = one.handle().zip(its.handle());
+            other != slot
+                && its.asks_for(events)
+                // Where that is not known it may be.
+                && handles.map_or(true, |(one, other)| are_same(one, other) != Some(false))
+        };
+        // The one that it was before.
+        let twin = self.sockets[slot as usize].twin;
+        if let Some(twin) = twin.filter(|&twin| is_other(self, twin)) {
+            self.begin_again(twin);
+            return;
+        }
+        for other in 0..self.sockets.len() as u32 {
+            if is_other(self, other) {
+                self.sockets[slot as usize].twin = Some(other);
+                self.sockets[other as usize].twin = Some(slot);
+                self.begin_again(other);
+            }
+        }
+    }
+
+    /// Has a poll end, so that another one takes its place.
+    fn begin_again(&mut self, slot: u32) {
+        // Where that fails it is under way as before.
+        let device = &self.devices[slot as usize / SOCKETS_OF_A_DEVICE];
+        let _ = self.sockets[slot as usize].cancel(device);
     }
 
     fn forget_handle(&mut self, handle: Option<RawSocket>) {
@@ -834,6 +875,84 @@ mod tests {
         afd.select(&mut events, None).unwrap();
         assert_eq!(events.events()[0].token(), Token(2));
         drop(ManuallyDrop::into_inner(afd));
+    }
+
+    /// The driver answers the poll of one handle with what that of the other has asked for, and that
+    /// one not at all. (Wine's does not: here the answer is made up.)
+    #[test]
+    fn an_answer_to_another_handles_question_begins_that_ones_poll_again() {
+        let afd = Afd::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let duplicate = socket.try_clone().unwrap();
+        let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        for (token, raw) in [&socket, &duplicate, &stranger].into_iter().enumerate() {
+            let raw = raw.as_raw_socket();
+            afd.register(raw, Token(token), Interest::READABLE, Owner::Source)
+                .unwrap();
+        }
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        let is_polling = |slot: usize| {
+            let state = afd.lock();
+            state.sockets[slot].asks_for(AfdEvents::RECEIVE)
+        };
+        for _ in 0..3 {
+            assert!((0..3).all(is_polling));
+            afd.lock().begin_others_again(0, AfdEvents::SEND);
+            assert!((0..3).all(is_polling), "nobody has asked for it");
+            afd.lock().begin_others_again(0, AfdEvents::RECEIVE);
+            assert!(is_polling(0) && !is_polling(1));
+            // Where the system does not tell whose it is, all that ask are begun again.
+            let tells = are_same(socket.as_raw_socket(), stranger.as_raw_socket()).is_some();
+            assert_eq!(is_polling(2), tells);
+            for _ in 0..3 {
+                afd.select(&mut events, Some(Duration::from_millis(1)))
+                    .unwrap();
+                assert!(events.events().is_empty());
+            }
+        }
+        // And what was begun again is answered.
+        let to = socket.local_addr().unwrap();
+        stranger.send_to(b"x", to).unwrap();
+        let mut seen = [false; 3];
+        let deadline = Instant::now() + PATIENCE;
+        while !(seen[0] && seen[1]) {
+            assert!(Instant::now() < deadline, "{seen:?}");
+            afd.select(&mut events, Some(Duration::from_millis(100)))
+                .unwrap();
+            for event in events.events() {
+                seen[event.token().0] = true;
+            }
+        }
+        assert!(!seen[2]);
+    }
+
+    /// The source may be registered with another poll next, whose question would be the second one.
+    #[test]
+    fn deregistering_ends_a_poll_at_once() {
+        let afd = Afd::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let raw = socket.as_raw_socket();
+        let key = afd
+            .register(raw, Token(1), Interest::READABLE, Owner::Source)
+            .unwrap();
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(afd.lock().sockets[0].asks_for(AfdEvents::RECEIVE));
+        afd.deregister(raw, key).unwrap();
+        let mut packets = Vec::with_capacity(8);
+        while !packets
+            .iter()
+            .any(|packet: &KernelEvent| packet.kind() == Some(Kind::Poll))
+        {
+            afd.port.dequeue(&mut packets, 8, 10_000).unwrap();
+            assert!(!packets.is_empty(), "it goes on");
+        }
+        let now = afd.tick();
+        for &packet in &packets {
+            afd.lock().packet_came(packet, now);
+        }
+        assert_eq!(afd.lock().free, [0]);
     }
 
     /// A driver that is asked about one socket by two polls may tell one of them only.

@@ -30,6 +30,11 @@
 //! poll for the whole interest. Its packet is on the port at once, or nothing is ready: then the poll
 //! stays, for all directions are armed now.
 //!
+//! **Two handles of one socket** (duplicates) are two sockets here, since nothing says at once that they
+//! are one, and each has its poll. Windows is known to answer the poll of one with what that of the other
+//! has asked for. An answer nobody asked for shows that: the polls of the others that did ask are begun
+//! again, and find what is ready.
+//!
 //! **Whose an answer is.** What ends after `end` may be of the registration before,
 //! or of a socket that had the same handle: it is passed over, and asked again.
 //!
@@ -41,9 +46,11 @@ use std::io;
 use std::mem;
 use std::os::windows::io::RawSocket;
 use std::ptr;
+use std::sync::OnceLock;
 
+use windows_sys::core::BOOL;
 use windows_sys::Win32::Foundation::{
-    NTSTATUS, STATUS_CANCELLED, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH,
+    HANDLE, NTSTATUS, STATUS_CANCELLED, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH,
 };
 use windows_sys::Win32::Networking::WinSock::{
     getsockopt, WSAGetLastError, WSAIoctl, SIO_BASE_HANDLE, SIO_BSP_HANDLE_POLL, SOCKET,
@@ -54,6 +61,7 @@ use windows_sys::Win32::Networking::WinSock::{
 use super::super::rearm::{Drained, Edges, Tick};
 use super::super::Key;
 use super::device::{succeeded, AfdEvents, Device, Poll};
+use super::library::{find, Function};
 use super::port::KernelEvent;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -69,6 +77,10 @@ pub(super) struct Socket {
     /// The poll under way was begun for a registration that has ended.
     is_of_before: bool,
     probe: Probe,
+    /// What the last answer said that nobody had asked for.
+    foreign: AfdEvents,
+    /// The slot of another handle of the same socket, as far as that has shown.
+    pub(super) twin: Option<u32>,
     /// The selector has it among those to bring up to date.
     pub(super) is_changed: bool,
     /// The selector has it among those to be probed.
@@ -94,7 +106,7 @@ struct Registration {
 enum Stage {
     Idle,
     Polling(AfdEvents),
-    Cancelling,
+    Cancelling(AfdEvents),
 }
 
 /// Whether the registration is being probed.
@@ -158,6 +170,8 @@ impl Socket {
             stage: Stage::Idle,
             is_of_before: false,
             probe: Probe::None,
+            foreign: AfdEvents(0),
+            twin: None,
             is_changed: false,
             is_listed: false,
             operation: Box::into_raw(Box::new(Poll::new())),
@@ -213,6 +227,17 @@ impl Socket {
 
     pub(super) fn handle(&self) -> Option<RawSocket> {
         self.handle
+    }
+
+    /// What the last answer said that nobody had asked for, once: it is of another handle's poll.
+    pub(super) fn take_foreign(&mut self) -> Option<AfdEvents> {
+        let foreign = mem::replace(&mut self.foreign, AfdEvents(0));
+        (foreign != AfdEvents(0)).then_some(foreign)
+    }
+
+    /// Whether a poll is under way that asks for any of these, and is to be answered.
+    pub(super) fn asks_for(&self, events: AfdEvents) -> bool {
+        matches!(self.stage, Stage::Polling(asked) if asked.intersects(events))
     }
 
     /// It goes on with another handle, of which nothing was asked yet.
@@ -337,9 +362,9 @@ impl Socket {
 
     /// Asks for the end of what is under way.
     pub(super) fn cancel(&mut self, device: &Device) -> Result<(), NTSTATUS> {
-        if let Stage::Polling(_) = self.stage {
+        if let Stage::Polling(asked) = self.stage {
             device.cancel(self.operation)?;
-            self.stage = Stage::Cancelling;
+            self.stage = Stage::Cancelling(asked);
         }
         Ok(())
     }
@@ -350,6 +375,10 @@ impl Socket {
         if !self.is_under_way() {
             return None;
         }
+        let asked = match self.stage {
+            Stage::Polling(asked) | Stage::Cancelling(asked) => asked,
+            Stage::Idle => AfdEvents(0),
+        };
         let was_probe = self.awaits_probe();
         if was_probe {
             // Unless this is its answer.
@@ -357,9 +386,9 @@ impl Socket {
         }
         self.stage = Stage::Idle;
         let is_of_before = mem::take(&mut self.is_of_before);
-        let Some(registration) = &mut self.registration else {
+        if self.registration.is_none() {
             return Some(Came::Nothing);
-        };
+        }
         if is_of_before || packet.status() == STATUS_CANCELLED {
             return Some(Came::Nothing);
         }
@@ -368,10 +397,23 @@ impl Socket {
         }
         // SAFETY: the memory is valid, and ours again: its packet has come.
         let answer = unsafe { (*self.operation).answer(packet.number()) };
+        self.answered(answer, asked, was_probe, now)
+    }
+
+    /// The poll under way, which asked for these, has ended well with an answer.
+    fn answered(
+        &mut self,
+        answer: AfdEvents,
+        asked: AfdEvents,
+        was_probe: bool,
+        now: Tick,
+    ) -> Option<Came> {
+        let registration = self.registration.as_mut()?;
         if answer.intersects(AfdEvents::LOCAL_CLOSE) {
             return self.failed(Failure::OfHandle).map(Came::Failed);
         }
-        let ready = from_afd(answer);
+        self.foreign = answer.without(asked);
+        let ready = from_afd(answer.without(self.foreign));
         let report = match was_probe {
             true => {
                 self.probe = Probe::None;
@@ -512,6 +554,22 @@ fn option(socket: RawSocket, option: i32) -> Option<i32> {
     (result != SOCKET_ERROR).then_some(value)
 }
 
+/// Whether two handles are of one socket; `None` where the system does not tell, which Windows does from
+/// 10 on:
+/// [CompareObjectHandles](https://learn.microsoft.com/en-us/windows/win32/api/handleapi/nf-handleapi-compareobjecthandles).
+pub(super) fn are_same(one: RawSocket, other: RawSocket) -> Option<bool> {
+    type Compare = unsafe extern "system" fn(HANDLE, HANDLE) -> BOOL;
+    static COMPARE: OnceLock<Option<Compare>> = OnceLock::new();
+
+    let compare = COMPARE.get_or_init(|| {
+        let compare = find("kernelbase.dll", "CompareObjectHandles")?;
+        // SAFETY: this is the type that the function of this name has.
+        Some(unsafe { mem::transmute::<Function, Compare>(compare) })
+    });
+    // SAFETY: it follows no pointers; a handle that is not open is the same as no other.
+    compare.map(|compare| unsafe { compare(one as usize as HANDLE, other as usize as HANDLE) } != 0)
+}
+
 fn ask_handle(socket: RawSocket, question: u32) -> io::Result<RawSocket> {
     let mut handle: SOCKET = 0;
     let mut written = 0;
@@ -588,6 +646,43 @@ mod tests {
             _ => panic!("nobody there to ask"),
         });
         assert_eq!(none.unwrap_err().raw_os_error(), Some(WSAENOTSOCK));
+    }
+
+    #[test]
+    fn handles_of_one_socket_are_told_from_those_of_two() {
+        use std::net::UdpSocket;
+        use std::os::windows::io::AsRawSocket;
+
+        let one = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let same = one.try_clone().unwrap();
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let [one, same, other] = [&one, &same, &other].map(|socket| socket.as_raw_socket());
+        // Windows 8 does not tell.
+        if let Some(is_same) = are_same(one, same) {
+            assert!(is_same);
+            assert_eq!(are_same(one, other), Some(false));
+        }
+    }
+
+    /// It is of the poll of another handle of the same socket, and the registration waits on.
+    #[test]
+    fn an_answer_that_nobody_asked_for_is_not_reported_and_shows_another_handle() {
+        let mut socket = Socket::new();
+        socket.begin(0, 8, Token(1), Interest::WRITABLE);
+        let asked = socket.wanted().unwrap();
+        let now = Tick::since(std::time::Instant::now(), std::time::Instant::now());
+        let (receive, send) = (AfdEvents::RECEIVE, AfdEvents::SEND);
+        let came = socket.answered(receive, asked, false, now);
+        assert!(matches!(came, Some(Came::Nothing)), "{came:?}");
+        assert_eq!(socket.take_foreign(), Some(receive));
+        assert_eq!(socket.take_foreign(), None);
+        assert_eq!(socket.wanted(), Some(asked));
+        let came = socket.answered(receive.or(send), asked, false, now);
+        let Some(Came::Event(event)) = came else {
+            panic!("{came:?}");
+        };
+        assert!(event.is_writable() && !event.is_readable());
+        assert_eq!(socket.take_foreign(), Some(receive));
     }
 
     /// The end of a connection is asked for whatever else is wanted, and each answer
