@@ -131,13 +131,15 @@ fn a_server_and_a_client_talk() {
     assert!(server.take_error().unwrap().is_none());
 }
 
+/// Such a program would wait for an event that does not come.
 #[test]
 fn nothing_is_done_before_it_is_registered() {
     let name = name();
     let mut server = NamedPipe::new(&name).unwrap();
-    would_block(server.connect());
-    would_block(server.read(&mut [0; 8]));
-    would_block(server.write(b"x"));
+    let not_found = |error: std::io::Error| assert_eq!(error.kind(), ErrorKind::NotFound);
+    not_found(server.connect().unwrap_err());
+    not_found(server.read(&mut [0; 8]).unwrap_err());
+    not_found(server.write(b"x").unwrap_err());
     assert!(server.take_error().unwrap().is_none());
 }
 
@@ -167,6 +169,79 @@ fn connecting_is_reported_as_writable_and_not_before() {
     let _client = client(&name);
     looper.until_writable(SERVER);
     server.connect().unwrap();
+}
+
+/// A server need not be interested in writing to wait for a client.
+#[test]
+fn connecting_is_reported_as_writable_whatever_the_interest() {
+    for is_registered_again in [false, true] {
+        let mut looper = Loop::new(Backend::Afd);
+        let name = name();
+        let mut server = NamedPipe::new(&name).unwrap();
+        let registry = looper.registry().try_clone().unwrap();
+        registry
+            .register(&mut server, SERVER, Interest::READABLE)
+            .unwrap();
+        would_block(server.connect());
+        if is_registered_again {
+            registry.deregister(&mut server).unwrap();
+        }
+        let mut client = blocking_client(&name);
+        if is_registered_again {
+            looper.assert_quiet();
+            registry
+                .register(&mut server, SERVER, Interest::READABLE)
+                .unwrap();
+        }
+        looper.until_writable(SERVER);
+        server.connect().unwrap();
+        looper.assert_quiet();
+        // That alone is no interest in writing.
+        client.write_all(b"x").unwrap();
+        looper.until("data alone", |event| {
+            assert!(!event.is_writable());
+            event.is_readable()
+        });
+        server.read(&mut [0; 8]).unwrap();
+        assert_eq!(server.write(b"x").unwrap(), 1);
+        looper.assert_quiet();
+    }
+}
+
+/// Programs and runtimes take the first event of their token.
+#[test]
+fn a_poll_has_one_event_of_a_pipe() {
+    let (mut looper, mut server, mut client) = pair();
+    let now = Some(Duration::ZERO);
+    for round in 0..50 {
+        assert_eq!(client.write(b"question").unwrap(), 8, "round {round}");
+        assert_eq!(server.write(b"answer").unwrap(), 6);
+        // It is ready as well without any packet.
+        if round % 2 == 0 {
+            looper
+                .registry()
+                .reregister(&mut server, SERVER, BOTH)
+                .unwrap();
+        }
+        let deadline = Instant::now() + patience();
+        let mut seen = [(false, false); 3];
+        while seen[1] != (true, true) || seen[2] != (true, true) {
+            assert!(Instant::now() < deadline, "round {round}: {seen:?}");
+            looper.poll.poll(&mut looper.events, now).unwrap();
+            let mut tokens: Vec<_> = looper.events.iter().map(|event| event.token()).collect();
+            tokens.sort();
+            tokens.dedup();
+            assert_eq!(tokens.len(), looper.events.iter().count(), "round {round}");
+            for event in &looper.events {
+                let (reads, writes) = &mut seen[event.token().0];
+                *reads |= event.is_readable();
+                *writes |= event.is_writable();
+            }
+            thread::yield_now();
+        }
+        assert_eq!(server.read(&mut [0; 8]).unwrap(), 8);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 6);
+    }
 }
 
 #[test]

@@ -26,7 +26,10 @@ use crate::{Interest, Registry, Token};
 /// copied and goes out in the background, and the pipe is writable when that is done. Hence:
 ///
 /// - Before it was registered nothing can be read, written or connected:
-///   [`WouldBlock`](io::ErrorKind::WouldBlock).
+///   [`NotFound`](io::ErrorKind::NotFound).
+/// - A poll has at most one event for a pipe, which says all that is new.
+/// - Reading ahead begins when the pipe is registered for reading, or read: one that is registered for
+///   writing only is not reported readable.
 /// - That a write returned does not mean that it went well: an error comes with the next one, and
 ///   makes the pipe writable.
 /// - A write takes 64 KiB at most, or a whole message, and the next one fails with
@@ -138,14 +141,13 @@ impl NamedPipe {
 
     /// Waits for a client, of a server's end: success says that there is one.
     ///
-    /// When there is none yet the call fails with [`WouldBlock`](io::ErrorKind::WouldBlock), and the
-    /// pipe becomes writable when one has come, or when waiting has failed, which
-    /// [`take_error`](NamedPipe::take_error) tells.
+    /// When there is none yet the call fails with [`WouldBlock`](io::ErrorKind::WouldBlock). When one has
+    /// come, or waiting has failed, which [`take_error`](NamedPipe::take_error) tells, the pipe is
+    /// reported writable, whatever its interest.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) also where the pipe was never registered; otherwise
-    /// those of
+    /// [`NotFound`](io::ErrorKind::NotFound) where the pipe was never registered; otherwise those of
     /// [ConnectNamedPipe](https://learn.microsoft.com/en-us/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
     ///
     /// ```

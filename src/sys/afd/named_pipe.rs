@@ -95,9 +95,15 @@ struct State {
     /// What the handle is associated with.
     home: Option<Home>,
     registration: Option<Registration>,
-    /// The selector has it among those to be asked.
+    /// What is new, and still to be reported.
+    news: Readiness,
+    /// The selector has it among those to be asked for that.
     is_noticed: bool,
+    /// The `select` that has reported it last.
+    reported_by: Option<u32>,
     is_connected: bool,
+    /// A connect has ended, which is still to be reported, whatever the interest.
+    has_ended_connect: bool,
     /// Each write is a message, or may be one: not to be cut.
     has_messages: bool,
     /// Counts the clients.
@@ -134,6 +140,14 @@ enum End {
     /// The peer has closed its end.
     Peer,
     Failed(io::Error),
+}
+
+/// The answer of a pipe that its selector asks.
+pub(super) enum Noticed {
+    Event(Event),
+    Nothing,
+    /// It was reported already: the next `select` asks again.
+    Later,
 }
 
 /// What is new about a pipe, to be reported.
@@ -176,8 +190,11 @@ impl NamedPipe {
                     is_dropped: false,
                     home: None,
                     registration: None,
+                    news: Readiness::NONE,
                     is_noticed: false,
+                    reported_by: None,
                     is_connected: false,
+                    has_ended_connect: false,
                     has_messages: false,
                     epoch: 0,
                     connect: Stage::Idle,
@@ -203,12 +220,11 @@ impl NamedPipe {
         self.pipe.raw()
     }
 
-    /// Begins to wait for a client; `WouldBlock` until there is one, and where the pipe was
-    /// never registered.
+    /// Begins to wait for a client; `WouldBlock` until there is one.
     pub(crate) fn connect(&self) -> io::Result<()> {
         self.with(|pipe, state| {
             if state.home.is_none() {
-                return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
+                return (Err(never_registered()), Readiness::NONE);
             }
             if !state.connect.is_idle() {
                 state.connects_again = state.connect.is_of_before(state.epoch);
@@ -239,6 +255,7 @@ impl NamedPipe {
                 state.read_end = None;
                 state.write_error = None;
                 state.error = None;
+                state.has_ended_connect = false;
             }
             (disconnected, Readiness::NONE)
         })
@@ -254,7 +271,7 @@ impl NamedPipe {
         }
         self.with(|pipe, state| {
             if state.home.is_none() {
-                return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
+                return (Err(never_registered()), Readiness::NONE);
             }
             if state.data.is_none() && state.read_end.is_none() && state.read.is_idle() {
                 if let Err(error) = pipe.submit_read(state) {
@@ -287,7 +304,10 @@ impl NamedPipe {
             if let Some(error) = state.write_error.take() {
                 return (Err(error), Readiness::NONE);
             }
-            if state.home.is_none() || !state.write.is_idle() {
+            if state.home.is_none() {
+                return (Err(never_registered()), Readiness::NONE);
+            }
+            if !state.write.is_idle() {
                 return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
             }
             let most = match state.has_messages {
@@ -331,7 +351,11 @@ impl NamedPipe {
             }
             let news = pipe.begin(state, token, interest);
             (Ok(()), news)
-        })
+        })?;
+        if let Some(afd) = queue.afd() {
+            afd.reserve_news();
+        }
+        Ok(())
     }
 
     pub(crate) fn reregister(
@@ -354,6 +378,7 @@ impl NamedPipe {
             if !state.is_home(queue) || state.registration.take().is_none() {
                 return (Err(Mistake::NotRegistered.into()), Readiness::NONE);
             }
+            state.news = Readiness::NONE;
             (Ok(()), Readiness::NONE)
         })
     }
@@ -364,10 +389,9 @@ impl NamedPipe {
         let (outcome, queue) = {
             let mut state = self.pipe.lock();
             let (outcome, news) = work(&self.pipe, &mut state);
-            let is_told = state.event(news).is_some() && !state.is_noticed;
-            let queue = match &state.home {
-                Some(home) if is_told => home.queue.upgrade(),
-                _ => None,
+            let queue = match state.is_to_be_noticed(news) {
+                true => state.home.as_ref().and_then(|home| home.queue.upgrade()),
+                false => None,
             };
             state.is_noticed |= queue.is_some();
             (outcome, queue)
@@ -511,6 +535,7 @@ impl Pipe {
     /// A registration begins, or begins anew: what there is, is news.
     fn begin(self: &Arc<Self>, state: &mut State, token: Token, interest: Interest) -> Readiness {
         state.registration = Some(Registration { token, interest });
+        state.news = Readiness::NONE;
         if interest.is_readable() {
             let _ = self.read_ahead(state);
         }
@@ -629,14 +654,17 @@ impl Pipe {
         Ok(())
     }
 
-    /// A packet with the word of an operation has come. Returns what is to be reported.
-    fn packet_came(self: &Arc<Self>, which: Which) -> Option<Event> {
+    /// A packet with the word of an operation has come. Returns whether the selector is to ask for what
+    /// is new.
+    fn packet_came(self: &Arc<Self>, which: Which) -> bool {
         let mut state = self.lock();
         if state.stage(which).is_idle() {
-            return None;
+            return false;
         }
         // SAFETY: it was submitted, and `state` is what the lock guards.
-        let outcome = unsafe { self.operation(which).outcome() }?;
+        let Some(outcome) = (unsafe { self.operation(which).outcome() }) else {
+            return false;
+        };
         // The count was the kernel's; the caller has another one.
         let ended = mem::replace(state.stage(which), Stage::Idle);
         let is_of_before = ended.is_of_before(state.epoch);
@@ -648,7 +676,9 @@ impl Pipe {
         if state.is_dropped && state.write.is_idle() {
             drop(state.handle.take());
         }
-        state.event(news)
+        let is_noticed = state.is_to_be_noticed(news);
+        state.is_noticed |= is_noticed;
+        is_noticed
     }
 
     fn connect_completed(
@@ -668,9 +698,13 @@ impl Pipe {
             _ => self.submit_connect(state),
         };
         match outcome {
-            Ok(true) => self.connected(state),
+            Ok(true) => {
+                state.has_ended_connect = true;
+                self.connected(state)
+            }
             Ok(false) => Readiness::NONE,
             Err(error) => {
+                state.has_ended_connect = true;
                 state.error = Some(error);
                 WRITES
             }
@@ -739,11 +773,23 @@ impl Pipe {
         }
     }
 
-    /// What a pipe that its selector was told of has to say.
-    pub(super) fn noticed(&self) -> Option<Event> {
+    /// What is new about a pipe that its selector has among those to be asked: one event for each
+    /// `select`, as runtimes and programs take the first one of their token.
+    pub(super) fn noticed(&self, select: u32) -> Noticed {
         let mut state = self.lock();
+        if state.reported_by == Some(select) {
+            return Noticed::Later;
+        }
         state.is_noticed = false;
-        state.event(READS.or(WRITES))
+        let news = mem::replace(&mut state.news, Readiness::NONE);
+        let Some(event) = state.event(news) else {
+            return Noticed::Nothing;
+        };
+        state.reported_by = Some(select);
+        if event.is_writable() {
+            state.has_ended_connect = false;
+        }
+        Noticed::Event(event)
     }
 
     /// Takes what is on the port, where no queue is left to do so.
@@ -828,6 +874,15 @@ impl State {
         home.is_some_and(|home| home.queue.strong_count() > 0)
     }
 
+    /// Something is new. Returns whether the selector has to hear of it.
+    fn is_to_be_noticed(&mut self, news: Readiness) -> bool {
+        if self.event(news).is_none() {
+            return false;
+        }
+        self.news = self.news.or(news);
+        !self.is_noticed
+    }
+
     /// What to report of what is new: never that anything is closed, for the next client may
     /// come. (Runtimes take that for final.)
     fn event(&self, news: Readiness) -> Option<Event> {
@@ -835,10 +890,12 @@ impl State {
         let is_readable = self.data.is_some() || self.read_end.is_some();
         let is_free = self.is_connected && self.write.is_idle();
         let is_writable = is_free || self.error.is_some() || self.write_error.is_some();
+        // Whoever waits for a client need not want to write to it.
+        let asks_to_write = interest.is_writable() || self.has_ended_connect;
         let mut report = Readiness::NONE;
         for (bits, is_asked, is_ready) in [
             (READS, interest.is_readable(), is_readable),
-            (WRITES, interest.is_writable(), is_writable),
+            (WRITES, asks_to_write, is_writable),
         ] {
             if news.intersects(bits) && is_asked && is_ready {
                 report = report.or(bits);
@@ -848,10 +905,11 @@ impl State {
     }
 }
 
-/// A packet of [`Kind::Pipe`] has been taken off the port.
-pub(super) fn packet_came(port: &Port, packet: KernelEvent) -> Option<Event> {
+/// A packet of [`Kind::Pipe`] has been taken off the port. Returns the pipe if it is to be asked for what
+/// is new.
+pub(super) fn packet_came(port: &Port, packet: KernelEvent) -> Option<Arc<Pipe>> {
     let (pipe, which) = port.operations().find(packet.word())?;
-    pipe.packet_came(which)
+    pipe.packet_came(which).then_some(pipe)
 }
 
 /// Takes packets off a port that no queue takes them off any more.
@@ -901,6 +959,15 @@ fn scatter(mut data: &[u8], buffers: &mut [IoSliceMut<'_>]) -> usize {
         data = rest;
     }
     all - data.len()
+}
+
+/// Nothing can be in flight before that, and no event would say when to try again.
+#[cold]
+fn never_registered() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        "a named pipe is registered before it connects, reads or writes",
+    )
 }
 
 fn is(error: &io::Error, code: u32) -> bool {

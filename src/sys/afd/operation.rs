@@ -165,6 +165,10 @@ impl Operations {
         self.any_pipe(Pipe::is_left)
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn any_pipe(&self, is_one: impl Fn(&Pipe) -> bool) -> bool {
         // Whoever drops a pipe's last count locks this.
         let pipes: Vec<Arc<Pipe>> = {

@@ -35,7 +35,7 @@ use super::super::{
 };
 use super::device::{AfdEvents, Device};
 #[cfg(feature = "os-ext")]
-use super::named_pipe::{self, Pipe};
+use super::named_pipe::{self, Noticed, Pipe};
 use super::port::{KernelEvent, Kind, Port};
 use super::resume;
 use super::socket::{are_same, base_handle, Came, Failed, Socket};
@@ -78,6 +78,8 @@ struct State {
     probed: Vec<u32>,
     /// Who has something to say without a packet.
     news: VecDeque<News>,
+    /// Counts the calls of `select`.
+    select: u32,
     /// News took the whole buffer.
     is_ports_turn: bool,
     waiting: Waiting,
@@ -135,6 +137,9 @@ impl Selector for Afd {
         };
         let mut left = timeout.filter(|timeout| deadline.is_some() || timeout.is_zero());
         let mut looks = LOOKS_AT_THE_END;
+        let mut state = self.lock();
+        state.select = state.select.wrapping_add(1);
+        drop(state);
         loop {
             let mut state = self.lock();
             let next_probe = state.begin_probes(self.tick());
@@ -448,7 +453,11 @@ impl Afd {
             }
             Kind::Nudge | Kind::Timer => None,
             #[cfg(feature = "os-ext")]
-            Kind::Pipe => named_pipe::packet_came(&self.port, packet),
+            Kind::Pipe => {
+                let pipe = named_pipe::packet_came(&self.port, packet)?;
+                state.news.push_back(News::Pipe(pipe));
+                None
+            }
         }
     }
 }
@@ -551,14 +560,23 @@ impl State {
         self.news.push_back(News::Failure(slot));
     }
 
-    /// Reports what needs no packet, as long as there is room.
+    /// Reports what needs no packet, and pipes, as long as there is room.
     fn report_news(&mut self, events: &mut EventBuffer) {
-        while !events.is_full() {
+        let mut left = self.news.len();
+        while left > 0 && !events.is_full() {
+            left -= 1;
             let event = match self.news.pop_front() {
                 // It may have been deregistered since, or registered anew.
                 Some(News::Failure(slot)) => self.sockets[slot as usize].take_failure(),
                 #[cfg(feature = "os-ext")]
-                Some(News::Pipe(pipe)) => pipe.noticed(),
+                Some(News::Pipe(pipe)) => match pipe.noticed(self.select) {
+                    Noticed::Event(event) => Some(event),
+                    Noticed::Nothing => None,
+                    Noticed::Later => {
+                        self.news.push_back(News::Pipe(pipe));
+                        None
+                    }
+                },
                 None => return,
             };
             if let Some(event) = event {
@@ -678,6 +696,14 @@ fn port_millis(timeout: Duration) -> u32 {
 impl Afd {
     pub(super) fn port(&self) -> &Arc<Port> {
         &self.port
+    }
+
+    /// Nothing has to grow while events are taken: a pipe is among the news once.
+    pub(super) fn reserve_news(&self) {
+        let mut state = self.lock();
+        let all = state.sockets.len() + self.port.operations().count();
+        let more = all.saturating_sub(state.news.len());
+        state.news.reserve(more);
     }
 
     /// A pipe has something to say.
@@ -953,6 +979,37 @@ mod tests {
             afd.lock().packet_came(packet, now);
         }
         assert_eq!(afd.lock().free, [0]);
+    }
+
+    #[test]
+    fn an_answer_to_the_registration_before_is_passed_over() {
+        let afd = Afd::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let raw = socket.as_raw_socket();
+        let register = |token| afd.register(raw, token, Interest::READABLE, Owner::Source);
+        let key = register(Token(1)).unwrap();
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        let to = socket.local_addr().unwrap();
+        socket.send_to(b"x", to).unwrap();
+        let mut packets = Vec::with_capacity(1);
+        let answer = loop {
+            afd.port.dequeue(&mut packets, 1, 10_000).unwrap();
+            // A test of resume.rs posts nudges.
+            if packets[0].kind() == Some(Kind::Poll) {
+                break packets[0];
+            }
+        };
+        afd.deregister(raw, key).unwrap();
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+        register(Token(2)).unwrap();
+        let now = afd.tick();
+        assert!(afd.lock().packet_came(answer, now).is_none());
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.events().is_empty());
+        socket.send_to(b"x", to).unwrap();
+        afd.select(&mut events, None).unwrap();
+        assert_eq!(events.events()[0].token(), Token(2));
     }
 
     /// A driver that is asked about one socket by two polls may tell one of them only.
