@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::windows::NamedPipe;
+use mio::windows::{NamedPipe, NamedPipeOptions};
 use mio::{Backend, Interest, Token, Waker};
 use util::{patience, Loop, Seen};
 use windows_sys::Win32::Devices::Communication::{SetCommTimeouts, COMMTIMEOUTS};
@@ -242,6 +242,35 @@ fn a_poll_has_one_event_of_a_pipe() {
         assert_eq!(server.read(&mut [0; 8]).unwrap(), 8);
         assert_eq!(client.read(&mut [0; 8]).unwrap(), 6);
     }
+}
+
+/// Somebody else may have made it, to be talked to by this program's clients.
+#[test]
+fn a_pipe_that_exists_is_not_joined_unless_that_is_asked_for() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let mut first = NamedPipe::new(&name).unwrap();
+    let mut options = NamedPipeOptions::default();
+    for second in [NamedPipe::new(&name), options.create(&name)] {
+        match second {
+            Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied),
+            // Wine passes the flag over. The library's own tests see that it is passed on.
+            Ok(_) => assert!(util::under_wine()),
+        }
+    }
+    options.first_instance(false).reject_remote_clients(true);
+    let mut second = options.create(&name).unwrap();
+    // Each has a client of its own.
+    for (pipe, token) in [(&mut first, Token(3)), (&mut second, Token(4))] {
+        looper.registry().register(pipe, token, BOTH).unwrap();
+        would_block(pipe.connect());
+    }
+    let _clients = [blocking_client(&name), blocking_client(&name)];
+    let mut seen = [false; 5];
+    looper.until("both", |event| {
+        seen[event.token().0] |= event.is_writable();
+        seen[3] && seen[4]
+    });
 }
 
 #[test]

@@ -4,4 +4,4 @@
 
 mod named_pipe;
 
-pub use named_pipe::NamedPipe;
+pub use named_pipe::{NamedPipe, NamedPipeOptions};

@@ -16,7 +16,7 @@ use crate::{Interest, Registry, Token};
 ///
 /// A server's end is made by [`new`](NamedPipe::new), registered, and told to
 /// [`connect`](NamedPipe::connect); it serves one client at a time, so that a server has several, of
-/// the same name. A client opens the name as a file, with `FILE_FLAG_OVERLAPPED`, and hands the
+/// the same name, made by [`NamedPipeOptions`]. A client opens the name as a file, with `FILE_FLAG_OVERLAPPED`, and hands the
 /// handle to [`from_raw_handle`](NamedPipe::from_raw_handle).
 ///
 /// # Readiness
@@ -118,12 +118,15 @@ pub struct NamedPipe {
 }
 
 impl NamedPipe {
-    /// A server's end of a pipe with this name, such as `\\.\pipe\name`: of bytes, both ways, and
-    /// one of as many as there are clients. It is not inherited by child processes.
+    /// The first server's end of a pipe with this name, such as `\\.\pipe\name`: of bytes, both ways. It
+    /// is not inherited by child processes.
+    ///
+    /// A server that serves several clients makes its further ends by [`NamedPipeOptions`].
     ///
     /// # Errors
     ///
-    /// Those of
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) where there is a pipe of this name already,
+    /// which somebody else may have made to be talked to by this program's clients; otherwise those of
     /// [CreateNamedPipeW](https://learn.microsoft.com/en-us/windows/win32/api/winbase/nf-winbase-createnamedpipew).
     ///
     /// ```
@@ -136,7 +139,7 @@ impl NamedPipe {
     /// # }
     /// ```
     pub fn new<A: AsRef<OsStr>>(addr: A) -> io::Result<NamedPipe> {
-        named_pipe::NamedPipe::new(addr.as_ref()).map(|inner| NamedPipe { inner })
+        NamedPipeOptions::new().create(addr)
     }
 
     /// Waits for a client, of a server's end: success says that there is one.
@@ -232,6 +235,73 @@ impl NamedPipe {
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(self.inner.take_error())
+    }
+}
+
+/// How to make a server's end of a named pipe: of bytes, both ways, and not inherited by child processes.
+///
+/// # Examples
+///
+/// A server with room for two clients, of the same machine only:
+///
+/// ```
+/// use mio::windows::NamedPipeOptions;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let name = format!(r"\\.\pipe\mio-options-{}", std::process::id());
+/// let mut options = NamedPipeOptions::new();
+/// options.reject_remote_clients(true);
+/// let first = options.create(&name)?;
+/// // Of the same name, which the first one has by now.
+/// let second = options.first_instance(false).create(&name)?;
+/// # drop((first, second));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct NamedPipeOptions {
+    inner: named_pipe::Options,
+}
+
+impl NamedPipeOptions {
+    /// Those of [`NamedPipe::new`]: the first instance, and remote clients are not rejected.
+    pub fn new() -> NamedPipeOptions {
+        NamedPipeOptions {
+            inner: named_pipe::Options {
+                first_instance: true,
+                reject_remote_clients: false,
+            },
+        }
+    }
+
+    /// Whether there must be no pipe of this name yet (`FILE_FLAG_FIRST_PIPE_INSTANCE`): true unless set.
+    ///
+    /// A server sets it to false for its further ends only. Otherwise it may join a pipe that another
+    /// program has made, to which some of its clients then talk.
+    pub fn first_instance(&mut self, first_instance: bool) -> &mut NamedPipeOptions {
+        self.inner.first_instance = first_instance;
+        self
+    }
+
+    /// Whether clients of other machines are refused (`PIPE_REJECT_REMOTE_CLIENTS`): false unless set.
+    pub fn reject_remote_clients(&mut self, reject: bool) -> &mut NamedPipeOptions {
+        self.inner.reject_remote_clients = reject;
+        self
+    }
+
+    /// Makes a server's end of a pipe with this name, such as `\\.\pipe\name`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`NamedPipe::new`].
+    pub fn create<A: AsRef<OsStr>>(&self, addr: A) -> io::Result<NamedPipe> {
+        named_pipe::NamedPipe::new(addr.as_ref(), self.inner).map(|inner| NamedPipe { inner })
+    }
+}
+
+impl Default for NamedPipeOptions {
+    fn default() -> NamedPipeOptions {
+        NamedPipeOptions::new()
     }
 }
 

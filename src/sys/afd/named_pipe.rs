@@ -41,11 +41,13 @@ use windows_sys::Win32::Foundation::{
     ERROR_PIPE_NOT_CONNECTED, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    GetFileType, ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, FILE_TYPE_PIPE, PIPE_ACCESS_DUPLEX,
+    GetFileType, ReadFile, WriteFile, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED,
+    FILE_TYPE_PIPE, PIPE_ACCESS_DUPLEX,
 };
 use windows_sys::Win32::System::Pipes::{
     ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeInfo, PeekNamedPipe,
-    PIPE_SERVER_END, PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES,
+    PIPE_REJECT_REMOTE_CLIENTS, PIPE_SERVER_END, PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE,
+    PIPE_UNLIMITED_INSTANCES,
 };
 
 use super::super::{bool_result, Mistake, Queue};
@@ -154,17 +156,40 @@ pub(super) enum Noticed {
 const READS: Readiness = Readiness::IN;
 const WRITES: Readiness = Readiness::OUT;
 
+/// How a server's end is made.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) first_instance: bool,
+    pub(crate) reject_remote_clients: bool,
+}
+
+impl Options {
+    /// Those of [`CreateNamedPipeW`] that are for the handle, and those for the pipe.
+    fn modes(self) -> (u32, u32) {
+        let mut open_mode = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED;
+        if self.first_instance {
+            open_mode |= FILE_FLAG_FIRST_PIPE_INSTANCE;
+        }
+        let mut pipe_mode = PIPE_TYPE_BYTE;
+        if self.reject_remote_clients {
+            pipe_mode |= PIPE_REJECT_REMOTE_CLIENTS;
+        }
+        (open_mode, pipe_mode)
+    }
+}
+
 impl NamedPipe {
     /// A server's end, which takes bytes, both ways.
-    pub(crate) fn new(name: &OsStr) -> io::Result<NamedPipe> {
+    pub(crate) fn new(name: &OsStr, options: Options) -> io::Result<NamedPipe> {
+        let (open_mode, pipe_mode) = options.modes();
         let name: Vec<u16> = name.encode_wide().chain([0]).collect();
         // SAFETY: the name ends with a zero; there are no attributes, so that the handle is
         // not inherited.
         let handle = unsafe {
             CreateNamedPipeW(
                 name.as_ptr(),
-                PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED,
-                PIPE_TYPE_BYTE,
+                open_mode,
+                pipe_mode,
                 PIPE_UNLIMITED_INSTANCES,
                 BUFFER as u32,
                 BUFFER as u32,
@@ -1006,7 +1031,11 @@ mod tests {
     fn pair(test: &str) -> (Arc<Queue>, NamedPipe, File) {
         let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
         let name = format!(r"\\.\pipe\mio-unit-test-{test}-{}", std::process::id());
-        let server = NamedPipe::new(name.as_ref()).unwrap();
+        let options = Options {
+            first_instance: true,
+            reject_remote_clients: true,
+        };
+        let server = NamedPipe::new(name.as_ref(), options).unwrap();
         let client = File::options().read(true).write(true).open(name).unwrap();
         server
             .register(&queue, Token(1), Interest::READABLE)
@@ -1064,6 +1093,24 @@ mod tests {
         port.post(Kind::Pipe, 0, held).unwrap();
         dropping.join().unwrap();
         assert_eq!(pipe.strong_count(), 0, "it is freed");
+    }
+
+    /// There are no remote clients under Wine.
+    #[test]
+    fn the_options_are_passed_on() {
+        let modes = |first_instance, reject_remote_clients| {
+            let options = Options {
+                first_instance,
+                reject_remote_clients,
+            };
+            let (open_mode, pipe_mode) = options.modes();
+            let is_first = open_mode & FILE_FLAG_FIRST_PIPE_INSTANCE != 0;
+            let rejects = pipe_mode & PIPE_REJECT_REMOTE_CLIENTS != 0;
+            (is_first, rejects)
+        };
+        for options in [(false, false), (true, false), (false, true), (true, true)] {
+            assert_eq!(modes(options.0, options.1), options);
+        }
     }
 
     #[test]
