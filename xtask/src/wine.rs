@@ -30,7 +30,11 @@ pub const TARGET: &str = "x86_64-pc-windows-gnu";
 pub const BACKENDS: [&str; 2] = ["afd", "named-pipe"];
 
 /// For one test. A second is usual for the longest ones.
-const TEST_LIMIT: Duration = Duration::from_secs(60);
+const TEST_LIMIT: Duration = Duration::from_secs(180);
+
+/// After so many seconds a test gives up waiting for what does not come. To make connections, and to
+/// register them, takes Wine long on a machine with other work: 10 s for 200 of them.
+const PATIENCE: &str = "60";
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
@@ -249,6 +253,7 @@ impl Wine {
         in_prefix("wine", &self.prefix)
             .env("RUST_BACKTRACE", "0")
             .env("MIO_TEST_SERIAL", Serial::PORT)
+            .env("MIO_TEST_PATIENCE", PATIENCE)
             .args(args.iter().map(AsRef::as_ref))
     }
 }
