@@ -46,6 +46,9 @@ pub struct Args {
     /// Only show the tests
     #[arg(long)]
     list: bool,
+    /// Show what the tests print
+    #[arg(long)]
+    show: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -72,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
                     continue;
                 }
                 let start = Instant::now();
-                let outcome = one(&wine, &program, &test)?;
+                let outcome = one(&wine, &program, &test, args.show)?;
                 let took = start.elapsed().as_secs_f64();
                 println!("{name} ... {} ({took:.2} s)", outcome.word());
                 match outcome {
@@ -147,13 +150,17 @@ impl Outcome {
     }
 }
 
-fn one(wine: &Wine, program: &Path, test: &str) -> Result<Outcome> {
+fn one(wine: &Wine, program: &Path, test: &str, shows: bool) -> Result<Outcome> {
     let ended = wine.run(|| {
         let harness = wine.command(program).args([test, "--exact"]);
+        let harness = match shows {
+            true => harness.arg("--show-output"),
+            false => harness,
+        };
         harness.limit(TEST_LIMIT)
     })?;
     let outcome = Outcome::of(test, &ended);
-    if let Outcome::Failed(_) = outcome {
+    if shows || matches!(outcome, Outcome::Failed(_)) {
         println!("{}", ended.stdout);
     }
     Ok(outcome)
