@@ -22,7 +22,7 @@ use crate::cross::{setting, Cross};
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
 use crate::valgrind::executables;
-use crate::{root, target, tools};
+use crate::{newer_wine, root, target, tools};
 
 pub const TARGET: &str = "x86_64-pc-windows-gnu";
 
@@ -43,6 +43,9 @@ pub struct Args {
     /// Only the tests of this file: `waker` for tests/waker.rs, `mio` for the library's own
     #[arg(long, value_name = "NAME")]
     file: Vec<String>,
+    /// The version of Wine, instead of the one that is installed: 10, which is fetched from a newer Debian
+    #[arg(long, value_name = "VERSION")]
+    wine: Option<u32>,
     /// Only show the tests
     #[arg(long)]
     list: bool,
@@ -54,7 +57,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let is_whole = args.filters.is_empty() && args.file.is_empty();
     Report::of(|report| {
-        let wine = Wine::start()?;
+        let wine = match args.wine {
+            None => Wine::start()?,
+            Some(10) => Wine::start_newer()?,
+            Some(other) => bail!("there is no Wine {other} here, but 10"),
+        };
         let cross = Cross::new(TARGET)?;
         let mut left_out = LeftOut::read()?;
         let mut skipped = Vec::new();
@@ -108,6 +115,14 @@ pub fn run(args: &Args) -> Result<()> {
 
 pub fn all() -> Result<()> {
     run(&Args::default())
+}
+
+/// On the Wine of a newer Debian.
+pub fn on_newer() -> Result<()> {
+    run(&Args {
+        wine: Some(10),
+        ..Args::default()
+    })
 }
 
 /// What became of one test.
@@ -169,7 +184,7 @@ fn one(wine: &Wine, program: &Path, test: &str, shows: bool) -> Result<Outcome> 
 /// Wine, with a prefix of its own, and something that runs in it all the time, so that its
 /// services are started once, and hold nothing of what is run later.
 pub struct Wine {
-    prefix: PathBuf,
+    place: Place,
     keeper: Child,
     serial: Serial,
     /// Held until this is dropped, which ends all that runs in the prefix.
@@ -180,30 +195,42 @@ impl Wine {
     /// Installs what is missing.
     pub fn start() -> Result<Wine> {
         tools::need("wine", &["wine", "wine64"])?;
+        Wine::start_in(&target("wine"), None)
+    }
+
+    /// That of a newer Debian.
+    pub fn start_newer() -> Result<Wine> {
+        let root = newer_wine::extracted()?;
+        Wine::start_in(&target("wine10"), Some(root))
+    }
+
+    fn start_in(folder: &Path, root: Option<PathBuf>) -> Result<Wine> {
         tools::need("x86_64-w64-mingw32-gcc", &["gcc-mingw-w64-x86-64"])?;
-        let folder = target("wine");
-        fs::create_dir_all(&folder)?;
+        fs::create_dir_all(folder)?;
         let lock = fs::File::create(folder.join("lock"))?;
         lock.try_lock()
-            .map_err(|error| anyhow!("another run holds target/wine: {error}"))?;
-        let prefix = folder.join("prefix");
-        let version = in_prefix("wine", &prefix).arg("--version").quiet()?;
+            .map_err(|error| anyhow!("another run holds {}: {error}", folder.display()))?;
+        let place = Place {
+            prefix: folder.join("prefix"),
+            root,
+        };
+        let prefix = &place.prefix;
+        let version = place.command("wine").arg("--version").quiet()?;
         let version = version.successful_stdout()?;
         // What a run has left that was killed.
-        end_all(&prefix);
+        place.end_all();
         // What prepared it, written when that was at its end.
         let prepared_by = folder.join("prefix-is-of");
         if fs::read_to_string(&prepared_by).ok().as_ref() != Some(&version) {
             if prefix.is_dir() {
-                fs::remove_dir_all(&prefix)?;
+                fs::remove_dir_all(prefix)?;
             }
-            prepare(&prefix, &version)?;
+            prepare(&place, &version)?;
             fs::write(&prepared_by, &version)?;
         }
-        let mut keeper = Command::new("wine");
-        for (name, value) in environment(&prefix) {
-            keeper.env(name, value);
-        }
+        let words = place.words("wine");
+        let mut keeper = Command::new(&words[0]);
+        keeper.args(&words[1..]).envs(place.environment());
         // Its output goes nowhere: the services, which inherit it, live longer than it does.
         let keeper = keeper
             .args(["cmd", "/q"])
@@ -214,7 +241,7 @@ impl Wine {
             .context("cannot start Wine")?;
         let wine = Wine {
             serial: Serial::open()?,
-            prefix,
+            place,
             keeper,
             _lock: lock,
         };
@@ -224,7 +251,7 @@ impl Wine {
             .quiet()?
             .success()?;
         // Not before: the services remove what they do not know.
-        wine.serial.attach(&wine.prefix)?;
+        wine.serial.attach(&wine.place.prefix)?;
         Ok(wine)
     }
 
@@ -238,8 +265,12 @@ impl Wine {
         let cargo = cross
             .building("test")
             .args(["--doc", "--all-features"])
-            .env(&setting(TARGET, "RUNNER"), "wine");
-        environment(&self.prefix)
+            .env(
+                &setting(TARGET, "RUNNER"),
+                self.place.words("wine").join(" "),
+            );
+        self.place
+            .environment()
             .into_iter()
             .fold(cargo, |cargo, (name, value)| cargo.env(name, value))
     }
@@ -257,7 +288,8 @@ impl Wine {
     }
 
     fn wine<A: AsRef<str>>(&self, args: &[A]) -> Cmd {
-        in_prefix("wine", &self.prefix)
+        self.place
+            .command("wine")
             .env("RUST_BACKTRACE", "0")
             .env("MIO_TEST_SERIAL", Serial::PORT)
             .env("MIO_TEST_PATIENCE", PATIENCE)
@@ -269,7 +301,7 @@ impl Drop for Wine {
     fn drop(&mut self) {
         // At the end of its input it ends.
         drop(self.keeper.stdin.take());
-        end_all(&self.prefix);
+        self.place.end_all();
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
     }
@@ -341,55 +373,91 @@ fn has_begun(stdout: &str) -> bool {
     stdout.lines().any(begins)
 }
 
-fn in_prefix(program: &str, prefix: &Path) -> Cmd {
-    // Why a program was aborted it says there.
-    let cmd = Cmd::all_output_of(program);
-    environment(prefix)
-        .into_iter()
-        .fold(cmd, |cmd, (name, value)| cmd.env(name, value))
+/// Where a Wine has its files.
+struct Place {
+    prefix: PathBuf,
+    /// Of the system that it is of, if that is not this one.
+    root: Option<PathBuf>,
 }
 
-fn environment(prefix: &Path) -> [(&'static str, String); 4] {
-    [
-        ("WINEPREFIX", prefix.display().to_string()),
-        // Nothing of Wine's own, such as that its 32-bit part is missing.
-        ("WINEDEBUG", "-all".to_owned()),
-        // What it would ask to be installed.
-        ("WINEDLLOVERRIDES", "mscoree=;mshtml=".to_owned()),
-        ("DISPLAY", String::new()),
-    ]
-}
-
-/// Ends all that runs in a prefix, if it is there.
-fn end_all(prefix: &Path) {
-    if !prefix.is_dir() {
-        return;
+impl Place {
+    /// What a program of it is called by.
+    fn words(&self, program: &str) -> Vec<String> {
+        match &self.root {
+            None => vec![program.to_owned()],
+            Some(root) => newer_wine::words(root, program),
+        }
     }
-    let end = in_prefix("wineserver", prefix).arg("-k");
-    // It says so by its status where nothing runs there.
-    if let Err(error) = end.limit(Duration::from_secs(30)).quiet() {
-        println!("{error:#}");
+
+    fn command(&self, program: &str) -> Cmd {
+        let words = self.words(program);
+        // Why a program was aborted it says there.
+        let cmd = Cmd::all_output_of(&words[0]).args(&words[1..]);
+        self.environment()
+            .into_iter()
+            .fold(cmd, |cmd, (name, value)| cmd.env(name, value))
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![
+            ("WINEPREFIX", self.prefix.display().to_string()),
+            // Nothing of Wine's own, such as that its 32-bit part is missing.
+            ("WINEDEBUG", "-all".to_owned()),
+            // What it would ask to be installed.
+            ("WINEDLLOVERRIDES", "mscoree=;mshtml=".to_owned()),
+            ("DISPLAY", String::new()),
+        ];
+        if self.root.is_some() {
+            all.push(("WINELOADER", newer_wine::LOADER.to_owned()));
+        }
+        all
+    }
+
+    /// Ends all that runs in the prefix, if it is there.
+    fn end_all(&self) {
+        if !self.prefix.is_dir() {
+            return;
+        }
+        let end = self.command("wineserver").arg("-k");
+        // It says so by its status where nothing runs there.
+        if let Err(error) = end.limit(Duration::from_secs(30)).quiet() {
+            println!("{error:#}");
+        }
     }
 }
 
 /// A new prefix, with what Rust's standard library needs of Windows.
-fn prepare(prefix: &Path, version: &str) -> Result<()> {
+fn prepare(place: &Place, version: &str) -> Result<()> {
+    let prefix = &place.prefix;
     println!("making {}", prefix.display());
+    let system = prefix.join("drive_c/windows/system32");
+    if let Some(root) = &place.root {
+        fs::create_dir_all(&system)?;
+        fs::copy(root.join(newer_wine::ZLIB), system.join("zlib1.dll"))?;
+    }
     // In a session of its own and with its output thrown away, for the services that it starts
     // live on for a while, and hold on to what they inherit. It is complete when they have ended,
     // for then its registry is written.
-    let script = "setsid --wait wine wineboot -i >/dev/null 2>&1 && wineserver -w";
-    let made = in_prefix("sh", prefix)
-        .args(["-c", script])
-        .limit(Duration::from_secs(300))
+    let script = "setsid --wait \"$@\" wineboot -i >/dev/null 2>&1";
+    let boot = Cmd::new("sh")
+        .args(["-c", script, "sh"])
+        .args(place.words("wine"))
+        .limit(Duration::from_secs(300));
+    let boot = place
+        .environment()
+        .into_iter()
+        .fold(boot, |cmd, (name, value)| cmd.env(name, value));
+    let ends = place.command("wineserver").arg("-w");
+    let made = boot
         .quiet()
-        .and_then(|ended| ended.success());
+        .and_then(|ended| ended.success())
+        .and_then(|()| ends.limit(Duration::from_secs(300)).quiet()?.success());
     if made.is_err() {
-        end_all(prefix);
+        place.end_all();
     }
     made?;
     if !has_random_numbers(version)? {
-        let library = prefix.join("drive_c/windows/system32/bcryptprimitives.dll");
+        let library = system.join("bcryptprimitives.dll");
         Cmd::new("x86_64-w64-mingw32-gcc")
             .args(["-Wall", "-Werror", "-O2", "-shared", "-o"])
             .arg(&library)
