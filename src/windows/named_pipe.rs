@@ -40,6 +40,8 @@ use crate::{Interest, Registry, Token};
 /// - A server's end that is not told to connect learns of its client by a read or write that succeeds.
 /// - What other code, or another process, starts on a duplicate of the handle is its own: it is not
 ///   reported, and what it reads is gone.
+/// - Each operation has to end with a packet: a handle that skips them on success
+///   (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`) delivers nothing.
 /// - A pipe in the mode `PIPE_NOWAIT` takes nothing when it is full: what was to be written is lost, and
 ///   the next write fails with [`WriteZero`](io::ErrorKind::WriteZero).
 /// - A write that other code cancels (`CancelIoEx`; on a serial port `PurgeComm`) may have gone out in
