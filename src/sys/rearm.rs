@@ -42,7 +42,8 @@
 //! Nothing is lost: an armed direction is asked of the kernel or probed; a backed-off one is probed; a
 //! fired one is ready as far as the program knows, and its I/O passes through the source.
 
-// AFD is not probed: no raw descriptors are registered there, and an error stays.
+// On AFD no raw descriptors are registered, what is latched is not probed, and no probe takes anything
+// away.
 #![cfg_attr(windows, allow(dead_code))]
 
 use std::time::{Duration, Instant};
@@ -509,14 +510,23 @@ impl Edges {
         self.pending = self.pending.or(taken.and(bits));
     }
 
-    /// For a backend without probes: arms a direction, or all where it is not known.
-    #[allow(dead_code)] // where there are probes
-    pub(super) fn arm_without_probing(&mut self, direction: Option<Interest>) {
-        self.arm(direction.map_or(self.interest, bits_of));
+    /// For a backend that cannot probe while an operation of the program's returns: what would have
+    /// blocked is not known, so the next poll probes all that may have been drained. One that is still
+    /// ready takes a pause, and keeps one that runs.
+    #[allow(dead_code)] // where a probe follows the operation
+    pub(super) fn would_block_in_unknown_direction(&mut self, now: Tick) {
+        let fired = self.fired_directions();
+        for (index, bits) in DIRECTIONS.into_iter().enumerate() {
+            if fired.intersects(bits) {
+                self.pauses.begin(index, 1, LONGEST_STEP, now);
+            }
+        }
+        self.backed_off = self.backed_off.or(fired);
+        self.probe_at_once |= self.backed_off != NONE;
     }
 
-    /// For a backend without probes: what is latched is over, and can be asked for again.
-    #[allow(dead_code)] // where there are probes
+    /// For a backend that does not probe what is latched: it is over, and can be asked for again.
+    #[allow(dead_code)] // where it is probed
     pub(super) fn unlatch(&mut self) {
         self.latched = NONE;
         self.error_backed_off = false;

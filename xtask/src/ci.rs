@@ -67,6 +67,7 @@ const ONLY_FULL: &[Step] = &[
     ("faults", faults::all),
     ("oracle-faults", oracle::all_faults),
     ("valgrind-c10k", valgrind::c10k),
+    ("wine-10", wine::on_newer),
 ];
 
 /// Whether a chore of this name is a step of `ci` or `full`, or a list of steps.
