@@ -5,12 +5,6 @@
 //! cargo run --example quickstart
 //! ```
 
-// For tests on a model of another system's kernel.
-#[cfg(mio_model = "event-ports")]
-extern crate event_ports_model as _;
-#[cfg(mio_model = "kqueue")]
-extern crate kqueue_model as _;
-
 use std::io::{self, ErrorKind::WouldBlock, Read, Write};
 use std::net::Shutdown;
 

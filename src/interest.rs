@@ -51,16 +51,54 @@ const fn interest(bits: u8) -> Interest {
 impl Interest {
     /// Interest in reading: data or a connection waits, or the peer has closed
     /// its side.
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    /// use mio::{Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let poll = Poll::new()?;
+    /// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// poll.registry().register(&mut socket, Token(0), Interest::READABLE)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub const READABLE: Interest = interest(READABLE);
 
     /// Interest in writing: there is room for data, or a connection attempt
     /// has come to its end.
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    /// use mio::{Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let poll = Poll::new()?;
+    /// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// poll.registry().register(&mut socket, Token(0), Interest::WRITABLE)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub const WRITABLE: Interest = interest(WRITABLE);
 
     /// Interest in priority (out-of-band) data, `EPOLLPRI` of
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     ///
     /// Exists on systems whose event queue tells priority data apart.
+    ///
+    /// ```
+    /// use mio::net::TcpStream;
+    /// use mio::{Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
+    /// let poll = Poll::new()?;
+    /// let interests = Interest::READABLE | Interest::PRIORITY;
+    /// poll.registry().register(&mut stream, Token(0), interests)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(any(target_os = "linux", target_os = "android"))]
     #[cfg_attr(docsrs, doc(cfg(any(target_os = "linux", target_os = "android"))))]
     pub const PRIORITY: Interest = interest(PRIORITY);
@@ -72,6 +110,13 @@ impl Interest {
     /// token in its `sigevent`, as
     /// [aio(4)](https://man.freebsd.org/cgi/man.cgi?aio) says. Of a descriptor that is
     /// registered for nothing else, deregistering finds nothing.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// let interests = Interest::READABLE | Interest::AIO;
+    /// assert!(interests.is_aio());
+    /// ```
     #[cfg(any(
         target_vendor = "apple",
         target_os = "freebsd",
@@ -92,6 +137,13 @@ impl Interest {
     /// [`Event::is_lio`](crate::event::Event::is_lio), and [`AIO`](Interest::AIO)
     /// for how they are asked for, with
     /// [lio_listio(2)](https://man.freebsd.org/cgi/man.cgi?lio_listio).
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// let interests = Interest::READABLE | Interest::LIO;
+    /// assert!(interests.is_lio());
+    /// ```
     #[cfg(any(target_os = "freebsd", mio_model = "kqueue"))]
     #[cfg_attr(docsrs, doc(cfg(target_os = "freebsd")))]
     pub const LIO: Interest = interest(LIO);
@@ -129,6 +181,13 @@ impl Interest {
     }
 
     /// Whether reading is asked for.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// assert!((Interest::READABLE | Interest::WRITABLE).is_readable());
+    /// assert!(!Interest::WRITABLE.is_readable());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_readable(self) -> bool {
@@ -136,6 +195,13 @@ impl Interest {
     }
 
     /// Whether writing is asked for.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// assert!((Interest::READABLE | Interest::WRITABLE).is_writable());
+    /// assert!(!Interest::READABLE.is_writable());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_writable(self) -> bool {
@@ -144,6 +210,12 @@ impl Interest {
 
     /// Whether completions of POSIX asynchronous I/O are asked for: false
     /// where the system has no such interest.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// assert!(!(Interest::READABLE | Interest::WRITABLE).is_aio());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_aio(self) -> bool {
@@ -152,6 +224,12 @@ impl Interest {
 
     /// Whether completions of POSIX list I/O are asked for: false where the
     /// system has no such interest.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// assert!(!(Interest::READABLE | Interest::WRITABLE).is_lio());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_lio(self) -> bool {
@@ -159,6 +237,12 @@ impl Interest {
     }
 
     /// Whether priority data is asked for.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// assert!(!(Interest::READABLE | Interest::WRITABLE).is_priority());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_priority(self) -> bool {

@@ -94,6 +94,15 @@ pub struct IoSource<T> {
 
 impl<T> IoSource<T> {
     /// Takes an object, which must be in non-blocking mode. Makes no call.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_nonblocking(true)?;
+    /// let source = mio::IoSource::new(socket);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(inner: T) -> IoSource<T> {
         IoSource {
             registration: Registration::none(),

@@ -10,9 +10,9 @@
 //! returned, and after set-up nothing is allocated. Timers, files, threads and
 //! futures are not here: they are built on top.
 //!
-//! Start with the [`guide`]; [`features`] tells what can be left out. The guide also
-//! [moves](guide#moving-from-other-crates) programs here from older versions and from
-//! `polling`.
+//! Start with the [`guide`]; if a program misbehaves, with
+//! [troubleshooting](guide::troubleshooting). [Migrating](guide::migrating) is for programs
+//! that use an older version or `polling`; [`features`] lists what can be left out.
 //!
 //! ```
 //! use std::io::{self, Read, Write};

@@ -296,10 +296,10 @@ macro_rules! impl_socket {
     };
 }
 
-/// From and into the standard library's type.
+/// From and into the standard library's type. `$example` is one of `from_std`.
 #[cfg(feature = "net")]
 macro_rules! impl_std {
-    ($Type:ident, $Std:ty) => {
+    ($Type:ident, $Std:ty, $example:literal) => {
         impl From<$Type> for $Std {
             /// The same socket, still non-blocking; on epoll and kqueue it
             /// stays registered.
@@ -314,6 +314,10 @@ macro_rules! impl_std {
             /// Nothing about it is changed or checked: setting it to
             /// non-blocking (`set_nonblocking(true)`) is up to the caller, and
             /// a socket that is not so blocks the thread on I/O.
+            ///
+            /// ```
+            #[doc = $example]
+            /// ```
             pub fn from_std(socket: $Std) -> $Type {
                 $Type {
                     inner: crate::IoSource::new(socket),

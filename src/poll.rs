@@ -35,7 +35,7 @@ use crate::{Backend, Events, Registry};
 /// ports can, as long as nothing is registered as a `SourceFd`, which is looked at by
 /// `poll` only, and fewer sources are registered than `process.max-port-events`
 /// allows: in a port that is full, wakes are seen by `poll` only. On Windows there is nothing to nest. The guide has
-/// [an example](crate::guide#a-poll-in-another-loop).
+/// [an example](crate::guide::runtimes#a-poll-in-another-loop).
 ///
 /// # Forking
 ///
@@ -93,6 +93,16 @@ impl Poll {
     /// On epoll one system call, on kqueue, event ports and poll(2) two, and one descriptor,
     /// which is closed on exec (on poll(2) two where there is no eventfd). On Windows two handles, and another one for every 32
     /// sockets, none of which is inherited.
+    ///
+    /// ```
+    /// use mio::{Events, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(128);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "os-poll")]
     #[cfg_attr(docsrs, doc(cfg(feature = "os-poll")))]
     pub fn new() -> io::Result<Poll> {
@@ -126,11 +136,32 @@ impl Poll {
     }
 
     /// The backend that this event queue stands on.
+    ///
+    /// ```
+    /// use mio::{Backend, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// assert_eq!(Poll::new()?.backend(), Backend::default());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn backend(&self) -> Backend {
         self.registry.queue().backend()
     }
 
     /// Where sources are registered.
+    ///
+    /// ```
+    /// use mio::net::TcpListener;
+    /// use mio::{Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let poll = Poll::new()?;
+    /// let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn registry(&self) -> &Registry {
         &self.registry

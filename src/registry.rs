@@ -18,6 +18,21 @@ use crate::{Interest, Token};
 /// The event queue lives as long as its poll or one of its registries.
 /// In a forked child none may be used, only dropped: the child shares the
 /// queue with its parent.
+///
+/// ```
+/// use mio::net::UdpSocket;
+/// use mio::{Interest, Poll, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let poll = Poll::new()?;
+/// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+/// let registry = poll.registry();
+/// registry.register(&mut socket, Token(0), Interest::READABLE)?;
+/// registry.reregister(&mut socket, Token(0), Interest::READABLE | Interest::WRITABLE)?;
+/// registry.deregister(&mut socket)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Registry {
     queue: Arc<Queue>,
@@ -40,7 +55,7 @@ impl Registry {
     /// and errors and hang-ups always, with this token.
     ///
     /// `S` may be `dyn Source`, for sources of several kinds in one collection: the
-    /// [guide](crate::guide#two-kinds-of-stream-in-one-collection) has an example.
+    /// [guide](crate::guide::sources#two-kinds-of-stream-in-one-collection) has an example.
     ///
     /// # Edges
     ///
@@ -122,6 +137,10 @@ impl Registry {
     }
 
     /// Replaces the token and the interests of a registration.
+    ///
+    /// **The interests are replaced, not added to.** A source that waits for `WRITABLE` and
+    /// is reregistered for `READABLE` is never reported writable again: name all interests
+    /// each time.
     ///
     /// Readiness is looked at anew: the next poll reports again what the source is
     /// ready for, and whether it is closed or has an error that nobody has taken. (If

@@ -106,6 +106,17 @@ impl Waker {
     /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) and
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html). None on event
     /// ports.
+    ///
+    /// ```
+    /// use mio::{Poll, Token, Waker};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let poll = Poll::new()?;
+    /// let waker = Waker::new(poll.registry(), Token(0))?;
+    /// let another = Waker::new(poll.registry(), Token(1))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
         let queue = registry.queue();
         let wake = Wake::new(queue, token)?;
@@ -135,6 +146,20 @@ impl Waker {
     /// One atomic operation while a wake-up of this waker is pending, and
     /// otherwise a system call; on event ports and Windows under a lock that is held for
     /// as short a time. Neither allocates, nor blocks for longer than that.
+    ///
+    /// ```
+    /// use mio::{Events, Poll, Token, Waker};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let waker = Waker::new(poll.registry(), Token(0))?;
+    /// waker.wake()?;
+    /// poll.poll(&mut events, None)?; // returns at once
+    /// assert!(events.iter().any(|event| event.token() == Token(0) && event.is_readable()));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn wake(&self) -> io::Result<()> {
         self.wakes.wake(self.bit, || self.signal())

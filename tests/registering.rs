@@ -58,6 +58,8 @@ on_each_backend![
     a_dropped_source_is_no_longer_reported,
     #[cfg(unix)]
     mixing_with_source_fd_leaves_no_state_behind,
+    #[cfg(unix)]
+    a_source_that_takes_over_a_raw_registration_ends_it_when_dropped,
     a_boxed_source_is_a_source,
     a_program_can_implement_source,
     a_poll_dropped_first_leaves_the_others_sound,
@@ -665,6 +667,30 @@ fn mixing_with_source_fd_leaves_no_state_behind(backend: Backend) {
     first.until_writable(Token(4));
     first.registry().deregister(&mut socket).unwrap();
     first.assert_quiet();
+}
+
+#[cfg(unix)]
+fn a_source_that_takes_over_a_raw_registration_ends_it_when_dropped(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let fd = socket.as_raw_fd();
+    let registry = looper.registry();
+    registry
+        .register(&mut SourceFd(&fd), Token(1), Interest::READABLE)
+        .unwrap();
+    registry
+        .reregister(&mut socket, Token(2), Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(Token(2));
+    drop(socket);
+    looper.assert_quiet();
+    // Its number is free for another one.
+    let mut next = UdpSocket::bind(any_port()).unwrap();
+    looper
+        .registry()
+        .register(&mut next, Token(3), Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(Token(3));
 }
 
 fn a_boxed_source_is_a_source(backend: Backend) {

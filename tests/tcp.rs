@@ -16,6 +16,8 @@ on_each_backend![
     accept_returns_each_connection_and_then_would_block,
     connected_streams_write_and_read,
     a_finished_connect_is_reported_writable,
+    #[cfg(unix)]
+    an_operation_before_the_connection_stands_takes_its_error,
     a_full_stream_is_writable_again_when_drained,
     vectored_io_uses_every_buffer,
     peek_leaves_the_data,
@@ -120,6 +122,38 @@ fn a_finished_connect_is_reported_writable(backend: Backend) {
     looper.until_writable(CLIENT);
     assert!(client.take_error().unwrap().is_none());
     assert_eq!(client.peer_addr().unwrap(), listener.local_addr().unwrap());
+}
+
+/// Why the guide tells programs to write nothing before.
+#[cfg(unix)]
+fn an_operation_before_the_connection_stands_takes_its_error(backend: Backend) {
+    for is_write in [false, true] {
+        let mut looper = Loop::new(backend);
+        // Bound, so that nobody else takes it, and not listening.
+        let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let nobody = nobody.unwrap();
+        nobody.bind(&any_port().into()).unwrap();
+        let address = nobody.local_addr().unwrap().as_socket().unwrap();
+        let mut client = match TcpStream::connect(address) {
+            Ok(client) => client,
+            // Legal, and then there is nothing to take.
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+                continue;
+            }
+        };
+        looper
+            .registry()
+            .register(&mut client, CLIENT, BOTH)
+            .unwrap();
+        looper.until_writable(CLIENT);
+        let outcome = match is_write {
+            true => client.write(b"too early"),
+            false => client.read(&mut [0; 8]),
+        };
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert!(client.take_error().unwrap().is_none());
+    }
 }
 
 fn a_full_stream_is_writable_again_when_drained(backend: Backend) {

@@ -69,7 +69,7 @@ use crate::Token;
 /// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). Of a named
 /// pipe no event says closed or error.
 ///
-/// The [guide](crate::guide#what-each-way-of-closing-reports) has the ways of closing on
+/// The [guide](crate::guide::closing#what-each-way-of-closing-reports) has the ways of closing on
 /// all backends side by side, with (W) for `(yes)`, and says where that is known from.
 ///
 /// # Examples
@@ -129,6 +129,20 @@ impl Event {
     }
 
     /// The token that the source was registered with.
+    ///
+    /// ```
+    /// use mio::{Events, Poll, Token, Waker};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let waker = Waker::new(poll.registry(), Token(7))?;
+    /// waker.wake()?;
+    /// poll.poll(&mut events, None)?;
+    /// assert!(events.iter().all(|event| event.token() == Token(7)));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn token(&self) -> Token {
         // A token has the width of a pointer: what was widened for the kernel
@@ -141,6 +155,24 @@ impl Event {
     ///
     /// An error alone need not make a source readable: see
     /// [`is_error`](Event::is_error).
+    ///
+    /// ```
+    /// use std::io::{self, ErrorKind, Read};
+    ///
+    /// use mio::event::Event;
+    /// use mio::net::TcpStream;
+    ///
+    /// fn on_event(event: &Event, stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+    ///     if event.is_readable() {
+    ///         match stream.read_to_end(buffer) {
+    ///             Ok(_) => println!("the peer has sent {} bytes in all", buffer.len()),
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {} // more may come
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     #[inline]
     pub fn is_readable(&self) -> bool {
         self.bits().intersects(Readiness::IN.or(Readiness::PRI))
@@ -149,6 +181,24 @@ impl Event {
     /// The source may be written to, or an attempt to connect has ended: whether well,
     /// [`TcpStream::connect`](crate::net::TcpStream::connect) says how to tell. Of a
     /// named pipe of Windows: what was written has gone out.
+    ///
+    /// ```
+    /// use std::io::{self, ErrorKind, Write};
+    ///
+    /// use mio::event::Event;
+    /// use mio::net::TcpStream;
+    ///
+    /// fn on_event(event: &Event, stream: &mut TcpStream, waiting: &mut Vec<u8>) -> io::Result<()> {
+    ///     while event.is_writable() && !waiting.is_empty() {
+    ///         match stream.write(waiting) {
+    ///             Ok(length) => drop(waiting.drain(..length)),
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     #[inline]
     pub fn is_writable(&self) -> bool {
         self.bits().intersects(Readiness::OUT)
@@ -158,6 +208,22 @@ impl Event {
     /// which. It may come without the source being readable or writable.
     ///
     /// [`take_error`]: crate::net::TcpStream::take_error
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use mio::event::Event;
+    /// use mio::net::TcpStream;
+    ///
+    /// fn on_event(event: &Event, stream: &TcpStream) -> io::Result<()> {
+    ///     if event.is_error() {
+    ///         if let Some(error) = stream.take_error()? {
+    ///             return Err(error);
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     #[inline]
     pub fn is_error(&self) -> bool {
         self.bits().intersects(Readiness::ERR)
@@ -167,6 +233,15 @@ impl Event {
     ///
     /// Where it is reported for a half-closed connection depends on the
     /// system; a read that returns 0 is the portable sign.
+    ///
+    /// ```
+    /// use mio::event::Event;
+    ///
+    /// /// Whether a read that returns less than its buffer holds may be followed by the end.
+    /// fn reads_on(event: &Event) -> bool {
+    ///     event.is_read_closed()
+    /// }
+    /// ```
     #[inline]
     pub fn is_read_closed(&self) -> bool {
         let bits = self.bits();
@@ -180,6 +255,26 @@ impl Event {
     /// which the socket goes on working; and a TCP stream that was never
     /// connected is closed in both directions. On kqueue it may be this side that
     /// has shut down its writing half.
+    ///
+    /// ```
+    /// use mio::event::Event;
+    ///
+    /// struct Connection {
+    ///     /// Reading has returned 0.
+    ///     read_ended: bool,
+    ///     /// Kept, because the event may come before the read of 0, and not again.
+    ///     write_closed: bool,
+    /// }
+    ///
+    /// impl Connection {
+    ///     /// Returns whether the connection stays open.
+    ///     fn on_event(&mut self, event: &Event) -> bool {
+    ///         self.write_closed |= event.is_write_closed();
+    ///         // … read and write …
+    ///         !(self.read_ended && self.write_closed)
+    ///     }
+    /// }
+    /// ```
     #[inline]
     pub fn is_write_closed(&self) -> bool {
         let bits = self.bits();
@@ -192,6 +287,16 @@ impl Event {
     /// readable too, though an ordinary read need not find anything. It comes where it
     /// was asked for, with `Interest::PRIORITY`, which Linux and Android have; elsewhere
     /// always false.
+    ///
+    /// ```
+    /// use mio::event::Event;
+    ///
+    /// fn on_event(event: &Event) {
+    ///     if event.is_priority() {
+    ///         println!("out-of-band data: {:?}", event.token());
+    ///     }
+    /// }
+    /// ```
     #[inline]
     pub fn is_priority(&self) -> bool {
         self.bits().intersects(Readiness::PRI)
@@ -200,6 +305,16 @@ impl Event {
     /// A POSIX asynchronous I/O operation is complete: on kqueue, to which the
     /// operation's `sigevent` names the queue and the token
     /// ([aio(4)](https://man.freebsd.org/cgi/man.cgi?aio)). Elsewhere always false.
+    ///
+    /// ```
+    /// use mio::event::Event;
+    ///
+    /// fn on_event(event: &Event) {
+    ///     if event.is_aio() {
+    ///         println!("an operation is complete: {:?}", event.token());
+    ///     }
+    /// }
+    /// ```
     #[inline]
     pub fn is_aio(&self) -> bool {
         self.bits().intersects(Readiness::AIO)
@@ -207,6 +322,16 @@ impl Event {
 
     /// A list of POSIX asynchronous I/O operations is complete: on FreeBSD's kqueue,
     /// as above. Elsewhere always false.
+    ///
+    /// ```
+    /// use mio::event::Event;
+    ///
+    /// fn on_event(event: &Event) {
+    ///     if event.is_lio() {
+    ///         println!("a list of operations is complete: {:?}", event.token());
+    ///     }
+    /// }
+    /// ```
     #[inline]
     pub fn is_lio(&self) -> bool {
         self.bits().intersects(Readiness::LIO)

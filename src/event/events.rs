@@ -59,12 +59,31 @@ impl Events {
     }
 
     /// How many events one poll reports at most.
+    ///
+    /// ```
+    /// let events = mio::Events::with_capacity(128);
+    /// assert_eq!(events.capacity(), 128);
+    /// ```
     #[inline]
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
     /// Whether the last poll reported nothing: its time ran out.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use mio::{Events, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// poll.poll(&mut events, Some(Duration::from_millis(1)))?;
+    /// assert!(events.is_empty()); // nothing is registered
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.buffer.events().is_empty()
@@ -72,6 +91,20 @@ impl Events {
 
     /// The events of the last poll, in the order in which the operating system
     /// gave them.
+    ///
+    /// ```
+    /// use mio::{Events, Poll, Token, Waker};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let waker = Waker::new(poll.registry(), Token(3))?;
+    /// waker.wake()?;
+    /// poll.poll(&mut events, None)?;
+    /// assert!(events.iter().any(|event| event.token() == Token(3)));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn iter(&self) -> Iter<'_> {
         Iter {
@@ -80,6 +113,22 @@ impl Events {
     }
 
     /// Forgets the events. There is no need to call it before a poll.
+    ///
+    /// ```
+    /// use mio::{Events, Poll, Token, Waker};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let waker = Waker::new(poll.registry(), Token(0))?;
+    /// waker.wake()?;
+    /// poll.poll(&mut events, None)?;
+    /// assert!(!events.is_empty());
+    /// events.clear();
+    /// assert!(events.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn clear(&mut self) {
         self.buffer.clear();

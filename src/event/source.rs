@@ -19,7 +19,7 @@ use crate::{Interest, Registry, Token};
 /// Hand each method on to a source inside: a socket of [`net`](crate::net), an
 /// [`IoSource`](crate::IoSource), or a `SourceFd`
 /// around a raw descriptor. One with several sources inside registers all or none: the
-/// [guide](crate::guide#a-source-of-ones-own) has one. There is nothing else to be
+/// [guide](crate::guide::sources) has one. There is nothing else to be
 /// told: where a backend has to learn that a source was drained, the source inside does
 /// that.
 ///
@@ -62,6 +62,21 @@ use crate::{Interest, Registry, Token};
 pub trait Source {
     /// Begins to report `interests` of this source to the registry's poll,
     /// under `token`. See [`Registry::register`] for what it promises.
+    ///
+    /// ```
+    /// use mio::event::Source;
+    /// use mio::net::UdpSocket;
+    /// use mio::{Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let poll = Poll::new()?;
+    /// let registry = poll.registry();
+    /// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// // `registry.register(&mut socket, …)` calls this.
+    /// socket.register(registry, Token(0), Interest::READABLE)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     fn register(
         &mut self,
         registry: &Registry,
@@ -71,6 +86,22 @@ pub trait Source {
 
     /// Replaces token and interests of the registration. See
     /// [`Registry::reregister`] for what it promises.
+    ///
+    /// ```
+    /// use mio::event::Source;
+    /// use mio::net::UdpSocket;
+    /// use mio::{Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let poll = Poll::new()?;
+    /// let registry = poll.registry();
+    /// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// socket.register(registry, Token(0), Interest::READABLE)?;
+    /// // `registry.reregister(&mut socket, …)` calls this.
+    /// socket.reregister(registry, Token(1), Interest::READABLE | Interest::WRITABLE)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     fn reregister(
         &mut self,
         registry: &Registry,
@@ -80,6 +111,22 @@ pub trait Source {
 
     /// Ends the registration. See [`Registry::deregister`] for what it
     /// promises.
+    ///
+    /// ```
+    /// use mio::event::Source;
+    /// use mio::net::UdpSocket;
+    /// use mio::{Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let poll = Poll::new()?;
+    /// let registry = poll.registry();
+    /// let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// socket.register(registry, Token(0), Interest::READABLE)?;
+    /// // `registry.deregister(&mut socket)` calls this.
+    /// socket.deregister(registry)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     fn deregister(&mut self, registry: &Registry) -> io::Result<()>;
 }
 

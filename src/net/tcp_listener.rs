@@ -68,6 +68,16 @@ impl TcpListener {
     /// # Cost
     ///
     /// Four system calls on Linux.
+    ///
+    /// ```
+    /// use mio::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// println!("listening on {}", listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
         sys::socket::tcp_listen(addr).map(TcpListener::from_std)
     }
@@ -91,6 +101,18 @@ impl TcpListener {
     ///
     /// One system call, and no allocation. On Apple's systems and Windows, where the call
     /// itself does not make the stream non-blocking, there are a few more.
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    ///
+    /// use mio::net::TcpListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[inline]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.inner
@@ -127,6 +149,14 @@ impl TcpListener {
     }
 
     /// The value of `IP_TTL`; see [`set_ttl`](TcpListener::set_ttl).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = mio::net::TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// println!("{} hops", listener.ttl()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ttl(&self) -> io::Result<u32> {
         self.inner.ttl()
     }
@@ -137,13 +167,30 @@ impl TcpListener {
     /// # Errors
     ///
     /// None of a socket that is open.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = mio::net::TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert!(listener.take_error()?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }
 }
 
 impl_source!(TcpListener);
-impl_std!(TcpListener, net::TcpListener);
+impl_std!(
+    TcpListener,
+    net::TcpListener,
+    r#"# fn main() -> std::io::Result<()> {
+let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+listener.set_nonblocking(true)?;
+let listener = mio::net::TcpListener::from_std(listener);
+# Ok(())
+# }"#
+);
 #[cfg(unix)]
 impl_descriptor!(TcpListener, net::TcpListener);
 #[cfg(windows)]

@@ -66,6 +66,26 @@ impl TcpStream {
     /// # Cost
     ///
     /// Two system calls on Linux.
+    ///
+    /// ```
+    /// use mio::net::TcpStream;
+    /// use mio::{Events, Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
+    /// poll.registry().register(&mut stream, Token(0), Interest::WRITABLE)?;
+    /// while stream.peer_addr().is_err() {
+    ///     poll.poll_until(&mut events, None)?;
+    ///     if let Some(error) = stream.take_error()? {
+    ///         return Err(error);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
         sys::socket::tcp_connect(addr).map(TcpStream::from_std)
     }
@@ -76,11 +96,31 @@ impl TcpStream {
     ///
     /// [`NotConnected`](io::ErrorKind::NotConnected) before the connection
     /// stands, and after it failed or ended.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let stream = mio::net::TcpStream::from_std(stream);
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.inner.peer_addr()
     }
 
     /// The address of this end.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let stream = mio::net::TcpStream::from_std(stream);
+    /// assert_eq!(stream.local_addr()?, listener.accept()?.1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
@@ -142,17 +182,48 @@ impl TcpStream {
     }
 
     /// The value of `TCP_NODELAY`; see [`set_nodelay`](TcpStream::set_nodelay).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let stream = mio::net::TcpStream::from_std(stream);
+    /// println!("small pieces are sent at once: {}", stream.nodelay()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn nodelay(&self) -> io::Result<bool> {
         self.inner.nodelay()
     }
 
     /// Sets how many hops packets may take: `IP_TTL` of
     /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), for IPv4.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let stream = mio::net::TcpStream::from_std(stream);
+    /// stream.set_ttl(63)?;
+    /// assert_eq!(stream.ttl()?, 63);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.inner.set_ttl(ttl)
     }
 
     /// The value of `IP_TTL`; see [`set_ttl`](TcpStream::set_ttl).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let stream = mio::net::TcpStream::from_std(stream);
+    /// println!("{} hops", stream.ttl()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ttl(&self) -> io::Result<u32> {
         self.inner.ttl()
     }
@@ -164,6 +235,16 @@ impl TcpStream {
     /// # Errors
     ///
     /// None of a socket that is open.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// # let stream = mio::net::TcpStream::from_std(stream);
+    /// assert!(stream.take_error()?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }
@@ -203,7 +284,18 @@ impl TcpStream {
 impl_source!(TcpStream);
 impl_read!(end_is_last: true, TcpStream, &TcpStream);
 impl_write!(TcpStream, &TcpStream);
-impl_std!(TcpStream, net::TcpStream);
+impl_std!(
+    TcpStream,
+    net::TcpStream,
+    r#"# fn main() -> std::io::Result<()> {
+# let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+# let address = listener.local_addr()?;
+let stream = std::net::TcpStream::connect(address)?; // waits
+stream.set_nonblocking(true)?;
+let stream = mio::net::TcpStream::from_std(stream);
+# Ok(())
+# }"#
+);
 #[cfg(unix)]
 impl_descriptor!(TcpStream, net::TcpStream);
 #[cfg(windows)]

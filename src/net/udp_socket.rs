@@ -50,11 +50,29 @@ impl UdpSocket {
     /// # Cost
     ///
     /// Two system calls on Linux.
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// println!("receiving at {}", socket.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
         sys::socket::udp_bind(addr).map(UdpSocket::from_std)
     }
 
     /// The address that the socket is bound to.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert_ne!(socket.local_addr()?.port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
@@ -64,6 +82,19 @@ impl UdpSocket {
     /// # Errors
     ///
     /// [`NotConnected`](io::ErrorKind::NotConnected) where it is not.
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let any = "127.0.0.1:0".parse().unwrap();
+    /// let (one, other) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
+    /// one.connect(other.local_addr()?)?;
+    /// assert_eq!(one.peer_addr()?, other.local_addr()?);
+    /// assert!(other.peer_addr().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.inner.peer_addr()
     }
@@ -75,6 +106,17 @@ impl UdpSocket {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room. Those
     /// of [sendto(2)](https://man7.org/linux/man-pages/man2/sendto.2.html)
     /// otherwise.
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let any = "127.0.0.1:0".parse().unwrap();
+    /// let (one, other) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
+    /// assert_eq!(one.send_to(b"ping", other.local_addr()?)?, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn send_to(&self, buf: &[u8], target: SocketAddr) -> io::Result<usize> {
         self.inner
             .do_io(Interest::WRITABLE, |inner| inner.send_to(buf, target))
@@ -88,6 +130,22 @@ impl UdpSocket {
     /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), when a datagram that this
     /// socket has sent was refused; otherwise those of
     /// [recvfrom(2)](https://man7.org/linux/man-pages/man2/recvfrom.2.html).
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// // A blocking socket here, to need no events.
+    /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
+    /// socket.send_to(b"ping", socket.local_addr()?)?;
+    ///
+    /// let mut buffer = [0; 16];
+    /// let (length, from) = socket.recv_from(&mut buffer)?;
+    /// assert_eq!(&buffer[..length], b"ping");
+    /// assert_eq!(from, socket.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.inner
             .do_io(Interest::READABLE, |inner| inner.recv_from(buf))
@@ -123,6 +181,18 @@ impl UdpSocket {
     /// earlier datagram's failure may be reported here:
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) when nobody
     /// listens at the peer's port.
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// // A blocking socket here, to need no events.
+    /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
+    /// socket.connect(socket.local_addr()?)?;
+    /// assert_eq!(socket.send(b"ping")?, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
         self.inner
             .do_io(Interest::WRITABLE, |inner| inner.send(buf))
@@ -134,6 +204,19 @@ impl UdpSocket {
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none; otherwise
     /// as for [`send`](UdpSocket::send).
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// // A blocking socket here, to need no events.
+    /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
+    /// socket.connect(socket.local_addr()?)?;
+    /// socket.send(b"ping")?;
+    /// assert_eq!(socket.recv(&mut [0; 16])?, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.inner
             .do_io(Interest::READABLE, |inner| inner.recv(buf))
@@ -141,6 +224,20 @@ impl UdpSocket {
 
     /// [`recv`](UdpSocket::recv) that leaves the datagram in the queue, with the same
     /// errors.
+    ///
+    /// ```
+    /// use mio::net::UdpSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// // A blocking socket here, to need no events.
+    /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
+    /// socket.connect(socket.local_addr()?)?;
+    /// socket.send(b"twice")?;
+    /// assert_eq!(socket.peek(&mut [0; 16])?, 5);
+    /// assert_eq!(socket.recv(&mut [0; 16])?, 5);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.inner
             .do_io(Interest::READABLE, |inner| inner.peek(buf))
@@ -188,6 +285,14 @@ impl UdpSocket {
 
     /// The value of `SO_BROADCAST`; see
     /// [`set_broadcast`](UdpSocket::set_broadcast).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert!(!socket.broadcast()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn broadcast(&self) -> io::Result<bool> {
         self.inner.broadcast()
     }
@@ -195,12 +300,29 @@ impl UdpSocket {
     /// Sets whether multicast datagrams of this socket come back to this host:
     /// `IP_MULTICAST_LOOP` of [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
     /// IPv4 only. On Windows the option is the receiving socket's.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// socket.set_multicast_loop_v4(false)?;
+    /// assert!(!socket.multicast_loop_v4()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
         self.inner.set_multicast_loop_v4(on)
     }
 
     /// The value of `IP_MULTICAST_LOOP`; see
     /// [`set_multicast_loop_v4`](UdpSocket::set_multicast_loop_v4).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// println!("they come back: {}", socket.multicast_loop_v4()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
         self.inner.multicast_loop_v4()
     }
@@ -208,12 +330,29 @@ impl UdpSocket {
     /// Sets how many hops multicast datagrams may take; 1, which keeps them in the
     /// local network, unless set: `IP_MULTICAST_TTL` of
     /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html). IPv4 only.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// socket.set_multicast_ttl_v4(2)?;
+    /// assert_eq!(socket.multicast_ttl_v4()?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
         self.inner.set_multicast_ttl_v4(ttl)
     }
 
     /// The value of `IP_MULTICAST_TTL`; see
     /// [`set_multicast_ttl_v4`](UdpSocket::set_multicast_ttl_v4).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// println!("{} hops", socket.multicast_ttl_v4()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
         self.inner.multicast_ttl_v4()
     }
@@ -222,23 +361,57 @@ impl UdpSocket {
     /// `IPV6_MULTICAST_LOOP` of
     /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html). IPv6 only. On
     /// Windows the option is the receiving socket's.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("[::]:0".parse().unwrap())?;
+    /// socket.set_multicast_loop_v6(false)?;
+    /// assert!(!socket.multicast_loop_v6()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
         self.inner.set_multicast_loop_v6(on)
     }
 
     /// The value of `IPV6_MULTICAST_LOOP`; see
     /// [`set_multicast_loop_v6`](UdpSocket::set_multicast_loop_v6).
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("[::]:0".parse().unwrap())?;
+    /// println!("they come back: {}", socket.multicast_loop_v6()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
         self.inner.multicast_loop_v6()
     }
 
     /// Sets how many hops datagrams may take: `IP_TTL` of
     /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), for IPv4.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// socket.set_ttl(63)?;
+    /// assert_eq!(socket.ttl()?, 63);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.inner.set_ttl(ttl)
     }
 
     /// The value of `IP_TTL`; see [`set_ttl`](UdpSocket::set_ttl).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// println!("{} hops", socket.ttl()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ttl(&self) -> io::Result<u32> {
         self.inner.ttl()
     }
@@ -276,6 +449,18 @@ impl UdpSocket {
     /// # Errors
     ///
     /// As for [`join_multicast_v4`](UdpSocket::join_multicast_v4).
+    ///
+    /// ```no_run
+    /// use std::net::Ipv6Addr;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("[::]:0".parse().unwrap())?;
+    /// let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
+    /// socket.join_multicast_v6(&group, 0)?;
+    /// socket.leave_multicast_v6(&group, 0)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn join_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.inner.join_multicast_v6(multiaddr, interface)
     }
@@ -283,6 +468,18 @@ impl UdpSocket {
     /// Leaves a multicast group (`IP_DROP_MEMBERSHIP`); see
     /// [`join_multicast_v4`](UdpSocket::join_multicast_v4). An error where it was not
     /// joined.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("0.0.0.0:0".parse().unwrap())?;
+    /// let group = Ipv4Addr::new(224, 0, 0, 251);
+    /// socket.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST)?;
+    /// socket.leave_multicast_v4(&group, &Ipv4Addr::LOCALHOST)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn leave_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.inner.leave_multicast_v4(multiaddr, interface)
     }
@@ -290,6 +487,18 @@ impl UdpSocket {
     /// Leaves a multicast group (`IPV6_DROP_MEMBERSHIP`); see
     /// [`join_multicast_v6`](UdpSocket::join_multicast_v6). An error where it was not
     /// joined.
+    ///
+    /// ```no_run
+    /// use std::net::Ipv6Addr;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("[::]:0".parse().unwrap())?;
+    /// let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
+    /// socket.join_multicast_v6(&group, 0)?;
+    /// socket.leave_multicast_v6(&group, 0)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
         self.inner.leave_multicast_v6(multiaddr, interface)
     }
@@ -298,6 +507,14 @@ impl UdpSocket {
     /// `IPV6_V6ONLY` of [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
     /// An error of an IPv4 socket. It is set before the socket is bound, so by the crate
     /// `socket2`.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("[::]:0".parse().unwrap())?;
+    /// println!("IPv6 only: {}", socket.only_v6()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn only_v6(&self) -> io::Result<bool> {
         socket2::SockRef::from(&*self.inner).only_v6()
     }
@@ -309,6 +526,14 @@ impl UdpSocket {
     /// # Errors
     ///
     /// None of a socket that is open.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+    /// assert!(socket.take_error()?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }
@@ -317,7 +542,16 @@ impl UdpSocket {
 }
 
 impl_source!(UdpSocket);
-impl_std!(UdpSocket, net::UdpSocket);
+impl_std!(
+    UdpSocket,
+    net::UdpSocket,
+    r#"# fn main() -> std::io::Result<()> {
+let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+socket.set_nonblocking(true)?;
+let socket = mio::net::UdpSocket::from_std(socket);
+# Ok(())
+# }"#
+);
 #[cfg(unix)]
 impl_descriptor!(UdpSocket, net::UdpSocket);
 #[cfg(windows)]

@@ -145,6 +145,20 @@ impl UnixListener {
     /// # Cost
     ///
     /// As for [`TcpListener::accept`](crate::net::TcpListener::accept).
+    ///
+    /// ```
+    /// use mio::net::{UnixListener, UnixStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("socket");
+    /// let listener = UnixListener::bind(&path)?;
+    /// let _client = UnixStream::connect(&path)?;
+    /// let (_stream, address) = listener.accept()?;
+    /// assert!(address.is_unnamed());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         self.inner
             .do_io(Interest::READABLE, sys::socket::unix_accept)
@@ -152,6 +166,18 @@ impl UnixListener {
     }
 
     /// The address that the socket is bound to.
+    ///
+    /// ```
+    /// use mio::net::UnixListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("socket");
+    /// let listener = UnixListener::bind(&path)?;
+    /// assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
@@ -162,11 +188,34 @@ impl UnixListener {
     /// # Errors
     ///
     /// None of a socket that is open.
+    ///
+    /// ```
+    /// use mio::net::UnixListener;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("socket");
+    /// let listener = UnixListener::bind(&path)?;
+    /// assert!(listener.take_error()?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }
 }
 
 impl_source!(UnixListener);
-impl_std!(UnixListener, net::UnixListener);
+impl_std!(
+    UnixListener,
+    net::UnixListener,
+    r#"# fn main() -> std::io::Result<()> {
+# let folder = tempfile::tempdir()?;
+# let path = folder.path().join("socket");
+let listener = std::os::unix::net::UnixListener::bind(path)?;
+listener.set_nonblocking(true)?;
+let listener = mio::net::UnixListener::from_std(listener);
+# Ok(())
+# }"#
+);
 impl_descriptor!(UnixListener, net::UnixListener);

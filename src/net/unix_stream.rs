@@ -56,12 +56,37 @@ impl UnixStream {
     /// # Cost
     ///
     /// Two system calls on Linux.
+    ///
+    /// ```
+    /// use mio::net::{UnixListener, UnixStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("socket");
+    /// let listener = UnixListener::bind(&path)?;
+    /// let stream = UnixStream::connect(&path)?;
+    /// assert_eq!(stream.peer_addr()?.as_pathname(), Some(&*path));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<UnixStream> {
         UnixStream::connect_addr(&SocketAddr::from_pathname(path)?)
     }
 
     /// [`connect`](UnixStream::connect) to an address, which on Linux and Android may be
     /// abstract: see [`UnixListener::bind_addr`](crate::net::UnixListener::bind_addr).
+    ///
+    /// ```
+    /// use mio::net::{UnixListener, UnixStream};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("socket");
+    /// let listener = UnixListener::bind(&path)?;
+    /// let stream = UnixStream::connect_addr(&listener.local_addr()?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
         sys::socket::unix_connect(address).map(UnixStream::from_std)
     }
@@ -73,12 +98,35 @@ impl UnixStream {
     ///
     /// Those of [socketpair(2)](https://man7.org/linux/man-pages/man2/socketpair.2.html),
     /// when no descriptor is left.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    ///
+    /// use mio::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (mut one, mut other) = UnixStream::pair()?;
+    /// one.write_all(b"through")?;
+    /// other.read_exact(&mut [0; 7])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, other) = sys::socket::unix_stream_pair()?;
         Ok((UnixStream::from_std(one), UnixStream::from_std(other)))
     }
 
     /// The address of this end.
+    ///
+    /// ```
+    /// use mio::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (one, _other) = UnixStream::pair()?;
+    /// assert!(one.local_addr()?.is_unnamed());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
@@ -88,6 +136,16 @@ impl UnixStream {
     /// # Errors
     ///
     /// [`NotConnected`](io::ErrorKind::NotConnected) without a connection.
+    ///
+    /// ```
+    /// use mio::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (one, _other) = UnixStream::pair()?;
+    /// assert!(one.peer_addr()?.is_unnamed());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.inner.peer_addr()
     }
@@ -98,12 +156,36 @@ impl UnixStream {
     /// # Errors
     ///
     /// None of a socket that is open.
+    ///
+    /// ```
+    /// use mio::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (one, _other) = UnixStream::pair()?;
+    /// assert!(one.take_error()?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.inner.do_take_error(|inner| inner.take_error())
     }
 
     /// Ends reading, writing or both; see
     /// [`TcpStream::shutdown`](crate::net::TcpStream::shutdown).
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::net::Shutdown;
+    ///
+    /// use mio::net::UnixStream;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let (one, mut other) = UnixStream::pair()?;
+    /// one.shutdown(Shutdown::Write)?;
+    /// assert_eq!(other.read(&mut [0; 8])?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.inner.shutdown(how)
     }
@@ -114,5 +196,14 @@ impl UnixStream {
 impl_source!(UnixStream);
 impl_read!(end_is_last: true, UnixStream, &UnixStream);
 impl_write!(UnixStream, &UnixStream);
-impl_std!(UnixStream, net::UnixStream);
+impl_std!(
+    UnixStream,
+    net::UnixStream,
+    r#"# fn main() -> std::io::Result<()> {
+let (one, _other) = std::os::unix::net::UnixStream::pair()?;
+one.set_nonblocking(true)?;
+let one = mio::net::UnixStream::from_std(one);
+# Ok(())
+# }"#
+);
 impl_descriptor!(UnixStream, net::UnixStream);

@@ -25,6 +25,13 @@ impl Backend {
     /// The process may not be allowed to use every backend in the list: if a sandbox
     /// forbids a backend's system calls,
     /// [`Poll::with_backend`](crate::Poll::with_backend) returns the error.
+    ///
+    /// ```
+    /// use mio::Backend;
+    ///
+    /// println!("the best first: {:?}", Backend::available());
+    /// assert_eq!(Backend::available()[0], Backend::default());
+    /// ```
     pub fn available() -> &'static [Backend] {
         BACKENDS
     }
@@ -156,6 +163,17 @@ impl Queue {
         interest: Interest,
     ) -> io::Result<Key> {
         dispatch!(self, reregister(source, key, token, interest))
+    }
+
+    #[cfg(all(unix, feature = "os-ext"))]
+    #[inline]
+    pub(crate) fn reregister_raw(
+        &self,
+        fd: RawSource,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        dispatch!(self, reregister_raw(fd, token, interest))
     }
 
     #[inline]

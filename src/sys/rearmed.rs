@@ -194,9 +194,20 @@ impl<K: Kernel> Selector for Rearmed<K> {
     fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<Key> {
         let mut state = self.registrations.lock();
         let slot = state.table.slot(fd, key)?;
+        let key = match key {
+            Key::NONE => state.table.adopt(slot),
+            key => key,
+        };
         state.table.begin_again(slot, token, interest);
         self.change(state, slot, Change::BegunAgain)?;
         Ok(key)
+    }
+
+    fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+        let mut state = self.registrations.lock();
+        let slot = state.table.slot(fd, Key::NONE)?;
+        state.table.begin_again(slot, token, interest);
+        self.change(state, slot, Change::BegunAgain)
     }
 
     fn deregister(&self, fd: RawFd, key: Key) -> io::Result<()> {

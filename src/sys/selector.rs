@@ -65,8 +65,8 @@ pub(crate) trait Selector: Sized {
 
     /// Replaces token and interest, and reports again what is ready. Fails with
     /// `NotFound` if the source is not registered. The key selects the registration;
-    /// if the key is `NONE`, the descriptor does. Returns the registration's key from
-    /// now on.
+    /// if the key is `NONE`, the descriptor does, and the source takes over a raw
+    /// descriptor's registration. Returns the registration's key from now on.
     fn reregister(
         &self,
         source: RawSource,
@@ -74,6 +74,14 @@ pub(crate) trait Selector: Sized {
         token: Token,
         interest: Interest,
     ) -> io::Result<Key>;
+
+    /// Like `reregister`, but for a raw descriptor, which has no key.
+    #[cfg(unix)]
+    #[inline]
+    fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.reregister(fd, Key::NONE, token, interest)?;
+        Ok(())
+    }
 
     /// Deregisters a source. Fails with `NotFound` if it is not registered. The key
     /// selects the registration; if the key is `NONE`, the descriptor does.

@@ -332,6 +332,19 @@ impl Table {
         entry.edges.keep_for_next_poll(pending);
     }
 
+    /// What was registered by a raw descriptor belongs to a source from now on. What is another
+    /// source's stays so.
+    pub(super) fn adopt(&mut self, slot: usize) -> Key {
+        let owner = &mut self.entries[slot].owner;
+        match std::mem::replace(owner, Owner::Source) {
+            Owner::Nobody => Key::of_slot(slot as u32),
+            other => {
+                *owner = other;
+                Key::NONE
+            }
+        }
+    }
+
     /// A `select` begins.
     #[inline]
     pub(super) fn begin_select(&mut self) {

@@ -89,7 +89,16 @@ use crate::IoSource;
 ///
 /// One system call; on Apple's systems and Haiku, which have no `pipe2`, five.
 ///
-/// See the [module](self) for an example.
+/// ```
+/// use std::io::{Read, Write};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (mut sender, mut receiver) = mio::unix::pipe::new()?;
+/// sender.write_all(b"through")?;
+/// receiver.read_exact(&mut [0; 7])?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn new() -> io::Result<(Sender, Receiver)> {
     let (receiver, sender) = sys::pipe::pipe()?;
     Ok((
@@ -103,6 +112,23 @@ pub fn new() -> io::Result<(Sender, Receiver)> {
 }
 
 /// The end of a pipe that is written to; see the [module](self).
+///
+/// ```
+/// use std::io::Write;
+/// use std::process::{Command, Stdio};
+///
+/// use mio::unix::pipe::Sender;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+/// let mut sender = Sender::from(child.stdin.take().unwrap());
+/// sender.set_nonblocking(true)?;
+/// sender.write_all(b"few enough bytes to fit at once")?;
+/// drop(sender); // the end of the child's input
+/// child.wait()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Sender {
     inner: IoSource<File>,
 }
@@ -144,6 +170,23 @@ impl From<ChildStdin> for Sender {
 }
 
 /// The end of a pipe that is read from; see the [module](self).
+///
+/// ```
+/// use std::process::{Command, Stdio};
+///
+/// use mio::unix::pipe::Receiver;
+/// use mio::{Interest, Poll, Token};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let poll = Poll::new()?;
+/// let mut child = Command::new("echo").stdout(Stdio::piped()).spawn()?;
+/// let mut receiver = Receiver::from(child.stdout.take().unwrap());
+/// receiver.set_nonblocking(true)?;
+/// poll.registry().register(&mut receiver, Token(0), Interest::READABLE)?;
+/// child.wait()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Receiver {
     inner: IoSource<File>,
 }

@@ -97,8 +97,7 @@ impl Source for SourceFd<'_> {
         interests: Interest,
     ) -> io::Result<()> {
         let queue = registry.queue();
-        queue.reregister(*self.0, Key::NONE, token, interests)?;
-        Ok(())
+        queue.reregister_raw(*self.0, token, interests)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {

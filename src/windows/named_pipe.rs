@@ -106,6 +106,16 @@ impl NamedPipe {
     ///
     /// Those of
     /// [CreateNamedPipeW](https://learn.microsoft.com/en-us/windows/win32/api/winbase/nf-winbase-createnamedpipew).
+    ///
+    /// ```
+    /// use mio::windows::NamedPipe;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let name = format!(r"\\.\pipe\mio-new-{}", std::process::id());
+    /// let server = NamedPipe::new(&name)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new<A: AsRef<OsStr>>(addr: A) -> io::Result<NamedPipe> {
         named_pipe::NamedPipe::new(addr.as_ref()).map(|inner| NamedPipe { inner })
     }
@@ -121,6 +131,27 @@ impl NamedPipe {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) also where the pipe was never registered; otherwise
     /// those of
     /// [ConnectNamedPipe](https://learn.microsoft.com/en-us/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
+    ///
+    /// ```
+    /// use std::fs::File;
+    /// use std::io::ErrorKind;
+    ///
+    /// use mio::windows::NamedPipe;
+    /// use mio::{Events, Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let name = format!(r"\\.\pipe\mio-connect-{}", std::process::id());
+    /// let mut server = NamedPipe::new(&name)?;
+    /// poll.registry().register(&mut server, Token(0), Interest::WRITABLE)?;
+    /// assert_eq!(server.connect().unwrap_err().kind(), ErrorKind::WouldBlock);
+    ///
+    /// let _client = File::options().read(true).write(true).open(&name)?;
+    /// poll.poll_until(&mut events, None)?; // writable: the client has come
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect(&self) -> io::Result<()> {
         self.inner.connect()
     }
@@ -170,6 +201,17 @@ impl NamedPipe {
     /// # Errors
     ///
     /// None.
+    ///
+    /// ```
+    /// use mio::windows::NamedPipe;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let name = format!(r"\\.\pipe\mio-take-error-{}", std::process::id());
+    /// let server = NamedPipe::new(&name)?;
+    /// assert!(server.take_error()?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(self.inner.take_error())
     }

@@ -6,8 +6,8 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    android, api, bench, calls, counts, cpus, faults, interop, licences, link, lint, model, msrv,
-    oracle, os_names, package, programs, readme, targets, testing, valgrind, wine,
+    android, api, bench, calls, counts, cpus, examples, faults, interop, licences, link, lint,
+    model, msrv, oracle, os_names, package, programs, readme, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -26,7 +26,7 @@ const CI: &[Step] = &[
     ("features", lint::features),
     ("api", || api::run(&api::Args::default())),
     ("package", package::run),
-    ("examples", programs::quickstart),
+    ("examples", examples::run),
     ("readme", || readme::run(runs)),
     ("calls", || calls::run(&calls::Args::default())),
     ("counts", || counts::run(&counts::Args::default())),

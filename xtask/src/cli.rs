@@ -54,7 +54,7 @@ pub enum Chore {
     Package,
     /// The commands and programs in README.md, CONTRIBUTING.md and docs/ work
     Readme,
-    /// The quickstart runs to its end
+    /// The programs in examples/ with real clients, some of which read slowly
     Examples,
     /// Each operation makes exactly the system calls in testing/calls/expected.txt
     Calls(calls::Args),

@@ -21,6 +21,7 @@ mod cli;
 mod counts;
 mod cpus;
 mod cross;
+mod examples;
 mod faults;
 mod interop;
 mod layers;
@@ -82,7 +83,7 @@ fn run() -> Result<()> {
         Chore::Api(args) => api::run(&args),
         Chore::Package => package::run(),
         Chore::Readme => readme::run(ci::runs),
-        Chore::Examples => programs::quickstart(),
+        Chore::Examples => examples::run(),
         Chore::Calls(args) => calls::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::BenchTest => bench::tried(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args as ClapArgs;
 
-use crate::programs::{C10K, QUICKSTART};
+use crate::programs::C10K;
 use crate::report::Report;
 use crate::sh::Cmd;
 use crate::table::named;
@@ -119,7 +119,6 @@ impl Model {
         // It need not be the default of the system that is modelled.
         let many = ["--backend", self.name, "--connections"];
         for (program, args) in [
-            (QUICKSTART, vec![]),
             (C10K, [&many[..], &["500"]].concat()),
             (C10K, [&many[..], &["200", "--slow", "50"]].concat()),
         ] {

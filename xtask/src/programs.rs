@@ -10,12 +10,7 @@ use crate::sh::Cmd;
 /// How cargo is told which program to build.
 pub type Program = [&'static str; 2];
 
-pub const QUICKSTART: Program = ["--example", "quickstart"];
 pub const C10K: Program = ["--package", "c10k"];
-
-pub fn quickstart() -> Result<()> {
-    Report::of(|report| run(report, QUICKSTART, &[&[]], Duration::from_secs(60)))
-}
 
 pub fn c10k() -> Result<()> {
     Report::of(|report| {

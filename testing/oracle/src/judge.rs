@@ -558,7 +558,10 @@ impl Judge {
         } else if !now.is_empty() {
             r.missed += 1;
         }
-        if rearms && !is_full {
+        if rearms && is_full {
+            // It may have been probed, and may not.
+            r.fresh = Bits::empty();
+        } else if rearms {
             r.probed_by_this_poll(either);
         }
         let (starved, missed, bound) = (r.starved, r.missed, r.bound());

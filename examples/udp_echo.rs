@@ -1,18 +1,12 @@
 //! A UDP server that sends every datagram back to where it came from.
 //!
 //! ```text
-//! cargo run --example udp_server [ADDRESS]      (127.0.0.1:9001 if not given)
+//! cargo run --example udp_echo [ADDRESS]      (127.0.0.1:9001 if not given)
 //! ```
 //!
 //! and in another terminal, for example, `nc -u 127.0.0.1 9001`. Shows
 //! back-pressure: while there is no room to send, nothing is received. What
 //! comes meanwhile waits in the kernel, which drops what is too much, as UDP may.
-
-// For tests on a model of another system's kernel.
-#[cfg(mio_model = "event-ports")]
-extern crate event_ports_model as _;
-#[cfg(mio_model = "kqueue")]
-extern crate kqueue_model as _;
 
 use std::env;
 use std::io::{self, ErrorKind};
