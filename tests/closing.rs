@@ -47,6 +47,8 @@ on_each_backend![
     #[cfg(unix)]
     a_receiver_is_never_writable,
     #[cfg(unix)]
+    a_receiver_without_senders_can_be_registered_for_writing,
+    #[cfg(unix)]
     a_sender_without_receivers_can_be_deregistered,
     #[cfg(unix)]
     a_sender_without_receivers_is_dropped,
@@ -500,6 +502,23 @@ fn a_receiver_is_never_writable(backend: Backend) {
             }
         }
     }
+}
+
+/// For writing alone, which it never is ready for.
+#[cfg(unix)]
+fn a_receiver_without_senders_can_be_registered_for_writing(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (sender, mut receiver) = pipe::new().unwrap();
+    drop(sender);
+    let registry = looper.registry().try_clone().unwrap();
+    registry
+        .register(&mut receiver, T, Interest::WRITABLE)
+        .unwrap();
+    let limit = Some(util::A_WHILE);
+    looper.poll.poll(&mut looper.events, limit).unwrap();
+    assert!(looper.events.iter().all(|event| !event.is_writable()));
+    registry.deregister(&mut receiver).unwrap();
+    looper.assert_quiet();
 }
 
 /// It counts as registered where the kernel would not watch it, too.

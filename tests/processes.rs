@@ -17,7 +17,6 @@ on_each_backend![
     a_reused_descriptor_is_a_source_of_its_own,
     dropping_in_a_forked_child_does_not_harm_the_parent,
     dropping_in_a_forked_child_closes_no_descriptor_of_the_child,
-    #[cfg(target_os = "linux")]
     a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own,
     poll_until_continues_after_the_process_was_stopped_and_continued,
     poll_is_interrupted_or_continues_when_the_process_was_stopped_and_continued,
@@ -114,15 +113,12 @@ fn dropping_in_a_forked_child_closes_no_descriptor_of_the_child(backend: Backend
 }
 
 /// As the first process of a container that makes another container.
-#[cfg(target_os = "linux")]
 fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: Backend) {
-    if !util::in_child(
-        backend,
-        "a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own",
-    ) {
+    let test = "a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own";
+    if !util::HAS_PROCESS_NAMESPACES || !util::in_child(backend, test) {
         return;
     }
-    let is_well = as_first_process(|| {
+    let is_well = util::as_first_process(|| {
         let looper = Loop::new(backend);
         let waker = Waker::new(looper.registry(), Token(1)).unwrap();
         let (mut sender, mut receiver) = pipe::new().unwrap();
@@ -131,7 +127,7 @@ fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: 
             .register(&mut receiver, Token(2), Interest::READABLE)
             .unwrap();
         let mut inherited = Some((looper, waker, receiver));
-        let is_child_well = as_first_process(|| {
+        let is_child_well = util::as_first_process(|| {
             let own = [(); 8].map(|()| {
                 // SAFETY: `dup` and `fcntl` have no memory-safety preconditions.
                 unsafe { libc::dup(0) }
@@ -149,45 +145,6 @@ fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: 
         is_child_well
     });
     assert!(is_well);
-}
-
-/// Does something in a process that is the first one of a namespace, so that its id is 1; whether
-/// that went well.
-#[cfg(target_os = "linux")]
-fn as_first_process(work: impl FnOnce() -> bool) -> bool {
-    // Another one between them, for a new namespace is that of a process' children.
-    as_child(|| {
-        // SAFETY: takes numbers.
-        let is_away = [libc::CLONE_NEWPID, libc::CLONE_NEWPID | libc::CLONE_NEWUSER]
-            .into_iter()
-            .any(|away| unsafe { libc::unshare(away) } == 0);
-        assert!(
-            is_away,
-            "this test has to run as root, or where users may have namespaces"
-        );
-        as_child(|| {
-            assert_eq!(std::process::id(), 1);
-            work()
-        })
-    })
-}
-
-#[cfg(target_os = "linux")]
-fn as_child(work: impl FnOnce() -> bool) -> bool {
-    // SAFETY: the process has no other thread that holds anything: it was started for this test. The
-    // child leaves by `_exit`.
-    let child = unsafe { libc::fork() };
-    assert_ne!(child, -1);
-    if child == 0 {
-        let work = std::panic::AssertUnwindSafe(work);
-        let is_well = std::panic::catch_unwind(work).unwrap_or(false);
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(i32::from(!is_well)) };
-    }
-    let mut status = 0;
-    // SAFETY: `status` is valid for writing.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    status == 0
 }
 
 /// Stops this process when the calling thread sleeps next, and then lets it go on.

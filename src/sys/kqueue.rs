@@ -212,6 +212,7 @@ impl Kqueue {
         let receipts = self.apply(&[read, write, no_reader])?;
         let mut is_watched = false;
         let mut has_no_reader = false;
+        let mut is_refused_receiver = false;
         let mut refusal = None;
         for ((filter, is_wanted), receipt) in wanted.into_iter().zip(receipts) {
             match receipt {
@@ -219,8 +220,8 @@ impl Kqueue {
                 libc::ENOENT if !is_wanted => {}
                 libc::EPIPE | libc::EBADF if is_wanted && filter.is_write() && is_open(fd) => {
                     match is_read_only(fd) {
-                        // A receiver without senders, which can never be written to.
-                        true => refusal = refusal.or(Some(receipt)),
+                        // A receiver lacks this direction, which is no error if it has senders.
+                        true => is_refused_receiver = true,
                         false => has_no_reader = true,
                     }
                 }
@@ -232,7 +233,10 @@ impl Kqueue {
             }
         }
         if has_no_reader {
-            return self.report_no_reader(fd, token);
+            return self.add_substitute(fd, token, true);
+        }
+        if is_refused_receiver && !is_watched {
+            return self.add_substitute(fd, token, false);
         }
         if let Some(error) = refusal.filter(|_| !is_watched) {
             return Err(io::Error::from_raw_os_error(error));
@@ -240,12 +244,17 @@ impl Kqueue {
         Ok(Key::NONE)
     }
 
-    /// Reports a pipe without receivers as closed, by a user event. The kernels refuse to watch
-    /// it for writing (EPIPE, or EBADF on NetBSD).
-    fn report_no_reader(&self, fd: RawFd, token: Token) -> io::Result<Key> {
+    /// Adds a user event in place of the filter for writing, which the kernel refuses for a pipe that
+    /// has lost its other end (EPIPE, or EBADF on NetBSD). If it `is_reported`, the user event is
+    /// triggered, which reports the pipe as closed; otherwise it only counts as the registration.
+    fn add_substitute(&self, fd: RawFd, token: Token, is_reported: bool) -> io::Result<Key> {
         let ident = NO_READER | fd as usize;
         let added = Change::add(Filter::User, ident, token);
-        let receipts = self.apply(&[added, Change::trigger(ident, token)])?;
+        let changes = [added, Change::trigger(ident, token)];
+        let receipts = self.apply(match is_reported {
+            true => &changes,
+            false => &changes[..1],
+        })?;
         if receipts.iter().any(|&receipt| receipt != 0) {
             // A kernel without user events cannot report it.
             let _ = self.apply(&[Change::delete(Filter::User, ident)]);

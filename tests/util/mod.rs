@@ -991,3 +991,50 @@ impl Drop for Signals {
         self.sender.take().unwrap().join().unwrap();
     }
 }
+
+/// Whether process ids can be those of a namespace.
+pub const HAS_PROCESS_NAMESPACES: bool = cfg!(target_os = "linux");
+
+/// Does something in a process that is the first one of a namespace, so that its id is 1; whether
+/// that went well.
+#[cfg(target_os = "linux")]
+pub fn as_first_process(work: impl FnOnce() -> bool) -> bool {
+    // Another one between them, for a new namespace is that of a process' children.
+    as_child(|| {
+        // SAFETY: takes numbers.
+        let is_away = [libc::CLONE_NEWPID, libc::CLONE_NEWPID | libc::CLONE_NEWUSER]
+            .into_iter()
+            .any(|away| unsafe { libc::unshare(away) } == 0);
+        assert!(
+            is_away,
+            "this test has to run as root, or where users may have namespaces"
+        );
+        as_child(|| {
+            assert_eq!(std::process::id(), 1);
+            work()
+        })
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn as_child(work: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the process has no other thread that holds anything: it was started for this test. The
+    // child leaves by `_exit`.
+    let child = unsafe { libc::fork() };
+    assert_ne!(child, -1);
+    if child == 0 {
+        let work = std::panic::AssertUnwindSafe(work);
+        let is_well = std::panic::catch_unwind(work).unwrap_or(false);
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(i32::from(!is_well)) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid for writing.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    status == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn as_first_process(_: impl FnOnce() -> bool) -> bool {
+    unreachable!("there are no such namespaces")
+}
