@@ -14,10 +14,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
 /// poll(2), of any number. Where the kernel takes so many at once, this adds nothing to it.
 #[inline]
-pub(super) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    match poll::poll(asked, timeout) {
+pub(super) fn poll(entries: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    match poll::poll(entries, timeout) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            poll_in_chunks(asked, timeout, error)
+            poll_in_chunks(entries, timeout, error)
         }
         outcome => outcome,
     }
@@ -27,19 +27,19 @@ pub(super) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Resul
 /// long as the others may be late. `refusal`: of all of them at once.
 #[cold]
 fn poll_in_chunks(
-    asked: &mut [pollfd],
+    entries: &mut [pollfd],
     timeout: Option<Duration>,
     refusal: io::Error,
 ) -> io::Result<usize> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let most = match limit() {
-            most if (1..asked.len()).contains(&most) => most,
+        let most = match descriptor_limit() {
+            most if (1..entries.len()).contains(&most) => most,
             // It has another reason, or not one is allowed.
             _ => return Err(refusal),
         };
-        let (first, others) = asked.split_at_mut(most);
+        let (first, others) = entries.split_at_mut(most);
         let mut ready = 0;
         for chunk in others.chunks_mut(most) {
             ready += poll::poll(chunk, Some(Duration::ZERO))?;
@@ -58,7 +58,7 @@ fn poll_in_chunks(
 }
 
 /// How many descriptors the process may open now.
-fn limit() -> usize {
+fn descriptor_limit() -> usize {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -54,7 +54,7 @@ pub(crate) struct Armed {
     next: usize,
 }
 
-const NOTHING: pollfd = pollfd {
+const UNUSED: pollfd = pollfd {
     fd: -1,
     events: 0,
     revents: 0,
@@ -83,7 +83,7 @@ impl Kernel for PollCall {
     fn arm(&self, state: &mut State<Armed>, slot: usize) -> io::Result<()> {
         let all = &mut state.armed.all;
         if all.len() <= slot + 1 {
-            all.resize(slot + 2, NOTHING);
+            all.resize(slot + 2, UNUSED);
         }
         all[slot + 1] = match state.table.entry(slot).wanted() {
             Some((fd, _, events)) => pollfd {
@@ -91,7 +91,7 @@ impl Kernel for PollCall {
                 events,
                 revents: 0,
             },
-            None => NOTHING,
+            None => UNUSED,
         };
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Kernel for PollCall {
                 interrupt.revents & libc::POLLNVAL == 0 && backend.unread.read(interrupt.fd);
             state.table.lost_own_descriptor |= !is_own;
         }
-        let said_something = ready.map(|ready| {
+        let any_ready = ready.map(|ready| {
             collect(backend, &mut state, ready, events);
             ready > 0
         });
@@ -126,7 +126,7 @@ impl Kernel for PollCall {
         while let Some(slot) = state.table.take_changed() {
             backend.rearm(&mut state, slot);
         }
-        (state, said_something)
+        (state, any_ready)
     }
 
     fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) {
@@ -195,7 +195,7 @@ mod tests {
     /// As when a thread is in the kernel, with what was asked then, while another one
     /// makes changes.
     #[test]
-    fn what_is_said_of_a_slot_that_has_changed_is_not_believed() {
+    fn stale_readiness_of_a_changed_slot_is_dropped() {
         let poll: Poll = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let register = |stream: &UnixStream, token| {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn free_slots_at_the_end_are_not_asked_about() {
+    fn free_slots_at_the_end_are_not_polled() {
         let poll: Poll = Selector::open().unwrap();
         let streams: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap().0).collect();
         let keys = streams.iter().map(|stream| {
@@ -251,9 +251,9 @@ mod tests {
 
         let poll: Poll = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
-        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = nobody.local_addr().unwrap();
-        drop(nobody);
+        let unused = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = unused.local_addr().unwrap();
+        drop(unused);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(address).unwrap();
         let (fd, interest) = (socket.as_raw_fd(), Interest::READABLE);

@@ -237,13 +237,13 @@ impl Edges {
     /// program.
     #[cfg(any(windows, all(test, not(mio_loom))))]
     pub(super) fn fired(&mut self, ready: Readiness) -> Readiness {
-        self.fired_of_which(ready, ready)
+        self.fired_and_lasting(ready, ready)
     }
 
     /// The kernel has reported an armed direction, an error or a hang-up, of which `lasting` still lasts.
     /// Returns what to report to the program.
     #[inline]
-    pub(super) fn fired_of_which(&mut self, ready: Readiness, lasting: Readiness) -> Readiness {
+    pub(super) fn fired_and_lasting(&mut self, ready: Readiness, lasting: Readiness) -> Readiness {
         // The end may have been armed alone, but it makes the source readable.
         let ready = match ready.intersects(RDHUP) {
             true => ready.or(Readiness::IN),

@@ -129,7 +129,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
             // Where probes alone filled the last buffer, the kernel's own come first.
             let probes = !std::mem::take(&mut state.table.probes_filled_buffer);
             let next_probe = match probes {
-                true if state.table.has_probed() => self.probe_what_is_due(&mut state, events),
+                true if state.table.has_probed() => self.probe_due(&mut state, events),
                 true => Ok(None),
                 false => Ok(Some(Duration::ZERO)),
             };
@@ -154,19 +154,19 @@ impl<K: Kernel> Selector for Rearmed<K> {
                 let error = io::Error::from_raw_os_error(libc::EBADF);
                 return with_events_first(error, events);
             }
-            let said_something = match waited {
-                Ok(said_something) => said_something,
+            let any_ready = match waited {
+                Ok(any_ready) => any_ready,
                 Err(error) => return with_events_first(error, events),
             };
             if !probes && !events.events().is_empty() && !events.is_full() {
                 // What only a probe sees is for this poll, too.
-                if let Err(error) = self.probe_what_is_due(&mut state, events) {
+                if let Err(error) = self.probe_due(&mut state, events) {
                     return with_events_first(error, events);
                 }
             }
             // A wait that began at the deadline is the last one, whatever the kernel says.
             let was_last = left == Some(Duration::ZERO);
-            let is_over = probes && (was_last || (deadline.has_passed() && !said_something));
+            let is_over = probes && (was_last || (deadline.has_passed() && !any_ready));
             if is_over || !events.events().is_empty() {
                 return Ok(());
             }
@@ -215,7 +215,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         let slot = match state.table.slot(fd, key) {
             Ok(slot) => slot,
             Err(error) => {
-                state.table.give_back(key);
+                state.table.release_key(key);
                 return Err(error);
             }
         };
@@ -357,8 +357,8 @@ impl<K: Kernel> Rearmed<K> {
             state.table.mark_changed(slot, is_replaced);
             // The polling thread has to learn what the kernel does not know, and when to probe.
             let begins = change == Change::ByIo { begins: true };
-            let concerns_it = !K::TAKES_CHANGES || begins || armed.is_err();
-            if concerns_it && state.waiting.interrupt() {
+            let must_interrupt = !K::TAKES_CHANGES || begins || armed.is_err();
+            if must_interrupt && state.waiting.interrupt() {
                 K::interrupt(self, state);
             }
         }
@@ -386,13 +386,13 @@ impl<K: Kernel> Rearmed<K> {
 
     /// Probes what is due. Returns how long it is until something else is.
     #[inline(never)]
-    fn probe_what_is_due(
+    fn probe_due(
         &self,
         state: &mut State<K::Armed>,
         events: &mut EventBuffer,
     ) -> io::Result<Option<Duration>> {
         let now = state.table.tick();
-        let count = state.table.poll_what_is_due(now)?;
+        let count = state.table.poll_due(now)?;
         let start = state.table.next_probed.min(count);
         for index in (start..count).chain(0..start) {
             let table = &mut state.table;
@@ -403,7 +403,7 @@ impl<K: Kernel> Rearmed<K> {
             }
             if revents & libc::POLLNVAL != 0 {
                 let entry = table.entry_mut(slot);
-                events.push(Event::new(entry.token, entry.die()));
+                events.push(Event::new(entry.token, entry.mark_dead()));
                 self.rearm(state, slot);
                 continue;
             }
@@ -413,7 +413,7 @@ impl<K: Kernel> Rearmed<K> {
                 entry.edges.has_latched_error() && ready.intersects(Readiness::ERR);
             if error_may_be_new {
                 // One that asking takes away is another one than the one before.
-                entry.keep_what_asking_took_away(ready);
+                entry.keep_consumed(ready);
             }
             if let Some(report) = entry.edges.probed(ready, now) {
                 events.push(Event::new(entry.token, report));
@@ -421,7 +421,7 @@ impl<K: Kernel> Rearmed<K> {
                 // One registration has one event from one poll.
                 table.mark_reported(slot);
             } else if !error_may_be_new {
-                entry.keep_what_asking_took_away(ready);
+                entry.keep_consumed(ready);
             }
             if table.entry(slot).edges.wanted() != wanted {
                 self.rearm(state, slot);
@@ -442,7 +442,7 @@ impl<K: Kernel> Rearmed<K> {
         revents: c_short,
     ) {
         let entry = state.table.entry_mut(slot);
-        entry.keep_what_asking_took_away(from_poll(revents));
+        entry.keep_consumed(from_poll(revents));
         state.table.list_if_probed(slot);
     }
 
@@ -470,11 +470,11 @@ impl<K: Kernel> Rearmed<K> {
                 false => Readiness::NONE,
             }
         } else if revents & libc::POLLNVAL != 0 {
-            entry.die()
+            entry.mark_dead()
         } else {
-            let (ready, lasting) = entry.all_of(revents, K::TAKES_CHANGES);
+            let (ready, lasting) = entry.with_probed(revents, K::TAKES_CHANGES);
             let pending = entry.edges.take_pending();
-            entry.edges.fired_of_which(ready.or(pending), lasting)
+            entry.edges.fired_and_lasting(ready.or(pending), lasting)
         };
         let entry = state.table.entry_mut(slot);
         let event = (report != Readiness::NONE).then(|| Event::new(entry.token, report));

@@ -134,7 +134,7 @@ pub(crate) enum Owner {
     /// An `IoSource`, which reports `WouldBlock`, and deregisters when it is dropped.
     Source,
     /// A raw descriptor: nothing reports its I/O.
-    Nobody,
+    RawFd,
     /// A waker. A backend that has to drain the descriptor does so when it reports the
     /// event.
     Waker,

@@ -30,7 +30,7 @@ pub(super) struct Registrations<A> {
     waiters: AtomicUsize,
     /// How often they were let in.
     #[cfg(test)]
-    pub(super) times_let_in: AtomicUsize,
+    pub(super) times_yielded: AtomicUsize,
     /// The process that opened it.
     process: Process,
 }
@@ -47,7 +47,7 @@ pub(super) struct State<A> {
 #[derive(Debug)]
 pub(super) struct Table {
     entries: Vec<Entry>,
-    /// The slot of each descriptor, or `NONE`; and `REMOVED`.
+    /// The slot of each descriptor, or `NO_SLOT`; and `REMOVED`.
     by_descriptor: Vec<u32>,
     /// Descriptors that are `REMOVED`, each once.
     removed: Vec<RawFd>,
@@ -114,18 +114,18 @@ pub(super) enum EventOwner {
 }
 
 /// No slot: the end of the list, or of a descriptor that is not registered.
-const NONE: u32 = REMOVED - 1;
+const NO_SLOT: u32 = REMOVED - 1;
 
 /// A bit beside a slot, which the descriptor has now: it was deregistered while a
 /// thread waited, to which the kernel may have told something of it before.
 const REMOVED: u32 = 1 << 31;
 
 /// Where others want the lock all the time, it is not theirs alone.
-const MOST_YIELDS: usize = 1000;
+const MAX_YIELDS: usize = 1000;
 
 /// Descriptors from here on are searched for instead of looked up: systems do not
 /// hand out such numbers unless told to.
-const MAX_LOOKED_UP: usize = 1 << 20;
+const MAX_INDEXED: usize = 1 << 20;
 
 impl<A> Registrations<A> {
     pub(super) fn new(armed: A) -> Registrations<A> {
@@ -133,13 +133,13 @@ impl<A> Registrations<A> {
             process: Process::this(),
             waiters: AtomicUsize::new(0),
             #[cfg(test)]
-            times_let_in: AtomicUsize::new(0),
+            times_yielded: AtomicUsize::new(0),
             state: Mutex::new(State {
                 table: Table {
                     entries: Vec::new(),
                     by_descriptor: Vec::new(),
                     removed: Vec::new(),
-                    free: NONE,
+                    free: NO_SLOT,
                     probed: Vec::new(),
                     due: Vec::new(),
                     probes: Vec::new(),
@@ -181,14 +181,14 @@ impl<A> Registrations<A> {
     /// In the middle of something long: threads that wait for the lock have it first. Given up and
     /// taken at once, a lock goes to nobody else, since who waits for it has to wake up.
     #[allow(dead_code)] // where no kernel is called for each event
-    pub(super) fn let_others_in<'a>(
+    pub(super) fn yield_lock<'a>(
         &'a self,
         state: MutexGuard<'a, State<A>>,
     ) -> MutexGuard<'a, State<A>> {
         drop(state);
         #[cfg(test)]
-        self.times_let_in.fetch_add(1, Ordering::Relaxed);
-        for _ in 0..MOST_YIELDS {
+        self.times_yielded.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..MAX_YIELDS {
             if self.waiters.load(Ordering::Relaxed) == 0 {
                 break;
             }
@@ -223,7 +223,7 @@ impl Entry {
 
     /// It cannot be watched any more: reported once, and then it is left alone until it is registered
     /// again.
-    pub(super) fn die(&mut self) -> Readiness {
+    pub(super) fn mark_dead(&mut self) -> Readiness {
         self.is_dead = true;
         Readiness::IN.or(Readiness::OUT).or(Readiness::ERR)
     }
@@ -240,7 +240,7 @@ impl Entry {
     ///
     /// Returns what is ready, and what of it is still there.
     #[inline]
-    pub(super) fn all_of(&self, revents: c_short, may_be_old: bool) -> (Readiness, Readiness) {
+    pub(super) fn with_probed(&self, revents: c_short, may_be_old: bool) -> (Readiness, Readiness) {
         let ready = from_poll(revents);
         let unmasked = Readiness::ERR.or(Readiness::HUP);
         // So does a false end of what the peer sends.
@@ -266,12 +266,12 @@ impl Entry {
             return;
         };
         self.edges.probed_after_io(ready, unknown_direction, now);
-        self.keep_what_asking_took_away(ready);
+        self.keep_consumed(ready);
     }
 
     /// What the kernel has said, and is not reported now, is there to be reported later; unless asking
     /// has taken it away, which is found out by asking again.
-    pub(super) fn keep_what_asking_took_away(&mut self, ready: Readiness) {
+    pub(super) fn keep_consumed(&mut self, ready: Readiness) {
         let taken = ready.without(Readiness::OUT);
         if taken != Readiness::NONE {
             if let Ok(again) = probe(self.fd, self.edges.interest()) {
@@ -286,7 +286,7 @@ impl Owner {
     fn drained(self) -> Drained {
         match self {
             Owner::Source | Owner::Waker => Drained::Reported,
-            Owner::Nobody => Drained::Unreported,
+            Owner::RawFd => Drained::Unreported,
         }
     }
 }
@@ -316,7 +316,7 @@ impl Table {
         entry.owner = owner;
         entry.begin(token, interest, select);
         match owner {
-            Owner::Nobody => Key::NONE,
+            Owner::RawFd => Key::NONE,
             Owner::Source | Owner::Waker => Key::of_slot(slot as u32),
         }
     }
@@ -337,7 +337,7 @@ impl Table {
     pub(super) fn adopt(&mut self, slot: usize) -> Key {
         let owner = &mut self.entries[slot].owner;
         match std::mem::replace(owner, Owner::Source) {
-            Owner::Nobody => Key::of_slot(slot as u32),
+            Owner::RawFd => Key::of_slot(slot as u32),
             other => {
                 *owner = other;
                 Key::NONE
@@ -365,9 +365,9 @@ impl Table {
     #[inline]
     pub(super) fn find(&self, fd: RawFd) -> Option<usize> {
         let index = usize::try_from(fd).ok()?;
-        if index < MAX_LOOKED_UP {
+        if index < MAX_INDEXED {
             let slot = *self.by_descriptor.get(index)? & !REMOVED;
-            (slot != NONE).then_some(slot as usize)
+            (slot != NO_SLOT).then_some(slot as usize)
         } else {
             self.entries.iter().position(|entry| entry.fd == fd)
         }
@@ -388,7 +388,7 @@ impl Table {
     pub(super) fn slot_for(&mut self, fd: RawFd) -> io::Result<usize> {
         match self.find(fd) {
             // It may have been closed, and its number handed out again.
-            Some(slot) if self.entries[slot].owner == Owner::Nobody => Ok(slot),
+            Some(slot) if self.entries[slot].owner == Owner::RawFd => Ok(slot),
             Some(slot) if self.entries[slot].is_dead => {
                 // A source has its key.
                 self.entries[slot].fd = -1;
@@ -402,7 +402,7 @@ impl Table {
     /// A slot for a descriptor that has none. All that grows with the number of
     /// registrations grows here.
     fn new_slot(&mut self, fd: RawFd) -> io::Result<usize> {
-        let slot = if self.free != NONE {
+        let slot = if self.free != NO_SLOT {
             let slot = self.free as usize;
             self.free = self.entries[slot].next_free;
             self.entries[slot].fd = fd;
@@ -414,14 +414,14 @@ impl Table {
             self.entries.push(Entry {
                 fd,
                 token: Token(0),
-                owner: Owner::Nobody,
+                owner: Owner::RawFd,
                 edges: Edges::new(),
                 reported_by: self.select.wrapping_sub(1),
                 is_dead: false,
                 is_listed: false,
                 is_changed: false,
                 is_replaced: false,
-                next_free: NONE,
+                next_free: NO_SLOT,
             });
             let all = self.entries.len();
             let lists = [
@@ -438,9 +438,9 @@ impl Table {
             all - 1
         };
         let index = fd as usize; // not negative: see `register`
-        if index < MAX_LOOKED_UP {
+        if index < MAX_INDEXED {
             if self.by_descriptor.len() <= index {
-                self.by_descriptor.resize(index + 1, NONE);
+                self.by_descriptor.resize(index + 1, NO_SLOT);
                 let all = self.by_descriptor.len();
                 self.removed.reserve(all - self.removed.len());
             }
@@ -458,10 +458,10 @@ impl Table {
                 *known |= REMOVED;
                 self.removed.push(entry.fd);
             }
-            *known |= NONE;
+            *known |= NO_SLOT;
         }
         let fd = std::mem::replace(&mut entry.fd, -1);
-        if key != Key::NONE || entry.owner == Owner::Nobody {
+        if key != Key::NONE || entry.owner == Owner::RawFd {
             self.free(slot);
         }
         fd
@@ -469,7 +469,7 @@ impl Table {
 
     /// A source gives back the key of a registration that has ended already.
     #[cold]
-    pub(super) fn give_back(&mut self, key: Key) {
+    pub(super) fn release_key(&mut self, key: Key) {
         if let Some(slot) = key.slot() {
             self.free(slot as usize);
         }
@@ -492,7 +492,7 @@ impl Table {
         let was_removed = match self.by_descriptor.get(fd as usize) {
             Some(slot) => slot & REMOVED != 0,
             // Of what is not looked up that is not known.
-            None => fd as usize >= MAX_LOOKED_UP,
+            None => fd as usize >= MAX_INDEXED,
         };
         match was_removed {
             true => EventOwner::Ended,
@@ -544,7 +544,7 @@ impl Table {
     }
 
     /// Asks the kernel about those of which a probe is due; returns how many slots these are.
-    pub(super) fn poll_what_is_due(&mut self, now: Tick) -> io::Result<usize> {
+    pub(super) fn poll_due(&mut self, now: Tick) -> io::Result<usize> {
         let (entries, due) = (&mut self.entries, &mut self.due);
         due.clear();
         self.probed.retain(|&slot| {
@@ -604,7 +604,7 @@ impl Table {
             let entry = &mut self.entries[slot as usize];
             // It may have been registered anew, or something else in its slot.
             if entry.is_dead && entry.fd >= 0 {
-                events.push(Event::new(entry.token, entry.die()));
+                events.push(Event::new(entry.token, entry.mark_dead()));
             }
         }
     }
@@ -616,9 +616,9 @@ mod tests {
 
     /// Who gives a lock up and takes it again is faster than who has to wake up for it.
     #[test]
-    fn who_waits_for_the_lock_is_let_in() {
+    fn a_thread_that_waits_for_the_lock_gets_it() {
         let registrations = Registrations::new(Vec::new());
-        let mut were_let_in = 0;
+        let mut got_it = 0;
         for round in 0..100 {
             let state = registrations.lock();
             thread::scope(|scope| {
@@ -626,12 +626,12 @@ mod tests {
                 while registrations.waiters.load(Ordering::Relaxed) == 0 {
                     thread::yield_now();
                 }
-                let state = registrations.let_others_in(state);
-                were_let_in += usize::from(state.armed.contains(&round));
+                let state = registrations.yield_lock(state);
+                got_it += usize::from(state.armed.contains(&round));
             });
         }
         // Not all of them, where the machine has other things to do.
-        assert!(were_let_in >= 90, "{were_let_in}");
+        assert!(got_it >= 90, "{got_it}");
     }
 
     fn begin(table: &mut Table, fd: RawFd, token: usize, owner: Owner) -> (usize, Key) {
@@ -641,20 +641,20 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_free_when_its_key_was_given_back() {
+    fn a_slot_is_free_when_its_key_was_released() {
         let registrations = Registrations::new(());
         let table = &mut registrations.lock().table;
-        let mut number = 1000;
+        let mut fd = 1000;
         let mut next_slot = |table: &mut Table| {
-            number += 1;
-            begin(table, number, 0, Owner::Nobody).0
+            fd += 1;
+            begin(table, fd, 0, Owner::RawFd).0
         };
         let (slot, key) = begin(table, 10, 1, Owner::Source);
         assert!(table.slot_for(10).is_err(), "it is alive");
         table.remove(slot, Key::NONE, false);
         assert!(table.slot(10, key).is_err(), "it was deregistered");
         assert_ne!(next_slot(table), slot, "the source may still use its key");
-        table.give_back(key);
+        table.release_key(key);
         assert_eq!(next_slot(table), slot);
 
         let (slot, key) = begin(table, 11, 2, Owner::Waker);
@@ -663,27 +663,27 @@ mod tests {
         assert_ne!(next, slot, "a descriptor that was closed and opened again");
         assert_eq!(table.find(11), Some(next));
         assert!(table.slot(11, key).is_err());
-        table.give_back(key);
+        table.release_key(key);
         assert_eq!(next_slot(table), slot);
 
         let (slot, key) = begin(table, 12, 4, Owner::Source);
         table.remove(slot, key, false);
         assert_eq!(next_slot(table), slot, "deregistered by its key");
-        let (slot, key) = begin(table, 13, 5, Owner::Nobody);
+        let (slot, key) = begin(table, 13, 5, Owner::RawFd);
         assert_eq!(key, Key::NONE);
-        assert_eq!(begin(table, 13, 6, Owner::Nobody).0, slot, "it is replaced");
+        assert_eq!(begin(table, 13, 6, Owner::RawFd).0, slot, "it is replaced");
         table.remove(slot, Key::NONE, false);
         assert_eq!(next_slot(table), slot);
     }
 
     /// It died, was registered anew, and died again before a poll could say so.
     #[test]
-    fn what_died_twice_is_reported_once() {
+    fn a_descriptor_found_closed_twice_is_reported_once() {
         let registrations = Registrations::new(());
         let table = &mut registrations.lock().table;
         let mut events = EventBuffer::with_capacity(8);
         for token in [1, 2] {
-            let (slot, _) = begin(table, 1000, token, Owner::Nobody);
+            let (slot, _) = begin(table, 1000, token, Owner::RawFd);
             table.entries[slot].is_dead = true;
             table.report_later(slot);
         }
