@@ -47,7 +47,7 @@ pub(super) fn from_poll(bits: c_short) -> Readiness {
 pub(super) fn probe(fd: RawFd, interest: Readiness) -> io::Result<Readiness> {
     let mut one = [pollfd {
         fd,
-        // The peer's end tells whether anything can change any more.
+        // The peer's end shows whether anything can still change.
         events: to_poll(interest.or(Readiness::RDHUP)),
         revents: 0,
     }];
