@@ -327,6 +327,11 @@ impl Judge {
         }
     }
 
+    /// Whether the descriptor of any was, and is registered all the same.
+    pub fn has_closed(&self) -> bool {
+        self.registrations.values().any(|r| r.closed)
+    }
+
     pub fn waker_made(&mut self, token: Token) {
         self.wakers.insert(token, WakerState::default());
     }

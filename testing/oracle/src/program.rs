@@ -164,6 +164,9 @@ pub enum Step {
     },
     /// Registers a descriptor that is closed.
     RegisterClosed,
+    /// Registers a source with another poll: by mistake, or moving it from one to the next, of which
+    /// one is gone before.
+    OtherPoll(usize),
     /// Wakes by one of two wakers.
     Wake(usize),
     /// Drops one of the two, and makes another one.
@@ -320,6 +323,7 @@ impl Step {
             | Step::Drop(source)
             | Step::Open(source)
             | Step::Dead { source, .. }
+            | Step::OtherPoll(source)
             | Step::Do { source, .. }
             | Step::Peer { source, .. } => *source = new(*source),
             Step::Together(steps) => {
@@ -354,6 +358,7 @@ impl Step {
             | Step::Drop(source)
             | Step::Open(source)
             | Step::Dead { source, .. }
+            | Step::OtherPoll(source)
             | Step::Do { source, .. }
             | Step::Peer { source, .. } => Some(*source),
             Step::Poll(_)
@@ -413,8 +418,8 @@ pub fn programs(kinds: &[Kind], polling: Polling) -> impl Strategy<Value = Progr
     let sources = vec(spec(kinds), 1..=MOST_SOURCES);
     let steps = vec(
         prop_oneof![
-            12 => step(polling).prop_map(|step| vec![step]),
-            4 => burst(),
+            24 => step(polling).prop_map(|step| vec![step]),
+            8 => burst(),
             1 => lives(),
             1 => wakers(),
         ],
@@ -454,7 +459,8 @@ fn spec(kinds: &[Kind]) -> impl Strategy<Value = Spec> {
 /// More where fewer acts and operations mean something.
 fn weight(kind: Kind) -> usize {
     match kind {
-        Kind::UdpErrorQueue | Kind::Eventfd | Kind::Sender | Kind::FifoWriter => 2,
+        Kind::UdpErrorQueue | Kind::UdpRefused | Kind::Pty => 2,
+        Kind::Eventfd | Kind::Sender | Kind::FifoWriter => 2,
         Kind::TcpListener | Kind::UnixListener | Kind::Receiver | Kind::Fifo => 3,
         // They spend much of their time unconnected, or ready for good.
         Kind::TcpUnconnected | Kind::Pidfd | Kind::Timerfd | Kind::Inotify => 3,
@@ -502,6 +508,7 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
             6 => Just(Step::Turns(0)),
             4 => dead,
             1 => Just(Step::RegisterClosed),
+            3 => s.prop_map(Step::OtherPoll),
         ]
         .boxed(),
         Polling::InAThread => prop_oneof![
@@ -509,8 +516,8 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
             400 => Just(Step::Poll(0)),
             100 => vec(io_step(), 2..4).prop_map(Step::Together),
             6 => Just(Step::Idle(70)),
-            3 => Just(Step::Interrupt(800)),
-            6 => Just(Step::Replace(100)),
+            2 => Just(Step::Interrupt(800)),
+            3 => Just(Step::Replace(30)),
         ]
         .boxed(),
     }

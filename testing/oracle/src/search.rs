@@ -109,10 +109,14 @@ impl Search {
         }
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
         let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-        let (kinds, polling) = match seed % 5 {
+        let (mut kinds, polling) = match seed % 5 {
             0 => (kinds_in_a_thread(), Polling::InAThread),
             _ => (kinds(self.backend, self.can_mount), Polling::InTurn),
         };
+        if self.backend == Backend::Kqueue {
+            // One that is not connected is ready for nothing there.
+            kinds.extend([Kind::TcpUnconnected; 2]);
+        }
         programs(&kinds, polling)
             .boxed()
             .new_tree(&mut runner)

@@ -217,6 +217,12 @@ impl World {
                 }
             }),
             Step::RegisterClosed => self.register_closed(),
+            Step::OtherPoll(source) => {
+                if let Err(problem) = self.other_poll(*source) {
+                    self.judge()
+                        .fail(Check::Registry, None, Bits::empty(), problem);
+                }
+            }
             Step::Poll(_)
             | Step::PollMicros(_)
             | Step::WakeDuring { .. }
@@ -352,6 +358,65 @@ impl World {
         }
     }
 
+    /// A source has one poll at a time: it is not registered with another one as long as it is
+    /// registered, which debug builds know on every backend, and it is when that has ended.
+    fn other_poll(&self, source: usize) -> Result<(), String> {
+        let mut slot = self.slot(source);
+        let name = World::name(&slot);
+        let Some(open) = &mut slot.open else {
+            return Ok(());
+        };
+        let by_source = matches!(open.registered, Some((_, By::Source)));
+        let is_odd = open.is_stale || open.has_taken_over || open.object.is_consumed_by_observing();
+        if self.is_threaded || is_odd || (open.registered.is_some() && !by_source) {
+            return Ok(());
+        }
+        let Some(source) = open.handle.source() else {
+            return Ok(());
+        };
+        let [one, other] = [(); 2].map(|()| Poll::with_backend(self.backend).expect("a poll"));
+        if by_source {
+            let by_mistake = register_with(source, &one);
+            let kind = by_mistake.as_ref().err().map(io::Error::kind);
+            self.operation(format!("register {name} twice: {}", told(&by_mistake)));
+            return match kind {
+                Some(io::ErrorKind::AlreadyExists) => Ok(()),
+                _ => Err(format!("{name} with two polls: {by_mistake:?}")),
+            };
+        }
+        if let Err(error) = register_with(source, &one) {
+            self.operation(format!("register {name} elsewhere: {:?}", error.kind()));
+            return Ok(());
+        }
+        let error = |what: &str, error: io::Error| format!("{name}, {what}: {error}");
+        // What one refuses, as epoll does a file, is not registered there.
+        let mut file = mio::IoSource::new(tempfile::tempfile().expect("a file"));
+        if let Err(by_one) = register_with(&mut file, &one) {
+            let by_other = register_with(&mut file, &other).map_err(|error| error.kind());
+            if by_other != Err(by_one.kind()) {
+                return Err(format!("a file is {by_one}, and then {by_other:?}"));
+            }
+        }
+        source
+            .deregister(one.registry())
+            .map_err(|e| error("deregistered", e))?;
+        register_with(source, &other).map_err(|e| error("moved to another poll", e))?;
+        let fd = other.as_raw_fd();
+        drop(other);
+        // SAFETY: it takes integers only.
+        let is_open = unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
+        register_with(source, &one)
+            .map_err(|e| error("whose poll is gone, with another one", e))?;
+        source
+            .deregister(one.registry())
+            .map_err(|e| error("deregistered again", e))?;
+        self.operation(format!("register {name} with other polls"));
+        match is_open && self.backend == Backend::Epoll {
+            true => Err(format!("{name} keeps its poll's descriptor open")),
+            false => Ok(()),
+        }
+    }
+
     /// Closes a source's descriptor behind it; the source finds out. Returns what the descriptor is
     /// again in the end, or nothing where the source is none of which that is known.
     pub fn close_behind(&self, source: usize) -> Option<(Token, Behind)> {
@@ -431,9 +496,9 @@ impl World {
                     }
                 }
             }
-            (Err(error), Some((old, _))) => {
+            (Err(_), Some((old, _))) => {
                 judge.not_registered(token);
-                if loses_registration(error) {
+                if loses_registration(self.backend) {
                     judge.ended(old, polls);
                     open.registered = None;
                 }
@@ -499,7 +564,7 @@ impl World {
                     );
                 }
             }
-            (Err(error), Some((old, _))) if loses_registration(error) => {
+            (Err(_), Some((old, _))) if loses_registration(self.backend) => {
                 judge.not_registered(token);
                 judge.ended(old, polls);
                 open.registered = None;
@@ -545,8 +610,9 @@ impl World {
                 open.is_stale = how == By::Source && by == By::Fd;
             }
             (Err(error), None) if error.kind() == io::ErrorKind::NotFound || was_stale => {}
-            // A number that was closed without being deregistered.
-            (Ok(()), None) if self.goes_by_number() => {}
+            // A number that was closed without being deregistered. On kqueue that is a pipe's: see the
+            // table of exemptions.
+            (Ok(()), None) if self.goes_by_number() || judge.has_closed() => {}
             (other, _) => {
                 let text = format!("deregister {name}: {other:?}");
                 judge.fail(
@@ -795,6 +861,11 @@ impl World {
     }
 }
 
+fn register_with(source: &mut dyn mio::event::Source, poll: &Poll) -> io::Result<()> {
+    let (token, both) = (mio::Token(0), Interest::READABLE | Interest::WRITABLE);
+    source.register(poll.registry(), token, both)
+}
+
 /// kqueue refuses to watch for a direction that the descriptor does not have, if it is the only one;
 /// and without user events a pipe without readers.
 fn may_be_refused(
@@ -811,12 +882,16 @@ fn may_be_refused(
         program::Interest::Read | program::Interest::ReadPriority => is_writing_end(kind),
         program::Interest::Both => false,
     };
-    backend == Backend::Kqueue && (has_no_such_direction || loses_registration(error))
+    backend == Backend::Kqueue && (has_no_such_direction || has_no_way_to_watch(error))
 }
 
-/// A kqueue without user events has no way to watch a pipe without readers, and ends what it
-/// watched of it.
-fn loses_registration(error: &io::Error) -> bool {
+/// As documented, nothing is registered where kqueue refuses something, not even what was before.
+fn loses_registration(backend: Backend) -> bool {
+    backend == Backend::Kqueue
+}
+
+/// A kqueue without user events has no way to watch a pipe without readers.
+fn has_no_way_to_watch(error: &io::Error) -> bool {
     let has_user_events =
         std::env::var_os("KQUEUE_MODEL_WITHOUT_USER").is_none_or(|value| value != "1");
     error.kind() == io::ErrorKind::BrokenPipe && !has_user_events
