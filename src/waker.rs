@@ -212,7 +212,8 @@ mod tests {
         };
         // In place of that, something that cannot be written to.
         let read_only = std::fs::File::open("/dev/null").unwrap();
-        // SAFETY: takes numbers; the descriptor is replaced at once.
+        // SAFETY: `dup2` has no memory-safety preconditions. The waker stays the owner of the descriptor,
+        // which refers to another file.
         let replaced = unsafe { libc::dup2(read_only.as_raw_fd(), written_to) };
         assert_ne!(replaced, -1);
         for _ in 0..3 {
