@@ -4,12 +4,12 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-/// A kind of event queue that a [`Poll`](crate::Poll) can stand on.
+/// A kind of event queue that a [`Poll`](crate::Poll) can use.
 ///
-/// All of them can be named everywhere; [`available`](Backend::available)
-/// tells which ones this system and build have.
+/// Every variant exists on every system; [`available`](Backend::available)
+/// lists the backends of this system and build.
 ///
-/// Written and parsed (`Display`, `FromStr`) as `epoll`, `kqueue`,
+/// `Display` writes and `FromStr` parses `epoll`, `kqueue`,
 /// `event-ports`, `afd` and `poll`.
 ///
 /// ```
@@ -31,32 +31,32 @@ pub enum Backend {
     /// Android and [illumos](https://illumos.org/man/7/epoll).
     Epoll,
     /// [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue) of the BSDs and
-    /// Apple's systems. Reading and writing are registered and reported each for
-    /// itself: see [`Event`](crate::event::Event).
+    /// Apple's systems. Reading and writing are registered and reported
+    /// separately: see [`Event`](crate::event::Event).
     Kqueue,
     /// [Event ports](https://illumos.org/man/3C/port_create) of Solaris and, by
-    /// choice, illumos. They report once; so what poll(2) costs and does
-    /// differently holds for them too, but for the time in proportion to the
-    /// registrations: an event costs a system call to ask for the next one, and a
-    /// read or write that would block another.
+    /// choice, illumos. A port reports a descriptor once, and the descriptor has to be armed again.
+    /// So a system call follows each event, and another one each read or write that would
+    /// block. Otherwise the differences of poll(2) apply, except for the time in proportion to
+    /// the registrations.
     EventPorts,
     /// Windows' ancillary function driver, on which Winsock itself stands, and an
     /// [I/O completion port](https://learn.microsoft.com/en-us/windows/win32/fileio/i-o-completion-ports).
-    /// The driver is asked about a socket once at a time, so that an event, or a read
-    /// or write that would block, costs a system call to ask again, made by the next
-    /// poll. A socket's events come from Windows' own sockets and what is layered over
-    /// them. One socket should be in *one* poll at a time: of two polls of one socket
-    /// Windows is known to mix up the answers.
+    /// The driver reports a socket once, so after an event, or a read
+    /// or write that would block, the next poll makes a system call to arm the socket again.
+    /// The events are those of Windows' own sockets and of providers layered over
+    /// them. Register a socket with *one* poll at a time: Windows is known to mix up the
+    /// events of two polls of one socket.
     Afd,
     /// [poll(2)](https://pubs.opengroup.org/onlinepubs/9799919799/functions/poll.html)
-    /// of every Unix: the way out where the better ones are forbidden. A poll
-    /// costs time in proportion to the registrations, and a waker's event and a
-    /// registration that falls into a wait cost system calls. If the limit of
+    /// of every Unix: the fallback where the better backends are forbidden. A poll
+    /// takes time in proportion to the registrations, and a waker's event, and
+    /// registering while another thread waits, cost system calls. If the limit of
     /// descriptors (`RLIMIT_NOFILE`) is lowered below the number of registrations,
-    /// the kernel is asked in parts, and events may be up to 64 ms late. A pipe that
+    /// several calls poll a part each, and events may be up to 64 ms late. A pipe that
     /// is kept open and registered after the end of file wakes an idle process some
-    /// 15 times a second (`cargo xtask bench --idle`): deregister it. What else is
-    /// different is said at [`Registry::register`](crate::Registry::register),
+    /// 15 times a second (`cargo xtask bench --idle`): deregister it. For other
+    /// differences see [`Registry::register`](crate::Registry::register),
     /// `SourceFd` and [`Event`](crate::event::Event).
     Poll,
 }
@@ -90,7 +90,7 @@ impl fmt::Display for Backend {
 impl FromStr for Backend {
     type Err = io::Error;
 
-    /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) for what is no
+    /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if the text is not a
     /// backend's name.
     fn from_str(name: &str) -> io::Result<Backend> {
         ALL.into_iter()

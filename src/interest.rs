@@ -1,14 +1,14 @@
-//! What a registration asks to be told about.
+//! The kinds of readiness that a registration asks for.
 
 use std::fmt;
 use std::num::NonZeroU8;
 use std::ops::{BitOr, BitOrAssign};
 
-/// Which kinds of readiness a registration asks for: at least one.
+/// The kinds of readiness that a registration asks for: at least one.
 ///
-/// Combined with [`add`](Interest::add) in constants and with `|` elsewhere.
-/// An event may report more than was asked for: errors and hang-ups are
-/// reported always.
+/// Combine interests with [`add`](Interest::add) in constants and with `|` elsewhere.
+/// An event may report more than the interests: errors and hang-ups are
+/// always reported.
 ///
 /// # Examples
 ///
@@ -49,7 +49,7 @@ const fn interest(bits: u8) -> Interest {
 }
 
 impl Interest {
-    /// Interest in reading: data or a connection waits, or the peer has closed
+    /// Interest in reading: data or a connection has arrived, or the peer has closed
     /// its side.
     ///
     /// ```
@@ -65,8 +65,8 @@ impl Interest {
     /// ```
     pub const READABLE: Interest = interest(READABLE);
 
-    /// Interest in writing: there is room for data, or a connection attempt
-    /// has come to its end.
+    /// Interest in writing: data can be written, or a connect attempt has
+    /// finished.
     ///
     /// ```
     /// use mio::net::UdpSocket;
@@ -84,7 +84,7 @@ impl Interest {
     /// Interest in priority (out-of-band) data, `EPOLLPRI` of
     /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
     ///
-    /// Exists on systems whose event queue tells priority data apart.
+    /// Exists on systems whose event queue distinguishes priority data.
     ///
     /// ```
     /// use mio::net::TcpStream;
@@ -164,7 +164,7 @@ impl Interest {
         interest(self.0.get() | other.0.get())
     }
 
-    /// What is left of `self` without `other`; `None` where nothing is, since
+    /// The interests of `self` that are not in `other`. `None` if there are none, because
     /// an interest is never empty.
     ///
     /// ```
@@ -208,8 +208,8 @@ impl Interest {
         self.0.get() & WRITABLE != 0
     }
 
-    /// Whether completions of POSIX asynchronous I/O are asked for: false
-    /// where the system has no such interest.
+    /// Whether completions of POSIX asynchronous I/O are asked for. False
+    /// on systems without this interest.
     ///
     /// ```
     /// use mio::Interest;
@@ -222,8 +222,8 @@ impl Interest {
         self.0.get() & AIO != 0
     }
 
-    /// Whether completions of POSIX list I/O are asked for: false where the
-    /// system has no such interest.
+    /// Whether completions of POSIX list I/O are asked for. False on systems
+    /// without this interest.
     ///
     /// ```
     /// use mio::Interest;

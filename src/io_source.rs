@@ -54,10 +54,10 @@ use crate::{Interest, Registry, Token};
 ///
 /// use mio::{Events, Interest, IoSource, Poll, Token};
 ///
-/// // SAFETY: takes numbers; returns a descriptor that nobody else owns, or -1.
+/// // SAFETY: `timerfd_create` has no memory-safety preconditions.
 /// let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK) };
 /// assert!(fd != -1);
-/// // SAFETY: see above.
+/// // SAFETY: the call has just opened this descriptor, and nothing else owns it.
 /// let mut timer = IoSource::new(File::from(unsafe { OwnedFd::from_raw_fd(fd) }));
 /// // SAFETY: all zeros are a valid `itimerspec`, and the kernel only reads it.
 /// unsafe {

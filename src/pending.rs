@@ -1,6 +1,6 @@
-//! Which wakers of a poll have a wake-up on its way: one word of atomic bits.
+//! The wakers of a poll that have a wake-up pending: one word of atomic bits.
 //!
-//! A wake-up costs a system call only when none of the same waker is pending:
+//! A wake-up costs a system call only if no wake-up of the same waker is pending:
 //!
 //! ```text
 //! wake:  set the waker's bit      was it clear?  signal the poll
@@ -8,21 +8,21 @@
 //! ```
 //!
 //! Why no wake-up is lost: a wake that finds its bit set skips the signal, and
-//! relies on the one who set it. That one's signal is either still to come, and
-//! then some later poll reports it; or it was sent. If it was sent and not yet
-//! taken by a poll, some later poll takes it. If it was taken, then by a poll
-//! that had not cleared the bit when the skipping wake saw it set. That poll
-//! clears it with a read-modify-write, so what the skipping wake had done before
-//! is visible when the poll returns with the event.
+//! relies on the wake that set the bit. There are three cases. If that wake has not
+//! signalled yet, a later poll reports its signal. If it has signalled and no poll has
+//! taken the signal, a later poll takes it. If a poll has taken the signal, that poll
+//! had not cleared the bit when the skipping wake saw it set. It
+//! clears the bit with a read-modify-write, so everything that the skipping wake's thread
+//! had done before is visible when the poll returns with the event.
 //!
-//! At worst a wake-up is reported twice: the bit is cleared between one wake's
-//! setting of it and its signal, a second wake signals too, and a poll falls in
-//! between. And a thread that is held up between bit and signal holds up the
-//! wakes that rely on it; if its signal then *fails*, theirs are lost with it,
-//! although they were told that all is well. Nobody signals for them, since a
+//! At worst a wake-up is reported twice: a poll clears the bit after one wake has set
+//! it and before that wake signals, a second wake signals as well, and another poll
+//! returns between the two signals. A thread that is delayed between bit and signal
+//! delays the wakes that rely on it. If its signal then *fails*, those wakes are lost,
+//! although they returned `Ok`. No other wake signals for them, because a
 //! kernel that refused one signal would refuse the next.
 //!
-//! Knows no operating system: how to signal is told by who wakes.
+//! This module knows no operating system: the caller passes in how to signal.
 
 #[cfg(all(test, mio_loom))]
 use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -36,21 +36,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct PendingWakes {
-    /// A bit for each waker that woke since the poll last looked.
+    /// The bits of the wakers that woke since a poll last took them.
     pending: AtomicUsize,
-    /// The bits that live wakers own.
+    /// The bits that existing wakers own.
     claimed: AtomicUsize,
 }
 
-/// One waker's bit in the word, by its number.
+/// One waker's bit in the word, as its index.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bit(u32);
 
 impl Bit {
     #[inline]
     fn mask(self) -> usize {
-        // The number is in range; `wrapping` spares the check. From this shape
-        // the compiler makes a single instruction of setting and testing.
+        // The index is in range, and `wrapping` avoids a check. The compiler turns this form into
+        // a single instruction that sets and tests the bit.
         1usize.wrapping_shl(self.0)
     }
 }
@@ -63,32 +63,31 @@ impl PendingWakes {
         }
     }
 
-    /// A bit that no other waker has, until it is released; `None`, with which
-    /// every wake signals, when none is left.
+    /// Claims a bit that no other waker owns. `None` if no bit is left; without a bit every wake
+    /// signals.
     pub(crate) fn claim(&self) -> Option<Bit> {
-        // Acquire, here and in the retry: what the bit's last owner did, above
-        // all clearing its pending bit, comes before what the new one does.
+        // Acquire, here and in the retry: what the bit's last owner did, above all clearing
+        // its pending bit, happens before what the new owner does.
         let claim = self
             .claimed
             .fetch_update(Ordering::Acquire, Ordering::Acquire, |claimed| {
                 (claimed != usize::MAX).then(|| claimed | (claimed + 1))
             });
-        // The lowest clear bit is behind all the ones.
+        // The lowest clear bit follows the trailing ones.
         claim.ok().map(|before| Bit(before.trailing_ones()))
     }
 
-    /// Gives a bit back. A wake-up that is still pending is forgotten with it.
+    /// Releases a bit, and drops its wake-up if one is pending.
     pub(crate) fn release(&self, bit: Bit) {
-        // Relaxed: only the bit's next owner has to see it, and that one
-        // acquires `claimed`.
+        // Relaxed: only the bit's next owner has to see it, and acquires `claimed`.
         self.pending.fetch_and(!bit.mask(), Ordering::Relaxed);
         // Release: pairs with `claim`.
         self.claimed.fetch_and(!bit.mask(), Ordering::Release);
     }
 
-    /// Wakes the poll: `signal` sends the waker's signal, and is called unless a
-    /// wake-up of the same waker is pending. Where it fails nothing is left pending,
-    /// or no wake would ever signal again.
+    /// Wakes the poll. Calls `signal`, which sends the waker's signal, unless a wake-up of the
+    /// same waker is pending. If `signal` fails, the bit is cleared: otherwise no wake would
+    /// ever signal again.
     #[inline]
     pub(crate) fn wake<E>(
         &self,
@@ -104,37 +103,37 @@ impl PendingWakes {
         }
     }
 
-    /// Sets a waker's bit; whether it was clear, so that a signal has to be sent.
+    /// Sets a waker's bit. Returns whether it was clear, which means that a signal has to be sent.
     #[inline]
     fn raise(&self, bit: Bit) -> bool {
-        // A read-modify-write even where the bit turns out to be set: it puts
+        // A read-modify-write even if the bit turns out to be set: it orders
         // this wake before the poll that clears the bit. Release: that poll
         // sees what the caller did before. Acquire: a signal sent because a
-        // poll cleared the bit comes after everything that poll had done to the
-        // descriptor (one that is drained is drained before).
+        // poll cleared the bit comes after everything that the poll had done to the
+        // descriptor (if the poll drains it, after the draining).
         self.pending.fetch_or(bit.mask(), Ordering::AcqRel) & bit.mask() == 0
     }
 
-    /// Takes a bit back whose signal failed.
+    /// Clears a bit whose signal failed.
     #[cold]
     fn lower(&self, bit: Option<Bit>) {
         if let Some(bit) = bit {
-            // Relaxed: nothing but the bit is told. What others told by setting it
-            // meanwhile is handed on, since this is a read-modify-write.
+            // Relaxed: this publishes nothing but the bit. What other threads published by setting
+            // the bit stays published, because a read-modify-write continues their release
+            // sequence.
             self.pending.fetch_and(!bit.mask(), Ordering::Relaxed);
         }
     }
 
-    /// Ends the pending wake-ups and returns them; to be called by every poll
-    /// after it took the events and before it returns.
+    /// Clears the pending wake-ups and returns them. Every poll calls it after it took the
+    /// events and before it returns.
     #[inline]
     pub(crate) fn take(&self) -> usize {
-        // It sees the bits of all signals that this poll has taken: they came
-        // through the kernel, whose locks put the setting of a bit before this
-        // load. Where no signal was taken, a later poll looks again. Acquire:
-        // a bit whose signal was taken may have been lowered since by a waker
-        // whose own signal failed, and what those who relied on the bit had
-        // done must be visible all the same.
+        // This load sees the bits of all signals that this poll has taken: the kernel's locks
+        // order the setting of a bit before it. If the poll took no signal, a later poll loads
+        // again. Acquire: a waker whose own signal failed may have cleared a bit whose signal
+        // was taken. What the wakes that relied on the bit had done must be visible all the
+        // same.
         if self.pending.load(Ordering::Acquire) == 0 {
             return 0;
         }
@@ -147,7 +146,7 @@ impl PendingWakes {
 mod tests {
     use super::*;
 
-    /// Wakes; whether that signalled.
+    /// Wakes. Returns whether that signalled.
     fn signals(wakes: &PendingWakes, bit: Bit) -> bool {
         let mut signalled = false;
         let woken: Result<(), ()> = wakes.wake(Some(bit), || {
@@ -225,9 +224,8 @@ mod tests {
     }
 }
 
-/// The protocol under every interleaving, with a model of the kernel's part: an
-/// edge that is set by a signal and taken by a wait. A lost wake-up shows as a
-/// deadlock.
+/// Checks the protocol under every interleaving. The kernel's part is modelled: a signal sets an edge,
+/// and a wait takes it. A lost wake-up shows as a deadlock.
 #[cfg(all(test, mio_loom))]
 mod loom_tests {
     use super::*;
@@ -238,7 +236,7 @@ mod loom_tests {
         wakes: PendingWakes,
         edge: Mutex<bool>,
         signalled: Condvar,
-        /// What the wakers tell: read after a poll, with no ordering of its own.
+        /// The wakers' messages: read after a poll, without any ordering of their own.
         messages: [AtomicUsize; 2],
     }
 
@@ -267,7 +265,7 @@ mod loom_tests {
             woken.unwrap();
         }
 
-        /// Wakes; whether that signalled. The signal arrives nowhere.
+        /// Wakes with a signal that is lost. Returns whether it signalled.
         fn send_lost(&self, bit: Bit) -> bool {
             let mut signalled = false;
             let woken: Result<(), ()> = self.wakes.wake(Some(bit), || {
@@ -278,7 +276,7 @@ mod loom_tests {
             signalled
         }
 
-        /// A blocking poll: returns once there was an edge.
+        /// A poll that waits for an edge.
         fn poll(&self) {
             let mut edge = self.edge.lock().unwrap();
             while !*edge {
@@ -289,7 +287,7 @@ mod loom_tests {
             self.wakes.take();
         }
 
-        /// A poll that does not wait; whether there was an edge.
+        /// A poll with timeout zero. Returns whether there was an edge.
         fn probe(&self) -> bool {
             let taken = std::mem::take(&mut *self.edge.lock().unwrap());
             self.wakes.take();
@@ -307,8 +305,8 @@ mod loom_tests {
     fn two_senders(same_waker: bool, probe_first: bool) {
         let mut builder = loom::model::Builder::new();
         if probe_first {
-            // The whole space takes minutes. A fault that needs more than three
-            // preemptions would be one of a kind.
+            // The whole space takes minutes. A fault that needs more than three preemptions
+            // is improbable.
             builder.preemption_bound = Some(3);
         }
         builder.check(move || {
@@ -325,7 +323,7 @@ mod loom_tests {
                     thread::spawn(move || model.send(bits[n], n))
                 })
                 .collect();
-            // A program that looks at its messages only when it is woken.
+            // A program that reads its messages only when it is woken.
             let mut received = 0;
             if probe_first && model.probe() {
                 received = model.received();
@@ -378,9 +376,9 @@ mod loom_tests {
         });
     }
 
-    /// A signal fails late, when a poll has ended that wake-up and another waker
-    /// has set the bit anew: lowering it then hides nothing that was told to the
-    /// poll, by the one who signalled or by one who relied on that signal.
+    /// A signal fails late, after a poll has ended that wake-up and another wake
+    /// has set the bit again. Clearing the bit then hides no message from the
+    /// poll, neither of the wake that signalled nor of one that relied on it.
     #[test]
     fn loom_a_late_failure_hides_no_other_wake() {
         loom::model(|| {
@@ -412,8 +410,8 @@ mod loom_tests {
         });
     }
 
-    /// A waker is dropped with a wake-up pending while the poll looks, and its
-    /// bit goes to another one, whose wake must arrive.
+    /// A waker is dropped with a wake-up pending during a probe, and its bit goes to another
+    /// waker, whose wake must arrive.
     #[test]
     fn loom_a_reused_bit_starts_clear() {
         loom::model(|| {
@@ -422,7 +420,7 @@ mod loom_tests {
             let sender = {
                 let model = model.clone();
                 thread::spawn(move || {
-                    // Its signal goes to a descriptor that dies with it.
+                    // Its signal goes to a descriptor that is closed with it.
                     assert!(model.send_lost(first));
                     model.wakes.release(first);
                     let second = model.wakes.claim().unwrap();
@@ -439,8 +437,8 @@ mod loom_tests {
         });
     }
 
-    /// A bit goes from a waker that is dropped on one thread to one that is made on
-    /// another: what the first did comes before what the second does.
+    /// A bit goes from a waker that is dropped on one thread to a waker that is made on
+    /// another: what the first did happens before what the second does.
     #[test]
     fn loom_a_bit_that_changes_hands_starts_clear() {
         loom::model(|| {
@@ -463,7 +461,7 @@ mod loom_tests {
         });
     }
 
-    /// Bits claimed by two threads at once differ.
+    /// Two threads that claim at once get different bits.
     #[test]
     fn loom_claims_do_not_collide() {
         loom::model(|| {

@@ -9,32 +9,31 @@ use std::time::{Duration, Instant};
 use crate::sys::Queue;
 use crate::{Backend, Events, Registry};
 
-/// Waits until something becomes ready: the event queue of the operating
-/// system.
+/// The event queue of the operating system, which waits until sources become ready.
 ///
 /// Sources are registered through [`registry`](Poll::registry), with a
 /// [`Token`](crate::Token) and an [`Interest`](crate::Interest);
-/// [`poll`](Poll::poll) waits and fills [`Events`]. One thread polls, since
-/// that takes `&mut`; any thread may register.
+/// [`poll`](Poll::poll) waits and fills [`Events`]. One thread polls, because
+/// polling takes `&mut`; any thread may register.
 ///
 /// # Readiness, not completion
 ///
-/// An event says that an operation is worth trying. The program then does the
-/// I/O itself until it fails with [`WouldBlock`](io::ErrorKind::WouldBlock):
-/// only after that the next event is certain to come. An event may be spurious,
-/// so an operation after one may fail so too. The [`guide`](crate::guide)
+/// An event means that an operation is worth trying. Do the
+/// I/O until it returns [`WouldBlock`](io::ErrorKind::WouldBlock):
+/// only after that is the next event certain. An event may be spurious,
+/// so the first operation may return `WouldBlock` as well. The [`guide`](crate::guide)
 /// shows the patterns.
 ///
 /// # Nesting
 ///
-/// The queue's descriptor (`as_raw_fd`) may be watched by another event loop,
-/// which sees it readable while events wait. They must be taken by `poll`:
-/// whoever takes them off the descriptor itself disables the poll's wakers,
-/// whose wake-ups stay pending until a `poll`. A poll on poll(2) cannot be nested;
-/// its descriptor is readable only when the poll itself is interrupted. One on event
-/// ports can, as long as nothing is registered as a `SourceFd`, which is looked at by
-/// `poll` only, and fewer sources are registered than `process.max-port-events`
-/// allows: in a port that is full, wakes are seen by `poll` only. On Windows there is nothing to nest. The guide has
+/// Another event loop may watch the queue's descriptor (`as_raw_fd`), which is readable while
+/// events wait. Only `poll` may take the events: code that takes them from
+/// the descriptor itself disables the poll's wakers, whose wake-ups stay pending until the next
+/// `poll`. A poll on poll(2) cannot be nested: its descriptor is readable only when the poll
+/// itself is interrupted. A poll on event ports can be nested if nothing is registered as a
+/// `SourceFd`, which only `poll` probes, and if fewer sources are registered than
+/// `process.max-port-events` allows: only `poll` sees the wakes of a full port. On Windows a poll has
+/// no handle to nest. The guide has
 /// [an example](crate::guide::runtimes#a-poll-in-another-loop).
 ///
 /// # Forking
@@ -78,7 +77,7 @@ pub struct Poll {
 }
 
 impl Poll {
-    /// An empty event queue on the best backend of this system.
+    /// Opens an empty event queue on the best backend of this system.
     ///
     /// # Errors
     ///
@@ -109,12 +108,12 @@ impl Poll {
         Poll::with_backend(Backend::default())
     }
 
-    /// An empty event queue on a backend of choice.
+    /// Opens an empty event queue on the given backend.
     ///
     /// # Errors
     ///
     /// [`Unsupported`](io::ErrorKind::Unsupported), with the backend's name,
-    /// where this system does not have it; otherwise as for [`new`](Poll::new).
+    /// if this system does not have it; otherwise as for [`new`](Poll::new).
     ///
     /// # Examples
     ///
@@ -135,7 +134,7 @@ impl Poll {
         })
     }
 
-    /// The backend that this event queue stands on.
+    /// The backend of this event queue.
     ///
     /// ```
     /// use mio::{Backend, Poll};
@@ -149,7 +148,7 @@ impl Poll {
         self.registry.queue().backend()
     }
 
-    /// Where sources are registered.
+    /// The registry, with which sources are registered.
     ///
     /// ```
     /// use mio::net::TcpListener;
@@ -167,14 +166,14 @@ impl Poll {
         &self.registry
     }
 
-    /// Waits until there is an event, or `timeout` has passed, and replaces the
-    /// contents of `events`; they stay empty when time ran out.
+    /// Waits for an event, or until `timeout` has passed, and replaces the
+    /// contents of `events`, which are empty if the timeout has passed.
     ///
-    /// `None` waits for ever, zero not at all. A timeout is never cut short: it
-    /// is rounded up to what the system counts in, which may add to it. One that is
-    /// longer than the system's longest is taken for that, 24 days at the least.
+    /// `None` waits for ever, and zero does not wait. A timeout never ends early: it
+    /// is rounded up to the system's unit, and the system may add to it. Longer timeouts
+    /// are clamped to the system's maximum, at least 24 days.
     ///
-    /// | system | counts in | adds |
+    /// | system | unit | adds |
     /// |---|---|---|
     /// | Linux from 5.11 on | nanoseconds | 0.1 % of the timeout, at least 50 µs (`PR_SET_TIMERSLACK`) and at most 100 ms |
     /// | Linux before, sandboxes that refuse `epoll_pwait2`, Android | milliseconds | the same |
@@ -184,27 +183,26 @@ impl Poll {
     /// | Windows 10 from 1803 on | 100 ns | |
     /// | Windows before | milliseconds | up to a tick of 15.6 ms |
     ///
-    /// On Windows time for which the machine slept counts.
+    /// On Windows, time for which the machine slept counts.
     ///
     /// At most [`events.capacity()`](Events::capacity) events are reported;
-    /// further ones come with the next call.
+    /// the next calls report the others.
     ///
     /// # Errors
     ///
     /// - [`Interrupted`](io::ErrorKind::Interrupted): a signal handler ran
-    ///   during the wait. Linux interrupts a wait on epoll without a signal
-    ///   handler, too: when the process was stopped and continued (SIGSTOP and
+    ///   during the wait. Linux also interrupts a wait on epoll without a signal
+    ///   handler: when the process was stopped and continued (SIGSTOP and
     ///   SIGCONT, a debugger), and when an io_uring closes that this thread has
-    ///   used. A program that handles no signals is not safe from it.
-    ///   [`poll_until`](Poll::poll_until) goes on instead. A poll with timeout
+    ///   used. So a program without signal handlers can get it as well.
+    ///   [`poll_until`](Poll::poll_until) continues instead. A poll with timeout
     ///   zero is never interrupted.
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `events` has room for
-    ///   none.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the capacity of `events` is 0.
     ///
-    /// - EBADF: the program has closed the descriptors of the poll, as daemons do that close all that
-    ///   are open. Sockets that have their numbers since are not read.
+    /// - EBADF: the program has closed the descriptors of the poll, as a daemon does that closes all open
+    ///   descriptors. Sockets that reuse them are not read.
     ///
-    /// There are no others. `events` is empty after an error.
+    /// There are no other errors. `events` is empty after an error.
     ///
     /// # Cost
     ///
@@ -241,19 +239,18 @@ impl Poll {
         self.registry.queue().select(events.buffer(), timeout)
     }
 
-    /// Waits until there is an event, or the deadline has come; signals do not
-    /// end the wait.
+    /// Waits for an event, or until the deadline has passed. Signals do not end the
+    /// wait.
     ///
-    /// As [`poll`](Poll::poll) with the time that is left until `deadline`,
-    /// called again when it was interrupted. It never returns empty-handed
-    /// before the deadline, nor ever where there is none (`None`). A deadline
-    /// that has passed takes what is ready without waiting; so a loop that is
-    /// busy looks at the clock itself to see that its time is over.
+    /// This is [`poll`](Poll::poll) with the time left until `deadline`, called again
+    /// when it is interrupted. It never returns without events before the deadline, and
+    /// without a deadline (`None`) never at all. If the deadline has passed, it
+    /// returns the ready events without waiting, so a busy loop has to check the clock itself to
+    /// see that its deadline has passed.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput): `events` has room for
-    /// none.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput): the capacity of `events` is 0.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Registering, changing and ending registrations.
+//! Registering, reregistering and deregistering sources.
 
 use std::io;
 #[cfg(unix)]
@@ -9,15 +9,15 @@ use crate::event::Source;
 use crate::sys::Queue;
 use crate::{Interest, Token};
 
-/// Tells a [`Poll`](crate::Poll) which sources to watch.
+/// Registers sources with a [`Poll`](crate::Poll).
 ///
-/// It can be used while the poll waits on another thread, from a reference
-/// ([`Poll::registry`](crate::Poll::registry)) or as a value of its own
-/// ([`try_clone`](Registry::try_clone)); what it changes takes effect at once.
+/// It can be used while the poll waits on another thread, either by reference
+/// ([`Poll::registry`](crate::Poll::registry)) or as a separate value
+/// ([`try_clone`](Registry::try_clone)). Changes take effect at once.
 ///
 /// The event queue lives as long as its poll or one of its registries.
-/// In a forked child none may be used, only dropped: the child shares the
-/// queue with its parent.
+/// A forked child must not use an inherited registry, but may drop it: the child
+/// shares the queue with its parent.
 ///
 /// ```
 /// use mio::net::UdpSocket;
@@ -51,51 +51,49 @@ impl Registry {
         &self.queue
     }
 
-    /// Begins to watch a source: from now on polls report its `interests`,
-    /// and errors and hang-ups always, with this token.
+    /// Registers a source: from now on polls report readiness for its `interests`, and
+    /// its errors and hang-ups, with this token.
     ///
     /// `S` may be `dyn Source`, for sources of several kinds in one collection: the
     /// [guide](crate::guide::sources#two-kinds-of-stream-in-one-collection) has an example.
     ///
     /// # Edges
     ///
-    /// An event is reported when readiness begins. A source that is ready when
-    /// it is registered is reported by the next poll; after that there may be
-    /// no further event until an operation has failed with
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock). So after an event the program
-    /// goes on reading, or writing, until that.
+    /// A poll reports an event when readiness begins, and when the source is ready at the time it
+    /// is registered. After an event you may get no further event until an operation has
+    /// returned [`WouldBlock`](io::ErrorKind::WouldBlock). So read or write until it does.
     ///
     /// # Errors
     ///
-    /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the source is
-    ///   registered here already; on kqueue that is no error, and the new token and
-    ///   interests replace the old ones. Also where the source is registered with
-    ///   another poll that still exists: on poll(2), event ports and AFD always, on epoll
-    ///   and kqueue, which allow that, in debug builds. The text of the error names the
-    ///   mistake, except in release builds on epoll and kqueue, where it is the
-    ///   kernel's own error (EEXIST).
-    /// - On epoll, EBADF where the descriptor is not open, EPERM
-    ///   ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for what
-    ///   cannot be waited for, such as files and directories, EINVAL for the
-    ///   poll itself, ELOOP where polls would watch each other in a circle, and
-    ///   ENOSPC or ENOMEM where a limit is reached.
-    /// - But for poll(2), EBADF where the program has closed the poll's own descriptor.
-    /// - On kqueue, EBADF where the descriptor is not open, and whatever else the
-    ///   kernel says of what it cannot watch in any direction that is asked for.
-    ///   Files are taken, and readable while there is more to read. A pipe without
-    ///   receivers is taken for writing, and reported closed; where the kernel has
-    ///   no user events (NetBSD before 10), or no more of them, that is
+    /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the source is already
+    ///   registered here. On kqueue this is not an error: the new token and
+    ///   interests replace the old ones. The error also means that the source is registered
+    ///   with another poll that still exists. poll(2), event ports and AFD always report that;
+    ///   epoll and kqueue allow it, and report it in debug builds only. The text of the error names
+    ///   the mistake, except in release builds on epoll and kqueue, where it is the
+    ///   kernel's error (EEXIST).
+    /// - On epoll, EBADF if the descriptor is not open, EPERM
+    ///   ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for objects that
+    ///   cannot be watched, such as files and directories, EINVAL for the
+    ///   poll itself, ELOOP if polls would watch each other in a cycle, and
+    ///   ENOSPC or ENOMEM if a limit is reached.
+    /// - On every backend but poll(2), EBADF if the program has closed the poll's own descriptor.
+    /// - On kqueue, EBADF if the descriptor is not open, and other errors of the
+    ///   kernel if it cannot watch the source in any direction of the interests.
+    ///   Files can be registered, and are readable while there is more to read. A pipe without
+    ///   receivers can be registered for writing, and is reported closed; if the kernel has
+    ///   no user events (NetBSD before 10), or cannot create another one, the error is
     ///   [`BrokenPipe`](io::ErrorKind::BrokenPipe).
-    /// - On event ports, EBADF where the descriptor is not open, ENOSPC where the
-    ///   port has as many as `process.max-port-events` allows, 65,536 by default.
-    ///   Files are taken, and always ready.
-    /// - poll(2) asks nothing of the kernel: files are taken, and always ready; a
-    ///   descriptor that is not open is reported once, with an error, by the next
-    ///   poll (EBADF for a negative one).
-    /// - On AFD, WSAENOTSOCK where the socket is not open, or none, and whatever a
-    ///   layered provider says that hides its socket.
+    /// - On event ports, EBADF if the descriptor is not open, and ENOSPC if the
+    ///   port has as many sources as `process.max-port-events` allows, 65,536 by default.
+    ///   Files can be registered, and are always ready.
+    /// - poll(2) makes no system call here. Files can be registered, and are always ready. The next
+    ///   poll reports a descriptor that is not open once, with an error. (A negative descriptor is
+    ///   EBADF.)
+    /// - On AFD, WSAENOTSOCK if the handle is not an open socket, and errors of a
+    ///   layered provider that hides its socket.
     ///
-    /// Where it fails nothing is registered.
+    /// If it fails, nothing is registered.
     ///
     /// # Two handles of one socket on Windows
     ///
@@ -149,14 +147,14 @@ impl Registry {
     /// is reregistered for `READABLE` is never reported writable again: name all interests
     /// each time.
     ///
-    /// Readiness is looked at anew: the next poll reports again what the source is
-    /// ready for, and whether it is closed or has an error that nobody has taken. (If
-    /// there are more events than the poll has room for, a later one does.)
+    /// Readiness is reported again: the next poll reports what the source is
+    /// ready for, and whether it is closed or has an error that was not taken. (If
+    /// there are more events than the buffer has capacity for, a later poll does.)
     ///
-    /// That event comes behind those that wait already, so that a program which
+    /// That event queues behind the events that already wait, so that a program which
     /// reregisters a busy source gives the others their turn. (poll(2) has no queue: it
-    /// goes round all registrations, which is as fair. A source whose event waits already,
-    /// and has not been taken, may keep its place.)
+    /// scans all registrations in turn, which is as fair. A source whose event already waits
+    /// may keep its position.)
     ///
     /// # Errors
     ///

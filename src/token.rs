@@ -1,11 +1,11 @@
 //! The number that a program gives to a registration.
 
-/// What a program calls a registration: chosen freely when an event source is
-/// registered, handed back with each of its events.
+/// A program's name for a registration. The program chooses it when it registers an event source,
+/// and gets it back with each of the source's events.
 ///
-/// The number means nothing to this crate. It travels through the operating
-/// system bit for bit (as `epoll_event.u64` on epoll), no value is reserved,
-/// and nothing checks that two registrations have different ones. Programs
+/// The number has no meaning to this crate. It passes through the operating
+/// system bit for bit (as `epoll_event.u64` on epoll). No value is reserved,
+/// and two registrations may have the same token. Programs
 /// commonly use an index into a table of connections, or an address.
 ///
 /// # Examples

@@ -11,21 +11,21 @@ use crate::{Registry, Token};
 /// thread.
 ///
 /// [`wake`](Waker::wake) makes the poll report a readable event with the
-/// waker's token, also when nobody waits yet: then the next poll returns at
+/// waker's token. If no thread waits yet, the next poll returns at
 /// once. Wake-ups coalesce: several before the poll returns give one event.
-/// A poll may have any number of wakers, each with a token of its own.
+/// A poll may have any number of wakers, each with its own token.
 ///
 /// What the waking thread did before `wake` (a message put into a queue) is
 /// visible to the poll that reports it. A wake-up may be reported twice, so the
-/// woken thread looks whether there really is something to do.
+/// woken thread has to check whether there is something to do.
 ///
-/// The polling thread may wake its own poll, whose next call then returns at once: after
-/// it has taken some messages only, for example, it wakes itself for the rest.
+/// The polling thread may wake its own poll, whose next call then returns at once. For example, a
+/// thread that has taken only some of its messages wakes itself for the rest.
 ///
-/// **The waker must outlive its last wake-up**: when it is dropped, one that no
-/// poll has reported yet is forgotten. A thread that owns a waker, wakes and
-/// ends may wake nobody; share the waker in an `Arc` that the poll's side keeps.
-/// Waking after the *poll* is gone does nothing and is no error.
+/// **The waker must outlive its last wake-up**: dropping it discards a wake-up that no
+/// poll has reported yet. So the wake-up of a thread that owns a waker, wakes and
+/// ends may be lost; share the waker in an `Arc` that the poll's side keeps.
+/// Waking after the *poll* was dropped does nothing, and is not an error.
 ///
 /// # Cost
 ///
@@ -212,7 +212,8 @@ mod tests {
         };
         // In place of that, something that cannot be written to.
         let read_only = std::fs::File::open("/dev/null").unwrap();
-        // SAFETY: takes numbers; the descriptor is replaced at once.
+        // SAFETY: `dup2` has no memory-safety preconditions. The waker stays the owner of the descriptor,
+        // which refers to another file.
         let replaced = unsafe { libc::dup2(read_only.as_raw_fd(), written_to) };
         assert_ne!(replaced, -1);
         for _ in 0..3 {

@@ -32,7 +32,8 @@ const EVFILT_LIO: i16 = -10;
 
 fn complete(looper: &Loop, filter: i16, token: Token) {
     let udata = token.0 as *mut c_void;
-    // SAFETY: takes numbers; the pointer is a word that is handed back.
+    // SAFETY: the pointer is a word that the kqueue returns and nothing dereferences; the other arguments
+    // are integers.
     let done =
         unsafe { kqueue_model_complete(looper.poll.as_raw_fd(), 0x1000, filter, 0, 0, udata) };
     assert_eq!(done, 0);

@@ -98,7 +98,8 @@ fn assert_ebadf(outcome: io::Result<()>) {
 }
 
 fn close(fd: RawFd) {
-    // SAFETY: takes a number. What had it is not dropped, nor used but to see what comes of it.
+    // SAFETY: `close` has no memory-safety preconditions. The queue that owned the descriptor is not
+    // dropped, and the test only uses it to see which errors it returns.
     unsafe { libc::close(fd) };
 }
 
@@ -127,7 +128,7 @@ fn a_queue_whose_descriptor_was_reused_is_ebadf(backend: Backend) {
     let socket = UdpSocket::bind(any_port()).unwrap();
     for object in [file.as_raw_fd(), socket.as_raw_fd()] {
         let mut queue = Queue::new(backend);
-        // SAFETY: takes numbers; as above.
+        // SAFETY: as above, for `dup2`.
         let fd = unsafe { libc::dup2(object, queue.raw_fd()) };
         assert_eq!(fd, queue.raw_fd());
         queue.assert_polls_fail();

@@ -53,7 +53,7 @@ on_each_backend![
     #[cfg(unix)]
     a_sender_without_receivers_is_dropped,
     #[cfg(unix)]
-    a_refused_sender_leaves_no_half_registered,
+    a_sender_without_receivers_that_is_refused_leaves_nothing_registered,
     closing_is_reported_to_the_other_interest,
 ];
 
@@ -573,7 +573,7 @@ fn a_sender_without_receivers_is_dropped(backend: Backend) {
 }
 
 #[cfg(unix)]
-fn a_refused_sender_leaves_no_half_registered(backend: Backend) {
+fn a_sender_without_receivers_that_is_refused_leaves_nothing_registered(backend: Backend) {
     if backend.takes_a_pipe_without_receivers() {
         return;
     }

@@ -45,7 +45,7 @@ fn open() -> BTreeSet<RawFd> {
         .collect();
     // One of them was the folder itself.
     all.into_iter()
-        // SAFETY: takes numbers.
+        // SAFETY: `fcntl` with F_GETFD has no memory-safety preconditions.
         .filter(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1)
         .collect()
 }
@@ -97,7 +97,7 @@ fn every_descriptor_is_closed_on_exec_and_non_blocking(backend: Backend) {
         assert_eq!(new.len(), 16 + wakes, "{new:?}");
     }
     for fd in new {
-        // SAFETY: takes numbers.
+        // SAFETY: `fcntl` with F_GETFD and F_GETFL has no memory-safety preconditions.
         let (flags, status) = unsafe {
             (
                 libc::fcntl(fd, libc::F_GETFD),

@@ -22,7 +22,7 @@ on_each_backend![
 const LONG: Option<Duration> = Some(Duration::from_secs(10));
 
 fn open_descriptors() -> Vec<RawFd> {
-    // SAFETY: takes numbers.
+    // SAFETY: `fcntl` with F_GETFD has no memory-safety preconditions.
     let is_open = |&fd: &RawFd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
     (0..1024).filter(is_open).collect()
 }
@@ -39,7 +39,8 @@ fn without_descriptors(backend: Backend) -> (ManuallyDrop<Loop>, ManuallyDrop<Wa
     assert!(!own.is_empty());
     for &fd in &own {
         // A model's queue has several, which it may close together.
-        // SAFETY: takes a number; what had it is never used or dropped again as if it were open.
+        // SAFETY: `close` has no memory-safety preconditions. The owner of the descriptor is never used or
+        // dropped again as if it were open.
         unsafe { libc::close(fd) };
     }
     assert_eq!(open_descriptors(), before);

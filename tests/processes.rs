@@ -62,7 +62,7 @@ fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
     assert!(child != -1);
     if child == 0 {
         drop((looper, registry, waker, receiver));
-        // SAFETY: ends the process.
+        // SAFETY: `_exit` ends the process, and runs no code of it.
         unsafe { libc::_exit(0) };
     }
     let mut status = 0;
@@ -95,10 +95,10 @@ fn dropping_in_a_forked_child_closes_no_descriptor_of_the_child(backend: Backend
             *fd = unsafe { libc::dup(receiver.as_raw_fd()) };
         }
         drop((looper, waker));
-        // SAFETY: takes numbers.
+        // SAFETY: `fcntl` with F_GETFD has no memory-safety preconditions.
         let is_open = |&fd: &i32| unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 };
         let are_open = own.iter().all(is_open);
-        // SAFETY: ends the process.
+        // SAFETY: `_exit` ends the process, and runs no code of it.
         unsafe { libc::_exit(i32::from(!are_open)) };
     }
     let mut status = 0;

@@ -1140,10 +1140,10 @@ fn dropping_in_a_forked_child_does_not_hang(backend: Backend) {
         let child = unsafe { libc::fork() };
         assert_ne!(child, -1);
         if child == 0 {
-            // SAFETY: takes a number.
+            // SAFETY: `alarm` has no memory-safety preconditions.
             unsafe { libc::alarm(10) };
             drop(receiver.take());
-            // SAFETY: ends the process.
+            // SAFETY: `_exit` ends the process, and runs no code of it.
             unsafe { libc::_exit(0) };
         }
         let mut status = 0;

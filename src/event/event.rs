@@ -1,4 +1,4 @@
-//! One event: a token and what its source became ready for.
+//! An event: a token and the readiness of its source.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use crate::Token;
 
 /// Readiness of one registered source, as [`Poll::poll`] reports it.
 ///
-/// An event is a hint: between its making and its handling the state of the
-/// source may have changed, so that an operation may still fail with
-/// [`WouldBlock`]. Everything else about a source, such as which error it
-/// has, is asked of the source itself.
+/// An event is a hint: the source's state may change before the program handles the
+/// event, so an operation may still return
+/// [`WouldBlock`]. For everything else, such as which error a source
+/// has, query the source itself.
 ///
-/// The methods test bits; none of them makes a call.
+/// The methods test bits; none of them makes a system call.
 ///
 /// # What is reported when
 ///
 /// On Linux (epoll), to a source that was registered for reading and writing.
-/// One event tells all that holds at the time, not only what is new. So nearly every
-/// event of a stream that has room says writable as well: `(yes)`. A source that was
+/// An event reports everything that is ready at the time, not only what is new. So nearly every
+/// event of a stream that is not full is writable as well: `(yes)`. A source that was
 /// registered for one direction alone is not reported ready for the other. Errors and
 /// hang-ups are always reported.
 ///
 /// | happening | readable | writable | read closed | write closed | error |
 /// |---|---|---|---|---|---|
-/// | data has come | yes | (yes) | | | |
-/// | a connection to accept has come | yes | | | | |
-/// | there is room to write again; a connect succeeded | | yes | | | |
+/// | data has arrived | yes | (yes) | | | |
+/// | a connection to accept has arrived | yes | | | | |
+/// | data can be written again; a connect succeeded | | yes | | | |
 /// | a connect was refused | yes | yes | yes | yes | yes |
 /// | the peer shut down its writing half, or closed a TCP connection cleanly | yes | (yes) | yes | | |
 /// | both halves of a TCP stream are shut down | yes | yes | yes | yes | |
@@ -37,18 +37,17 @@ use crate::Token;
 /// | the last receiver of a pipe was closed | | if not full | | yes | yes |
 ///
 /// **On poll(2) and event ports** the closed and error columns are the same, and so
-/// are the others where one of write closed or error holds. In the other rows an
-/// event says only what is waited for: not writable again, for example, of a stream
-/// that was reported writable and has not been full since. And what is new on a
-/// source that was reported readable, and not read since, is no new event; its end is
-/// one. Event ports may tell in several events what happened at once. Where poll(2)
-/// does not know the end of what a peer sends (`POLLRDHUP`: not on Apple's systems,
-/// NetBSD, OpenBSD, DragonFly and Solaris), a peer that shut down its writing half is
+/// are the others in rows with write closed or error. In the other rows an
+/// event reports only armed directions: for example, a stream that was reported writable and has not
+/// been full since is not reported writable again. New data on a
+/// source that was reported readable, and not read since, is not a new event; its end is
+/// one. Event ports may report in several events what happened at once. Where poll(2)
+/// does not report the end of a peer's data (`POLLRDHUP` is missing on Apple's systems,
+/// NetBSD, OpenBSD, DragonFly and Solaris), a source whose peer shut down its writing half is
 /// readable, and reading finds the end.
 ///
-/// **On kqueue** reading and writing have an event each, in any order, which says
-/// nothing of the other direction, and comes only to who asked for that one. Beside
-/// that these rows are different:
+/// **On kqueue** reading and writing have separate events, in any order. An event reports only its own
+/// direction, and only if that is among the interests. In addition, these rows differ:
 ///
 /// | happening | readable | writable | read closed | write closed | error |
 /// |---|---|---|---|---|---|
@@ -58,16 +57,16 @@ use crate::Token;
 /// | the last receiver of a pipe was closed | if asked for | yes | if asked for | yes | |
 /// | this side shut down its own writing half | | yes | | yes | |
 ///
-/// and a stream that was never connected, which the others call closed, is not
-/// reported. There may be a writable event whenever a peer takes something.
+/// A stream that was never connected, which other backends report closed, is not
+/// reported. There may be a writable event whenever a peer receives data.
 ///
-/// **On AFD** (Windows) an event says only what is waited for, as on poll(2). Of a
-/// TCP stream all of the table holds but that a stream of which both halves are shut
-/// down is readable and read closed, as one whose peer shut down its writing half,
-/// and that one that was never connected is not reported. A datagram that was refused
-/// by its destination is something to read, which fails with
-/// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). Of a named
-/// pipe no event says closed or error.
+/// **On AFD** (Windows) an event reports only armed directions, as on poll(2). For a
+/// TCP stream the table holds with two exceptions: a stream whose halves are both shut
+/// down is readable and read closed, like one whose peer shut down its writing half;
+/// and a stream that was never connected is not reported. A datagram that was refused
+/// by its destination makes the socket readable, and reading fails with
+/// [`ConnectionReset`](std::io::ErrorKind::ConnectionReset). A named
+/// pipe is never reported closed or with an error.
 ///
 /// The [guide](crate::guide::closing#what-each-way-of-closing-reports) has the ways of closing on
 /// all backends side by side, with (W) for `(yes)`, and says where that is known from.
@@ -150,10 +149,10 @@ impl Event {
         Token(self.token as usize)
     }
 
-    /// The source may be read from: there is data, priority data, a connection
+    /// The source can be read from: there is data, priority data, a connection
     /// to accept or the end of the stream.
     ///
-    /// An error alone need not make a source readable: see
+    /// An error alone may not make a source readable: see
     /// [`is_error`](Event::is_error).
     ///
     /// ```
@@ -178,9 +177,9 @@ impl Event {
         self.bits().intersects(Readiness::IN.or(Readiness::PRI))
     }
 
-    /// The source may be written to, or an attempt to connect has ended: whether well,
-    /// [`TcpStream::connect`](crate::net::TcpStream::connect) says how to tell. Of a
-    /// named pipe of Windows: what was written has gone out.
+    /// The source can be written to, or a connect attempt has finished; see
+    /// [`TcpStream::connect`](crate::net::TcpStream::connect) for how to check its result. For a
+    /// named pipe on Windows: the data written has gone out.
     ///
     /// ```
     /// use std::io::{self, ErrorKind, Write};
@@ -204,8 +203,8 @@ impl Event {
         self.bits().intersects(Readiness::OUT)
     }
 
-    /// The source has an error; [`take_error`] or the next operation tells
-    /// which. It may come without the source being readable or writable.
+    /// The source has an error; [`take_error`] or the next operation returns
+    /// it. The source may be neither readable nor writable.
     ///
     /// [`take_error`]: crate::net::TcpStream::take_error
     ///
@@ -229,10 +228,10 @@ impl Event {
         self.bits().intersects(Readiness::ERR)
     }
 
-    /// Nothing more will come from the peer once what has arrived is read.
+    /// The peer sends no more data after what has already arrived.
     ///
-    /// Where it is reported for a half-closed connection depends on the
-    /// system; a read that returns 0 is the portable sign.
+    /// Not every system reports it for a half-closed connection; a read that
+    /// returns 0 is the portable sign.
     ///
     /// ```
     /// use mio::event::Event;
@@ -248,12 +247,12 @@ impl Event {
         bits.intersects(Readiness::HUP) || bits.contains(Readiness::IN.or(Readiness::RDHUP))
     }
 
-    /// Nothing more can be written: the connection is gone in both directions,
-    /// or a pipe's last receiver is.
+    /// Nothing more can be written: the connection is closed in both directions,
+    /// or a pipe's last receiver is closed.
     ///
-    /// Of a UDP socket it says no more than that an error is pending, after
-    /// which the socket goes on working; and a TCP stream that was never
-    /// connected is closed in both directions. On kqueue it may be this side that
+    /// For a UDP socket it only means that an error is pending, after
+    /// which the socket still works. A TCP stream that was never
+    /// connected is closed in both directions. On kqueue it may mean that this side
     /// has shut down its writing half.
     ///
     /// ```
@@ -283,9 +282,9 @@ impl Event {
             || bits == Readiness::ERR
     }
 
-    /// The source has priority (out-of-band) data; such an event counts as
-    /// readable too, though an ordinary read need not find anything. It comes where it
-    /// was asked for, with `Interest::PRIORITY`, which Linux and Android have; elsewhere
+    /// The source has priority (out-of-band) data. The event is also
+    /// readable, although an ordinary read may find nothing. Reported for the interest
+    /// `Interest::PRIORITY`, which Linux and Android have; elsewhere
     /// always false.
     ///
     /// ```

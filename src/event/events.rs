@@ -6,15 +6,15 @@ use std::slice;
 use crate::event::Event;
 use crate::sys::EventBuffer;
 
-/// The most events that one poll can report.
+/// The maximum number of events that one poll can report.
 const MAX_CAPACITY: usize = 1 << 20;
 
 /// The events of one [`Poll::poll`](crate::Poll::poll).
 ///
-/// All memory is allocated by [`with_capacity`](Events::with_capacity), once.
-/// Each poll replaces what the one before it left. When more sources are ready
-/// than fit, the rest is reported by the next polls, each source in its turn,
-/// so a small buffer costs calls but loses nothing.
+/// [`with_capacity`](Events::with_capacity) allocates all memory, once.
+/// Each poll replaces the events of the previous one. If more sources are ready
+/// than fit, the next polls report the others, each source in its turn,
+/// so a small buffer costs system calls but loses no event.
 ///
 /// # Examples
 ///
@@ -40,12 +40,12 @@ pub struct Events {
 }
 
 impl Events {
-    /// Room for `capacity` events a poll, 12 or 16 bytes each. Where the system has
-    /// kqueue, event ports or AFD, there is room beside for what its kernel writes, some
-    /// 32 bytes each.
+    /// Allocates a buffer for `capacity` events of a poll, 12 or 16 bytes each. On systems with
+    /// kqueue, event ports or AFD, a second buffer holds what the kernel writes, some
+    /// 32 bytes for each event.
     ///
-    /// More than 2<sup>20</sup> are cut down to that, as
-    /// [`capacity`](Events::capacity) then says. With a capacity of 0 every
+    /// A capacity above 2<sup>20</sup> is clamped to that, and
+    /// [`capacity`](Events::capacity) returns the clamped value. With a capacity of 0 every
     /// poll returns [`InvalidInput`](std::io::ErrorKind::InvalidInput).
     ///
     /// ```
@@ -58,7 +58,7 @@ impl Events {
         }
     }
 
-    /// How many events one poll reports at most.
+    /// The maximum number of events that one poll reports.
     ///
     /// ```
     /// let events = mio::Events::with_capacity(128);
@@ -69,7 +69,7 @@ impl Events {
         self.buffer.capacity()
     }
 
-    /// Whether the last poll reported nothing: its time ran out.
+    /// Whether the last poll reported no event: its timeout has passed.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,5 +1,5 @@
-//! poll(2) of more descriptors than the process may open: `RLIMIT_NOFILE` was lowered after they were
-//! registered, and the kernel refuses so many with EINVAL.
+//! poll(2) with more descriptors than the process may open. The kernel refuses it with EINVAL when
+//! `RLIMIT_NOFILE` was lowered after the descriptors were registered.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,38 +8,38 @@ use libc::pollfd;
 
 use super::platform::poll;
 
-/// Between two rounds that found nothing; doubled from one to the next.
+/// The pauses between two rounds without readiness, which double each time.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
-/// poll(2), of any number. Where the kernel takes so many at once, this adds nothing to it.
+/// poll(2) with any number of entries. If the kernel accepts them at once, this adds nothing.
 #[inline]
-pub(super) fn poll(asked: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    match poll::poll(asked, timeout) {
+pub(super) fn poll(entries: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    match poll::poll(entries, timeout) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            poll_in_chunks(asked, timeout, error)
+            poll_in_chunks(entries, timeout, error)
         }
         outcome => outcome,
     }
 }
 
-/// Asks about one chunk after the other without waiting, and then waits for the first one alone, for as
-/// long as the others may be late. `refusal`: of all of them at once.
+/// Probes each chunk but the first, and then waits for the first chunk alone. The wait is as long as
+/// events of the other chunks may be late. `refusal` is the kernel's error for all entries at once.
 #[cold]
 fn poll_in_chunks(
-    asked: &mut [pollfd],
+    entries: &mut [pollfd],
     timeout: Option<Duration>,
     refusal: io::Error,
 ) -> io::Result<usize> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let most = match limit() {
-            most if (1..asked.len()).contains(&most) => most,
-            // It has another reason, or not one is allowed.
+        let most = match descriptor_limit() {
+            most if (1..entries.len()).contains(&most) => most,
+            // The refusal has another reason, or the process may open no descriptor.
             _ => return Err(refusal),
         };
-        let (first, others) = asked.split_at_mut(most);
+        let (first, others) = entries.split_at_mut(most);
         let mut ready = 0;
         for chunk in others.chunks_mut(most) {
             ready += poll::poll(chunk, Some(Duration::ZERO))?;
@@ -57,13 +57,13 @@ fn poll_in_chunks(
     }
 }
 
-/// How many descriptors the process may open now.
-fn limit() -> usize {
+/// The number of descriptors that the process may open now.
+fn descriptor_limit() -> usize {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: the kernel writes the limit.
+    // SAFETY: the kernel writes one `rlimit` to `limit`.
     match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
         0 => usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX),
         _ => usize::MAX,

@@ -1,11 +1,11 @@
-//! How calls of the system say that they failed, and what a program did wrong.
+//! Errors: of failed system calls, and of a program's mistakes.
 
 use std::io;
 
 /// Turns the -1 of a failed call into the error that it left in `errno`.
 #[cfg(unix)]
 pub(crate) fn cvt<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
-    // Of the calls that this is used for, none returns another negative value.
+    // None of the calls that this is used for returns another negative value.
     if result < T::from(0) {
         Err(io::Error::last_os_error())
     } else {
@@ -22,7 +22,7 @@ pub(crate) fn bool_result(result: windows_sys::core::BOOL) -> io::Result<()> {
     }
 }
 
-/// A program's mistake.
+/// A mistake of the program in registering.
 #[derive(Copy, Clone)]
 pub(crate) enum Mistake {
     AlreadyRegistered,
@@ -37,7 +37,7 @@ impl Mistake {
         }
     }
 
-    /// What a kernel said of it is passed on as it is, but in debug builds, for somebody who looks for
+    /// Returns the kernel's error unchanged, except in debug builds, which return an error that names
     /// the mistake.
     #[inline]
     pub(super) fn explain(self, error: io::Error) -> io::Error {

@@ -174,7 +174,7 @@ impl Kernel for Port {
             };
             backend.rearm(&mut state, slot as usize);
             if count % MAX_BATCH == 0 {
-                state = backend.registrations.let_others_in(state);
+                state = backend.registrations.yield_lock(state);
             }
         }
         state.armed.report(events);
@@ -369,7 +369,7 @@ impl Rearmed<Port> {
         if let Ok(Retrieved { count, .. }) = retrieved {
             for index in 0..count {
                 if index > 0 && index % MAX_BATCH == 0 {
-                    state = self.registrations.let_others_in(state);
+                    state = self.registrations.yield_lock(state);
                 }
                 // SAFETY: `index` is below the number of events that the kernel has written.
                 let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() };
@@ -502,7 +502,7 @@ mod tests {
         }
         port.select(&mut events, None).unwrap();
         assert_eq!(events.events().len(), COUNT);
-        let times = port.registrations.times_let_in.load(Ordering::Relaxed);
+        let times = port.registrations.times_yielded.load(Ordering::Relaxed);
         assert_eq!(times, 3);
     }
 

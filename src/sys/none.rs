@@ -1,5 +1,5 @@
-//! What stands for the backends that a system or build does not have: a row of `platform/` names its
-//! own before these.
+//! Placeholders for backends that a system or build lacks. A row of `platform/` names its backends, which
+//! take precedence over these.
 
 use std::io;
 #[cfg(unix)]
@@ -24,10 +24,9 @@ absent!(Epoll ReplacedEpoll Kqueue EventPorts Afd Poll);
 #[allow(dead_code)] // on a system that has any
 pub(super) const BEST_FIRST: [Backend; 0] = [];
 
-/// A selector that there is none of: no value of this type can be made, so its
-/// methods are never called.
+/// A backend that is absent. The type has no values, so its methods are never called.
 #[derive(Debug)]
-// On a system that has everything it stands for nothing.
+// Unused on a system that has every backend.
 #[allow(dead_code)]
 pub(crate) enum Absent {}
 

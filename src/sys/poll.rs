@@ -3,23 +3,22 @@
 //!
 //! How it keeps the contract:
 //!
-//! - **Edges** are made of levels by [`Edges`](super::rearm::Edges), one direction at a time: a
-//!   source reports by its I/O when it would block; a raw descriptor, and what else may have been
-//!   drained, is probed with back-off.
-//! - **Who is registered** stands in a [table](super::table), and nothing is asked of
-//!   the kernel: files are always ready, and a dead descriptor is reported once, as
-//!   failed, readable and writable, by the next `select`, and then left alone
-//!   until it is registered anew.
+//! - **Edges**: [`Edges`](super::rearm::Edges) makes edges of levels, one direction at a time. A
+//!   source reports when its I/O would block. Raw descriptors, and directions that may have been
+//!   drained without a report, are probed with back-off.
+//! - **Registrations**: a [table](super::table) stores them, without a system call. Files are
+//!   always ready. A closed descriptor is reported once, as failed, readable and writable, by
+//!   the next `select`, and then ignored until it is registered again.
 //! - **Deregistering** removes the entry under the lock under which events are
-//!   collected. What the kernel says of an entry that was replaced while it was
-//!   asked is dropped; it is asked again.
-//! - **Threads**: nobody holds the lock while `poll` may wait. Whoever changes the
-//!   table then signals the interrupt, once, so that the kernel lets go of
-//!   descriptors that are about to be closed and hears of new ones.
-//! - **Fairness**: each `select` scans on from where the last one stopped.
-//! - **Memory**: flat arrays, which grow with the registrations, each of which
-//!   costs no allocation of its own.
-//! - **Cost**: a `select` costs time in proportion to the registrations.
+//!   collected. The kernel's readiness of an entry that was replaced during the call is
+//!   stale: it is dropped, and the new registration is armed.
+//! - **Threads**: no thread holds the lock while `poll` may wait. A thread that changes the
+//!   table during a wait signals the interrupt, once. The wait then ends, which releases
+//!   descriptors that are about to be closed, and the next one includes new descriptors.
+//! - **Fairness**: each `select` continues the scan where the last one stopped.
+//! - **Memory**: flat arrays, which grow with the registrations. A registration has no
+//!   allocation of its own.
+//! - **Cost**: a `select` takes time in proportion to the registrations.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -36,25 +35,24 @@ use super::wake_fd::{UnreadSignals, WakeFd};
 
 pub(crate) type Poll = Rearmed<PollCall>;
 
-/// The kernel, which keeps nothing.
+/// poll(2), whose kernel stores no registrations.
 #[derive(Debug)]
 pub(crate) struct PollCall {
-    /// Ends a wait when something has changed.
+    /// Ends a wait when another thread has changed the armed set.
     interrupt: WakeFd,
 }
 
-/// What the kernel is asked.
+/// The armed set, as poll(2) takes it.
 #[derive(Debug)]
 pub(crate) struct Armed {
-    /// The interrupt, and then an element for each slot, with descriptor -1 where
-    /// there is nothing to ask. Empty while it is in the hands of a thread that
-    /// waits.
+    /// The interrupt, and then an element for each slot, with descriptor -1 for a
+    /// slot that is not armed. Empty while a thread waits, which holds the array.
     all: Vec<pollfd>,
     /// The slot to scan from.
     next: usize,
 }
 
-const NOTHING: pollfd = pollfd {
+const UNUSED: pollfd = pollfd {
     fd: -1,
     events: 0,
     revents: 0,
@@ -83,7 +81,7 @@ impl Kernel for PollCall {
     fn arm(&self, state: &mut State<Armed>, slot: usize) -> io::Result<()> {
         let all = &mut state.armed.all;
         if all.len() <= slot + 1 {
-            all.resize(slot + 2, NOTHING);
+            all.resize(slot + 2, UNUSED);
         }
         all[slot + 1] = match state.table.entry(slot).wanted() {
             Some((fd, _, events)) => pollfd {
@@ -91,7 +89,7 @@ impl Kernel for PollCall {
                 events,
                 revents: 0,
             },
-            None => NOTHING,
+            None => UNUSED,
         };
         Ok(())
     }
@@ -118,21 +116,21 @@ impl Kernel for PollCall {
                 interrupt.revents & libc::POLLNVAL == 0 && backend.unread.read(interrupt.fd);
             state.table.lost_own_descriptor |= !is_own;
         }
-        let said_something = ready.map(|ready| {
+        let any_ready = ready.map(|ready| {
             collect(backend, &mut state, ready, events);
             ready > 0
         });
-        // What changed meanwhile is asked about from the next call on.
+        // The next call includes what has changed during the wait.
         while let Some(slot) = state.table.take_changed() {
             backend.rearm(&mut state, slot);
         }
-        (state, said_something)
+        (state, any_ready)
     }
 
     fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) {
         // Without the lock, so that the polling thread finds it free.
         drop(state);
-        // If it fails nothing more can be done.
+        // There is no fallback if it fails.
         let _ = backend.kernel.interrupt.signal();
     }
 
@@ -141,7 +139,7 @@ impl Kernel for PollCall {
     }
 }
 
-/// Makes events of what the kernel says of so many elements.
+/// Makes events of the readiness of `ready` elements.
 fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut EventBuffer) {
     let mut left = ready - usize::from(state.armed.all[0].revents != 0);
     let slots = state.armed.all.len() - 1;
@@ -155,7 +153,7 @@ fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut 
             continue;
         }
         left -= 1;
-        // It may be of the descriptor of a registration that has ended.
+        // It may be the readiness of a registration that has ended.
         if state.table.is_replaced(slot) {
             continue;
         }
@@ -169,8 +167,8 @@ fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut 
 }
 
 impl Armed {
-    /// Cuts off what is asked nothing at the end: the kernel takes no more elements at once than the
-    /// process may have descriptors.
+    /// Removes unused elements from the end: the kernel accepts no more elements than the process may
+    /// have descriptors.
     fn trim(&mut self) {
         while let [_, .., last] = &self.all[..] {
             if last.fd >= 0 {
@@ -192,10 +190,10 @@ mod tests {
     use crate::event::Event;
     use crate::{Interest, Token};
 
-    /// As when a thread is in the kernel, with what was asked then, while another one
-    /// makes changes.
+    /// Like a thread that waits in the kernel, with the armed set of that time, while another
+    /// thread makes changes.
     #[test]
-    fn what_is_said_of_a_slot_that_has_changed_is_not_believed() {
+    fn stale_readiness_of_a_changed_slot_is_dropped() {
         let poll: Poll = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let register = |stream: &UnixStream, token| {
@@ -222,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn free_slots_at_the_end_are_not_asked_about() {
+    fn free_slots_at_the_end_are_not_polled() {
         let poll: Poll = Selector::open().unwrap();
         let streams: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap().0).collect();
         let keys = streams.iter().map(|stream| {
@@ -243,17 +241,17 @@ mod tests {
         );
     }
 
-    /// A thread has been told of an error, and does not have the lock yet when another one picks the
-    /// error up: there is nothing to latch, or the next one would be taken for it.
+    /// The polling thread has retrieved an error, and does not hold the lock yet, when another thread
+    /// picks the error up. A latched error would hide the next one.
     #[test]
     fn an_error_that_was_picked_up_before_it_was_collected_is_not_latched() {
         use std::net::UdpSocket;
 
         let poll: Poll = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
-        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = nobody.local_addr().unwrap();
-        drop(nobody);
+        let unused = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = unused.local_addr().unwrap();
+        drop(unused);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(address).unwrap();
         let (fd, interest) = (socket.as_raw_fd(), Interest::READABLE);
@@ -269,7 +267,7 @@ mod tests {
         state.armed.all = all;
         collect(&poll, &mut state, ready, &mut events);
         let wanted = state.table.entry(0).edges.wanted();
-        assert!(wanted.is_some(), "it is still asked about");
+        assert!(wanted.is_some(), "it is still armed");
         drop(state);
 
         socket.send(b"anybody?").unwrap();

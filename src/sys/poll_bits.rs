@@ -1,4 +1,4 @@
-//! Readiness in the bits of poll(2), which event ports have as well, and one descriptor's.
+//! Readiness in the bits of poll(2), which event ports use as well, and a probe of one descriptor.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -10,8 +10,8 @@ use super::platform::poll::poll;
 use super::platform::POLLRDHUP;
 use crate::event::readiness::Readiness;
 
-/// They are epoll's on most systems, and then nothing is left of translating them. A kernel that does
-/// not tell of the end has none for it.
+/// On most systems they equal epoll's, and the translation compiles to nothing. A kernel that does not
+/// report a peer's end has no bit for it.
 const BITS: [(Readiness, c_short); 6] = [
     (Readiness::IN, libc::POLLIN),
     (Readiness::PRI, libc::POLLPRI),
@@ -43,11 +43,11 @@ pub(super) fn from_poll(bits: c_short) -> Readiness {
     ready
 }
 
-/// Asks the kernel about one descriptor, without waiting.
+/// Probes one descriptor.
 pub(super) fn probe(fd: RawFd, interest: Readiness) -> io::Result<Readiness> {
     let mut one = [pollfd {
         fd,
-        // The peer's end tells whether anything can change any more.
+        // The peer's end shows whether anything can still change.
         events: to_poll(interest.or(Readiness::RDHUP)),
         revents: 0,
     }];

@@ -1,14 +1,14 @@
-//! Which process this is: the one that opened a queue, or a forked child, which has a copy of what the
-//! queue was and must leave the kernel's part of it alone.
+//! Distinguishes the process that opened a queue from a forked child. The child has a copy of the queue,
+//! and must not change the kernel's part of it.
 //!
-//! A process id does not tell alone. A process that a container starts in a namespace of its own has
-//! the id 1, like the container's first one that forked it; and an id goes to another process when its
-//! own has ended. So the forks are counted as well, in the child. That counts those of the C library,
-//! `fork` above all; the id tells of a process that was made by a system call of the program's own.
+//! The process id alone does not suffice. A process that a container starts in a new namespace has
+//! the id 1, like the container's first process that forked it; and the system reuses the id of a process
+//! that has ended. So each child counts its forks as well. The count covers the C library's functions,
+//! `fork` above all; the id covers a process that the program made by a system call of its own.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// How often it was forked on the way to this process, since the first `Process::this`.
+/// The number of forks that led to this process since the first `Process::this`.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -18,21 +18,21 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// The process that opens a queue.
+    /// The calling process, which opens a queue.
     pub(super) fn this() -> Process {
         count_forks();
         Process::now()
     }
 
-    /// Whether it is still that process.
+    /// Whether the calling process is that process.
     pub(super) fn is_this(self) -> bool {
-        // The id is a system call.
+        // The count first: the id takes a system call.
         self.forks == FORKS.load(Ordering::Relaxed) && self == Process::now()
     }
 
     fn now() -> Process {
         Process {
-            // Relaxed: a child begins with the one thread that counts.
+            // Relaxed: a child starts with one thread, which has done the counting.
             forks: FORKS.load(Ordering::Relaxed),
             id: std::process::id(),
         }
@@ -41,13 +41,13 @@ impl Process {
 
 fn count_forks() {
     static ARE_COUNTED: AtomicBool = AtomicBool::new(false);
-    // Without a lock, which another thread could hold while this one forks: two threads may have each
-    // fork counted twice. Relaxed: nothing else is told.
+    // Without a lock, which another thread could hold while this one forks. Two threads may register the
+    // function twice, and each fork then counts twice. Relaxed: the flag publishes no other memory.
     if !ARE_COUNTED.load(Ordering::Relaxed) {
-        // SAFETY: the function may be called in a child at any time: it adds to an atomic number. It
-        // is there for as long as the process is.
+        // SAFETY: `in_child` may run in a child at any time, because it only adds to an atomic. It stays
+        // valid for as long as the process lives.
         let failed = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-        // There was no memory: the next one tries again.
+        // It fails for lack of memory, and the next call tries again.
         ARE_COUNTED.store(failed == 0, Ordering::Relaxed);
     }
 }

@@ -1,13 +1,13 @@
-//! Edges made of levels, for kernels that know levels only: poll(2), and whatever reports a
-//! readiness once and has to be armed again.
+//! Makes edges of levels, for kernels that report levels (poll(2)) or one-shot readiness that has to be
+//! armed again (event ports, AFD).
 //!
 //! [`Edges`] is the state of one registration. It has four directions: reading, writing, priority
-//! data, and errors with hang-ups, which no kernel lets us mask. Each direction is in one state:
+//! data, and errors with hang-ups, which no kernel can mask. Each direction is in one state:
 //!
 //! ```text
-//! Armed       the kernel is asked about it
-//! Fired       it was reported; whoever does the I/O will say when it would block
-//! Backed off  it was reported, and may have been drained since: a probe, which is a poll(2) with
+//! Armed       the kernel watches it
+//! Fired       it was reported; its IoSource will report WouldBlock
+//! Backed off  it was reported, and may have been drained since; a probe, which is a poll(2) with
 //!             timeout zero, finds out
 //!
 //! from         on                                                    to
@@ -21,26 +21,27 @@
 //! Backed off   a probe finds it not ready; WouldBlock in it          Armed, its pause is reset
 //! ```
 //!
-//! Pauses are 0, then 1, 2, 4 … 64 ms. They delay repeats, and nothing else. **A failure never ends a
-//! pause**, so that a program may answer each event with whatever it likes: it gets at most 30 events
-//! in a second from a source to which nothing happens. Directions that one event names together
-//! continue with the shortest of their pauses.
+//! Pauses are 0, then 1, 2, 4 … 64 ms. They delay repeated reports, and nothing else. **A failure never
+//! ends a pause**. So whatever a program does at each event, it gets at most 30 events in a second from an
+//! idle source. Directions that one event names together continue with the shortest of their pauses.
 //!
-//! **Errors and hang-ups** are *latched* when they have been reported and last. The kernel would report
-//! them for ever, so the descriptor leaves the armed set and is probed, with pauses of up to 64 ms, or
-//! of up to one second where both halves of a connection have hung up. A probe reports what is new: an
-//! error, an end, a direction. A latched hang-up is not reported again. A latched error is, with
-//! back-off, after an operation that may have picked it up, and on raw descriptors. An operation that
-//! does not succeed while anything is latched is followed by a probe at once, which unlatches what has
-//! gone. A hang-up that ends makes a new connection of the descriptor: all directions are armed.
+//! **Errors and hang-ups** are *latched* after they were reported, for as long as they last. The kernel
+//! would report them for ever, so the descriptor leaves the armed set and is probed, with pauses of up to
+//! 64 ms, or of up to one second if both halves of a connection have hung up. A probe reports what is
+//! new: an error, an end, a direction. A latched hang-up is not reported again. A latched error is
+//! reported again, with back-off, after an operation that may have picked it up, and on raw descriptors.
+//! While anything is latched, a probe follows at once each operation that does not succeed, and unlatches
+//! the conditions that have gone. When a hang-up ends, the descriptor has a new connection, and all
+//! directions are armed.
 //!
-//! **The end of what a peer sends** (RDHUP) is new behind data that was reported and not read. The
-//! kernel is asked about it alone until it was reported.
+//! **The end of a peer's data** (RDHUP) is new behind data that was reported and not read. Until the end
+//! was reported, the kernel watches for it alone.
 //!
-//! An event of a probe, an error or a hang-up names everything that is ready, also what has fired.
+//! An event of a probe, an error or a hang-up names everything that is ready, including fired directions.
 //!
-//! Nothing is lost: an armed direction is asked of the kernel or probed; a backed-off one is probed; a
-//! fired one is ready as far as the program knows, and its I/O passes through the source.
+//! No event is lost: the kernel watches an armed direction, or probes cover it; probes cover a backed-off
+//! direction; and a fired direction is ready as far as the program knows, and its I/O passes through the
+//! source.
 
 // On AFD no raw descriptors are registered, what is latched is not probed, and no probe takes anything
 // away.
@@ -56,11 +57,11 @@ const ERR: Readiness = Readiness::ERR;
 const HUP: Readiness = Readiness::HUP;
 const RDHUP: Readiness = Readiness::RDHUP;
 
-/// What the kernel reports whether or not it is asked for.
+/// The bits that the kernel reports whether or not they are armed.
 const UNMASKED: Readiness = ERR.or(HUP);
 
-/// The directions of I/O, and the bits that each is asked for and reported by. The end of what a peer
-/// sends belongs to reading.
+/// The directions of I/O: the bits by which each is armed and reported. The end of a peer's data belongs
+/// to reading.
 const DIRECTIONS: [Readiness; 3] = [Readiness::IN.or(RDHUP), Readiness::OUT, Readiness::PRI];
 const READING: usize = 0;
 const WRITING: usize = 1;
@@ -68,16 +69,16 @@ const PRIORITY: usize = 2;
 /// The fourth direction: errors and hang-ups.
 const LATCHED: usize = 3;
 
-/// The longest pause: 64 ms; and for a connection of which both halves have hung up, about a second.
+/// The step of the longest pause: 64 ms, or about a second if both halves of a connection have hung up.
 const LONGEST_STEP: u8 = 7;
 const LONGEST_STEP_HUNG_UP: u8 = 11;
 
-/// Milliseconds since the registrations were opened. They wrap around, so that only distances count.
+/// Milliseconds since the queue was opened. They wrap around, so only distances are meaningful.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tick(u32);
 
 impl Tick {
-    /// Beyond this a distance is one into the past.
+    /// A longer distance means that the tick is in the past.
     const MAX_DISTANCE: u32 = 1 << 11;
 
     #[inline]
@@ -85,7 +86,7 @@ impl Tick {
         Tick(now.saturating_duration_since(start).as_millis() as u32)
     }
 
-    /// How long it is from `now` until this.
+    /// The time from `now` until this tick, or zero if it has passed.
     #[inline]
     pub(super) fn after(self, now: Tick) -> Duration {
         Duration::from_millis(self.distance(now).into())
@@ -99,7 +100,7 @@ impl Tick {
         }
     }
 
-    /// The earlier of two, as seen from `now`.
+    /// The earlier of two ticks, as seen from `now`.
     #[inline]
     pub(super) fn earlier(self, other: Tick, now: Tick) -> Tick {
         match self.distance(now) <= other.distance(now) {
@@ -109,11 +110,11 @@ impl Tick {
     }
 }
 
-/// A direction's pause.
+/// The pauses of all directions.
 #[derive(Copy, Clone, Debug)]
 struct Pauses {
     until: [Tick; 4],
-    /// The one after that: 0, or a millisecond doubled so often but one.
+    /// The step of the next pause: 0 for none, and step n for 2^(n-1) milliseconds.
     next: [u8; 4],
 }
 
@@ -133,11 +134,11 @@ impl Pauses {
         self.next[direction] == 0 || self.until[direction].distance(now) == 0
     }
 
-    /// A pause begins, which is the one at `step`, and the next one is longer.
+    /// Begins the pause of `step`, after which the next one is longer.
     #[inline]
     fn begin(&mut self, direction: usize, step: u8, longest: u8, now: Tick) {
         let step = step.min(longest);
-        // Rounded up: `now` may be the end of its millisecond.
+        // One more: `now` may be at the end of its millisecond.
         let length = match step {
             0 => 0,
             step => (1 << (step - 1)) + 1,
@@ -147,38 +148,38 @@ impl Pauses {
     }
 }
 
-/// Who does the I/O on a source.
+/// Whether a registration's owner reports that it has drained a direction.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Drained {
-    /// An `IoSource`, which reports `WouldBlock`.
+    /// The owner is an `IoSource`, which reports `WouldBlock`.
     Reported,
-    /// The owner of a raw descriptor.
+    /// The owner is a raw descriptor: nothing reports its I/O.
     Unreported,
 }
 
-/// The state of one registration: see the module.
+/// The state of one registration, described at the top of this file.
 #[derive(Debug)]
 pub(super) struct Edges {
-    /// The directions that were asked for.
+    /// The directions of the interest.
     interest: Readiness,
     armed: Readiness,
     backed_off: Readiness,
-    /// The error or the hang-up that was reported and lasts, with the peer's end beside it.
+    /// The error or hang-up that was reported and lasts, and the peer's end if it came with it.
     latched: Readiness,
-    /// What a probe took away by seeing it: the next poll reports it.
+    /// Readiness that a probe consumed by seeing it. The next poll reports it.
     pending: Readiness,
     pauses: Pauses,
     drained: Drained,
-    /// A latched error is to be reported again.
+    /// The latched error is to be reported again.
     error_backed_off: bool,
-    /// The end of what the peer sends was reported.
+    /// The end of the peer's data was reported.
     end_reported: bool,
-    /// The next poll probes, whatever pause runs.
+    /// The next poll probes, even during a pause.
     probe_at_once: bool,
 }
 
 impl Edges {
-    /// Asks for nothing.
+    /// A state without an interest.
     pub(super) fn new() -> Edges {
         Edges {
             interest: NONE,
@@ -194,7 +195,7 @@ impl Edges {
         }
     }
 
-    /// A registration begins, or is replaced: every direction of the interest is armed.
+    /// Begins or replaces a registration: every direction of the interest is armed.
     #[inline]
     pub(super) fn begin(&mut self, interest: Interest, drained: Drained) {
         self.interest = bits_of(interest);
@@ -208,7 +209,8 @@ impl Edges {
         self.probe_at_once = false;
     }
 
-    /// What to ask of the kernel while waiting; `None` for nothing at all, not even errors.
+    /// The bits that the kernel watches during a wait. `None` removes the descriptor from the armed set,
+    /// so that not even errors are reported.
     #[inline]
     pub(super) fn wanted(&self) -> Option<Readiness> {
         if self.latched != NONE {
@@ -226,23 +228,24 @@ impl Edges {
         reads && !self.end_reported
     }
 
-    /// What to ask of the kernel by a probe, and beside an error or a hang-up.
+    /// The bits that a probe asks for, and that are reported with an error or a hang-up.
     #[inline]
     pub(super) fn interest(&self) -> Readiness {
         self.interest
     }
 
-    /// The kernel has reported an armed direction, an error or a hang-up: what to report.
+    /// The kernel has reported an armed direction, an error or a hang-up. Returns what to report to the
+    /// program.
     #[cfg(any(windows, all(test, not(mio_loom))))]
     pub(super) fn fired(&mut self, ready: Readiness) -> Readiness {
-        self.fired_of_which(ready, ready)
+        self.fired_and_lasting(ready, ready)
     }
 
-    /// The kernel has reported an armed direction, an error or a hang-up, of which `lasting` is still
-    /// there: what to report.
+    /// The kernel has reported an armed direction, an error or a hang-up, of which `lasting` still lasts.
+    /// Returns what to report to the program.
     #[inline]
-    pub(super) fn fired_of_which(&mut self, ready: Readiness, lasting: Readiness) -> Readiness {
-        // The end may have been asked for alone, but what has ended is readable.
+    pub(super) fn fired_and_lasting(&mut self, ready: Readiness, lasting: Readiness) -> Readiness {
+        // The end may have been armed alone, but it makes the source readable.
         let ready = match ready.intersects(RDHUP) {
             true => ready.or(Readiness::IN),
             false => ready,
@@ -263,7 +266,7 @@ impl Edges {
         self.probe_at_once = true;
     }
 
-    /// An event names these: armed directions fire, or back off.
+    /// An event names these bits: their armed directions fire, or back off.
     #[inline]
     fn reported(&mut self, report: Readiness) {
         self.end_reported |= report.intersects(RDHUP);
@@ -294,7 +297,7 @@ impl Edges {
         self.interest.without(self.armed).without(self.backed_off)
     }
 
-    /// When to probe it next, if at all.
+    /// The time of the next probe, if the registration is probed.
     pub(super) fn next_probe(&self, now: Tick) -> Option<Tick> {
         if !self.is_probed() {
             return None;
@@ -314,19 +317,19 @@ impl Edges {
         ends.reduce(|one, other| one.earlier(other, now))
     }
 
-    /// Whether probes, and not the kernel alone, find out about it.
+    /// Whether the registration is probed.
     #[inline]
     pub(super) fn is_probed(&self) -> bool {
         self.backed_off.or(self.latched).or(self.pending) != NONE
     }
 
-    /// A probe by a poll has found it ready for these: what to report, if anything.
+    /// A poll's probe has found it ready for these bits. Returns what to report, if anything.
     pub(super) fn probed(&mut self, ready: Readiness, now: Tick) -> Option<Readiness> {
         self.probe_at_once = false;
         let pending = self.take_pending();
         let seen = ready.or(pending);
         let hang_up_ended = self.unlatch_gone(ready);
-        // What is due to be reported; all else that is ready comes along.
+        // The bits that make an event due. The event then names everything that is ready.
         let mut due = pending.or(ready.and(UNMASKED).without(self.latched));
         if ready.intersects(RDHUP) && !self.end_reported {
             due = due.or(RDHUP.and(self.interest));
@@ -363,12 +366,12 @@ impl Edges {
         }
         self.pause(report, now);
         self.reported(report);
-        // What was drained by the time of the next poll is armed then, whatever pause runs.
+        // If the program drains it before the next poll, that poll arms it, even during a pause.
         self.probe_at_once = self.is_probed();
         Some(report)
     }
 
-    /// The pauses of what is reported together go on with the shortest.
+    /// Begins the next pause of each direction in a report: all continue with the shortest.
     fn pause(&mut self, report: Readiness, now: Tick) {
         let named = |index: usize, edges: &Edges| match DIRECTIONS.get(index) {
             Some(&bits) => report.intersects(bits) && edges.backed_off.intersects(bits),
@@ -379,7 +382,7 @@ impl Edges {
             self.pause_latched(now);
             return;
         };
-        // The first probe has reported it: from here on pauses are not zero.
+        // The first probe has reported it: later pauses are not zero.
         let step = shortest.max(1);
         for index in 0..=LATCHED {
             if named(index, self) {
@@ -391,7 +394,7 @@ impl Edges {
         }
     }
 
-    /// Only to be probed, and not to be reported.
+    /// Begins the next pause of a latched condition, which is probed and not reported.
     fn pause_latched(&mut self, now: Tick) {
         if self.latched != NONE {
             let longest = match self.latched.contains(HUP.or(RDHUP)) && !self.error_backed_off {
@@ -407,12 +410,12 @@ impl Edges {
     fn arm(&mut self, directions: Readiness) {
         let directions = directions.and(self.interest);
         self.armed = self.armed.or(directions);
-        // The next back-off begins with no pause.
+        // The next back-off begins without a pause.
         self.backed_off = self.backed_off.without(directions);
         self.end_reported &= !directions.intersects(Readiness::IN);
     }
 
-    /// Returns whether a hang-up has ended.
+    /// Unlatches the conditions that have gone. Returns whether a hang-up has ended.
     fn unlatch_gone(&mut self, ready: Readiness) -> bool {
         let lasting = self.latched.and(ready);
         let hang_up_ended = self.latched.intersects(HUP) && !lasting.intersects(HUP);
@@ -433,7 +436,7 @@ impl Edges {
     }
 
     /// An operation would have blocked in these directions, or a transfer came up short. Returns
-    /// whether anything is wanted now that was not.
+    /// whether that has armed a direction.
     #[inline]
     pub(super) fn would_block(&mut self, direction: Interest) -> bool {
         let armed = self.armed;
@@ -441,7 +444,7 @@ impl Edges {
         self.armed != armed
     }
 
-    /// An operation failed, or for another reason may have drained a direction, which is not known.
+    /// An operation failed, or may for another reason have drained a direction that is not known.
     #[inline]
     pub(super) fn may_have_drained(&mut self) {
         let fired = self.fired_directions();
@@ -451,18 +454,18 @@ impl Edges {
         self.may_have_taken_error();
     }
 
-    /// The pending error was asked for, and perhaps taken.
+    /// An operation may have taken the pending error.
     pub(super) fn may_have_taken_error(&mut self) {
         self.error_backed_off |= self.latched.intersects(ERR);
     }
 
-    /// Whether the next poll has to probe it, and not one later.
+    /// Whether the next poll has to probe it.
     #[inline]
     pub(super) fn is_due_at_once(&self) -> bool {
         self.probe_at_once || self.pending != NONE
     }
 
-    /// Whether an operation that does not succeed is to be followed by a probe at once.
+    /// Whether a probe has to follow an operation that does not succeed.
     #[inline]
     pub(super) fn is_latched(&self) -> bool {
         self.latched != NONE
@@ -473,15 +476,16 @@ impl Edges {
         self.latched.intersects(ERR)
     }
 
-    /// Whether there is anything that a probe could arm.
+    /// Whether every direction is armed, so that a probe could arm nothing.
     #[inline]
     pub(super) fn is_armed_for_all(&self) -> bool {
         self.armed == self.interest && self.latched == NONE
     }
 
-    /// A probe that follows an operation has found it ready for these, and reports nothing: what is
-    /// not ready is armed, what is not latched any more is unlatched. With `unknown_direction` the
-    /// operation would have blocked, in whatever direction: one that is ready takes a pause.
+    /// A probe that follows an operation has found it ready for these bits. It reports nothing: it arms
+    /// the directions that are not ready, and unlatches the conditions that have gone. With
+    /// `unknown_direction`, the operation would have blocked in an unknown direction: a fired direction
+    /// that is ready begins a pause.
     pub(super) fn probed_after_io(&mut self, ready: Readiness, unknown_direction: bool, now: Tick) {
         let hang_up_ended = self.unlatch_gone(ready);
         for (index, bits) in DIRECTIONS.into_iter().enumerate() {
@@ -503,7 +507,7 @@ impl Edges {
         std::mem::replace(&mut self.pending, NONE)
     }
 
-    /// What that probe took away by seeing it: the next poll reports it.
+    /// Keeps readiness that the probe consumed by seeing it. The next poll reports it.
     #[inline]
     pub(super) fn keep_for_next_poll(&mut self, taken: Readiness) {
         let bits = self.interest.or(UNMASKED);
@@ -533,7 +537,7 @@ impl Edges {
     }
 }
 
-/// All bits of the directions of which any is there.
+/// All bits of the directions that have any bit in `bits`.
 #[inline]
 fn whole(bits: Readiness) -> Readiness {
     let others = bits.and(DIRECTIONS[WRITING].or(DIRECTIONS[PRIORITY]));
@@ -543,7 +547,7 @@ fn whole(bits: Readiness) -> Readiness {
     }
 }
 
-/// The bits of all directions that an interest asks for.
+/// The bits of the directions of an interest.
 #[inline]
 fn bits_of(interest: Interest) -> Readiness {
     let bits_if = |is_named: bool, direction: usize| match is_named {
@@ -555,11 +559,11 @@ fn bits_of(interest: Interest) -> Readiness {
         .or(bits_if(interest.is_priority(), PRIORITY))
 }
 
-/// Where a thread that waits meets those that change what it waits for, under a
-/// lock that is theirs to hold.
+/// Coordinates the polling thread with threads that change the armed set. All use it under
+/// the lock of the registrations.
 ///
-/// What the kernel is asked cannot be changed while it is asked. So a change made
-/// meanwhile is put down for later, and the one who waits is interrupted, once.
+/// The armed set of a wait cannot change during the wait. So a change made meanwhile is
+/// noted for later, and the polling thread is interrupted, once.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     is_waiting: bool,
@@ -567,42 +571,41 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// The lock is about to be given up for a wait.
+    /// To be called before the lock is released for a wait.
     #[inline]
     pub(super) fn begin(&mut self) {
         self.is_waiting = true;
         self.is_interrupted = false;
     }
 
-    /// The lock has been taken again after the wait; what was put down is now made.
+    /// To be called when the lock was taken again after the wait, to apply the noted changes.
     #[inline]
     pub(super) fn end(&mut self) {
         self.is_waiting = false;
     }
 
-    /// What changes now is not heard of by somebody who waits, unless he is told.
+    /// Whether a thread waits, which sees no change unless it is interrupted.
     #[inline]
     pub(super) fn is_waiting(&self) -> bool {
         self.is_waiting
     }
 
-    /// Whether to signal who waits: once, whoever it was that changed something. The
-    /// signal may be sent after the lock was given up: one that comes too late
-    /// makes the next wait a short one.
+    /// Whether to signal the polling thread: true once in a wait. The signal may be sent after
+    /// the lock was released: one that comes too late makes the next wait return at once.
     #[inline]
     pub(super) fn interrupt(&mut self) -> bool {
         !std::mem::replace(&mut self.is_interrupted, true)
     }
 
-    /// The signal could not be sent: the next one to interrupt sends it.
-    #[allow(dead_code)] // where a signal that fails is the caller's error
+    /// The signal could not be sent: the next interruption sends it.
+    #[allow(dead_code)] // on a backend that returns a failed signal as the caller's error
     pub(super) fn not_interrupted(&mut self) {
         self.is_interrupted = false;
     }
 }
 
-/// One thread waits, others change what it waits for, with a model of the kernel's
-/// part. A change that it does not hear of shows as a deadlock.
+/// One thread waits, and others change the armed set. The kernel's part is modelled. A missed change shows
+/// as a deadlock.
 #[cfg(all(test, mio_loom))]
 mod loom_tests {
     use super::*;
@@ -620,7 +623,7 @@ mod loom_tests {
 
     struct Model {
         table: Mutex<Table>,
-        /// The interrupt's descriptor: readable or not.
+        /// Whether the interrupt's descriptor is readable.
         interrupt: Mutex<bool>,
         signalled: Condvar,
     }
@@ -638,7 +641,7 @@ mod loom_tests {
             }
         }
 
-        /// Waits once; how many sources were ready.
+        /// Waits once. Returns how many sources were ready.
         fn wait(&self) -> usize {
             let mut table = self.table.lock().unwrap();
             let armed_sources = table.armed_sources;

@@ -1,6 +1,5 @@
-//! A backend whose kernel does not report edges: [`Rearmed`] makes them, over the few calls that a
-//! [`Kernel`] has to have. The registrations stand in a [table](super::table); `rearm.rs` has the
-//! states of one.
+//! [`Rearmed`] implements a [`Selector`] whose kernel does not report edges, over the few calls of a
+//! [`Kernel`]. A [table](super::table) stores the registrations, and `rearm.rs` has the states of one.
 
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -17,28 +16,28 @@ use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
 
-/// What is armed is the kernel's part; everything is called under the lock of the registrations,
-/// unless said otherwise.
+/// The kernel's part of a re-arming backend: the armed set, and waiting. Every method is called under the
+/// lock of the registrations, unless it documents otherwise.
 pub(super) trait Kernel: Sized {
-    /// The armed set, where the kernel does not keep it.
+    /// The armed set, if the kernel does not store it.
     type Armed;
 
-    /// Whether the armed set can be changed while a thread waits. What the kernel then says of a slot
-    /// may be of a registration that has ended.
+    /// Whether the armed set can change during a wait. If it can, the kernel's readiness of a slot may be
+    /// that of a registration that has ended.
     const TAKES_CHANGES: bool;
 
     fn open(unread: &Arc<UnreadSignals>) -> io::Result<(Self, Self::Armed)>;
 
-    /// Arms what the registration in this slot wants, or nothing where there is none.
+    /// Arms the directions of the slot's registration, or nothing if there is no registration.
     fn arm(&self, state: &mut State<Self::Armed>, slot: usize) -> io::Result<()>;
 
-    /// A descriptor is not registered any more. An error is the queue's.
+    /// Removes a deregistered descriptor from the armed set. An error concerns the queue.
     fn disarm(&self, _fd: RawFd) -> io::Result<()> {
         Ok(())
     }
 
-    /// Waits once, without the lock, and passes what the kernel says to [`Rearmed::ready`]. Returns
-    /// whether it said anything.
+    /// Waits once, without the lock, and passes readiness to [`Rearmed::ready`]. Returns whether the
+    /// kernel reported anything.
     fn wait<'a>(
         backend: &'a Rearmed<Self>,
         state: MutexGuard<'a, State<Self::Armed>>,
@@ -46,12 +45,12 @@ pub(super) trait Kernel: Sized {
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<Self::Armed>>, io::Result<bool>);
 
-    /// Ends the wait of another thread, or makes the next one a short one. It need not keep the lock.
+    /// Ends another thread's wait, or makes the next one return at once. It may release the lock.
     fn interrupt(backend: &Rearmed<Self>, state: MutexGuard<'_, State<Self::Armed>>);
 
     fn as_fd(&self) -> BorrowedFd<'_>;
 
-    /// As a `Selector`'s, like the next two. Called without the lock.
+    /// Like the method of `Selector`, as are the next two. Called without the lock.
     fn open_user_event(_: &Rearmed<Self>, _token: Token) -> io::Result<Option<UserEvent>> {
         Ok(None)
     }
@@ -67,13 +66,13 @@ pub(super) trait Kernel: Sized {
 pub(crate) struct Rearmed<K: Kernel> {
     pub(super) kernel: K,
     pub(super) registrations: Registrations<K::Armed>,
-    /// Of wakers that have a descriptor each, and of what the kernel part has.
+    /// The unread signals of wakers with a descriptor, and of the kernel part's interrupt.
     pub(super) unread: Arc<UnreadSignals>,
 }
 
-/// When a `select` is over. Time spent on interruptions counts.
+/// The end of a `select`. Time spent on interruptions counts.
 struct Deadline {
-    /// `None`: never, or at once.
+    /// `None` if there is no deadline, or if it is at once.
     at: Option<Instant>,
     is_at_once: bool,
 }
@@ -81,7 +80,7 @@ struct Deadline {
 impl Deadline {
     fn of(timeout: Option<Duration>) -> Deadline {
         Deadline {
-            // A deadline that lies beyond the clock is none.
+            // A deadline beyond the clock's range is none.
             at: timeout
                 .filter(|timeout| !timeout.is_zero())
                 .and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -99,7 +98,7 @@ impl Deadline {
         }
     }
 
-    /// Whether one that is waited for has passed. A kernel whose wall clock is set may say so too early.
+    /// Whether the deadline has passed. A kernel may end a wait too early when its wall clock is set.
     fn has_passed(&self) -> bool {
         self.at.is_some_and(|at| at <= Instant::now())
     }
@@ -126,10 +125,10 @@ impl<K: Kernel> Selector for Rearmed<K> {
         state.table.begin_select();
         loop {
             state.table.report_dead(events);
-            // Where probes alone filled the last buffer, the kernel's own come first.
+            // If probes alone filled the last buffer, the armed set comes first.
             let probes = !std::mem::take(&mut state.table.probes_filled_buffer);
             let next_probe = match probes {
-                true if state.table.has_probed() => self.probe_what_is_due(&mut state, events),
+                true if state.table.has_probed() => self.probe_due(&mut state, events),
                 true => Ok(None),
                 false => Ok(Some(Duration::ZERO)),
             };
@@ -144,7 +143,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
             let left = deadline.left();
             let wait = match events.events().is_empty() {
                 true => left.into_iter().chain(next_probe).min(),
-                // Collected already: others that are ready come along, and nothing is waited for.
+                // There are events already: collect other ready ones without waiting.
                 false => Some(Duration::ZERO),
             };
             let waited;
@@ -154,23 +153,23 @@ impl<K: Kernel> Selector for Rearmed<K> {
                 let error = io::Error::from_raw_os_error(libc::EBADF);
                 return with_events_first(error, events);
             }
-            let said_something = match waited {
-                Ok(said_something) => said_something,
+            let any_ready = match waited {
+                Ok(any_ready) => any_ready,
                 Err(error) => return with_events_first(error, events),
             };
             if !probes && !events.events().is_empty() && !events.is_full() {
-                // What only a probe sees is for this poll, too.
-                if let Err(error) = self.probe_what_is_due(&mut state, events) {
+                // This poll also reports readiness that only a probe sees.
+                if let Err(error) = self.probe_due(&mut state, events) {
                     return with_events_first(error, events);
                 }
             }
-            // A wait that began at the deadline is the last one, whatever the kernel says.
+            // A wait that began at the deadline is the last one.
             let was_last = left == Some(Duration::ZERO);
-            let is_over = probes && (was_last || (deadline.has_passed() && !said_something));
+            let is_over = probes && (was_last || (deadline.has_passed() && !any_ready));
             if is_over || !events.events().is_empty() {
                 return Ok(());
             }
-            // It was interrupted, or it is time for a probe.
+            // The wait was interrupted, or a probe is due.
         }
     }
 
@@ -215,7 +214,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         let slot = match state.table.slot(fd, key) {
             Ok(slot) => slot,
             Err(error) => {
-                state.table.give_back(key);
+                state.table.release_key(key);
                 return Err(error);
             }
         };
@@ -229,7 +228,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
     fn after_io(&self, key: Key, outcome: Outcome) {
         let mut state = self.registrations.lock();
         let Ok(slot) = state.table.slot(-1, key) else {
-            return; // deregistered by its descriptor
+            return; // the raw descriptor was deregistered
         };
         let edges = &mut state.table.entry_mut(slot).edges;
         match outcome {
@@ -244,7 +243,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
 
     fn forget(&self, key: Key) {
         if !self.registrations.is_inherited() {
-            // It may have been deregistered by its descriptor.
+            // Fails if the program has deregistered the raw descriptor.
             let _ = self.deregister(-1, key);
         }
     }
@@ -280,23 +279,22 @@ fn with_events_first(error: io::Error, events: &EventBuffer) -> io::Result<()> {
     }
 }
 
-/// What has changed in a slot.
+/// A change of a slot.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Change {
-    /// The registration is a new one, which ends again if there is an error. It is returned.
+    /// A new registration. If it cannot be armed it ends, and the error is returned.
     Begun,
-    /// There is none any more.
+    /// The registration has ended.
     Ended,
-    /// The registration has another token and another interest, of the same source. An error is
-    /// returned.
+    /// The same source has a new token and interest. An error is returned.
     BegunAgain,
-    /// Its state, by the program's I/O; probes are needed, or needed earlier, where it `begins`. An
-    /// error is reported by the next `select`.
+    /// The program's I/O has changed the state. `begins` if probes are needed from now on, or needed
+    /// earlier. The next `select` reports an error.
     ByIo { begins: bool },
 }
 
 impl<K: Kernel> Rearmed<K> {
-    /// All but an operation that would have blocked in a known direction, while nothing is latched.
+    /// Handles every outcome except for `WouldBlock` in a known direction while nothing is latched.
     #[inline(never)]
     fn after_other_io(
         &self,
@@ -327,7 +325,7 @@ impl<K: Kernel> Rearmed<K> {
         }
     }
 
-    /// Puts into effect what has changed in a slot.
+    /// Applies a change of a slot: arms it, or notes it for the polling thread.
     #[inline]
     fn change(
         &self,
@@ -347,7 +345,7 @@ impl<K: Kernel> Rearmed<K> {
                         let fd = state.table.remove(slot, key, is_waiting);
                         let _ = self.kernel.disarm(fd);
                     }
-                    // A later `select` leaves it alone.
+                    // A later `select` ignores it.
                     Change::BegunAgain | Change::Ended => {}
                 }
             }
@@ -355,17 +353,17 @@ impl<K: Kernel> Rearmed<K> {
         if is_waiting {
             let is_replaced = matches!(change, Change::Begun | Change::Ended);
             state.table.mark_changed(slot, is_replaced);
-            // The polling thread has to learn what the kernel does not know, and when to probe.
+            // Interrupt the polling thread if the kernel does not know the change, or if a probe is due.
             let begins = change == Change::ByIo { begins: true };
-            let concerns_it = !K::TAKES_CHANGES || begins || armed.is_err();
-            if concerns_it && state.waiting.interrupt() {
+            let must_interrupt = !K::TAKES_CHANGES || begins || armed.is_err();
+            if must_interrupt && state.waiting.interrupt() {
                 K::interrupt(self, state);
             }
         }
         armed
     }
 
-    /// Arms what the registration in a slot wants.
+    /// Arms the slot's registration, and lists it for probing if it is probed.
     #[inline]
     fn update(&self, state: &mut State<K::Armed>, slot: usize) -> io::Result<()> {
         state.table.list_if_probed(slot);
@@ -376,7 +374,7 @@ impl<K: Kernel> Rearmed<K> {
         armed
     }
 
-    /// As `update`, but a failure is reported by the next `select`.
+    /// Like `update`, but the next `select` reports a failure.
     #[inline]
     pub(super) fn rearm(&self, state: &mut State<K::Armed>, slot: usize) {
         if self.update(state, slot).is_err() {
@@ -384,15 +382,15 @@ impl<K: Kernel> Rearmed<K> {
         }
     }
 
-    /// Probes what is due. Returns how long it is until something else is.
+    /// Probes the registrations that are due. Returns the time until the next probe is due.
     #[inline(never)]
-    fn probe_what_is_due(
+    fn probe_due(
         &self,
         state: &mut State<K::Armed>,
         events: &mut EventBuffer,
     ) -> io::Result<Option<Duration>> {
         let now = state.table.tick();
-        let count = state.table.poll_what_is_due(now)?;
+        let count = state.table.poll_due(now)?;
         let start = state.table.next_probed.min(count);
         for index in (start..count).chain(0..start) {
             let table = &mut state.table;
@@ -403,7 +401,7 @@ impl<K: Kernel> Rearmed<K> {
             }
             if revents & libc::POLLNVAL != 0 {
                 let entry = table.entry_mut(slot);
-                events.push(Event::new(entry.token, entry.die()));
+                events.push(Event::new(entry.token, entry.mark_dead()));
                 self.rearm(state, slot);
                 continue;
             }
@@ -412,16 +410,16 @@ impl<K: Kernel> Rearmed<K> {
             let error_may_be_new =
                 entry.edges.has_latched_error() && ready.intersects(Readiness::ERR);
             if error_may_be_new {
-                // One that asking takes away is another one than the one before.
-                entry.keep_what_asking_took_away(ready);
+                // An error that the probe consumes is not the latched one.
+                entry.keep_consumed(ready);
             }
             if let Some(report) = entry.edges.probed(ready, now) {
                 events.push(Event::new(entry.token, report));
                 table.next_probed = index + 1;
-                // One registration has one event from one poll.
+                // A registration has at most one event in a poll.
                 table.mark_reported(slot);
             } else if !error_may_be_new {
-                entry.keep_what_asking_took_away(ready);
+                entry.keep_consumed(ready);
             }
             if table.entry(slot).edges.wanted() != wanted {
                 self.rearm(state, slot);
@@ -432,8 +430,8 @@ impl<K: Kernel> Rearmed<K> {
         Ok(state.table.next_probe(now))
     }
 
-    /// The kernel says that a slot is ready, which is not reported now: it stays armed, or due, so that
-    /// nothing is to be done unless asking has taken something away.
+    /// The kernel reports a slot as ready, and this poll cannot report it. The slot stays armed or due, so
+    /// nothing is done unless the query has consumed the readiness.
     #[cold]
     pub(super) fn keep_for_next_poll(
         &self,
@@ -442,11 +440,11 @@ impl<K: Kernel> Rearmed<K> {
         revents: c_short,
     ) {
         let entry = state.table.entry_mut(slot);
-        entry.keep_what_asking_took_away(from_poll(revents));
+        entry.keep_consumed(from_poll(revents));
         state.table.list_if_probed(slot);
     }
 
-    /// The kernel says that a slot is ready: makes an event of it, and arms what is wanted now.
+    /// The kernel reports a slot as ready: makes an event of it, and arms the slot again.
     #[inline]
     pub(super) fn ready(
         &self,
@@ -461,8 +459,8 @@ impl<K: Kernel> Rearmed<K> {
             return None;
         }
         let report = if entry.owner == Owner::Waker {
-            // Before the pending wake-ups are cleared, which is when a wake would
-            // signal again.
+            // The signal is read before the pending wake-ups are cleared. A wake after that
+            // signals again.
             let is_own = revents & libc::POLLNVAL == 0 && self.unread.read(entry.fd);
             state.table.lost_own_descriptor |= !is_own;
             match is_own {
@@ -470,11 +468,11 @@ impl<K: Kernel> Rearmed<K> {
                 false => Readiness::NONE,
             }
         } else if revents & libc::POLLNVAL != 0 {
-            entry.die()
+            entry.mark_dead()
         } else {
-            let (ready, lasting) = entry.all_of(revents, K::TAKES_CHANGES);
+            let (ready, lasting) = entry.with_probed(revents, K::TAKES_CHANGES);
             let pending = entry.edges.take_pending();
-            entry.edges.fired_of_which(ready.or(pending), lasting)
+            entry.edges.fired_and_lasting(ready.or(pending), lasting)
         };
         let entry = state.table.entry_mut(slot);
         let event = (report != Readiness::NONE).then(|| Event::new(entry.token, report));
@@ -485,12 +483,12 @@ impl<K: Kernel> Rearmed<K> {
         event
     }
 
-    /// The kernel says that a slot is ready which this `select` has reported: that is for the next one,
-    /// and it stays armed.
+    /// The kernel reports a slot as ready that this `select` has already reported. The next `select`
+    /// reports it, and the slot stays armed.
     #[cold]
     fn ready_again(&self, state: &mut State<K::Armed>, slot: usize, revents: c_short) {
         match K::TAKES_CHANGES {
-            // Armed now, it would be said again by the same wait.
+            // Armed at once, the same wait would report it again.
             true => state.table.repeated.push(slot as u32),
             false => {
                 self.keep_for_next_poll(state, slot, revents);

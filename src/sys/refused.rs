@@ -1,13 +1,12 @@
-//! Calls that the system lacks or a sandbox forbids, where something else can take
-//! their place.
+//! Detects that the system lacks a call, or that a sandbox forbids it, so that a fallback is used.
 
 use std::io;
 
 /// Whether a call failed because this process cannot make it, whatever its arguments.
 ///
-/// A kernel without the call answers ENOSYS. A sandbox answers with whatever its filter
-/// says: ENOSYS, EPERM, or EACCES. Only for calls that give none of these a meaning of
-/// their own.
+/// A kernel without the call answers ENOSYS. A sandbox answers what its filter contains:
+/// ENOSYS, EPERM or EACCES. Use it only for calls that do not return these errors for
+/// other reasons.
 pub(super) fn is_refused(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -1,4 +1,4 @@
-//! What a source remembers of its registration, inline.
+//! The registration that a source stores inline.
 
 use std::fmt;
 use std::io;
@@ -13,15 +13,14 @@ use crate::{Interest, Token};
 
 /// The part of a source that knows where it is registered.
 ///
-/// A backend that makes edges itself gives out a key, by which this tells it that
-/// I/O would block, and that the source is gone. One whose kernel keeps the
-/// registrations gives none, but where closing the descriptor would leave something
-/// behind; and then nothing is remembered. In debug builds the queue is, to report
-/// a program's mistakes that the kernel would not see.
+/// A re-arming backend returns a key. With it the source reports that I/O would block,
+/// and that it is dropped. A backend whose kernel stores the registrations returns a key
+/// only if closing the descriptor would leave something behind. Without a key nothing is
+/// stored, except in debug builds, which store the queue to report mistakes that the kernel
+/// does not see.
 ///
-/// A queue that is gone counts as none, and where nothing is remembered the
-/// backend answers alone, because the same descriptor may have been registered by
-/// other means.
+/// A queue that was dropped counts as none. If nothing is stored, the backend alone
+/// decides, because the program may have registered the same descriptor by other means.
 pub(crate) struct Registration {
     known: Known,
 }
@@ -30,7 +29,7 @@ pub(crate) struct Registration {
 #[derive(Copy, Clone)]
 #[repr(C, packed(4))]
 struct Known {
-    /// A `Weak`, by `Weak::into_raw`. `Registration` owns it.
+    /// A `Weak` as returned by `Weak::into_raw`. `Registration` owns its count.
     queue: Option<NonNull<Queue>>,
     key: Key,
 }
@@ -40,22 +39,22 @@ const UNKNOWN: Known = Known {
     key: Key::NONE,
 };
 
-// SAFETY: what is in it is a `Weak<Queue>` and a number, which can be sent.
+// SAFETY: it consists of an owned `Weak<Queue>`, which is `Send` here, and an integer.
 unsafe impl Send for Registration where Weak<Queue>: Send {}
-// SAFETY: what is in it is a `Weak<Queue>` and a number, which can be shared.
+// SAFETY: it consists of an owned `Weak<Queue>`, which is `Sync` here, and an integer.
 unsafe impl Sync for Registration where Weak<Queue>: Sync {}
 
 impl Registration {
-    /// That of a source which is not registered.
+    /// The registration of a source that is not registered.
     pub(crate) fn none() -> Registration {
         Registration { known: UNKNOWN }
     }
 
-    // Where nothing is known, which is always so where the kernel keeps the
-    // registrations, each of these is the backend's call and nothing else.
+    // If nothing is stored, as in release builds if the kernel stores the registrations, each of these
+    // is the backend's call and nothing else.
 
-    /// Fails with `AlreadyExists` where the source is known to be registered with
-    /// another queue.
+    /// Fails with `AlreadyExists` if the source is known to be registered with another
+    /// queue.
     #[inline]
     pub(crate) fn register(
         &mut self,
@@ -88,7 +87,7 @@ impl Registration {
             .register(source, token, interest, owner)
             .map_err(|error| mistake.explain(error))?;
         if before != Key::NONE && before != key {
-            // It was of a descriptor that is closed by now.
+            // It belongs to a descriptor that has been closed.
             queue.release(before);
         }
         self.clear();
@@ -96,8 +95,8 @@ impl Registration {
         Ok(())
     }
 
-    /// Fails with `NotFound` where the source is known to be registered with
-    /// another queue.
+    /// Fails with `NotFound` if the source is known to be registered with another
+    /// queue.
     #[inline]
     pub(crate) fn reregister(
         &mut self,
@@ -133,8 +132,8 @@ impl Registration {
         Ok(())
     }
 
-    /// Fails with `NotFound` where the source is known to be registered with
-    /// another queue; in every other case forgets the registration.
+    /// Fails with `NotFound` if the source is known to be registered with another
+    /// queue. Otherwise clears the registration, even if the backend fails.
     #[inline]
     pub(crate) fn deregister(&mut self, queue: &Arc<Queue>, source: RawSource) -> io::Result<()> {
         if self.is_known() {
@@ -152,15 +151,15 @@ impl Registration {
         queue.deregister(source, key)
     }
 
-    /// Whether the backend has to be told of I/O: where not, none of the following
-    /// needs to be called.
+    /// Whether the backend takes outcomes of I/O. If not, the following methods need not be
+    /// called.
     #[inline]
     pub(crate) fn takes_outcomes(&self) -> bool {
         self.known.key != Key::NONE
     }
 
-    /// To be told of the outcome of every I/O call on the source, and of the
-    /// direction where it is known.
+    /// Takes the outcome of every I/O call on the source, and its direction if it is
+    /// known.
     #[inline(never)]
     pub(crate) fn after_io<R>(
         &self,
@@ -180,17 +179,16 @@ impl Registration {
         })
     }
 
-    /// To be told when the pending error was asked for.
+    /// To be called after the program took the pending error.
     #[cfg(feature = "net")]
     #[inline(never)]
     pub(crate) fn after_taking_error(&self) {
         self.report(Outcome::ErrorTaken);
     }
 
-    /// To be told of every read from a stream or write to one, of `wanted` bytes.
-    /// One that came out short has drained the stream, or filled it, as much as
-    /// one that would block; and so has one that read the end, where the end need
-    /// not be the last one.
+    /// Takes the outcome of every read or write of `wanted` bytes on a stream. A short
+    /// transfer has drained or filled the stream like one that would block. So has a read
+    /// of the end, unless `end_is_last`.
     #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
     #[inline(never)]
     pub(crate) fn after_stream_io(
@@ -209,8 +207,8 @@ impl Registration {
         }
     }
 
-    /// To be told of every peek at a stream, for `wanted` bytes: one that comes up short leaves the
-    /// stream as it is, but a program that waits for more has seen all that there is.
+    /// Takes the outcome of every peek at a stream for `wanted` bytes. A short peek drains nothing, but a
+    /// program that waits for more bytes has seen all that have arrived.
     #[cfg(feature = "net")]
     #[inline(never)]
     pub(crate) fn after_stream_peek(
@@ -240,19 +238,19 @@ impl Registration {
         }
     }
 
-    /// Whether anything is known: a key, or in debug builds where it is registered.
+    /// Whether anything is stored: a queue and a key, or in debug builds a queue.
     #[inline]
     fn is_known(&self) -> bool {
         let queue = self.known.queue;
         queue.is_some()
     }
 
-    /// The key that it has at this queue; the mistake where it is known to be
-    /// registered with another one that still exists.
+    /// The source's key at this queue. Fails with `mistake` if the source is known to be registered
+    /// with another queue that still exists.
     #[inline]
     fn key_at(&self, queue: &Arc<Queue>, mistake: Mistake) -> io::Result<Key> {
         let known = self.known.queue;
-        // The address is not reused while this `Weak` stands.
+        // The allocator does not reuse the address while this `Weak` exists.
         if known.is_some_and(|known| ptr::eq(known.as_ptr(), Arc::as_ptr(queue))) {
             return Ok(self.known.key);
         }
@@ -264,12 +262,12 @@ impl Registration {
 
     fn queue(&self) -> Option<ManuallyDrop<Weak<Queue>>> {
         let queue = self.known.queue?;
-        // SAFETY: the pointer is of `Weak::into_raw`, whose count is still owned by
-        // `self`; since this `Weak` is never dropped, it stays so.
+        // SAFETY: the pointer comes from `Weak::into_raw`, and `self` owns its count. It keeps the
+        // count, because `ManuallyDrop` never drops this `Weak`.
         Some(ManuallyDrop::new(unsafe { Weak::from_raw(queue.as_ptr()) }))
     }
 
-    /// To be called when nothing is known.
+    /// To be called while nothing is stored.
     #[inline]
     fn remember(&mut self, queue: &Arc<Queue>, key: Key) {
         if key != Key::NONE || cfg!(debug_assertions) {
@@ -297,16 +295,16 @@ impl Registration {
     fn clear_known(&mut self) {
         let known = mem::replace(&mut self.known, UNKNOWN);
         if let Some(queue) = known.queue {
-            // SAFETY: the pointer is of `Weak::into_raw`, and its count, which was
-            // owned by `self`, is taken over: `self` has forgotten it.
+            // SAFETY: the pointer comes from `Weak::into_raw`. `self` owned its count, and has just
+            // given the pointer up, so the count is released once.
             drop(unsafe { Weak::from_raw(queue.as_ptr()) });
         }
     }
 }
 
 impl Drop for Registration {
-    /// Ends the registration where the backend has given a key. On the others it
-    /// ends when the descriptor is closed.
+    /// Releases the key, which ends the registration. Without a key, closing the descriptor ends
+    /// it.
     #[inline]
     fn drop(&mut self) {
         if self.takes_outcomes() {

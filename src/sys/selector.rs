@@ -65,9 +65,8 @@ pub(crate) trait Selector: Sized {
 
     /// Replaces token and interest, and reports again what is ready. Fails with
     /// `NotFound` if the source is not registered. The key selects the registration;
-    /// if the key is `NONE`, the descriptor does, and a registration of a raw descriptor becomes
-    /// the source's. Returns the registration's key from
-    /// now on.
+    /// if the key is `NONE`, the descriptor does, and the source takes over a raw
+    /// descriptor's registration. Returns the registration's key from now on.
     fn reregister(
         &self,
         source: RawSource,
@@ -76,7 +75,7 @@ pub(crate) trait Selector: Sized {
         interest: Interest,
     ) -> io::Result<Key>;
 
-    /// Like `reregister`, for a raw descriptor, which has no key.
+    /// Like `reregister`, but for a raw descriptor, which has no key.
     #[cfg(unix)]
     #[inline]
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
@@ -135,7 +134,7 @@ pub(crate) enum Owner {
     /// An `IoSource`, which reports `WouldBlock`, and deregisters when it is dropped.
     Source,
     /// A raw descriptor: nothing reports its I/O.
-    Nobody,
+    RawFd,
     /// A waker. A backend that has to drain the descriptor does so when it reports the
     /// event.
     Waker,

@@ -1,8 +1,9 @@
 //! The registrations of a backend that re-arms ([`Rearmed`](super::rearmed::Rearmed)), under their
 //! lock.
 //!
-//! A registration has a slot. A source has a [`Key`] to it, and the slot is free when the registration
-//! has ended and the key was given back. A raw descriptor is found by its number.
+//! A registration has a slot. A source holds a [`Key`] to its slot, and the slot is free when the
+//! registration has ended and the source has released the key. The registration of a raw descriptor is
+//! looked up by the descriptor.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -26,28 +27,28 @@ use crate::{Interest, Token};
 #[derive(Debug)]
 pub(super) struct Registrations<A> {
     state: Mutex<State<A>>,
-    /// How many threads wait for the lock.
+    /// The number of threads that wait for the lock.
     waiters: AtomicUsize,
-    /// How often they were let in.
+    /// How often the lock was yielded to them.
     #[cfg(test)]
-    pub(super) times_let_in: AtomicUsize,
-    /// The process that opened it.
+    pub(super) times_yielded: AtomicUsize,
+    /// The process that opened the queue.
     process: Process,
 }
 
 #[derive(Debug)]
 pub(super) struct State<A> {
     pub(super) table: Table,
-    /// Whether a thread is about to wait, or does.
+    /// Whether a thread waits or is about to.
     pub(super) waiting: Waiting,
-    /// The armed set, where the kernel does not keep it.
+    /// The armed set, if the kernel does not store it.
     pub(super) armed: A,
 }
 
 #[derive(Debug)]
 pub(super) struct Table {
     entries: Vec<Entry>,
-    /// The slot of each descriptor, or `NONE`; and `REMOVED`.
+    /// The slot of each descriptor, or `NO_SLOT`; and `REMOVED`.
     by_descriptor: Vec<u32>,
     /// Descriptors that are `REMOVED`, each once.
     removed: Vec<RawFd>,
@@ -55,77 +56,78 @@ pub(super) struct Table {
     free: u32,
     /// Slots that are probed, each once.
     probed: Vec<u32>,
-    /// Those of them that are due, and what the kernel is asked about each.
+    /// The probed slots that are due, and the entry of poll(2) for each.
     due: Vec<u32>,
     probes: Vec<pollfd>,
-    /// Where in `due` to begin.
+    /// The index in `due` to start from.
     pub(super) next_probed: usize,
-    /// Probes filled the last buffer, before the kernel was asked about the armed set.
+    /// Probes filled the last buffer, so that the armed set was not polled.
     pub(super) probes_filled_buffer: bool,
-    /// A descriptor of the queue's own turned out to be closed, or somebody else's.
+    /// One of the queue's own descriptors is closed, or another object has it.
     pub(super) lost_own_descriptor: bool,
     /// Counts the calls of `select`.
     pub(super) select: u32,
-    /// Slots that the kernel has said are ready after this `select` reported them: to be armed when the
-    /// wait is over.
+    /// Slots that the kernel reported as ready after this `select` had reported them. They are armed
+    /// when the wait is over.
     pub(super) repeated: Vec<u32>,
-    /// What ticks are counted from.
+    /// The origin of ticks.
     start: Instant,
-    /// Slots that changed while a thread waited, each once.
+    /// Slots that changed during a wait, each once.
     changed: Vec<u32>,
-    /// Slots of dead registrations that were not reported, each once.
+    /// Slots whose descriptor turned out to be closed and that were not reported yet, each once.
     died: Vec<u32>,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// -1 where there is no registration: the slot is free, or a source still has its key.
+    /// -1 if there is no registration: the slot is free, or a source still holds its key.
     pub(super) fd: RawFd,
     pub(super) token: Token,
     pub(super) owner: Owner,
     pub(super) edges: Edges,
     /// The call of `select` that reported it last.
     pub(super) reported_by: u32,
-    /// It cannot be watched any more: its descriptor turned out to be closed.
+    /// Its descriptor turned out to be closed, so it is no longer watched.
     pub(super) is_dead: bool,
     /// It is in `Table::probed`.
     is_listed: bool,
     /// It is in `Table::changed`.
     is_changed: bool,
-    /// While a thread waited, one registration took the place of another one.
+    /// During a wait, another registration has taken the slot.
     is_replaced: bool,
     next_free: u32,
 }
 
-// A poll may have very many of them.
+// A poll may have very many entries.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(std::mem::size_of::<Entry>() <= 96);
 
-/// The owner of an event that a thread retrieved while it waited.
-#[allow(dead_code)] // where no kernel takes changes while a thread waits
+/// The owner of an event that a thread has retrieved.
+#[allow(dead_code)] // if no kernel's armed set can change during a wait
 pub(super) enum EventOwner {
     Slot(usize),
-    /// It may be of a registration that this slot's has replaced.
+    /// It may belong to a registration that has been replaced in this slot.
     Stale(usize),
-    /// It was of a registration that has ended.
+    /// It belongs to a registration that has ended.
     Ended,
-    /// Of one that was not made here.
+    /// The program has added the descriptor to the kernel queue itself.
     Foreign,
 }
 
-/// No slot: the end of the list, or of a descriptor that is not registered.
-const NONE: u32 = REMOVED - 1;
+/// No slot: the end of the free list, or an unregistered descriptor.
+const NO_SLOT: u32 = REMOVED - 1;
 
-/// A bit beside a slot, which the descriptor has now: it was deregistered while a
-/// thread waited, to which the kernel may have told something of it before.
+/// A flag beside a descriptor's current slot: the descriptor was deregistered during a wait, and the
+/// waiting thread may have retrieved an event of it before.
 const REMOVED: u32 = 1 << 31;
 
-/// Where others want the lock all the time, it is not theirs alone.
-const MOST_YIELDS: usize = 1000;
+/// The maximum of yields to threads that wait for the lock: constant contention must not starve this
+/// thread.
+const MAX_YIELDS: usize = 1000;
 
-/// Descriptors from here on are searched for instead of looked up: systems do not
-/// hand out such numbers unless told to.
-const MAX_LOOKED_UP: usize = 1 << 20;
+/// Descriptors from here on are found by a linear search instead of an index. Systems do not use such
+/// numbers by default.
+const MAX_INDEXED: usize = 1 << 20;
 
 impl<A> Registrations<A> {
     pub(super) fn new(armed: A) -> Registrations<A> {
@@ -133,13 +135,13 @@ impl<A> Registrations<A> {
             process: Process::this(),
             waiters: AtomicUsize::new(0),
             #[cfg(test)]
-            times_let_in: AtomicUsize::new(0),
+            times_yielded: AtomicUsize::new(0),
             state: Mutex::new(State {
                 table: Table {
                     entries: Vec::new(),
                     by_descriptor: Vec::new(),
                     removed: Vec::new(),
-                    free: NONE,
+                    free: NO_SLOT,
                     probed: Vec::new(),
                     due: Vec::new(),
                     probes: Vec::new(),
@@ -160,8 +162,8 @@ impl<A> Registrations<A> {
 
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State<A>> {
-        // No code of a program's runs under the lock, and ours does not panic
-        // half-way through a change.
+        // No code of the program runs under the lock, and the crate's code does not panic
+        // in the middle of a change. So a poisoned lock's state is consistent.
         match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(error)) => error.into_inner(),
@@ -171,24 +173,24 @@ impl<A> Registrations<A> {
 
     #[cold]
     fn wait_for_lock(&self) -> MutexGuard<'_, State<A>> {
-        // Relaxed, here and below: it orders nothing, and who reads it looks again.
+        // Relaxed, here and below: it orders nothing, and its reader loads it again.
         self.waiters.fetch_add(1, Ordering::Relaxed);
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiters.fetch_sub(1, Ordering::Relaxed);
         state
     }
 
-    /// In the middle of something long: threads that wait for the lock have it first. Given up and
-    /// taken at once, a lock goes to nobody else, since who waits for it has to wake up.
-    #[allow(dead_code)] // where no kernel is called for each event
-    pub(super) fn let_others_in<'a>(
+    /// Yields the lock to threads that wait for it, during a long operation. A lock that is released and
+    /// taken again at once goes to no other thread, because a waiting thread first has to wake up.
+    #[allow(dead_code)] // if no backend makes a system call for each event
+    pub(super) fn yield_lock<'a>(
         &'a self,
         state: MutexGuard<'a, State<A>>,
     ) -> MutexGuard<'a, State<A>> {
         drop(state);
         #[cfg(test)]
-        self.times_let_in.fetch_add(1, Ordering::Relaxed);
-        for _ in 0..MOST_YIELDS {
+        self.times_yielded.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..MAX_YIELDS {
             if self.waiters.load(Ordering::Relaxed) == 0 {
                 break;
             }
@@ -197,8 +199,8 @@ impl<A> Registrations<A> {
         self.lock()
     }
 
-    /// Whether this is a forked child, which has only a copy of the table, with its
-    /// lock in whatever state another thread of the parent had it.
+    /// Whether this is a forked child. It has a copy of the table, whose lock another thread of the
+    /// parent may have held at the fork.
     pub(super) fn is_inherited(&self) -> bool {
         !self.process.is_this()
     }
@@ -210,20 +212,19 @@ impl Entry {
         self.token = token;
         self.edges.begin(interest, self.owner.drained());
         self.is_dead = false;
-        // By none yet: this call of `select` may be one that waits.
+        // No `select` has reported it: the current one may be waiting.
         self.reported_by = select.wrapping_sub(1);
     }
 
-    /// The descriptor, its token, and what to ask of it, if anything.
+    /// The descriptor, its token, and the bits to arm, if it is to be armed.
     #[inline]
     pub(super) fn wanted(&self) -> Option<(RawFd, Token, c_short)> {
         let wanted = self.edges.wanted().filter(|_| self.is_watched())?;
         Some((self.fd, self.token, to_poll(wanted)))
     }
 
-    /// It cannot be watched any more: reported once, and then it is left alone until it is registered
-    /// again.
-    pub(super) fn die(&mut self) -> Readiness {
+    /// Stops watching a closed descriptor until it is registered again. Returns what to report, once.
+    pub(super) fn mark_dead(&mut self) -> Readiness {
         self.is_dead = true;
         Readiness::IN.or(Readiness::OUT).or(Readiness::ERR)
     }
@@ -233,17 +234,17 @@ impl Entry {
         self.fd >= 0 && !self.is_dead
     }
 
-    /// An error or a hang-up is reported together with all that is ready, as by a kernel that reports
-    /// edges. What the kernel has said counts even if it is not there any more, for asking may take it
-    /// away; but where it may have been said long ago (`may_be_old`), an error or a hang-up has to
-    /// last, for a false one does harm.
+    /// Adds everything that is ready to an error or a hang-up, as a kernel that reports edges does. The
+    /// reported readiness counts even if it is gone, because the query may have consumed it. But if it
+    /// may be old (`may_be_old`), a probe has to confirm an error or a hang-up, because a false one does
+    /// harm.
     ///
-    /// Returns what is ready, and what of it is still there.
+    /// Returns what is ready, and the part of it that still lasts.
     #[inline]
-    pub(super) fn all_of(&self, revents: c_short, may_be_old: bool) -> (Readiness, Readiness) {
+    pub(super) fn with_probed(&self, revents: c_short, may_be_old: bool) -> (Readiness, Readiness) {
         let ready = from_poll(revents);
         let unmasked = Readiness::ERR.or(Readiness::HUP);
-        // So does a false end of what the peer sends.
+        // A false end of the peer's data does harm as well.
         let harmful = match may_be_old {
             true => unmasked.or(Readiness::RDHUP),
             false => unmasked,
@@ -260,18 +261,18 @@ impl Entry {
         }
     }
 
-    /// A probe that follows an operation of the program's.
+    /// Probes after an operation of the program.
     pub(super) fn probe_after_io(&mut self, unknown_direction: bool, now: Tick) {
         let Ok(ready) = probe(self.fd, self.edges.interest()) else {
             return;
         };
         self.edges.probed_after_io(ready, unknown_direction, now);
-        self.keep_what_asking_took_away(ready);
+        self.keep_consumed(ready);
     }
 
-    /// What the kernel has said, and is not reported now, is there to be reported later; unless asking
-    /// has taken it away, which is found out by asking again.
-    pub(super) fn keep_what_asking_took_away(&mut self, ready: Readiness) {
+    /// Keeps readiness that the query has consumed, for readiness that is not reported now. A second
+    /// probe finds out whether the query has consumed it.
+    pub(super) fn keep_consumed(&mut self, ready: Readiness) {
         let taken = ready.without(Readiness::OUT);
         if taken != Readiness::NONE {
             if let Ok(again) = probe(self.fd, self.edges.interest()) {
@@ -286,7 +287,7 @@ impl Owner {
     fn drained(self) -> Drained {
         match self {
             Owner::Source | Owner::Waker => Drained::Reported,
-            Owner::Nobody => Drained::Unreported,
+            Owner::RawFd => Drained::Unreported,
         }
     }
 }
@@ -302,7 +303,7 @@ impl Table {
         &mut self.entries[slot]
     }
 
-    /// A registration begins.
+    /// Begins a registration.
     #[inline]
     pub(super) fn begin(
         &mut self,
@@ -316,28 +317,28 @@ impl Table {
         entry.owner = owner;
         entry.begin(token, interest, select);
         match owner {
-            Owner::Nobody => Key::NONE,
+            Owner::RawFd => Key::NONE,
             Owner::Source | Owner::Waker => Key::of_slot(slot as u32),
         }
     }
 
-    /// It goes on with another token and another interest.
+    /// Replaces token and interest of a registration.
     #[inline]
     pub(super) fn begin_again(&mut self, slot: usize, token: Token, interest: Interest) {
         let select = self.select;
         let entry = &mut self.entries[slot];
         let pending = entry.edges.take_pending();
         entry.begin(token, interest, select);
-        // It is the same source, of which this is still to be reported.
+        // The source is the same, and this is still to be reported.
         entry.edges.keep_for_next_poll(pending);
     }
 
-    /// What was registered by a raw descriptor belongs to a source from now on. What is another
-    /// source's stays so.
+    /// Makes a source the owner of a raw descriptor's registration, and returns its key. Another source's
+    /// registration does not change.
     pub(super) fn adopt(&mut self, slot: usize) -> Key {
         let owner = &mut self.entries[slot].owner;
         match std::mem::replace(owner, Owner::Source) {
-            Owner::Nobody => Key::of_slot(slot as u32),
+            Owner::RawFd => Key::of_slot(slot as u32),
             other => {
                 *owner = other;
                 Key::NONE
@@ -345,13 +346,13 @@ impl Table {
         }
     }
 
-    /// A `select` begins.
+    /// Begins a `select`.
     #[inline]
     pub(super) fn begin_select(&mut self) {
         self.select = self.select.wrapping_add(1);
     }
 
-    /// An event of this `select` is of this slot.
+    /// Notes that this `select` has reported the slot.
     #[inline]
     pub(super) fn mark_reported(&mut self, slot: usize) {
         self.entries[slot].reported_by = self.select;
@@ -365,16 +366,16 @@ impl Table {
     #[inline]
     pub(super) fn find(&self, fd: RawFd) -> Option<usize> {
         let index = usize::try_from(fd).ok()?;
-        if index < MAX_LOOKED_UP {
+        if index < MAX_INDEXED {
             let slot = *self.by_descriptor.get(index)? & !REMOVED;
-            (slot != NONE).then_some(slot as usize)
+            (slot != NO_SLOT).then_some(slot as usize)
         } else {
             self.entries.iter().position(|entry| entry.fd == fd)
         }
     }
 
-    /// The slot of a registration: by its key, where a source has it, and else by
-    /// the descriptor.
+    /// The slot of a registration, found by its key, or by the descriptor if there is no
+    /// key.
     #[inline]
     pub(super) fn slot(&self, fd: RawFd, key: Key) -> io::Result<usize> {
         let slot = match key.slot() {
@@ -387,10 +388,10 @@ impl Table {
     /// A slot for registering a descriptor.
     pub(super) fn slot_for(&mut self, fd: RawFd) -> io::Result<usize> {
         match self.find(fd) {
-            // It may have been closed, and its number handed out again.
-            Some(slot) if self.entries[slot].owner == Owner::Nobody => Ok(slot),
+            // The descriptor may have been closed and reused.
+            Some(slot) if self.entries[slot].owner == Owner::RawFd => Ok(slot),
             Some(slot) if self.entries[slot].is_dead => {
-                // A source has its key.
+                // A source still holds its key.
                 self.entries[slot].fd = -1;
                 self.new_slot(fd)
             }
@@ -399,10 +400,10 @@ impl Table {
         }
     }
 
-    /// A slot for a descriptor that has none. All that grows with the number of
+    /// A new slot for a descriptor without a slot. Everything that grows with the number of
     /// registrations grows here.
     fn new_slot(&mut self, fd: RawFd) -> io::Result<usize> {
-        let slot = if self.free != NONE {
+        let slot = if self.free != NO_SLOT {
             let slot = self.free as usize;
             self.free = self.entries[slot].next_free;
             self.entries[slot].fd = fd;
@@ -414,14 +415,14 @@ impl Table {
             self.entries.push(Entry {
                 fd,
                 token: Token(0),
-                owner: Owner::Nobody,
+                owner: Owner::RawFd,
                 edges: Edges::new(),
                 reported_by: self.select.wrapping_sub(1),
                 is_dead: false,
                 is_listed: false,
                 is_changed: false,
                 is_replaced: false,
-                next_free: NONE,
+                next_free: NO_SLOT,
             });
             let all = self.entries.len();
             let lists = [
@@ -438,9 +439,9 @@ impl Table {
             all - 1
         };
         let index = fd as usize; // not negative: see `register`
-        if index < MAX_LOOKED_UP {
+        if index < MAX_INDEXED {
             if self.by_descriptor.len() <= index {
-                self.by_descriptor.resize(index + 1, NONE);
+                self.by_descriptor.resize(index + 1, NO_SLOT);
                 let all = self.by_descriptor.len();
                 self.removed.reserve(all - self.removed.len());
             }
@@ -449,8 +450,8 @@ impl Table {
         Ok(slot)
     }
 
-    /// A registration ends, by its key or by its descriptor. `is_awaited`: a thread waits, and may have
-    /// retrieved an event of it.
+    /// Ends a registration, selected by its key or its descriptor. With `is_awaited`, a thread waits and
+    /// may have retrieved an event of it.
     pub(super) fn remove(&mut self, slot: usize, key: Key, is_awaited: bool) -> RawFd {
         let entry = &mut self.entries[slot];
         if let Some(known) = self.by_descriptor.get_mut(entry.fd as usize) {
@@ -458,18 +459,18 @@ impl Table {
                 *known |= REMOVED;
                 self.removed.push(entry.fd);
             }
-            *known |= NONE;
+            *known |= NO_SLOT;
         }
         let fd = std::mem::replace(&mut entry.fd, -1);
-        if key != Key::NONE || entry.owner == Owner::Nobody {
+        if key != Key::NONE || entry.owner == Owner::RawFd {
             self.free(slot);
         }
         fd
     }
 
-    /// A source gives back the key of a registration that has ended already.
+    /// Releases the key of a registration that has already ended.
     #[cold]
-    pub(super) fn give_back(&mut self, key: Key) {
+    pub(super) fn release_key(&mut self, key: Key) {
         if let Some(slot) = key.slot() {
             self.free(slot as usize);
         }
@@ -480,8 +481,8 @@ impl Table {
         self.free = slot as u32;
     }
 
-    /// The owner of an event of this descriptor that a thread retrieved while it waited.
-    #[allow(dead_code)] // where no kernel takes changes meanwhile
+    /// The owner of an event of this descriptor that a thread has retrieved.
+    #[allow(dead_code)] // if no kernel's armed set can change during a wait
     pub(super) fn owner_of_event(&self, fd: RawFd) -> EventOwner {
         if let Some(slot) = self.find(fd) {
             return match self.entries[slot].is_replaced {
@@ -491,8 +492,8 @@ impl Table {
         }
         let was_removed = match self.by_descriptor.get(fd as usize) {
             Some(slot) => slot & REMOVED != 0,
-            // Of what is not looked up that is not known.
-            None => fd as usize >= MAX_LOOKED_UP,
+            // Not known for descriptors without an index.
+            None => fd as usize >= MAX_INDEXED,
         };
         match was_removed {
             true => EventOwner::Ended,
@@ -500,8 +501,8 @@ impl Table {
         }
     }
 
-    /// A slot changes while a thread waits. What the thread retrieves of it may be stale where its
-    /// registration was replaced.
+    /// Notes that a slot has changed during a wait. If its registration was replaced, an event that the
+    /// thread has retrieved of it may be stale.
     pub(super) fn mark_changed(&mut self, slot: usize, is_replaced: bool) {
         let entry = &mut self.entries[slot];
         entry.is_replaced |= is_replaced;
@@ -515,7 +516,7 @@ impl Table {
         self.entries[slot].is_replaced
     }
 
-    /// One of the slots that changed while a thread waited, which it does no more.
+    /// Takes one of the slots that changed during the wait, which is over.
     pub(super) fn take_changed(&mut self) -> Option<usize> {
         let slot = self.changed.pop()? as usize;
         let entry = &mut self.entries[slot];
@@ -523,7 +524,7 @@ impl Table {
         Some(slot)
     }
 
-    /// All that a thread retrieved while it waited has been dealt with.
+    /// All events that a thread retrieved in its wait have been processed.
     pub(super) fn end_wait(&mut self) {
         for fd in self.removed.drain(..) {
             self.by_descriptor[fd as usize] &= !REMOVED;
@@ -543,8 +544,8 @@ impl Table {
         !self.probed.is_empty()
     }
 
-    /// Asks the kernel about those of which a probe is due; returns how many slots these are.
-    pub(super) fn poll_what_is_due(&mut self, now: Tick) -> io::Result<usize> {
+    /// Makes the system call for all probes that are due. Returns how many there are.
+    pub(super) fn poll_due(&mut self, now: Tick) -> io::Result<usize> {
         let (entries, due) = (&mut self.entries, &mut self.due);
         due.clear();
         self.probed.retain(|&slot| {
@@ -571,13 +572,13 @@ impl Table {
         Ok(self.probes.len())
     }
 
-    /// A slot that was probed, and what the kernel said of it.
+    /// A probed slot, and its readiness.
     #[inline]
     pub(super) fn probe_result(&self, index: usize) -> (usize, c_short) {
         (self.due[index] as usize, self.probes[index].revents)
     }
 
-    /// How long it is until a probe is due.
+    /// The time until the next probe is due.
     pub(super) fn next_probe(&self, now: Tick) -> Option<Duration> {
         let listed = self.probed.iter().map(|&slot| &self.entries[slot as usize]);
         let ticks = listed.filter_map(|entry| entry.edges.next_probe(now));
@@ -585,8 +586,8 @@ impl Table {
         Some(first.after(now))
     }
 
-    /// That a registration died is found out where there is no room to report it. It
-    /// may have died before, and been registered anew since.
+    /// Notes a closed descriptor, which cannot be reported now. The slot may already be noted, and
+    /// have been registered again since.
     pub(super) fn report_later(&mut self, slot: usize) {
         let slot = slot as u32;
         if !self.died.contains(&slot) {
@@ -594,7 +595,7 @@ impl Table {
         }
     }
 
-    /// Reports those of which it was found out in between.
+    /// Reports the noted descriptors.
     #[inline]
     pub(super) fn report_dead(&mut self, events: &mut EventBuffer) {
         while !events.is_full() {
@@ -602,9 +603,9 @@ impl Table {
                 return;
             };
             let entry = &mut self.entries[slot as usize];
-            // It may have been registered anew, or something else in its slot.
+            // It may have been registered again, or its slot may have another registration.
             if entry.is_dead && entry.fd >= 0 {
-                events.push(Event::new(entry.token, entry.die()));
+                events.push(Event::new(entry.token, entry.mark_dead()));
             }
         }
     }
@@ -614,11 +615,11 @@ impl Table {
 mod tests {
     use super::*;
 
-    /// Who gives a lock up and takes it again is faster than who has to wake up for it.
+    /// A thread that releases a lock and takes it again is faster than one that has to wake up.
     #[test]
-    fn who_waits_for_the_lock_is_let_in() {
+    fn a_thread_that_waits_for_the_lock_gets_it() {
         let registrations = Registrations::new(Vec::new());
-        let mut were_let_in = 0;
+        let mut got_it = 0;
         for round in 0..100 {
             let state = registrations.lock();
             thread::scope(|scope| {
@@ -626,12 +627,12 @@ mod tests {
                 while registrations.waiters.load(Ordering::Relaxed) == 0 {
                     thread::yield_now();
                 }
-                let state = registrations.let_others_in(state);
-                were_let_in += usize::from(state.armed.contains(&round));
+                let state = registrations.yield_lock(state);
+                got_it += usize::from(state.armed.contains(&round));
             });
         }
-        // Not all of them, where the machine has other things to do.
-        assert!(were_let_in >= 90, "{were_let_in}");
+        // Not every one on a loaded machine.
+        assert!(got_it >= 90, "{got_it}");
     }
 
     fn begin(table: &mut Table, fd: RawFd, token: usize, owner: Owner) -> (usize, Key) {
@@ -641,20 +642,20 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_free_when_its_key_was_given_back() {
+    fn a_slot_is_free_when_its_key_was_released() {
         let registrations = Registrations::new(());
         let table = &mut registrations.lock().table;
-        let mut number = 1000;
+        let mut fd = 1000;
         let mut next_slot = |table: &mut Table| {
-            number += 1;
-            begin(table, number, 0, Owner::Nobody).0
+            fd += 1;
+            begin(table, fd, 0, Owner::RawFd).0
         };
         let (slot, key) = begin(table, 10, 1, Owner::Source);
         assert!(table.slot_for(10).is_err(), "it is alive");
         table.remove(slot, Key::NONE, false);
         assert!(table.slot(10, key).is_err(), "it was deregistered");
         assert_ne!(next_slot(table), slot, "the source may still use its key");
-        table.give_back(key);
+        table.release_key(key);
         assert_eq!(next_slot(table), slot);
 
         let (slot, key) = begin(table, 11, 2, Owner::Waker);
@@ -663,27 +664,27 @@ mod tests {
         assert_ne!(next, slot, "a descriptor that was closed and opened again");
         assert_eq!(table.find(11), Some(next));
         assert!(table.slot(11, key).is_err());
-        table.give_back(key);
+        table.release_key(key);
         assert_eq!(next_slot(table), slot);
 
         let (slot, key) = begin(table, 12, 4, Owner::Source);
         table.remove(slot, key, false);
         assert_eq!(next_slot(table), slot, "deregistered by its key");
-        let (slot, key) = begin(table, 13, 5, Owner::Nobody);
+        let (slot, key) = begin(table, 13, 5, Owner::RawFd);
         assert_eq!(key, Key::NONE);
-        assert_eq!(begin(table, 13, 6, Owner::Nobody).0, slot, "it is replaced");
+        assert_eq!(begin(table, 13, 6, Owner::RawFd).0, slot, "it is replaced");
         table.remove(slot, Key::NONE, false);
         assert_eq!(next_slot(table), slot);
     }
 
-    /// It died, was registered anew, and died again before a poll could say so.
+    /// It was found closed, registered again, and found closed again before a poll could report it.
     #[test]
-    fn what_died_twice_is_reported_once() {
+    fn a_descriptor_found_closed_twice_is_reported_once() {
         let registrations = Registrations::new(());
         let table = &mut registrations.lock().table;
         let mut events = EventBuffer::with_capacity(8);
         for token in [1, 2] {
-            let (slot, _) = begin(table, 1000, token, Owner::Nobody);
+            let (slot, _) = begin(table, 1000, token, Owner::RawFd);
             table.entries[slot].is_dead = true;
             table.report_later(slot);
         }

@@ -1,4 +1,4 @@
-//! Timeouts as calls of the system take them.
+//! Conversions of timeouts to those of system calls.
 
 #[cfg(all(unix, feature = "os-poll"))]
 use std::io;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 const NANOS_PER_MILLI: u32 = 1_000_000;
 
-/// The timeout in milliseconds where it is a whole number of them, and one that a
-/// call with such a timeout can take (24 days).
+/// The timeout in milliseconds, if it is a whole number of milliseconds and in the range of
+/// a call with a timeout in milliseconds (24 days).
 #[inline]
-#[allow(dead_code)] // where no call is more precise
+#[allow(dead_code)] // if no call is more precise
 pub(crate) fn whole_millis(timeout: Duration) -> Option<i32> {
     const MAX_SECONDS: u64 = i32::MAX as u64 / 1000 - 1;
 
@@ -21,24 +21,25 @@ pub(crate) fn whole_millis(timeout: Duration) -> Option<i32> {
     }
 }
 
-/// The most seconds that every kernel takes; what is longer ends early.
+/// The maximum of seconds that every kernel accepts. Longer timeouts are clamped to it.
 #[cfg(unix)]
 const MAX_SECONDS: u64 = 100_000_000;
 
-/// The timeout as a kernel takes it.
+/// The timeout as a `timespec`, clamped.
 #[cfg(unix)]
 #[allow(dead_code)] // where every call counts milliseconds
 pub(crate) fn timespec(timeout: Duration) -> libc::timespec {
     let timeout = timeout.min(Duration::from_secs(MAX_SECONDS));
-    // SAFETY: all zeros are a valid `timespec`, which has padding on some systems.
+    // SAFETY: `timespec` consists of integers, for which all zeros are valid. (It has padding on some
+    // systems.)
     let mut converted: libc::timespec = unsafe { std::mem::zeroed() };
     converted.tv_sec = timeout.as_secs() as _;
     converted.tv_nsec = timeout.subsec_nanos() as _;
     converted
 }
 
-/// The timeout in milliseconds, never less than it is but for the longest that a
-/// call can take.
+/// The timeout in milliseconds, rounded up, and clamped to the maximum that a call
+/// accepts.
 #[cold]
 #[allow(dead_code)] // where every backend can do better
 pub(crate) fn millis_rounded_up(timeout: Duration) -> i32 {
@@ -47,9 +48,9 @@ pub(crate) fn millis_rounded_up(timeout: Duration) -> i32 {
     i32::try_from(millis).unwrap_or(i32::MAX)
 }
 
-/// Makes a call whose timeout is so many milliseconds. One with timeout zero is made again when it
-/// is interrupted: it does not wait, but in poll(2) Linux lets a signal interrupt it all the same. (Not
-/// in its epoll; nor do the kernels of kqueue and event ports.)
+/// Makes a call with a timeout in milliseconds. An interrupted call with timeout zero is made again: it
+/// does not wait, but Linux lets a signal interrupt poll(2) all the same. (Linux does not interrupt epoll
+/// with timeout zero, nor do the kernels of kqueue and event ports interrupt theirs.)
 #[cfg(all(unix, feature = "os-poll"))]
 #[inline]
 pub(crate) fn with_timeout(millis: i32, mut call: impl FnMut(i32) -> i32) -> i32 {

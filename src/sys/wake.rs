@@ -1,5 +1,5 @@
-//! What a thread that waits is woken through: an event of the queue's own, where it
-//! has such; or else a descriptor.
+//! What a waker wakes with: a user event of the queue, if the queue has user events, and otherwise a
+//! descriptor.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -16,16 +16,16 @@ use super::wake_fd::WakeFd;
 use crate::Interest;
 use crate::Token;
 
-/// What one waker wakes with.
+/// One waker's means of waking.
 #[derive(Debug)]
 pub(crate) enum Wake {
     #[cfg(unix)]
     Descriptor {
-        /// Of `fd`, and so dropped before it.
+        /// The registration of `fd`, dropped before it is closed.
         _registration: Registration,
         fd: WakeFd,
     },
-    /// Of a queue, which may be gone before its wakers.
+    /// A user event. The queue may be dropped before its wakers.
     UserEvent {
         queue: Weak<Queue>,
         event: UserEvent,
@@ -56,13 +56,13 @@ impl Wake {
         })
     }
 
-    /// Windows' queues have events of their own.
+    /// Never reached: the queues of Windows have user events.
     #[cfg(windows)]
     fn descriptor(_: &Arc<Queue>, _: Token) -> io::Result<Wake> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Makes the queue report the event.
+    /// Makes the queue report the waker's event.
     #[inline]
     pub(crate) fn send(&self) -> io::Result<()> {
         match self {
@@ -73,7 +73,7 @@ impl Wake {
     }
 }
 
-// Not a part of what wakes by a descriptor.
+// Kept out of the path of a descriptor.
 #[inline(never)]
 fn trigger(queue: &Weak<Queue>, event: UserEvent) -> io::Result<()> {
     match queue.upgrade() {
@@ -84,8 +84,8 @@ fn trigger(queue: &Weak<Queue>, event: UserEvent) -> io::Result<()> {
 
 impl Drop for Wake {
     fn drop(&mut self) {
-        // The other one ends with its fields.
-        #[allow(irrefutable_let_patterns)] // where there is no other
+        // A descriptor is deregistered and closed by dropping its fields.
+        #[allow(irrefutable_let_patterns)] // on Windows
         if let Wake::UserEvent { queue, event } = self {
             if let Some(queue) = queue.upgrade() {
                 queue.close_user_event(*event);

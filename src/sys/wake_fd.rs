@@ -1,7 +1,7 @@
-//! A descriptor to wake through: an eventfd, or a pipe where there is none.
+//! A waker's descriptor: an eventfd, or a pipe if the system has no eventfd.
 //!
 //! [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) is cheaper
-//! than a pipe, and takes one descriptor instead of two. Some sandboxes refuse it.
+//! than a pipe, and needs one descriptor instead of two. Some sandboxes refuse it.
 
 use std::io;
 use std::mem::size_of_val;
@@ -16,35 +16,35 @@ use super::refused::is_refused;
 /// A descriptor that becomes readable when it is signalled.
 #[derive(Debug)]
 pub(crate) struct WakeFd {
-    /// Watched by the one who waits.
+    /// The descriptor that the queue watches.
     watched: OwnedFd,
     sender: Sender,
-    /// Where the one who waits reads it.
+    /// Set if the queue reads the descriptor.
     unread: Option<Arc<UnreadSignals>>,
 }
 
-/// What is written to.
+/// How a signal is sent.
 #[derive(Debug)]
 enum Sender {
-    /// The eventfd that is watched, in the kernel. Nobody reads it.
+    /// A write to the watched eventfd by a system call. The queue does not read it.
     Kernel,
-    /// The eventfd that is watched, by means of the C library: it is read, or what watches it is a
-    /// replacement of that, which may have replaced the eventfd as well.
+    /// A write to the watched eventfd by the C library: the queue reads it, or the queue uses a replacement
+    /// of the C library's functions, which may have replaced eventfds as well.
     CLibrary,
-    /// The other end of the pipe.
+    /// A write to the other end of the pipe.
     Pipe(OwnedFd),
 }
 
-/// How many signals were sent to the descriptors of a queue that reads them, and not read yet. A
-/// descriptor that is readable although there are none is not the queue's any more: the program has
-/// closed it, and its number was handed out again.
+/// The number of signals sent to the descriptors of a queue that reads them, and not read yet. If a
+/// descriptor is readable while the number is 0, it no longer belongs to the queue: the program has
+/// closed it, and another object reuses it.
 #[derive(Debug, Default)]
 pub(crate) struct UnreadSignals(AtomicUsize);
 
 impl UnreadSignals {
     fn sent(&self) {
-        // Relaxed, like the others: a signal is read after it was written, which the kernel's locks put
-        // after this. What a signal tells of is not told by this.
+        // Relaxed, like the other accesses: a signal is read after it was written, and the kernel's locks
+        // order the write after this. No other memory is published by the count.
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -53,8 +53,8 @@ impl UnreadSignals {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Makes one of the descriptors, which is readable, unreadable. Returns whether it still is one. Not
-    /// to be called by two threads at once.
+    /// Drains one of the queue's descriptors, which is readable. Returns whether it still belongs to the
+    /// queue. Must not be called by two threads at once.
     pub(super) fn read(&self, fd: RawFd) -> bool {
         let unread = self.0.load(Ordering::Relaxed);
         if unread == 0 {
@@ -62,7 +62,7 @@ impl UnreadSignals {
         }
         match drain(fd) {
             Ok(signals) => {
-                // A child that has inherited the descriptor may have sent more than there were.
+                // A forked child with the descriptor may have sent signals that were not counted here.
                 let signals = signals.min(unread as u64) as usize;
                 self.0.fetch_sub(signals, Ordering::Relaxed);
                 true
@@ -72,12 +72,12 @@ impl UnreadSignals {
     }
 }
 
-/// What a signal adds to an eventfd, and 8 bytes in a pipe. A static, so that a
-/// wake need not put it on the stack.
+/// The value that a signal adds to an eventfd, or the 8 bytes that it writes to a pipe. It is a
+/// static, so that a wake does not copy it to the stack.
 static ONE: u64 = 1;
 
 impl WakeFd {
-    /// `unread`: of the queue that watches it, where it also reads it.
+    /// Pass the queue's `unread` if the queue reads the descriptor.
     pub(crate) fn new(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
         if cfg!(mio_unsupported_force_waker_pipe) {
             return WakeFd::pipe(unread);
@@ -112,7 +112,7 @@ impl WakeFd {
         self.watched.as_raw_fd()
     }
 
-    /// Makes the descriptor readable, with an edge for every call.
+    /// Makes the descriptor readable. Every call is an edge.
     #[inline]
     pub(crate) fn signal(&self) -> io::Result<()> {
         if !matches!(self.sender, Sender::Kernel) {
@@ -127,8 +127,8 @@ impl WakeFd {
         }
     }
 
-    /// Where nobody reads the counter, it is full after 2^64 - 2 signals, or when
-    /// somebody else wrote to it: it starts over.
+    /// Empties the full counter and signals again. A counter that is not read is full after
+    /// 2^64 - 2 signals, or if other code has written to it.
     #[cold]
     fn signal_full_counter(&self, mut error: io::Error) -> io::Result<()> {
         while error.kind() == io::ErrorKind::WouldBlock {
@@ -151,7 +151,7 @@ impl WakeFd {
         let sent = libc_write::write_word(self.written_fd(), &ONE);
         if let Err(error) = sent {
             unread.not_sent();
-            // It is full, and so it is readable.
+            // It is full, and therefore readable.
             if error.kind() != io::ErrorKind::WouldBlock {
                 return Err(error);
             }
@@ -159,13 +159,13 @@ impl WakeFd {
         Ok(())
     }
 
-    /// A pipe fills up where nobody reads it, and neither every kernel nor every replacement
-    /// makes an edge of a write to what is readable: it is emptied first.
+    /// Drains the descriptor before it signals: a pipe that is not read fills up, and on some
+    /// kernels and replacements a write to a readable descriptor is not an edge.
     fn drain_and_signal(&self) -> io::Result<()> {
         loop {
             self.drain()?;
             match libc_write::write_word(self.written_fd(), &ONE) {
-                // Other threads filled it since.
+                // Other threads have filled it since.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 outcome => return outcome,
             }
@@ -179,7 +179,7 @@ impl WakeFd {
         }
     }
 
-    /// Makes the descriptor unreadable.
+    /// Reads all signals, after which the descriptor is not readable.
     fn drain(&self) -> io::Result<()> {
         drain(self.raw_fd())?;
         Ok(())
@@ -192,15 +192,15 @@ impl AsFd for WakeFd {
     }
 }
 
-/// Reads an eventfd or a pipe until it is empty. Returns how many signals there were.
+/// Reads an eventfd or a pipe until it is empty. Returns the number of signals read.
 fn drain(fd: RawFd) -> io::Result<u64> {
     let mut words = [0u64; 16];
     let mut signals = 0u64;
     loop {
-        // SAFETY: the kernel writes at most as many bytes as the words have.
+        // SAFETY: the kernel writes at most `size_of_val(&words)` bytes to `words`.
         match cvt(unsafe { libc::read(fd, words.as_mut_ptr().cast(), size_of_val(&words)) }) {
             Ok(length) => {
-                // An eventfd has one word, the sum; a pipe has each that was written, `ONE`.
+                // An eventfd returns one word, the sum. A pipe returns each word that was written, `ONE`.
                 let count = length as usize / size_of_val(&ONE);
                 if count == 1 {
                     return Ok(signals.saturating_add(words[0]));
@@ -227,7 +227,7 @@ mod tests {
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: one entry, as said.
+        // SAFETY: the kernel reads and writes one entry, `entry`.
         cvt(unsafe { libc::poll(&mut entry, 1, 0) }).unwrap() == 1
     }
 
@@ -247,7 +247,7 @@ mod tests {
         }
     }
 
-    /// Of any kind; where somebody reads them, they are counted.
+    /// Signals of either kind of descriptor are counted if the queue reads them.
     #[test]
     fn signals_are_counted_until_they_are_read() {
         let unread = Arc::new(UnreadSignals::default());
@@ -264,7 +264,7 @@ mod tests {
             }
             assert!(!unread.read(wake.raw_fd()), "there was none");
 
-            // One that does not fit is not one that is lost.
+            // A signal that does not fit is not counted.
             static MOST: u64 = u64::MAX - 1;
             while write::write_word(wake.written_fd(), &MOST).is_ok() {}
             wake.signal().unwrap();
@@ -296,7 +296,7 @@ mod tests {
             return; // there is none on this system
         };
         let full = u64::MAX - 1;
-        // SAFETY: the kernel reads the 8 bytes of `full`.
+        // SAFETY: the kernel reads 8 bytes at the address of `full`, a `u64`.
         let written = unsafe { libc::write(wake.raw_fd(), (&full as *const u64).cast(), 8) };
         assert_eq!(written, 8);
         let error = write::write_word(wake.raw_fd(), &ONE).unwrap_err();

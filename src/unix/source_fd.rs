@@ -86,7 +86,7 @@ impl Source for SourceFd<'_> {
         interests: Interest,
     ) -> io::Result<()> {
         let queue = registry.queue();
-        queue.register(*self.0, token, interests, Owner::Nobody)?;
+        queue.register(*self.0, token, interests, Owner::RawFd)?;
         Ok(())
     }
 

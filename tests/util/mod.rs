@@ -522,7 +522,7 @@ impl Seen {
 /// This thread, as `until_asleep` knows it.
 #[cfg(target_os = "linux")]
 pub fn this_thread() -> libc::c_long {
-    // SAFETY: takes nothing; returns a number.
+    // SAFETY: `gettid` has no arguments and no memory-safety preconditions.
     unsafe { libc::syscall(libc::SYS_gettid) }
 }
 
@@ -1001,7 +1001,7 @@ pub const HAS_PROCESS_NAMESPACES: bool = cfg!(target_os = "linux");
 pub fn as_first_process(work: impl FnOnce() -> bool) -> bool {
     // Another one between them, for a new namespace is that of a process' children.
     as_child(|| {
-        // SAFETY: takes numbers.
+        // SAFETY: `unshare` has no memory-safety preconditions with these flags.
         let is_away = [libc::CLONE_NEWPID, libc::CLONE_NEWPID | libc::CLONE_NEWUSER]
             .into_iter()
             .any(|away| unsafe { libc::unshare(away) } == 0);
@@ -1025,7 +1025,7 @@ fn as_child(work: impl FnOnce() -> bool) -> bool {
     if child == 0 {
         let work = std::panic::AssertUnwindSafe(work);
         let is_well = std::panic::catch_unwind(work).unwrap_or(false);
-        // SAFETY: ends the process.
+        // SAFETY: `_exit` ends the process, and runs no code of it.
         unsafe { libc::_exit(i32::from(!is_well)) };
     }
     let mut status = 0;

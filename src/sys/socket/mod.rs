@@ -1,5 +1,5 @@
-//! Sockets made and accepted in non-blocking mode, with the fewest calls that
-//! the system allows; all else about sockets is left to std and socket2.
+//! Opens and accepts sockets in non-blocking mode, with the fewest system calls that the
+//! system allows. Everything else about sockets is std's and socket2's.
 
 #[cfg(unix)]
 mod unix;

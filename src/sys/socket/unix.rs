@@ -1,4 +1,4 @@
-//! Sockets of Unix.
+//! Sockets on Unix.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,9 +14,9 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::sys::platform::abstract_names::{as_name, from_name};
 use crate::sys::platform::accept::{accept, pair, socket as new_socket};
 
-/// How many connections may wait to be accepted: as many as the system lets, which
-/// an administrator can set. (The standard library asks for that with Unix sockets
-/// on Linux, and for 128 with TCP, which a burst fills.)
+/// The maximum number of connections that wait to be accepted: as many as the system allows, which
+/// an administrator can set. (The standard library passes the same for Unix sockets on Linux, and
+/// 128 for TCP, which a burst of connections fills.)
 const BACKLOG: c_int = c_int::MAX;
 
 fn start_connect(socket: &Socket, address: &SockAddr) -> io::Result<()> {
@@ -53,7 +53,7 @@ pub(crate) fn tcp_accept(
     }
 }
 
-/// A listener that was made of another kind of socket.
+/// The error of a listener that was made from another kind of socket.
 fn wrong_family(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
@@ -94,7 +94,7 @@ pub(crate) fn unix_accept(
     };
     let address = match std_unix_address(address, length) {
         Some(address) => address,
-        // One that std makes for itself only: it has to ask once more.
+        // Only std can make this address. It makes another system call for it.
         None => stream.peer_addr()?,
     };
     Ok((stream, address))
@@ -116,8 +116,8 @@ pub(crate) fn unix_datagram_pair() -> io::Result<(uds::UnixDatagram, uds::UnixDa
     Ok((OwnedFd::from(one).into(), OwnedFd::from(other).into()))
 }
 
-/// The address as socket2 has it, of which the standard library's hides its
-/// bytes: with a path, abstract, or unnamed.
+/// Converts an address of the standard library, which hides its bytes, to socket2's. It has a path, an
+/// abstract name, or neither.
 fn unix_address(address: &uds::SocketAddr) -> io::Result<SockAddr> {
     if let Some(path) = address.as_pathname() {
         SockAddr::unix(path)
@@ -132,28 +132,28 @@ fn unix_address(address: &uds::SocketAddr) -> io::Result<SockAddr> {
     }
 }
 
-/// A peer's address and its length, if it is a Unix address. Some systems write
-/// nothing at all of one without a name.
+/// A peer's address and its length, if it is a Unix address. Some systems write nothing
+/// for an unnamed peer.
 fn as_unix(address: &SockAddr) -> Option<(&libc::sockaddr_un, usize)> {
     let is_unix = address.len() == 0 || address.is_unix();
-    // SAFETY: the storage is larger than every kind of address, aligned for all, and
-    // all of it is initialised.
+    // SAFETY: the storage of a `SockAddr` is larger than a `sockaddr_un`, aligned for it, and
+    // initialised as a whole. The reference borrows from `address`.
     is_unix.then(|| (unsafe { &*address.as_ptr().cast() }, address.len() as usize))
 }
 
-/// The address of a peer as the standard library has it; `None` for what its
-/// constructors do not make (a path of the full length, without a final NUL).
+/// Converts a peer's address to the standard library's. `None` if its constructors cannot make the
+/// address (a path of the full length, without a final NUL).
 fn std_unix_address(address: &libc::sockaddr_un, length: usize) -> Option<uds::SocketAddr> {
     let start = address.sun_path.as_ptr() as usize - address as *const _ as usize;
     let path_length = length.saturating_sub(start).min(address.sun_path.len());
-    // Its type has a sign on some systems, and none on others.
+    // `c_char` is signed on some systems only.
     #[allow(clippy::unnecessary_cast)]
     let path = address.sun_path.map(|byte| byte as u8);
     match &path[..path_length] {
         [] => uds::SocketAddr::from_pathname("").ok(),
         [0, name @ ..] => from_name(name).ok(),
         path => {
-            // The kernel counts a final NUL in the length, where there is one.
+            // The kernel's length includes a final NUL, if there is one.
             let path = path.split(|&byte| byte == 0).next()?;
             uds::SocketAddr::from_pathname(OsStr::from_bytes(path)).ok()
         }
@@ -166,13 +166,13 @@ mod tests {
 
     fn round_trip(address: &uds::SocketAddr) -> uds::SocketAddr {
         let raw = unix_address(address).unwrap();
-        // SAFETY: `unix_address` makes addresses of this type.
+        // SAFETY: `unix_address` makes a `sockaddr_un`, in the aligned storage of `raw`.
         let sockaddr = unsafe { &*raw.as_ptr().cast::<libc::sockaddr_un>() };
         std_unix_address(sockaddr, raw.len() as usize).unwrap()
     }
 
     fn zeroed() -> libc::sockaddr_un {
-        // SAFETY: all zeros are a valid `sockaddr_un`.
+        // SAFETY: `sockaddr_un` consists of integers, for which all zeros are valid.
         unsafe { mem::zeroed() }
     }
 

@@ -1,4 +1,4 @@
-//! Sockets of Windows. None is inherited by child processes.
+//! Sockets on Windows. Child processes inherit none of them.
 
 use std::io;
 use std::net;
@@ -6,7 +6,7 @@ use std::os::windows::io::AsSocket;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-/// How many connections may wait to be accepted: as many as the system lets.
+/// The maximum number of connections that wait to be accepted: as many as the system allows.
 const BACKLOG: i32 = i32::MAX;
 
 fn new_socket(domain: Domain, kind: Type) -> io::Result<Socket> {
@@ -23,8 +23,8 @@ pub(crate) fn tcp_connect(address: net::SocketAddr) -> io::Result<net::TcpStream
     }
 }
 
-/// `SO_REUSEADDR` is left alone: here it would let others take the address over, and
-/// a server that starts again need not wait for its old connections anyway.
+/// Does not set `SO_REUSEADDR`: on Windows it lets other programs take the address over, and
+/// a server that restarts need not wait for its old connections anyway.
 pub(crate) fn tcp_listen(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
     socket.bind(&address.into())?;
