@@ -129,11 +129,15 @@ impl Kernel for PollCall {
         (state, said_something)
     }
 
-    fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) {
+    fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) -> io::Result<()> {
         // Without the lock, so that the polling thread finds it free.
         drop(state);
-        // If it fails nothing more can be done.
-        let _ = backend.kernel.interrupt.signal();
+        loop {
+            match backend.kernel.interrupt.signal() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -47,7 +47,10 @@ pub(super) trait Kernel: Sized {
     ) -> (MutexGuard<'a, State<Self::Armed>>, io::Result<bool>);
 
     /// Ends the wait of another thread, or makes the next one a short one. It need not keep the lock.
-    fn interrupt(backend: &Rearmed<Self>, state: MutexGuard<'_, State<Self::Armed>>);
+    fn interrupt(
+        backend: &Rearmed<Self>,
+        state: MutexGuard<'_, State<Self::Armed>>,
+    ) -> io::Result<()>;
 
     fn as_fd(&self) -> BorrowedFd<'_>;
 
@@ -359,10 +362,52 @@ impl<K: Kernel> Rearmed<K> {
             let begins = change == Change::ByIo { begins: true };
             let concerns_it = !K::TAKES_CHANGES || begins || armed.is_err();
             if concerns_it && state.waiting.interrupt() {
-                K::interrupt(self, state);
+                let fd = state.table.entry(slot).fd;
+                if let Err(error) = K::interrupt(self, state) {
+                    let change = match armed {
+                        // A registration that has begun has ended again.
+                        Err(_) => Change::Ended,
+                        Ok(()) => change,
+                    };
+                    let heard = self.not_interrupted(slot, fd, change, error);
+                    return armed.and(heard);
+                }
             }
         }
         armed
+    }
+
+    /// The polling thread does not learn what has changed: the next one to change something tries
+    /// again. A registration that has just begun ends with the error. One that has ended is not
+    /// reported any more, so that this is no error.
+    #[cold]
+    fn not_interrupted(
+        &self,
+        slot: usize,
+        fd: RawFd,
+        change: Change,
+        error: io::Error,
+    ) -> io::Result<()> {
+        let mut state = self.registrations.lock();
+        state.waiting.not_interrupted();
+        match change {
+            Change::Ended => return Ok(()),
+            Change::BegunAgain | Change::ByIo { .. } => {}
+            Change::Begun => {
+                let key = Key::of_slot(slot as u32);
+                let entry = state.table.entry(slot);
+                if entry.fd == fd {
+                    let is_awaited = K::TAKES_CHANGES && state.waiting.is_waiting();
+                    let fd = state.table.remove(slot, key, is_awaited);
+                    let _ = self.kernel.disarm(fd);
+                    let _ = self.change(state, slot, Change::Ended);
+                } else if entry.fd < 0 && entry.owner != Owner::Nobody {
+                    // Another thread has deregistered it by its descriptor.
+                    state.table.give_back(key);
+                }
+            }
+        }
+        Err(error)
     }
 
     /// Arms what the registration in a slot wants.
