@@ -38,10 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("no backend {unknown:?}: there are {}", BACKENDS.join(", "));
     }
     Report::of(|report| {
-        // Optimised: std checks descriptors with calls of its own in a debug build.
-        Cmd::cargo("build")
-            .args(["--release", "-p", "faulty-kernel"])
-            .run()?;
+        cargo().run()?;
         let mut injected = 0;
         for backend in backends {
             let program = root().join("target/release/faulty-kernel");
@@ -54,6 +51,12 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{injected} failures injected");
         Ok(())
     })
+}
+
+/// Builds the program.
+pub fn cargo() -> Cmd {
+    // Optimised: std checks descriptors with calls of its own in a debug build.
+    Cmd::cargo("build").args(["--release", "-p", "faulty-kernel"])
 }
 
 /// Counts the operations, and returns how many failures were injected.

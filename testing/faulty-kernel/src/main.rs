@@ -31,13 +31,17 @@ use supervisor::{patience, Failure};
 /// With what this ends where the kernel or a sandbox does not allow it to stop calls.
 const NOT_RUN: u8 = 77;
 
+/// After so many problems an operation is given up, since each may take its time; of one that is
+/// run alone the first tells enough.
+const MOST_PROBLEMS: usize = 5;
+
 /// How many calls of one run may fail.
 const MOST_FAILURES: usize = 2;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(backend) = arguments.next() else {
-        eprintln!("usage: faulty-kernel epoll|poll [PART OF A NAME]");
+        eprintln!("usage: faulty-kernel epoll|poll [PART OF A NAME | --exact NAME]");
         return ExitCode::FAILURE;
     };
     let backend = match backend.as_str() {
@@ -49,13 +53,18 @@ fn main() -> ExitCode {
         }
     };
     let filter = arguments.next().unwrap_or_default();
+    let exact = arguments.next().filter(|_| filter == "--exact");
+    let is_wanted = |name: &str| match &exact {
+        Some(exact) => name == exact,
+        None => name.contains(&filter),
+    };
     if let Err(error) = supervisor::supervise(&[], || ()) {
         println!("not run: seccomp's user notifications are not to be had: {error}");
         return ExitCode::from(NOT_RUN);
     }
     let mut has_failed = false;
     for operation in operations::all(backend) {
-        if !operation.name.contains(&filter) {
+        if !is_wanted(&operation.name) {
             continue;
         }
         let mut run = OfOperation {
@@ -63,6 +72,10 @@ fn main() -> ExitCode {
             operation: &operation,
             injected: 0,
             problems: Vec::new(),
+            most_problems: match exact {
+                Some(_) => 1,
+                None => MOST_PROBLEMS,
+            },
             left_out: BTreeSet::new(),
         };
         run.explore(&[], Expected::Success);
@@ -81,12 +94,16 @@ struct OfOperation<'a> {
     /// How many times a call was made to fail.
     injected: usize,
     problems: Vec<String>,
+    most_problems: usize,
     left_out: BTreeSet<String>,
 }
 
 impl OfOperation<'_> {
     /// Runs it by the plan, and then with each call behind the plan's failing, too.
     fn explore(&mut self, plan: &[Failure], expected: Expected) {
+        if self.problems.len() >= self.most_problems {
+            return;
+        }
         let seen = match process::run(self.backend, self.operation, plan, expected) {
             Ok(calls) => calls,
             Err(problem) => {

@@ -1,11 +1,9 @@
 //! One run, in a process of its own, which may hang, die, or leave its mark on the process.
 
-use std::any::Any;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic;
-use std::sync::Mutex;
 use std::time::Instant;
 
 use libc::{c_int, c_long};
@@ -53,7 +51,7 @@ pub fn run(
 
 /// What the child has to say, and whether it was ended, since it took too long.
 fn read_until_closed(from: &OwnedFd, child: c_int) -> (String, bool) {
-    let deadline = Instant::now() + patience() * 6;
+    let deadline = Instant::now() + patience() * 4;
     let mut said = Vec::new();
     let mut file = fs::File::from(from.try_clone().expect("a duplicate"));
     loop {
@@ -77,9 +75,6 @@ fn read_until_closed(from: &OwnedFd, child: c_int) -> (String, bool) {
     }
 }
 
-/// Where the last panic was, and what it said.
-static PANIC: Mutex<String> = Mutex::new(String::new());
-
 /// In the child: writes the numbers of the calls in a line, and then what is wrong, if anything.
 fn report(
     to: OwnedFd,
@@ -88,42 +83,46 @@ fn report(
     plan: &[Failure],
     expected: Expected,
 ) -> ! {
-    panic::set_hook(Box::new(|panic| {
-        *PANIC.lock().unwrap() = panic.to_string();
+    let to: &'static OwnedFd = Box::leak(Box::new(to));
+    // Whichever thread it is in: the others may wait for ever.
+    panic::set_hook(Box::new(move |panic| {
+        supervisor::stop_failing();
+        end(to, &panic.to_string(), 1);
     }));
-    // It does not return before the thread has ended that uses this.
     // SAFETY: this process ends in this function, and nothing of it is dropped before.
     let operation: &'static Operation = unsafe { &*(operation as *const Operation) };
     let supervised = |plan: &[Failure], expected| {
         let planned = plan.to_vec();
-        supervisor::supervise(plan, move || (operation.run)(backend, &planned, expected))
-            .expect("calls can be stopped")
+        let work = move || (operation.run)(backend, &planned, expected);
+        let supervised = supervisor::supervise(plan, work);
+        let ended = supervised.expect("calls can be stopped");
+        ended.expect("it does not panic");
     };
-    let what = || -> Result<(), Box<dyn Any + Send>> {
-        // The first time, things are made that are kept.
-        supervised(&[], Expected::Success)?;
-        let descriptors_before = descriptors();
-        let bytes_before = memory::in_use();
-        supervised(plan, expected)?;
-        let bytes = memory::in_use();
-        assert_eq!(
-            descriptors(),
-            descriptors_before,
-            "descriptors, before on the right"
-        );
-        assert_eq!(bytes, bytes_before, "bytes in use, before on the right");
-        Ok(())
-    };
-    let outcome = panic::catch_unwind(panic::AssertUnwindSafe(what));
-    let is_sound = matches!(outcome, Ok(Ok(())));
+    // The first time, things are made that are kept.
+    supervised(&[], Expected::Success);
+    let descriptors_before = descriptors();
+    let bytes_before = memory::in_use();
+    supervised(plan, expected);
+    let bytes = memory::in_use();
+    assert_eq!(
+        descriptors(),
+        descriptors_before,
+        "descriptors, before on the right"
+    );
+    assert_eq!(bytes, bytes_before, "bytes in use, before on the right");
+    end(to, "", 0)
+}
+
+/// Ends this process.
+fn end(to: &OwnedFd, what: &str, status: c_int) -> ! {
     let calls: Vec<String> = supervisor::calls().iter().map(c_long::to_string).collect();
-    let mut said = calls.join(" ") + "\n";
-    if !is_sound {
-        said += &PANIC.lock().unwrap();
+    let said = calls.join(" ") + "\n" + what;
+    // SAFETY: the kernel reads as many bytes as there are. This ends the process, with nothing of
+    // the parent's done twice.
+    unsafe {
+        libc::write(to.as_raw_fd(), said.as_ptr().cast(), said.len());
+        libc::_exit(status)
     }
-    let _ = fs::File::from(to).write_all(said.as_bytes());
-    // SAFETY: ends this process, with nothing of the parent's done twice.
-    unsafe { libc::_exit(i32::from(!is_sound)) }
 }
 
 /// The descriptors of this process, without the one that lists them.
