@@ -1,6 +1,6 @@
 //! What a poll does when its own descriptors were closed by somebody else, as daemons close all
 //! that they find open.
-#![cfg(all(unix, feature = "os-poll", feature = "net"))]
+#![cfg(all(unix, feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
 
@@ -8,14 +8,18 @@ use std::io::{ErrorKind, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::{Backend, Token, Waker};
-use util::{in_child, Loop};
+use mio::unix::SourceFd;
+use mio::{Backend, Interest, IoSource, Token, Waker};
+use util::{in_child, this_thread, until_asleep, Loop};
 
 on_each_backend![
     polling_with_closed_descriptors_is_ebadf,
     sockets_that_reuse_the_polls_descriptors_are_not_read,
+    registering_fails_if_the_polling_thread_cannot_be_interrupted,
 ];
 
 /// Long, so that a poll that waits for it is noticed.
@@ -98,5 +102,41 @@ fn sockets_that_reuse_the_polls_descriptors_are_not_read(backend: Backend) {
         };
         expect(one, b"to the one");
         expect(other, b"to the other");
+    }
+}
+
+/// As where nobody waits, and the kernel is asked. An event would be lost else.
+fn registering_fails_if_the_polling_thread_cannot_be_interrupted(backend: Backend) {
+    let name = "registering_fails_if_the_polling_thread_cannot_be_interrupted";
+    if !in_child(backend, name) {
+        return;
+    }
+    let before = open_descriptors();
+    let mut looper = ManuallyDrop::new(Loop::new(backend));
+    let mut own = open_descriptors();
+    own.retain(|fd| !before.contains(fd));
+    let registry = ManuallyDrop::new(looper.registry().try_clone().unwrap());
+    let (raw, source) = UnixStream::pair().unwrap();
+    let mut source = IoSource::new(source);
+    let (tell, told) = mpsc::channel();
+    // It waits until this process ends.
+    thread::spawn(move || {
+        tell.send(this_thread()).unwrap();
+        let Loop { poll, events, .. } = &mut *looper;
+        let _ = poll.poll(events, None);
+    });
+    until_asleep(told.recv().unwrap());
+    for fd in own {
+        // SAFETY: takes a number; what had it is never used or dropped again as if it were open.
+        unsafe { libc::close(fd) };
+    }
+    for _ in 0..2 {
+        let fd = raw.as_raw_fd();
+        let by_number = registry.register(&mut SourceFd(&fd), Token(1), Interest::READABLE);
+        let by_source = registry.register(&mut source, Token(2), Interest::READABLE);
+        for registered in [by_number, by_source] {
+            let error = registered.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
+        }
     }
 }

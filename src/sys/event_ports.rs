@@ -189,9 +189,12 @@ impl Kernel for Port {
         (state, waited)
     }
 
-    fn interrupt(backend: &EventPorts, mut state: MutexGuard<'_, State<UserEvents>>) {
-        // It only fails if the port is closed, which ends the wait.
-        let _ = backend.kernel.signal(&mut state.armed);
+    /// It only fails if the port is closed, which ends the wait.
+    fn interrupt(
+        backend: &EventPorts,
+        mut state: MutexGuard<'_, State<UserEvents>>,
+    ) -> io::Result<()> {
+        backend.kernel.signal(&mut state.armed)
     }
 
     fn open_user_event(backend: &EventPorts, token: Token) -> io::Result<Option<UserEvent>> {

@@ -127,11 +127,15 @@ impl Kernel for PollCall {
         (state, any_ready)
     }
 
-    fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) {
+    fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) -> io::Result<()> {
         // Without the lock, so that the polling thread finds it free.
         drop(state);
-        // There is no fallback if it fails.
-        let _ = backend.kernel.interrupt.signal();
+        loop {
+            match backend.kernel.interrupt.signal() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -46,7 +46,10 @@ pub(super) trait Kernel: Sized {
     ) -> (MutexGuard<'a, State<Self::Armed>>, io::Result<bool>);
 
     /// Ends another thread's wait, or makes the next one return at once. It may release the lock.
-    fn interrupt(backend: &Rearmed<Self>, state: MutexGuard<'_, State<Self::Armed>>);
+    fn interrupt(
+        backend: &Rearmed<Self>,
+        state: MutexGuard<'_, State<Self::Armed>>,
+    ) -> io::Result<()>;
 
     fn as_fd(&self) -> BorrowedFd<'_>;
 
@@ -357,10 +360,52 @@ impl<K: Kernel> Rearmed<K> {
             let begins = change == Change::ByIo { begins: true };
             let must_interrupt = !K::TAKES_CHANGES || begins || armed.is_err();
             if must_interrupt && state.waiting.interrupt() {
-                K::interrupt(self, state);
+                let fd = state.table.entry(slot).fd;
+                if let Err(error) = K::interrupt(self, state) {
+                    let change = match armed {
+                        // A registration that has begun has ended again.
+                        Err(_) => Change::Ended,
+                        Ok(()) => change,
+                    };
+                    let heard = self.not_interrupted(slot, fd, change, error);
+                    return armed.and(heard);
+                }
             }
         }
         armed
+    }
+
+    /// The polling thread does not learn what has changed: the next one to change something tries
+    /// again. A registration that has just begun ends with the error. One that has ended is not
+    /// reported any more, so that this is no error.
+    #[cold]
+    fn not_interrupted(
+        &self,
+        slot: usize,
+        fd: RawFd,
+        change: Change,
+        error: io::Error,
+    ) -> io::Result<()> {
+        let mut state = self.registrations.lock();
+        state.waiting.not_interrupted();
+        match change {
+            Change::Ended => return Ok(()),
+            Change::BegunAgain | Change::ByIo { .. } => {}
+            Change::Begun => {
+                let key = Key::of_slot(slot as u32);
+                let entry = state.table.entry(slot);
+                if entry.fd == fd {
+                    let is_awaited = K::TAKES_CHANGES && state.waiting.is_waiting();
+                    let fd = state.table.remove(slot, key, is_awaited);
+                    let _ = self.kernel.disarm(fd);
+                    let _ = self.change(state, slot, Change::Ended);
+                } else if entry.fd < 0 && entry.owner != Owner::RawFd {
+                    // Another thread has deregistered it by its descriptor.
+                    state.table.release_key(key);
+                }
+            }
+        }
+        Err(error)
     }
 
     /// Arms the slot's registration, and lists it for probing if it is probed.

@@ -264,6 +264,8 @@ impl Entry {
     /// Probes after an operation of the program.
     pub(super) fn probe_after_io(&mut self, unknown_direction: bool, now: Tick) {
         let Ok(ready) = probe(self.fd, self.edges.interest()) else {
+            // The next poll probes it.
+            self.edges.may_have_drained();
             return;
         };
         self.edges.probed_after_io(ready, unknown_direction, now);
@@ -275,9 +277,9 @@ impl Entry {
     pub(super) fn keep_consumed(&mut self, ready: Readiness) {
         let taken = ready.without(Readiness::OUT);
         if taken != Readiness::NONE {
-            if let Ok(again) = probe(self.fd, self.edges.interest()) {
-                self.edges.keep_for_next_poll(taken.without(again));
-            }
+            // If it cannot be asked, an event too many does less harm than one too few.
+            let again = probe(self.fd, self.edges.interest()).unwrap_or(Readiness::NONE);
+            self.edges.keep_for_next_poll(taken.without(again));
         }
     }
 }

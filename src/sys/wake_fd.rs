@@ -212,6 +212,7 @@ fn drain(fd: RawFd) -> io::Result<u64> {
             }
             // It was empty, or another thread was faster.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(signals),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }

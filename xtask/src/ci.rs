@@ -6,9 +6,9 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    android, api, bench, calls, counts, cpus, examples, faults, interop, layers, licences, link,
-    lint, model, msrv, oracle, os_names, package, programs, readme, targets, testing, valgrind,
-    wine,
+    android, api, bench, calls, counts, cpus, examples, faults, faulty_kernel, interop, layers,
+    licences, link, lint, model, msrv, oracle, os_names, package, programs, readme, targets,
+    testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -31,6 +31,9 @@ const CI: &[Step] = &[
     ("examples", examples::run),
     ("readme", || readme::run(runs)),
     ("calls", || calls::run(&calls::Args::default())),
+    ("faulty-kernel", || {
+        faulty_kernel::run(&faulty_kernel::Args::default())
+    }),
     ("counts", || counts::run(&counts::Args::default())),
     ("bench-test", bench::tried),
     ("forced", testing::forced),

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{api, bench, calls, counts, cpus, faults, link, model, oracle, targets, wine};
+use crate::{
+    api, bench, calls, counts, cpus, faults, faulty_kernel, link, model, oracle, targets, wine,
+};
 
 #[derive(Parser)]
 #[command(
@@ -64,6 +66,8 @@ pub enum Chore {
     BenchTest,
     /// No operation costs more than bench/counts.txt says
     Counts(counts::Args),
+    /// Every system call of every operation fails once, and nothing is lost or leaked
+    FaultyKernel(faulty_kernel::Args),
     /// The tests with poll(2) by default and wakers on pipes, as programs can choose
     Forced,
     /// The tests and examples on models of other systems' kernels

@@ -30,7 +30,7 @@ use crate::cross::Cross;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
 use crate::wine::{self, Wine};
-use crate::{model, target};
+use crate::{faulty_kernel, model, target};
 pub use fault::{load, names, Fault};
 use header::Target;
 pub use tree::Tree;
@@ -210,6 +210,7 @@ pub enum Build {
     Loom,
     /// What the guard against slow changes runs.
     Counts(Bench),
+    FaultyKernel,
 }
 
 impl Build {
@@ -217,6 +218,7 @@ impl Build {
         match target {
             Target::Loom => Build::Loom,
             Target::Counts(bench) => Build::Counts(*bench),
+            Target::FaultyKernel => Build::FaultyKernel,
             _ if wine::BACKENDS.contains(&fault.backend.as_str()) => Build::Windows,
             _ => Build::of_backend(&fault.backend),
         }
@@ -231,6 +233,7 @@ impl Build {
         Ok(self.configure(match self {
             Build::Windows => Cross::new(wine::TARGET)?.building("test").arg("--no-run"),
             Build::Counts(_) => counts::cargo()?,
+            Build::FaultyKernel => faulty_kernel::cargo(),
             Build::Loom => Cmd::cargo("test").args(["--no-run", "--release"]),
             Build::Plain | Build::Model(_) => Cmd::cargo("test").arg("--no-run"),
         }))
@@ -240,7 +243,7 @@ impl Build {
     /// throws away another's work.
     pub fn configure(self, cargo: Cmd) -> Cmd {
         let cfg = match self {
-            Build::Plain | Build::Windows => String::new(),
+            Build::Plain | Build::Windows | Build::FaultyKernel => String::new(),
             Build::Model(name) => model::cfg(name),
             Build::Loom => "--cfg mio_loom".to_owned(),
             Build::Counts(bench) => bench.cfg().to_owned(),
@@ -263,6 +266,7 @@ impl Build {
         match self {
             Build::Loom => Target::Loom,
             Build::Counts(bench) => Target::Counts(bench),
+            Build::FaultyKernel => Target::FaultyKernel,
             _ => Target::Lib,
         }
     }
@@ -277,6 +281,7 @@ impl fmt::Display for Build {
             Build::Loom => "loom",
             Build::Counts(Bench::Plain) => "counts",
             Build::Counts(Bench::ForcedPoll) => "counts-poll",
+            Build::FaultyKernel => "faulty-kernel",
         })
     }
 }
@@ -392,7 +397,7 @@ impl Runner {
                 Target::Tests(file) => cargo.args(["--test", file]),
                 Target::Lib | Target::Loom => cargo.arg("--lib"),
                 // There is but one.
-                Target::Counts(_) => cargo,
+                Target::Counts(_) | Target::FaultyKernel => cargo,
             };
         }
         let ended = cargo.quiet()?;
@@ -419,8 +424,10 @@ impl Runner {
         tests: &BTreeSet<String>,
         env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
-        if let Target::Counts(_) = target {
-            return Ok(self.counted(program, tests));
+        match target {
+            Target::Counts(_) => return Ok(self.counted(program, tests)),
+            Target::FaultyKernel => return self.with_failures(program, tests, env),
+            _ => {}
         }
         let limit = TEST_LIMIT * tests.len() as u32;
         let ended = self.run(program, || self.harness(program, tests, env).limit(limit))?;
@@ -435,8 +442,10 @@ impl Runner {
         tests: &BTreeSet<String>,
         env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
-        if let Target::Counts(_) = target {
-            return Ok(self.counted(program, tests));
+        match target {
+            Target::Counts(_) => return Ok(self.counted(program, tests)),
+            Target::FaultyKernel => return self.with_failures(program, tests, env),
+            _ => {}
         }
         if *target != Target::Loom {
             let ended = self.run(program, || {
@@ -467,6 +476,30 @@ impl Runner {
         of_each(operations, |operation| {
             verdict::outcome_counted(&outcomes, operation)
         })
+    }
+
+    /// Has the calls of operations fail. Each is a backend and a name.
+    fn with_failures(
+        &self,
+        program: &Path,
+        operations: &BTreeSet<String>,
+        env: &Env,
+    ) -> Result<Vec<(String, Outcome)>> {
+        let mut outcomes = Vec::new();
+        for backend_and_name in operations {
+            let (backend, name) = backend_and_name.split_once(' ').unwrap_or_default();
+            let cmd = Cmd::new(program)
+                .args([backend, "--exact", name])
+                .dir(&self.tree.sources)
+                .env("MIO_TEST_PATIENCE", PATIENCE)
+                .limit(TEST_LIMIT);
+            let cmd = env
+                .iter()
+                .fold(cmd, |cmd, (name, value)| cmd.env(name, value));
+            let outcome = verdict::outcome_of_failures(&cmd.quiet()?, name);
+            outcomes.push((backend_and_name.clone(), outcome));
+        }
+        Ok(outcomes)
     }
 
     fn run(&self, program: &Path, harness: impl Fn() -> Cmd) -> Result<Ended> {

@@ -23,6 +23,7 @@ mod cpus;
 mod cross;
 mod examples;
 mod faults;
+mod faulty_kernel;
 mod interop;
 mod layers;
 mod licences;
@@ -89,6 +90,7 @@ fn run() -> Result<()> {
         Chore::Bench(args) => bench::run(&args),
         Chore::BenchTest => bench::tried(),
         Chore::Counts(args) => counts::run(&args),
+        Chore::FaultyKernel(args) => faulty_kernel::run(&args),
         Chore::Forced => testing::forced(),
         Chore::Model(args) => model::run(&args),
         Chore::Oracle(args) => oracle::run(&args),

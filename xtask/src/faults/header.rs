@@ -14,7 +14,8 @@
 //!
 //! The target is a file of tests/, or `lib` for the unit tests, or `loom` for those under loom. The
 //! test's name is the one that the harness prints. With `counts` it is an operation of
-//! bench/counts.txt, which costs too much. Each of them has to fail.
+//! bench/counts.txt, which costs too much; with `faulty-kernel` a backend and an operation
+//! of testing/faulty-kernel. Each of them has to fail.
 //!
 //! Further lines may stand among those: `env: NAME=VALUE` sets a variable of the environment for the
 //! tests, such as a switch of a model; `full only: REASON` keeps a fault out of `ci`; and
@@ -47,6 +48,8 @@ pub enum Target {
     Loom,
     /// The guard against slow changes, on one of its builds.
     Counts(Bench),
+    /// The program that has system calls fail.
+    FaultyKernel,
 }
 
 impl fmt::Display for Target {
@@ -56,6 +59,7 @@ impl fmt::Display for Target {
             Target::Lib => "lib",
             Target::Loom => "loom",
             Target::Counts(_) => "counts",
+            Target::FaultyKernel => "faulty-kernel",
         })
     }
 }
@@ -104,10 +108,15 @@ impl Header {
         Ok(header)
     }
 
-    /// Whether none of its tests is about events: each tries interleavings under loom, or counts
-    /// what an operation costs.
-    pub fn names_only_loom_or_counts(&self) -> bool {
-        let is = |target: &Target| matches!(target, Target::Loom | Target::Counts(_));
+    /// Whether none of its tests is about events of a sound kernel: each tries interleavings under
+    /// loom, counts what an operation costs, or has calls fail.
+    pub fn is_not_about_events(&self) -> bool {
+        let is = |target: &Target| {
+            matches!(
+                target,
+                Target::Loom | Target::Counts(_) | Target::FaultyKernel
+            )
+        };
         self.tests.iter().all(|(target, _)| is(target))
     }
 
@@ -116,7 +125,9 @@ impl Header {
         let Some((target, name)) = target_and_name
             .map(|(target, name)| (target, name.trim()))
             // In an operation's name there may be blanks.
-            .filter(|(target, name)| *target == "counts" || !name.contains(char::is_whitespace))
+            .filter(|(target, name)| {
+                ["counts", "faulty-kernel"].contains(target) || !name.contains(char::is_whitespace)
+            })
         else {
             bail!("{test:?} is not a target and a test's name");
         };
@@ -124,6 +135,7 @@ impl Header {
             "lib" => Target::Lib,
             "loom" => Target::Loom,
             "counts" => Target::Counts(Bench::of(name)),
+            "faulty-kernel" => Target::FaultyKernel,
             file => Target::Tests(file.to_owned()),
         };
         let test = (target, name.to_owned());
@@ -227,7 +239,7 @@ mod tests {
     fn an_operation_has_the_rest_of_the_line() {
         let header = parse(
             "Waits.\n\ntest: counts wake/first, 2 wakers\n\
-             test: counts poll(2): turn/1/none\ntest: lib a::b\n",
+             test: counts poll(2): turn/1/none\ntest: faulty-kernel poll Poll: drop\ntest: lib a::b\n",
         )
         .unwrap();
         let first = "wake/first, 2 wakers".to_owned();
@@ -237,6 +249,7 @@ mod tests {
             [
                 (Target::Counts(Bench::Plain), first),
                 (Target::Counts(Bench::ForcedPoll), second),
+                (Target::FaultyKernel, "poll Poll: drop".to_owned()),
                 (Target::Lib, "a::b".to_owned()),
             ]
         );

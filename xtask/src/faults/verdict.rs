@@ -142,7 +142,7 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
         Outcome::Broken(why) => return Verdict::NotItsOwn(why),
         Outcome::NotRun => return Verdict::NoMeasure(format!("{target} {test} is not there")),
         // It says itself what is wrong, and nothing of it is another's.
-        Outcome::Failed(why) if matches!(target, Target::Counts(_)) => {
+        Outcome::Failed(why) if matches!(target, Target::Counts(_) | Target::FaultyKernel) => {
             return Verdict::Noticed(why);
         }
         Outcome::Failed(output) => output,
@@ -195,8 +195,8 @@ impl Panic {
                 self.place.starts_with("src/")
                     || self.place.contains("/loom-") && self.message.starts_with("deadlock")
             }
-            // It does not panic.
-            Target::Counts(_) => false,
+            // They do not panic.
+            Target::Counts(_) | Target::FaultyKernel => false,
         }
     }
 }
@@ -252,6 +252,22 @@ pub fn outcome_counted(outcomes: &Result<Vec<(String, Result<()>)>>, operation: 
     }
 }
 
+/// What testing/faulty-kernel says of one operation.
+pub fn outcome_of_failures(ended: &Ended, operation: &str) -> Outcome {
+    let failed = format!("FAILED: {operation}: ");
+    let passed = format!("ok: {operation}: ");
+    let mut lines = ended.stdout.lines();
+    match lines.find(|line| line.starts_with(&failed) || line.starts_with(&passed)) {
+        Some(line) if line.starts_with(&passed) => Outcome::Passed,
+        Some(line) => Outcome::Failed(line[failed.len()..].to_owned()),
+        None => match (ended.timed_out, ended.status.code()) {
+            (Some(limit), _) => Outcome::TimedOut(limit),
+            (None, Some(0)) => Outcome::NotRun,
+            (None, _) => Outcome::Broken(ended.stdout.trim().to_owned()),
+        },
+    }
+}
+
 /// The programs with the tests, in what cargo says with `--message-format=json`; `main` is what the
 /// one is called that is not of a file of tests/.
 pub fn test_programs(messages: &str, main: &Target) -> BTreeMap<Target, PathBuf> {
@@ -278,6 +294,7 @@ mod tests {
 
     use super::*;
     use crate::counts::Bench;
+    use crate::sh::Cmd;
 
     const OUTPUT: &str = "
 running 3 tests
@@ -313,6 +330,20 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
     fn verdict(output: &str, target: &Target, may_be_killed: bool) -> Verdict {
         let outcome = Outcome::Failed(output.to_owned());
         of(outcome, target, "a test", may_be_killed)
+    }
+
+    #[test]
+    fn an_operation_whose_calls_fail_says_what_is_wrong() {
+        let of = |script: &str| {
+            let ended = Cmd::new("sh").arg("-c").arg(script).quiet().unwrap();
+            outcome_of_failures(&ended, "Poll: drop")
+        };
+        assert_eq!(of("echo 'ok: Poll: drop: 5 failures'"), Outcome::Passed);
+        let failed = Outcome::Failed("call 1".to_owned());
+        assert_eq!(of("echo 'FAILED: Poll: drop: call 1'; exit 1"), failed);
+        assert_eq!(of("true"), Outcome::NotRun);
+        let not_run = Outcome::Broken("not run: why".to_owned());
+        assert_eq!(of("echo 'not run: why'; exit 77"), not_run);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! sources, and the oracle, built there, has to find it: by the programs that are kept, by the table
 //! of docs/EVENTS.md, or by random programs from each of three fixed seeds.
 //!
-//! Two kinds of faults are left out: those that only loom or a count has to notice, and those that
-//! testing/oracle/not-found.txt lists.
+//! Two kinds of faults are left out: those that only loom, a count or a faulty kernel has to notice,
+//! and those that testing/oracle/not-found.txt lists.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -86,7 +86,7 @@ impl Wanted<'_> {
             if !self.only.is_empty() && !self.only.iter().any(|only| is_called(&fault, only)) {
                 continue;
             }
-            if fault.header.names_only_loom_or_counts() {
+            if fault.header.is_not_about_events() {
                 selected.not_about_events.push(fault);
             } else if listed.reason(&fault).is_some() && !self.all {
                 selected.listed.push(fault);

@@ -1,0 +1,125 @@
+//! The errors of each system call, as its manual page names them.
+
+use libc::{c_int, c_long};
+
+/// What sandboxes and old kernels refuse a call with that they do not know.
+const REFUSED: &[c_int] = &[libc::ENOSYS, libc::EPERM, libc::EACCES];
+
+struct Call {
+    number: c_long,
+    name: &'static str,
+    /// In the list of errors of its manual page.
+    errors: &'static [c_int],
+    /// New enough that a sandbox may not know it.
+    is_new: bool,
+}
+
+macro_rules! calls {
+    ($($(#[$attribute:meta])* $number:ident $name:literal $(($new:ident))? [$($error:ident)*];)*) => {
+        &[$($(#[$attribute])* Call {
+            number: libc::$number,
+            name: $name,
+            errors: &[$(libc::$error),*],
+            is_new: calls!(@$($new)?),
+        }),*]
+    };
+    (@new) => { true };
+    (@) => { false };
+}
+
+/// Of section 2 of the manual. `accept4` has those of the network that accept(2) speaks of, too.
+#[rustfmt::skip]
+const CALLS: &[Call] = calls! {
+    SYS_epoll_create1 "epoll_create1" (new) [EINVAL EMFILE ENFILE ENOMEM];
+    SYS_epoll_ctl "epoll_ctl" [EBADF EEXIST EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM];
+    // Newer processors have only those with a signal mask.
+    #[cfg(target_arch = "x86_64")]
+    SYS_epoll_wait "epoll_wait" [EBADF EFAULT EINTR EINVAL];
+    SYS_epoll_pwait "epoll_pwait" [EBADF EFAULT EINTR EINVAL];
+    SYS_epoll_pwait2 "epoll_pwait2" (new) [EBADF EFAULT EINTR EINVAL];
+    SYS_eventfd2 "eventfd2" (new) [EINVAL EMFILE ENFILE ENODEV ENOMEM];
+    SYS_pipe2 "pipe2" (new) [EFAULT EINVAL EMFILE ENFILE ENOPKG];
+    #[cfg(target_arch = "x86_64")]
+    SYS_poll "poll" [EFAULT EINTR EINVAL ENOMEM];
+    SYS_ppoll "ppoll" [EFAULT EINTR EINVAL ENOMEM];
+    SYS_socket "socket" [EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS ENOMEM EPROTONOSUPPORT];
+    SYS_socketpair "socketpair" [EAFNOSUPPORT EFAULT EMFILE ENFILE EOPNOTSUPP EPROTONOSUPPORT];
+    SYS_bind "bind" [EACCES EADDRINUSE EBADF EINVAL ENOTSOCK EADDRNOTAVAIL EFAULT ELOOP ENAMETOOLONG ENOENT ENOMEM
+        ENOTDIR EROFS];
+    SYS_listen "listen" [EADDRINUSE EBADF ENOTSOCK EOPNOTSUPP];
+    SYS_accept4 "accept4" (new) [EAGAIN EBADF ECONNABORTED EFAULT EINTR EINVAL EMFILE ENFILE ENOBUFS ENOMEM ENOTSOCK
+        EOPNOTSUPP EPROTO ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH ENETUNREACH];
+    SYS_connect "connect" [EACCES EPERM EADDRINUSE EADDRNOTAVAIL EAFNOSUPPORT EAGAIN EALREADY EBADF ECONNREFUSED EFAULT
+        EINPROGRESS EINTR EISCONN ENETUNREACH ENOTSOCK EPROTOTYPE ETIMEDOUT];
+    SYS_setsockopt "setsockopt" [EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK];
+    SYS_getsockopt "getsockopt" [EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK];
+    SYS_getsockname "getsockname" [EBADF EFAULT EINVAL ENOBUFS ENOTSOCK];
+    SYS_getpeername "getpeername" [EBADF EFAULT EINVAL ENOBUFS ENOTCONN ENOTSOCK];
+    SYS_shutdown "shutdown" [EBADF EINVAL ENOTCONN ENOTSOCK];
+    SYS_read "read" [EAGAIN EBADF EFAULT EINTR EINVAL EIO EISDIR];
+    SYS_readv "readv" [EAGAIN EBADF EFAULT EINTR EINVAL EIO EISDIR];
+    SYS_write "write" [EAGAIN EBADF EDESTADDRREQ EDQUOT EFAULT EFBIG EINTR EINVAL EIO ENOSPC EPERM EPIPE];
+    SYS_writev "writev" [EAGAIN EBADF EDESTADDRREQ EDQUOT EFAULT EFBIG EINTR EINVAL EIO ENOSPC EPERM EPIPE];
+    SYS_recvfrom "recvfrom" [EAGAIN EBADF ECONNREFUSED EFAULT EINTR EINVAL ENOMEM ENOTCONN ENOTSOCK];
+    SYS_sendto "sendto" [EACCES EAGAIN EALREADY EBADF ECONNRESET EDESTADDRREQ EFAULT EINTR EINVAL EISCONN EMSGSIZE
+        ENOBUFS ENOMEM ENOTCONN ENOTSOCK EOPNOTSUPP EPIPE];
+    SYS_fcntl "fcntl" [EACCES EAGAIN EBADF EINVAL EPERM];
+    SYS_ioctl "ioctl" [EBADF EFAULT EINVAL ENOTTY];
+    SYS_close "close" [EBADF EINTR EIO ENOSPC EDQUOT];
+    SYS_prlimit64 "prlimit64" [EFAULT EINVAL EPERM ESRCH];
+    // It cannot fail.
+    SYS_getpid "getpid" [];
+};
+
+fn find(call: c_long) -> Option<&'static Call> {
+    CALLS.iter().find(|known| known.number == call)
+}
+
+/// The errors that the call is made to fail with, each once; none of a call that is not known here.
+pub fn of(call: c_long) -> Option<Vec<c_int>> {
+    let call = find(call)?;
+    let mut errors = call.errors.to_vec();
+    if call.is_new {
+        let refused = REFUSED.iter();
+        errors.extend(refused.filter(|error| !call.errors.contains(error)));
+    }
+    Some(errors)
+}
+
+pub fn name_of(call: c_long) -> String {
+    match find(call) {
+        Some(call) => call.name.to_owned(),
+        None => format!("the system call {call}"),
+    }
+}
+
+/// Whether it waits for events, or asks for them.
+pub fn waits(call: c_long) -> bool {
+    let names = ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll"];
+    find(call).is_some_and(|call| names.contains(&call.name))
+}
+
+/// Whether the call does something that goes with this error, and is made all the same.
+pub fn happens_although_it_fails(call: c_long, error: c_int) -> bool {
+    match call {
+        // On Linux a descriptor is closed whatever close(2) returns.
+        libc::SYS_close => true,
+        // The connection is on its way.
+        libc::SYS_connect => [libc::EINPROGRESS, libc::EINTR].contains(&error),
+        _ => false,
+    }
+}
+
+/// Whether the error says that the process may not make the call, and something else may take its
+/// place.
+pub fn is_refusal(error: c_int) -> bool {
+    REFUSED.contains(&error)
+}
+
+pub fn name_of_error(error: c_int) -> String {
+    let text = std::io::Error::from_raw_os_error(error).to_string();
+    match text.split_once(" (os error") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,137 @@
+//! One run, in a process of its own, which may hang, die, or leave its mark on the process.
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic;
+use std::time::Instant;
+
+use libc::{c_int, c_long};
+use mio::Backend;
+
+use crate::memory;
+use crate::operation::{Expected, Operation};
+use crate::supervisor::{self, patience, Failure};
+
+/// Runs the operation by the plan. Returns the calls that it made.
+pub fn run(
+    backend: Backend,
+    operation: &Operation,
+    plan: &[Failure],
+    expected: Expected,
+) -> Result<Vec<c_long>, String> {
+    let (receiver, sender) = std::io::pipe().expect("a pipe");
+    // SAFETY: there is one thread, so that the child may do whatever this process could.
+    let child = unsafe { libc::fork() };
+    assert_ne!(child, -1, "fork: {}", std::io::Error::last_os_error());
+    if child == 0 {
+        drop(receiver);
+        report(sender.into(), backend, operation, plan, expected);
+    }
+    drop(sender);
+    let (said, is_late) = read_until_closed(&receiver.into(), child);
+    let mut status: c_int = 0;
+    // SAFETY: writes a number.
+    let ended = unsafe { libc::waitpid(child, &mut status, 0) };
+    assert_eq!(ended, child);
+
+    let (calls, what) = said.split_once('\n').unwrap_or_default();
+    let calls = calls.split_whitespace();
+    let calls = calls.map(|call| call.parse().expect("a number"));
+    let what = match (is_late, status) {
+        (true, _) => format!("it hangs {what}"),
+        (false, 0) => return Ok(calls.collect()),
+        (false, _) if libc::WIFSIGNALED(status) => {
+            format!("it is killed by signal {} {what}", libc::WTERMSIG(status))
+        }
+        (false, _) => what.to_owned(),
+    };
+    Err(what.replace('\n', " "))
+}
+
+/// What the child has to say, and whether it was ended, since it took too long.
+fn read_until_closed(from: &OwnedFd, child: c_int) -> (String, bool) {
+    let deadline = Instant::now() + patience() * 4;
+    let mut said = Vec::new();
+    let mut file = fs::File::from(from.try_clone().expect("a duplicate"));
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut entry = libc::pollfd {
+            fd: from.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one entry, as said.
+        if unsafe { libc::poll(&mut entry, 1, left.as_millis() as c_int) } == 0 {
+            // SAFETY: it is a child of this process that was not waited for.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            return (String::from_utf8_lossy(&said).into_owned(), true);
+        }
+        let mut buffer = [0; 4096];
+        match file.read(&mut buffer) {
+            Ok(count @ 1..) => said.extend(&buffer[..count]),
+            _ => return (String::from_utf8_lossy(&said).into_owned(), false),
+        }
+    }
+}
+
+/// In the child: writes the numbers of the calls in a line, and then what is wrong, if anything.
+fn report(
+    to: OwnedFd,
+    backend: Backend,
+    operation: &Operation,
+    plan: &[Failure],
+    expected: Expected,
+) -> ! {
+    let to: &'static OwnedFd = Box::leak(Box::new(to));
+    // Whichever thread it is in: the others may wait for ever.
+    panic::set_hook(Box::new(move |panic| {
+        supervisor::stop_failing();
+        end(to, &panic.to_string(), 1);
+    }));
+    // SAFETY: this process ends in this function, and nothing of it is dropped before.
+    let operation: &'static Operation = unsafe { &*(operation as *const Operation) };
+    let supervised = |plan: &[Failure], expected| {
+        let planned = plan.to_vec();
+        let work = move || (operation.run)(backend, &planned, expected);
+        let supervised = supervisor::supervise(plan, work);
+        let ended = supervised.expect("calls can be stopped");
+        ended.expect("it does not panic");
+    };
+    // The first time, things are made that are kept.
+    supervised(&[], Expected::Success);
+    let descriptors_before = descriptors();
+    let bytes_before = memory::in_use();
+    supervised(plan, expected);
+    let bytes = memory::in_use();
+    assert_eq!(
+        descriptors(),
+        descriptors_before,
+        "descriptors, before on the right"
+    );
+    assert_eq!(bytes, bytes_before, "bytes in use, before on the right");
+    end(to, "", 0)
+}
+
+/// Ends this process.
+fn end(to: &OwnedFd, what: &str, status: c_int) -> ! {
+    let calls: Vec<String> = supervisor::calls().iter().map(c_long::to_string).collect();
+    let said = calls.join(" ") + "\n" + what;
+    // SAFETY: the kernel reads as many bytes as there are. This ends the process, with nothing of
+    // the parent's done twice.
+    unsafe {
+        libc::write(to.as_raw_fd(), said.as_ptr().cast(), said.len());
+        libc::_exit(status)
+    }
+}
+
+/// The descriptors of this process, without the one that lists them.
+fn descriptors() -> Vec<String> {
+    let list = fs::read_dir("/proc/self/fd").expect("/proc");
+    let names = list.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
