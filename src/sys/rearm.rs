@@ -774,6 +774,22 @@ mod tests {
     }
 
     #[test]
+    fn without_a_probe_after_io_an_unknown_direction_is_probed_by_the_next_poll() {
+        let mut edges = typed(BOTH);
+        edges.fired(IN.or(OUT));
+        edges.would_block_in_unknown_direction(Tick(0));
+        assert_eq!(edges.next_probe(Tick(0)), Some(Tick(0)));
+        assert_eq!(edges.probed(OUT, Tick(0)), None, "a pause runs");
+        assert!(edges.wanted().unwrap().intersects(IN), "drained, so armed");
+        let end = edges.next_probe(Tick(0)).unwrap();
+        assert_eq!(end, Tick(2));
+        edges.would_block_in_unknown_direction(Tick(1));
+        assert_eq!(edges.probed(OUT, Tick(1)), None);
+        assert_eq!(edges.next_probe(Tick(1)), Some(end), "it runs on");
+        assert_eq!(edges.probed(OUT, end), Some(OUT));
+    }
+
+    #[test]
     fn would_block_in_an_unknown_direction_at_each_event_does_not_spin() {
         let mut edges = typed(BOTH);
         edges.fired(OUT);
