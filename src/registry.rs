@@ -95,6 +95,13 @@ impl Registry {
     ///
     /// If it fails, nothing is registered.
     ///
+    /// # Two handles of one socket on Windows
+    ///
+    /// Register one handle of a socket only: of two (`try_clone`), in one poll or in two,
+    /// the driver is known to report to one what the other waits for. AFD notices that
+    /// where the two wait for different things in one poll, and asks again. Where both wait
+    /// for the same, or in two polls, one of them may hear nothing.
+    ///
     /// # Cost
     ///
     /// On epoll and kqueue one system call, and no allocation. On event ports one,

@@ -4,7 +4,10 @@
 mod util;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener as StdListener, UdpSocket as StdUdp};
+use std::mem::MaybeUninit;
+use std::net::{
+    Ipv4Addr, Shutdown, TcpListener as StdListener, TcpStream as StdStream, UdpSocket as StdUdp,
+};
 use std::os::windows::io::{AsRawSocket, FromRawSocket, IntoRawSocket, OwnedSocket, RawSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -304,6 +307,237 @@ fn a_datagram_that_does_not_fit_leaves_the_socket_armed() {
         let error = socket.recv_from(&mut [0; 4]).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(WSAEMSGSIZE));
     }
+}
+
+/// Counts the events in the second that begins with the first one, and in the next one, when each is
+/// answered by the same.
+#[track_caller]
+fn assert_few(looper: &mut Loop, what: &str, mut answer: impl FnMut()) {
+    looper.until("the first one", |_| true);
+    answer();
+    let [first, second] = [1, 0].map(|before| {
+        let end = Instant::now() + Duration::from_secs(1);
+        let mut count = before;
+        while Instant::now() < end && count < 1000 {
+            looper
+                .poll
+                .poll_until(&mut looper.events, Some(end))
+                .unwrap();
+            for _ in &looper.events {
+                count += 1;
+                answer();
+            }
+        }
+        count
+    });
+    println!("{what}: {first}, {second}");
+    assert!((2..=30).contains(&first), "{what}: {first}, {second}");
+    assert!((1..=17).contains(&second), "{what}: {first}, {second}");
+}
+
+/// The median of nine: from when a peer sends until the event, where another thread has drained the
+/// stream while the poll waits.
+fn delay_after(what: &str, drain: impl Fn(&TcpStream)) -> Duration {
+    let mut looper = Loop::new(AFD);
+    let (mut stream, mut peer) = stream_pair();
+    looper.registry().register(&mut stream, T, BOTH).unwrap();
+    let (came, comes) = std::sync::mpsc::channel();
+    let polling = thread::spawn(move || {
+        for _ in 0..10 {
+            looper.until_readable(T);
+            came.send(Instant::now()).unwrap();
+        }
+    });
+    peer.write_all(b"x").unwrap();
+    comes.recv().unwrap();
+    let mut delays: Vec<_> = (0..9)
+        .map(|_| {
+            drain(&stream);
+            // The poll has its time to wait again.
+            thread::sleep(util::A_WHILE);
+            let start = Instant::now();
+            peer.write_all(b"x").unwrap();
+            comes.recv().unwrap().saturating_duration_since(start)
+        })
+        .collect();
+    polling.join().unwrap();
+    delays.sort();
+    println!("{what}: {:.2} ms", delays[4].as_secs_f64() * 1000.0);
+    delays[4]
+}
+
+#[test]
+fn data_behind_what_another_thread_has_drained_is_reported_without_delay() {
+    let read = delay_after("read until it would block", |stream| {
+        let mut buffer = [0; 8];
+        while (&mut &*stream).read(&mut buffer).is_ok() {}
+    });
+    let tried = delay_after("the same, through try_io", |stream| {
+        let mut buffer = [MaybeUninit::uninit(); 8];
+        let socket = socket2::SockRef::from(stream);
+        while stream.try_io(|| socket.recv(&mut buffer)).is_ok() {}
+    });
+    let bound = Duration::from_millis(40) * util::slowness();
+    assert!(read < bound && tried < bound, "{read:?}, {tried:?}");
+}
+
+#[test]
+fn a_source_to_which_nothing_happens_has_one_event() {
+    let mut looper = Loop::new(AFD);
+    let (mut stream, _peer) = stream_pair();
+    looper.registry().register(&mut stream, T, BOTH).unwrap();
+    looper.until_writable(T);
+    looper.assert_quiet();
+}
+
+#[test]
+fn writing_to_a_peer_that_was_reset_at_each_event_is_no_busy_loop() {
+    let mut looper = Loop::new(AFD);
+    let (mut stream, peer) = stream_pair();
+    util::hang_up(peer);
+    looper.registry().register(&mut stream, T, BOTH).unwrap();
+    looper.until("a hang-up", |event| event.is_write_closed());
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut count = 1;
+    while Instant::now() < end && count < 1000 {
+        looper
+            .poll
+            .poll_until(&mut looper.events, Some(end))
+            .unwrap();
+        for _ in &looper.events {
+            count += 1;
+            let _ = stream.write(b"x");
+        }
+    }
+    println!("a write to a peer that was reset: {count}");
+    assert!(count <= 30, "{count}");
+}
+
+/// As without handles: nothing is taken away.
+#[test]
+fn accepting_that_fails_at_each_event_is_no_busy_loop() {
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let _client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut listener = IoSource::new(listener);
+    let mut looper = Loop::new(AFD);
+    looper
+        .registry()
+        .register(&mut listener, T, Interest::READABLE)
+        .unwrap();
+    assert_few(&mut looper, "accept", || {
+        let failure = listener.do_io(Interest::READABLE, |_| {
+            std::io::Result::<()>::Err(ErrorKind::Other.into())
+        });
+        failure.unwrap_err();
+    });
+}
+
+#[test]
+fn a_short_peek_at_each_event_is_no_busy_loop() {
+    let mut looper = Loop::new(AFD);
+    let (mut stream, mut peer) = stream_pair();
+    peer.write_all(b"x").unwrap();
+    looper.registry().register(&mut stream, T, BOTH).unwrap();
+    looper.until_readable(T);
+    looper.registry().reregister(&mut stream, T, BOTH).unwrap();
+    assert_few(&mut looper, "a short peek", || {
+        assert_eq!(stream.peek(&mut [0; 8]).unwrap(), 1);
+    });
+}
+
+#[test]
+fn writing_after_shutdown_at_each_event_is_no_busy_loop() {
+    let mut looper = Loop::new(AFD);
+    let (mut stream, _peer) = stream_pair();
+    stream.shutdown(Shutdown::Write).unwrap();
+    looper.registry().register(&mut stream, T, BOTH).unwrap();
+    assert_few(&mut looper, "a write after shutdown", || {
+        assert!(stream.write(b"x").is_err());
+    });
+}
+
+#[test]
+fn sending_a_datagram_that_is_too_large_at_each_event_is_no_busy_loop() {
+    let mut looper = Loop::new(AFD);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let to = socket.local_addr().unwrap();
+    looper.registry().register(&mut socket, T, BOTH).unwrap();
+    assert_few(&mut looper, "a datagram that is too large", || {
+        let error = socket.send_to(&[0; 70_000], to).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(WSAEMSGSIZE));
+    });
+}
+
+/// The call does not know its direction: it may have been a write, for all that the backend knows.
+#[test]
+fn try_io_at_each_event_of_an_idle_socket_is_no_busy_loop() {
+    let mut looper = Loop::new(AFD);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    looper.registry().register(&mut socket, T, BOTH).unwrap();
+    assert_few(&mut looper, "try_io that would block", || {
+        let mut buffer = [MaybeUninit::uninit(); 8];
+        let outcome = socket.try_io(|| socket2::SockRef::from(&socket).recv(&mut buffer));
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::WouldBlock);
+    });
+}
+
+/// By somebody who does not tell.
+#[test]
+fn what_was_drained_before_a_failure_is_armed_again_without_a_pause() {
+    let mut looper = Loop::new(AFD);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let to = socket.local_addr().unwrap();
+    let sender = StdUdp::bind("127.0.0.1:0").unwrap();
+    looper
+        .registry()
+        .register(&mut socket, T, Interest::READABLE)
+        .unwrap();
+    let drain = |socket: &UdpSocket| {
+        let mut buffer = [MaybeUninit::uninit(); 8];
+        while socket2::SockRef::from(socket).recv(&mut buffer).is_ok() {}
+    };
+    let mut delays = Vec::new();
+    for _ in 0..21 {
+        let start = Instant::now();
+        sender.send_to(b"x", to).unwrap();
+        looper.until_readable(T);
+        delays.push(start.elapsed());
+        drain(&socket);
+        let failure = socket.try_io(|| std::io::Result::<()>::Err(ErrorKind::Other.into()));
+        failure.unwrap_err();
+        looper.assert_nothing_ready();
+    }
+    delays.sort();
+    // Pauses that went on would be of 64 ms.
+    assert!(delays[10] < Duration::from_millis(30), "{delays:?}");
+}
+
+/// Another thread fails while this one waits, which then has to probe.
+#[test]
+fn a_failure_while_another_thread_waits_is_followed_by_a_probe() {
+    let mut looper = Loop::new(AFD);
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let to = socket.local_addr().unwrap();
+    let sender = StdUdp::bind("127.0.0.1:0").unwrap();
+    looper
+        .registry()
+        .register(&mut socket, T, Interest::READABLE)
+        .unwrap();
+    sender.send_to(b"x", to).unwrap();
+    looper.until_readable(T);
+    let (about_to_wait, waits) = std::sync::mpsc::channel();
+    let polling = thread::spawn(move || {
+        looper.assert_nothing_ready();
+        about_to_wait.send(util::this_thread()).unwrap();
+        looper.until_readable(T);
+    });
+    util::until_asleep(waits.recv().unwrap());
+    let failure = socket.try_io(|| std::io::Result::<()>::Err(ErrorKind::Other.into()));
+    failure.unwrap_err();
+    let start = Instant::now();
+    polling.join().unwrap();
+    assert!(start.elapsed() < patience() / 2, "when its wait was over");
 }
 
 #[test]

@@ -12,17 +12,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::windows::NamedPipe;
+use mio::windows::{NamedPipe, NamedPipeOptions};
 use mio::{Backend, Interest, Token, Waker};
 use util::{patience, Loop, Seen};
-use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
+use windows_sys::Win32::Devices::Communication::{SetCommTimeouts, COMMTIMEOUTS};
+use windows_sys::Win32::Foundation::{ERROR_OPERATION_ABORTED, GENERIC_READ, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Storage::FileSystem::{
-    ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
+    ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, FILE_WRITE_ATTRIBUTES, PIPE_ACCESS_DUPLEX,
+    PIPE_ACCESS_OUTBOUND,
 };
 use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, SetNamedPipeHandleState, PIPE_READMODE_MESSAGE, PIPE_TYPE_MESSAGE,
+    CreateNamedPipeW, SetNamedPipeHandleState, PIPE_NOWAIT, PIPE_READMODE_MESSAGE,
+    PIPE_TYPE_MESSAGE,
 };
-use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 
 const SERVER: Token = Token(1);
 const CLIENT: Token = Token(2);
@@ -128,13 +131,15 @@ fn a_server_and_a_client_talk() {
     assert!(server.take_error().unwrap().is_none());
 }
 
+/// Such a program would wait for an event that does not come.
 #[test]
 fn nothing_is_done_before_it_is_registered() {
     let name = name();
     let mut server = NamedPipe::new(&name).unwrap();
-    would_block(server.connect());
-    would_block(server.read(&mut [0; 8]));
-    would_block(server.write(b"x"));
+    let not_found = |error: std::io::Error| assert_eq!(error.kind(), ErrorKind::NotFound);
+    not_found(server.connect().unwrap_err());
+    not_found(server.read(&mut [0; 8]).unwrap_err());
+    not_found(server.write(b"x").unwrap_err());
     assert!(server.take_error().unwrap().is_none());
 }
 
@@ -164,6 +169,108 @@ fn connecting_is_reported_as_writable_and_not_before() {
     let _client = client(&name);
     looper.until_writable(SERVER);
     server.connect().unwrap();
+}
+
+/// A server need not be interested in writing to wait for a client.
+#[test]
+fn connecting_is_reported_as_writable_whatever_the_interest() {
+    for is_registered_again in [false, true] {
+        let mut looper = Loop::new(Backend::Afd);
+        let name = name();
+        let mut server = NamedPipe::new(&name).unwrap();
+        let registry = looper.registry().try_clone().unwrap();
+        registry
+            .register(&mut server, SERVER, Interest::READABLE)
+            .unwrap();
+        would_block(server.connect());
+        if is_registered_again {
+            registry.deregister(&mut server).unwrap();
+        }
+        let mut client = blocking_client(&name);
+        if is_registered_again {
+            looper.assert_quiet();
+            registry
+                .register(&mut server, SERVER, Interest::READABLE)
+                .unwrap();
+        }
+        looper.until_writable(SERVER);
+        server.connect().unwrap();
+        looper.assert_quiet();
+        // That alone is no interest in writing.
+        client.write_all(b"x").unwrap();
+        looper.until("data alone", |event| {
+            assert!(!event.is_writable());
+            event.is_readable()
+        });
+        assert_eq!(server.read(&mut [0; 8]).unwrap(), 1);
+        assert_eq!(server.write(b"x").unwrap(), 1);
+        looper.assert_quiet();
+    }
+}
+
+/// Programs and runtimes take the first event of their token.
+#[test]
+fn a_poll_has_one_event_of_a_pipe() {
+    let (mut looper, mut server, mut client) = pair();
+    let now = Some(Duration::ZERO);
+    for round in 0..50 {
+        assert_eq!(client.write(b"question").unwrap(), 8, "round {round}");
+        assert_eq!(server.write(b"answer").unwrap(), 6);
+        // It is ready as well without any packet.
+        if round % 2 == 0 {
+            looper
+                .registry()
+                .reregister(&mut server, SERVER, BOTH)
+                .unwrap();
+        }
+        let deadline = Instant::now() + patience();
+        let mut seen = [(false, false); 3];
+        while seen[1] != (true, true) || seen[2] != (true, true) {
+            assert!(Instant::now() < deadline, "round {round}: {seen:?}");
+            looper.poll.poll(&mut looper.events, now).unwrap();
+            let mut tokens: Vec<_> = looper.events.iter().map(|event| event.token()).collect();
+            tokens.sort();
+            tokens.dedup();
+            assert_eq!(tokens.len(), looper.events.iter().count(), "round {round}");
+            for event in &looper.events {
+                let (reads, writes) = &mut seen[event.token().0];
+                *reads |= event.is_readable();
+                *writes |= event.is_writable();
+            }
+            thread::yield_now();
+        }
+        assert_eq!(server.read(&mut [0; 8]).unwrap(), 8);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 6);
+    }
+}
+
+/// Somebody else may have made it, to be talked to by this program's clients.
+#[test]
+fn a_pipe_that_exists_is_not_joined_unless_that_is_asked_for() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let mut first = NamedPipe::new(&name).unwrap();
+    let mut options = NamedPipeOptions::default();
+    for second in [NamedPipe::new(&name), options.create(&name)] {
+        match second {
+            Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied),
+            // Wine passes the flag over. The library's own tests see that it is passed on.
+            Ok(_) => assert!(util::under_wine()),
+        }
+    }
+    options.first_instance(false).reject_remote_clients(true);
+    let mut second = options.create(&name).unwrap();
+    // Each has a client of its own.
+    for (pipe, token) in [(&mut first, Token(3)), (&mut second, Token(4))] {
+        looper.registry().register(pipe, token, BOTH).unwrap();
+        would_block(pipe.connect());
+    }
+    let _clients = [blocking_client(&name), blocking_client(&name)];
+    let mut seen = [false; 5];
+    looper.until("both", |event| {
+        seen[event.token().0] |= event.is_writable();
+        seen[3] && seen[4]
+    });
 }
 
 #[test]
@@ -271,6 +378,125 @@ fn a_write_that_fails_in_the_background_fails_the_next_one() {
     });
     let error = server.write(b"x").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+/// How much of it has gone out nobody knows, so it is not sent again. What was to be read is read.
+#[test]
+fn a_write_that_others_cancel_is_an_error_and_is_not_sent_again() {
+    let mut looper = Loop::new(Backend::Afd);
+    let (mut server, name) = listening(&looper);
+    let mut client = blocking_client(&name);
+    looper.until_writable(SERVER);
+    let pattern: Vec<u8> = (0..1_000_000u32).map(|n| (n * 7 % 251) as u8).collect();
+    let mut sent = 0;
+    let soon = Some(Duration::from_millis(100));
+    // The last one is in flight until somebody reads.
+    loop {
+        match server.write(&pattern[sent..sent + 60_000]) {
+            Ok(length) => sent += length,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                looper.poll.poll(&mut looper.events, soon).unwrap();
+                if looper.events.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+    // SAFETY: the handle is open; all that is in flight on it is meant.
+    let cancelled = unsafe { CancelIoEx(server.as_raw_handle(), std::ptr::null()) };
+    assert_ne!(cancelled, 0);
+    looper.until_writable(SERVER);
+    let error = server.write(b"never sent").unwrap_err();
+    assert_eq!(
+        error.raw_os_error(),
+        Some(ERROR_OPERATION_ABORTED as i32),
+        "{error}"
+    );
+    client.write_all(b"still read").unwrap();
+    assert_eq!(read_all(&mut looper, &server, SERVER, 10), b"still read");
+
+    drop(server);
+    let reading = thread::spawn(move || {
+        let mut received = Vec::new();
+        let _ = client.read_to_end(&mut received);
+        received
+    });
+    let received = reading.join().unwrap();
+    assert!(received.len() <= sent, "{} of {sent}", received.len());
+    assert!(received[..] == pattern[..received.len()]);
+}
+
+/// `cargo xtask wine` has a port: after each byte that it receives the device sends 15,000 bytes without
+/// a gap, for more than a second.
+#[test]
+fn a_serial_port_delivers_while_its_device_goes_on_sending() {
+    const WHOLE: usize = 15_000;
+
+    let Ok(port) = std::env::var("MIO_TEST_SERIAL") else {
+        println!("MIO_TEST_SERIAL names no port: not run");
+        return;
+    };
+    let mut looper = Loop::new(Backend::Afd);
+    let mut serial = client(&format!(r"\\.\{port}"));
+    // A read ends when it is full, or when there was nothing for so long.
+    let timeouts = COMMTIMEOUTS {
+        ReadIntervalTimeout: 500,
+        ..COMMTIMEOUTS::default()
+    };
+    // SAFETY: the handle is open, and the structure is read.
+    let set = unsafe { SetCommTimeouts(serial.as_raw_handle(), &timeouts) };
+    assert_ne!(set, 0, "{}", std::io::Error::last_os_error());
+    looper
+        .registry()
+        .register(&mut serial, CLIENT, BOTH)
+        .unwrap();
+    looper.until_writable(CLIENT);
+    assert_eq!(serial.write(b"!").unwrap(), 1);
+    let mut buffer = [0; 64 * 1024];
+    let mut reads = Vec::new();
+    while reads.iter().sum::<usize>() < WHOLE {
+        looper.until_readable(CLIENT);
+        while let Ok(length) = serial.read(&mut buffer) {
+            assert!(buffer[..length].iter().all(|&byte| byte == b'x'));
+            reads.push(length);
+        }
+    }
+    assert_eq!(reads.iter().sum::<usize>(), WHOLE);
+    assert!(reads[0] <= WHOLE / 2, "only at the end: {reads:?}");
+}
+
+/// It would go on taking nothing, with a packet each time.
+#[test]
+fn a_full_pipe_that_does_not_wait_fails_and_does_not_hold_up_a_poll() {
+    let mut looper = Loop::new(Backend::Afd);
+    let (mut server, name) = listening(&looper);
+    let _client = blocking_client(&name);
+    looper.until_writable(SERVER);
+    let mode = PIPE_NOWAIT;
+    // SAFETY: a number is read.
+    let set = unsafe {
+        SetNamedPipeHandleState(
+            server.as_raw_handle(),
+            &mode,
+            std::ptr::null(),
+            std::ptr::null(),
+        )
+    };
+    assert_ne!(set, 0);
+    let deadline = Instant::now() + patience();
+    let error = loop {
+        assert!(Instant::now() < deadline);
+        match server.write(&[1; 60_000]) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let soon = Some(Duration::from_millis(10));
+                looper.poll.poll(&mut looper.events, soon).unwrap();
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WriteZero);
 }
 
 /// What is there already when it is registered needs no operation that ends.
@@ -575,6 +801,83 @@ fn a_message_is_a_read_and_a_long_one_is_several() {
     }
 }
 
+/// It may ask neither what kind of pipe it is nor whether anybody is there.
+#[test]
+fn a_server_that_only_writes_sends_whole_messages_to_clients_that_are_there() {
+    let mut looper = Loop::new(Backend::Afd);
+    let name = name();
+    let wide: Vec<u16> = name.encode_utf16().chain([0]).collect();
+    // SAFETY: the name ends with a zero; there are no attributes.
+    let handle = unsafe {
+        CreateNamedPipeW(
+            wide.as_ptr(),
+            PIPE_ACCESS_OUTBOUND | FILE_FLAG_OVERLAPPED,
+            PIPE_TYPE_MESSAGE,
+            1,
+            1 << 20,
+            1 << 20,
+            0,
+            std::ptr::null(),
+        )
+    };
+    assert_ne!(handle, INVALID_HANDLE_VALUE);
+    // SAFETY: it is new.
+    let mut server = NamedPipe::from(unsafe { OwnedHandle::from_raw_handle(handle) });
+    looper
+        .registry()
+        .register(&mut server, SERVER, Interest::WRITABLE)
+        .unwrap();
+    looper.assert_quiet();
+    would_block(server.connect());
+    looper.assert_quiet();
+
+    let mut client = OpenOptions::new()
+        .access_mode(GENERIC_READ | FILE_WRITE_ATTRIBUTES)
+        .open(name)
+        .unwrap();
+    let mode = PIPE_READMODE_MESSAGE;
+    // SAFETY: a number is read.
+    let set = unsafe {
+        SetNamedPipeHandleState(
+            client.as_raw_handle(),
+            &mode,
+            std::ptr::null(),
+            std::ptr::null(),
+        )
+    };
+    assert_ne!(set, 0);
+    let mut buffer = vec![0; 1 << 20];
+    looper.until_writable(SERVER);
+    for length in [3, 200_000, 0, 5] {
+        assert_eq!(server.write(&vec![7; length]).unwrap(), length);
+        // It is out.
+        looper.until_writable(SERVER);
+        assert_eq!(client.read(&mut buffer).unwrap(), length);
+    }
+}
+
+/// A client that only writes has a server, whether or not it may look.
+#[test]
+fn a_client_that_only_writes_is_writable() {
+    let mut looper = Loop::new(Backend::Afd);
+    let (mut server, name) = listening(&looper);
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(FILE_FLAG_OVERLAPPED)
+        .open(name)
+        .unwrap();
+    let mut client = NamedPipe::from(OwnedHandle::from(file));
+    looper
+        .registry()
+        .register(&mut client, CLIENT, Interest::WRITABLE)
+        .unwrap();
+    looper.until_writable(CLIENT);
+    server.connect().unwrap();
+    assert_eq!(client.write(b"hello").unwrap(), 5);
+    assert_eq!(read_all(&mut looper, &server, SERVER, 5), b"hello");
+    looper.registry().deregister(&mut server).unwrap();
+}
+
 #[test]
 fn nothing_comes_of_a_pipe_that_was_deregistered() {
     let (mut looper, mut server, mut client) = pair();
@@ -707,6 +1010,73 @@ fn dropping_a_pipe_loses_nothing_that_was_written() {
     let all = reading.join().unwrap();
     assert_eq!(all.len(), written);
     assert!(all.iter().all(|&byte| byte == 7));
+}
+
+/// What was written goes out, and then the client reads the end, in whatever order the poll and the
+/// pipe are dropped.
+#[test]
+fn a_pipe_is_closed_although_its_poll_was_dropped_before() {
+    for (length, is_written_first, is_poll_first) in [
+        (5, false, true),
+        (5, true, true),
+        (300_000, false, true),
+        (300_000, true, false),
+        (300_000, true, true),
+    ] {
+        let mut looper = Loop::new(Backend::Afd);
+        let name = name();
+        let mut server = NamedPipe::new(&name).unwrap();
+        looper
+            .registry()
+            .register(&mut server, SERVER, Interest::WRITABLE)
+            .unwrap();
+        would_block(server.connect());
+        let mut client = blocking_client(&name);
+        looper.until_writable(SERVER);
+        let mut written = 0;
+        // The last of it may be in flight until somebody reads.
+        let mut write = |server: &mut NamedPipe, looper: Option<&mut Loop>| {
+            let mut looper = looper;
+            let mut tries = 0;
+            while written < length && tries < 10 {
+                match server.write(&[7; 60_000][..(length - written).min(60_000)]) {
+                    Ok(length) => {
+                        written += length;
+                        tries = 0;
+                    }
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+                tries += 1;
+                match &mut looper {
+                    Some(looper) => {
+                        let soon = Some(Duration::from_millis(5));
+                        looper.poll.poll(&mut looper.events, soon).unwrap();
+                    }
+                    None => thread::yield_now(),
+                }
+            }
+        };
+        let mut looper = Some(looper);
+        if is_written_first {
+            write(&mut server, looper.as_mut());
+        }
+        if is_poll_first {
+            drop(looper.take());
+        }
+        if !is_written_first {
+            write(&mut server, None);
+        }
+        drop(server);
+        drop(looper);
+        let (ended, end) = std::sync::mpsc::channel();
+        let reading = thread::spawn(move || {
+            let mut all = Vec::new();
+            let _ = client.read_to_end(&mut all);
+            ended.send(all.len()).unwrap();
+        });
+        assert_eq!(end.recv_timeout(patience()), Ok(written));
+        reading.join().unwrap();
+    }
 }
 
 #[test]

@@ -162,7 +162,7 @@ impl TcpListener {
     }
 
     /// Takes the error that is pending on the socket (`SO_ERROR`), if any. The next
-    /// call finds none.
+    /// call finds none, except on Windows, which does not clear it.
     ///
     /// # Errors
     ///

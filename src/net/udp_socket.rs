@@ -10,6 +10,57 @@ use crate::{sys, Interest, IoSource};
 /// Each call sends or receives one datagram. A datagram that is longer than the
 /// buffer loses its rest (on Windows with an error).
 ///
+/// # Errors of other datagrams, on Windows
+///
+/// Receiving fails with [`ConnectionReset`](io::ErrorKind::ConnectionReset) when a datagram that the
+/// socket has sent, to anybody, was refused, and with WSAENETRESET when it was sent too far. A server
+/// goes on after these errors, or turns them off:
+///
+/// ```
+/// # #[cfg(windows)]
+/// # fn main() -> std::io::Result<()> {
+/// use std::io;
+/// use std::os::windows::io::AsRawSocket;
+///
+/// use mio::net::UdpSocket;
+/// use windows_sys::Win32::Networking::WinSock::{WSAIoctl, SIO_UDP_CONNRESET, SOCKET};
+///
+/// // `_WSAIOW(IOC_VENDOR, 15)`, which Windows has from 8 on.
+/// const SIO_UDP_NETRESET: u32 = 0x9800_000F;
+///
+/// fn turn_off(socket: &UdpSocket, setting: u32) -> io::Result<()> {
+///     let no: i32 = 0;
+///     let mut written = 0;
+///     // SAFETY: the socket is open; four bytes are read from `no`, and a number is written to
+///     // `written`, before the call returns.
+///     let result = unsafe {
+///         WSAIoctl(
+///             socket.as_raw_socket() as SOCKET,
+///             setting,
+///             (&no as *const i32).cast(),
+///             4,
+///             std::ptr::null_mut(),
+///             0,
+///             &mut written,
+///             std::ptr::null_mut(),
+///             None,
+///         )
+///     };
+///     match result {
+///         0 => Ok(()),
+///         _ => Err(io::Error::last_os_error()),
+///     }
+/// }
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
+/// turn_off(&socket, SIO_UDP_CONNRESET)?;
+/// let _ = turn_off(&socket, SIO_UDP_NETRESET);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(windows))]
+/// # fn main() {}
+/// ```
+///
 /// # Examples
 ///
 /// ```

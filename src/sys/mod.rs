@@ -39,7 +39,7 @@ pub(crate) use queue::Queue;
 pub(crate) use registration::Registration;
 pub(crate) use selector::{EventBuffer, Owner};
 #[cfg(all(windows, feature = "os-poll"))]
-use selector::{Key, Outcome, Selector, UserEvent};
+use selector::{Failure, Key, Outcome, Selector, UserEvent};
 #[cfg(all(windows, feature = "os-poll"))]
 use timeout::millis_rounded_up;
 pub(crate) use wake::Wake;

@@ -43,7 +43,7 @@
 //! direction; and a fired direction is ready as far as the program knows, and its I/O passes through the
 //! source.
 
-// AFD needs no probes: Windows has no raw descriptors, and an error there lasts.
+// On AFD, raw descriptors do not exist, what is latched is not probed, and no probe consumes readiness.
 #![cfg_attr(windows, allow(dead_code))]
 
 use std::time::{Duration, Instant};
@@ -513,14 +513,23 @@ impl Edges {
         self.pending = self.pending.or(taken.and(bits));
     }
 
-    /// For a backend without probes: arms a direction, or all if it is not known.
-    #[allow(dead_code)] // on a backend with probes
-    pub(super) fn arm_without_probing(&mut self, direction: Option<Interest>) {
-        self.arm(direction.map_or(self.interest, bits_of));
+    /// For a backend that cannot probe while an operation of the program returns. The direction that would
+    /// have blocked is not known, so the next poll probes all that may have been drained. A direction that
+    /// is still ready begins a pause, and keeps one that runs.
+    #[allow(dead_code)] // on a backend whose probe follows the operation
+    pub(super) fn would_block_in_unknown_direction(&mut self, now: Tick) {
+        let fired = self.fired_directions();
+        for (index, bits) in DIRECTIONS.into_iter().enumerate() {
+            if fired.intersects(bits) {
+                self.pauses.begin(index, 1, LONGEST_STEP, now);
+            }
+        }
+        self.backed_off = self.backed_off.or(fired);
+        self.probe_at_once |= self.backed_off != NONE;
     }
 
-    /// For a backend without probes: unlatches everything, so that it is armed again.
-    #[allow(dead_code)] // on a backend with probes
+    /// For a backend that does not probe what is latched: unlatches everything, so that it is armed again.
+    #[allow(dead_code)] // on a backend that probes it
     pub(super) fn unlatch(&mut self) {
         self.latched = NONE;
         self.error_backed_off = false;

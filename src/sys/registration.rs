@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use super::error::Mistake;
 use super::queue::Queue;
-use super::selector::{Key, Outcome, Owner, RawSource};
+use super::selector::{Failure, Key, Outcome, Owner, RawSource};
 use crate::{Interest, Token};
 
 /// The part of a source that knows where it is registered.
@@ -170,7 +170,10 @@ impl Registration {
             match error.kind() {
                 io::ErrorKind::WouldBlock => self.report(Outcome::WouldBlock(direction)),
                 io::ErrorKind::Interrupted => {}
-                _ => self.report(Outcome::Failed(direction)),
+                _ => self.report(Outcome::Failed(Failure {
+                    direction,
+                    code: error.raw_os_error(),
+                })),
             }
             error
         })

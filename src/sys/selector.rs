@@ -146,14 +146,25 @@ pub(crate) enum Outcome {
     /// It would have blocked, or a stream transfer came up short. `None` stands for an unknown
     /// direction.
     WouldBlock(Option<Interest>),
-    /// It failed. `None` stands for an unknown direction.
-    Failed(Option<Interest>),
+    /// It failed.
+    Failed(Failure),
     /// A peek at a stream returned fewer bytes than it asked for.
     #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets can be peeked at
     ShortPeek,
     /// The program took the pending error.
     #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets have one
     ErrorTaken,
+}
+
+/// A failed operation.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// `None` stands for an unknown direction.
+    #[cfg_attr(unix, allow(dead_code))] // there a probe finds out which direction is ready
+    pub(super) direction: Option<Interest>,
+    /// The system's error code, where the error has one.
+    #[cfg_attr(unix, allow(dead_code))] // likewise
+    pub(super) code: Option<i32>,
 }
 
 /// The slot of a registration in a backend that stores registrations itself. One source has the key,

@@ -1,7 +1,37 @@
 //! Sources that Windows has and Unix has not: named pipes.
 //!
-//! Any socket, of whatever crate, is a source in an [`IoSource`](crate::IoSource).
+//! Any socket, of whatever crate, is a source in an [`IoSource`](crate::IoSource). For example one of
+//! Unix, which Windows has from 10 (1803) on; this example is compiled, and not run, because Wine has
+//! no sockets of Unix:
+//!
+//! ```no_run
+//! use std::io::{self, Read};
+//!
+//! use mio::{Events, Interest, IoSource, Poll, Token};
+//! use socket2::{Domain, SockAddr, Socket, Type};
+//!
+//! # fn main() -> io::Result<()> {
+//! let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+//! socket.connect(&SockAddr::unix(r"C:\Temp\service.sock")?)?;
+//! socket.set_nonblocking(true)?;
+//!
+//! let mut poll = Poll::new()?;
+//! let mut events = Events::with_capacity(8);
+//! let mut source = IoSource::new(socket);
+//! poll.registry().register(&mut source, Token(0), Interest::READABLE)?;
+//! let mut buffer = [0; 1024];
+//! let length = loop {
+//!     poll.poll(&mut events, None)?;
+//!     match source.do_io(Interest::READABLE, |mut socket| socket.read(&mut buffer)) {
+//!         Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+//!         outcome => break outcome?,
+//!     }
+//! };
+//! println!("{length} bytes");
+//! # Ok(())
+//! # }
+//! ```
 
 mod named_pipe;
 
-pub use named_pipe::NamedPipe;
+pub use named_pipe::{NamedPipe, NamedPipeOptions};

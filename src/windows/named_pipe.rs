@@ -16,7 +16,7 @@ use crate::{Interest, Registry, Token};
 ///
 /// A server's end is made by [`new`](NamedPipe::new), registered, and told to
 /// [`connect`](NamedPipe::connect); it serves one client at a time, so that a server has several, of
-/// the same name. A client opens the name as a file, with `FILE_FLAG_OVERLAPPED`, and hands the
+/// the same name, made by [`NamedPipeOptions`]. A client opens the name as a file, with `FILE_FLAG_OVERLAPPED`, and hands the
 /// handle to [`from_raw_handle`](NamedPipe::from_raw_handle).
 ///
 /// # Readiness
@@ -26,7 +26,10 @@ use crate::{Interest, Registry, Token};
 /// copied and goes out in the background, and the pipe is writable when that is done. Hence:
 ///
 /// - Before it was registered nothing can be read, written or connected:
-///   [`WouldBlock`](io::ErrorKind::WouldBlock).
+///   [`NotFound`](io::ErrorKind::NotFound).
+/// - A poll has at most one event for a pipe, which says all that is new.
+/// - Reading ahead begins when the pipe is registered for reading, or read: one that is registered for
+///   writing only is not reported readable.
 /// - That a write returned does not mean that it went well: an error comes with the next one, and
 ///   makes the pipe writable.
 /// - A write takes 64 KiB at most, or a whole message, and the next one fails with
@@ -37,6 +40,13 @@ use crate::{Interest, Registry, Token};
 /// - A server's end that is not told to connect learns of its client by a read or write that succeeds.
 /// - What other code, or another process, starts on a duplicate of the handle is its own: it is not
 ///   reported, and what it reads is gone.
+/// - Each operation has to end with a packet: a handle that skips them on success
+///   (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`) delivers nothing.
+/// - A pipe in the mode `PIPE_NOWAIT` takes nothing when it is full: what was to be written is lost, and
+///   the next write fails with [`WriteZero`](io::ErrorKind::WriteZero).
+/// - A write that other code cancels (`CancelIoEx`; on a serial port `PurgeComm`) may have gone out in
+///   part. It is not sent again: the next write fails with `ERROR_OPERATION_ABORTED`. A read or
+///   connect that other code cancels is begun again.
 ///
 /// A pipe whose peer has closed its end is readable: what came before is still read, and then reading
 /// returns 0. No event says [closed](crate::event::Event::is_read_closed) or
@@ -45,14 +55,25 @@ use crate::{Interest, Registry, Token};
 ///
 /// # Messages
 ///
-/// On a pipe of messages (`PIPE_TYPE_MESSAGE`) each write is one message. Of a handle that reads
+/// On a pipe of messages (`PIPE_TYPE_MESSAGE`) each write is one message, also an empty one. A server's
+/// end that only writes (`PIPE_ACCESS_OUTBOUND`) may not ask the system what kind of pipe it is, and
+/// each of its writes is passed on whole. Of a handle that reads
 /// messages (`PIPE_READMODE_MESSAGE`) a read returns one message, or the part of it that there was
 /// room for; the next read returns the rest.
 ///
+/// # Serial ports
+///
+/// A handle of a serial port (`\\.\COM3`, opened with `FILE_FLAG_OVERLAPPED`) works as well, and so does
+/// whatever else has overlapped reads and writes without an offset. From what is no pipe 4 KiB are read
+/// ahead at a time, because a port's read may return only when its buffer is full or the device pauses:
+/// [`COMMTIMEOUTS`](https://learn.microsoft.com/en-us/windows/win32/api/winbase/ns-winbase-commtimeouts)
+/// says when. Set them, and the speed, before registering.
+///
 /// # Dropping
 ///
-/// What was written goes out first, in the background; then the peer reads the end. That needs a poll
-/// that goes on: if it is gone before, the pipe stays open as long as the process.
+/// What was written goes out first, in the background; then the peer reads the end. The poll sees to
+/// that, whenever it polls. If it is gone, a thread does, which lasts until everything has gone out. A
+/// library (cdylib) that has started it stays in memory even if it is unloaded.
 ///
 /// # Cost
 ///
@@ -99,12 +120,15 @@ pub struct NamedPipe {
 }
 
 impl NamedPipe {
-    /// A server's end of a pipe with this name, such as `\\.\pipe\name`: of bytes, both ways, and
-    /// one of as many as there are clients. It is not inherited by child processes.
+    /// The first server's end of a pipe with this name, such as `\\.\pipe\name`: of bytes, both ways. It
+    /// is not inherited by child processes.
+    ///
+    /// A server that serves several clients makes its further ends by [`NamedPipeOptions`].
     ///
     /// # Errors
     ///
-    /// Those of
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) where there is a pipe of this name already,
+    /// which somebody else may have made to be talked to by this program's clients; otherwise those of
     /// [CreateNamedPipeW](https://learn.microsoft.com/en-us/windows/win32/api/winbase/nf-winbase-createnamedpipew).
     ///
     /// ```
@@ -117,19 +141,18 @@ impl NamedPipe {
     /// # }
     /// ```
     pub fn new<A: AsRef<OsStr>>(addr: A) -> io::Result<NamedPipe> {
-        named_pipe::NamedPipe::new(addr.as_ref()).map(|inner| NamedPipe { inner })
+        NamedPipeOptions::new().create(addr)
     }
 
     /// Waits for a client, of a server's end: success says that there is one.
     ///
-    /// When there is none yet the call fails with [`WouldBlock`](io::ErrorKind::WouldBlock), and the
-    /// pipe becomes writable when one has come, or when waiting has failed, which
-    /// [`take_error`](NamedPipe::take_error) tells.
+    /// When there is none yet the call fails with [`WouldBlock`](io::ErrorKind::WouldBlock). When one has
+    /// come, or waiting has failed, which [`take_error`](NamedPipe::take_error) tells, the pipe is
+    /// reported writable, whatever its interest.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) also where the pipe was never registered; otherwise
-    /// those of
+    /// [`NotFound`](io::ErrorKind::NotFound) where the pipe was never registered; otherwise those of
     /// [ConnectNamedPipe](https://learn.microsoft.com/en-us/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
     ///
     /// ```
@@ -214,6 +237,73 @@ impl NamedPipe {
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(self.inner.take_error())
+    }
+}
+
+/// How to make a server's end of a named pipe: of bytes, both ways, and not inherited by child processes.
+///
+/// # Examples
+///
+/// A server with room for two clients, of the same machine only:
+///
+/// ```
+/// use mio::windows::NamedPipeOptions;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let name = format!(r"\\.\pipe\mio-options-{}", std::process::id());
+/// let mut options = NamedPipeOptions::new();
+/// options.reject_remote_clients(true);
+/// let first = options.create(&name)?;
+/// // Of the same name, which the first one has by now.
+/// let second = options.first_instance(false).create(&name)?;
+/// # drop((first, second));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct NamedPipeOptions {
+    inner: named_pipe::Options,
+}
+
+impl NamedPipeOptions {
+    /// Those of [`NamedPipe::new`]: the first instance, and remote clients are not rejected.
+    pub fn new() -> NamedPipeOptions {
+        NamedPipeOptions {
+            inner: named_pipe::Options {
+                first_instance: true,
+                reject_remote_clients: false,
+            },
+        }
+    }
+
+    /// Whether there must be no pipe of this name yet (`FILE_FLAG_FIRST_PIPE_INSTANCE`): true unless set.
+    ///
+    /// A server sets it to false for its further ends only. Otherwise it may join a pipe that another
+    /// program has made, to which some of its clients then talk.
+    pub fn first_instance(&mut self, first_instance: bool) -> &mut NamedPipeOptions {
+        self.inner.first_instance = first_instance;
+        self
+    }
+
+    /// Whether clients of other machines are refused (`PIPE_REJECT_REMOTE_CLIENTS`): false unless set.
+    pub fn reject_remote_clients(&mut self, reject: bool) -> &mut NamedPipeOptions {
+        self.inner.reject_remote_clients = reject;
+        self
+    }
+
+    /// Makes a server's end of a pipe with this name, such as `\\.\pipe\name`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`NamedPipe::new`].
+    pub fn create<A: AsRef<OsStr>>(&self, addr: A) -> io::Result<NamedPipe> {
+        named_pipe::NamedPipe::new(addr.as_ref(), self.inner).map(|inner| NamedPipe { inner })
+    }
+}
+
+impl Default for NamedPipeOptions {
+    fn default() -> NamedPipeOptions {
+        NamedPipeOptions::new()
     }
 }
 

@@ -6,8 +6,9 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    android, api, bench, calls, counts, cpus, examples, faults, interop, licences, link, lint,
-    model, msrv, oracle, os_names, package, programs, readme, targets, testing, valgrind, wine,
+    android, api, bench, calls, counts, cpus, examples, faults, interop, layers, licences, link,
+    lint, model, msrv, oracle, os_names, package, programs, readme, targets, testing, valgrind,
+    wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -17,6 +18,7 @@ const CI: &[Step] = &[
     ("fmt", lint::fmt),
     ("msrv", msrv::run),
     ("licences", licences::run),
+    ("layers", layers::run),
     ("os-names", os_names::run),
     ("faults-check", faults::check_all),
     ("clippy", lint::clippy),
@@ -67,6 +69,7 @@ const ONLY_FULL: &[Step] = &[
     ("faults", faults::all),
     ("oracle-faults", oracle::all_faults),
     ("valgrind-c10k", valgrind::c10k),
+    ("wine-10", wine::on_newer),
 ];
 
 /// Whether a chore of this name is a step of `ci` or `full`, or a list of steps.

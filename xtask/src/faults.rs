@@ -44,7 +44,7 @@ const TEST_LIMIT: Duration = Duration::from_secs(60);
 const PATIENCE: &str = "3";
 
 /// After this `ci` begins no further fault, and names those that it leaves out.
-const CI_BOUND: Duration = Duration::from_secs(8 * 60);
+const CI_BOUND: Duration = Duration::from_secs(6 * 60);
 
 #[derive(ClapArgs, Default)]
 pub struct Args {

@@ -30,6 +30,7 @@ mod link;
 mod lint;
 mod model;
 mod msrv;
+mod newer_wine;
 mod oracle;
 mod os_names;
 mod package;

@@ -7,12 +7,11 @@
 
 mod faults;
 mod not_found;
+mod program;
 
 use std::ffi::OsStr;
-use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use clap::Args as ClapArgs;
@@ -21,51 +20,12 @@ use crate::model;
 use crate::report::Report;
 use crate::root;
 use crate::sh::{Cmd, Ended};
-use crate::shard::Shard;
 use crate::table::named;
-
-/// The folders of the same names in testing/faults hold faults of these backends.
-const BACKENDS: &[&str] = &["epoll", "poll", "kqueue", "event-ports"];
-
-/// Programs that are kept, because they found something once.
-const PROGRAMS: &str = "testing/oracle/programs";
+pub use program::Args;
+use program::{build, found, kept_programs, limit, variant, BACKENDS, PROGRAMS};
 
 /// For one run.
 const SECONDS: u64 = 30;
-
-/// A run prints a line that begins so for each failure: its kind, and the seed of the program.
-const FOUND: &str = "FOUND ";
-
-#[derive(ClapArgs, Default)]
-pub struct Args {
-    /// Backends, instead of all: `epoll`, `poll`, `kqueue`, `event-ports`
-    backends: Vec<String>,
-    /// The seconds that a run takes: 30 if not given, and 60 with `--faults`
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    seconds: Option<u64>,
-    /// The master seed, in place of the fixed one
-    #[arg(long, value_name = "S")]
-    seed: Option<String>,
-    /// Print the program of the seed, run it on one backend and print its log. Set a model's
-    /// switches in the environment
-    #[arg(long, requires = "seed", conflicts_with = "seconds")]
-    show: bool,
-    /// Run the program in this file only, once on each backend
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["seconds", "seed", "show"])]
-    file: Option<PathBuf>,
-    /// Check that the oracle finds each fault of testing/faults that is about events
-    #[arg(long, conflicts_with_all = ["seed", "show", "file"])]
-    faults: bool,
-    /// Only the faults of this name, NAME or BACKEND/NAME (may be given several times)
-    #[arg(long, value_name = "NAME", requires = "faults")]
-    only: Vec<String>,
-    /// Only every N-th fault, starting at the K-th
-    #[arg(long, value_name = "K/N", requires = "faults")]
-    shard: Option<Shard>,
-    /// Also try the faults that testing/oracle/not-found.txt lists
-    #[arg(long, requires = "faults")]
-    all: bool,
-}
 
 #[derive(ClapArgs)]
 pub struct SoakArgs {
@@ -164,22 +124,6 @@ fn show(backends: &[&'static str], seed: &str) -> Result<()> {
     backend.oracle(["show", "--seed", seed]).run()
 }
 
-/// The files of a folder that hold programs, by name. There may be none.
-fn kept_programs(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut programs = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "ron") {
-            programs.push(path);
-        }
-    }
-    programs.sort();
-    Ok(programs)
-}
-
 /// Builds the oracle for each backend in turn, and does something with it. A backend that does not
 /// build is a failure, and the others follow all the same.
 fn on_each(report: &mut Report, backends: &[&'static str], with: impl Fn(&mut Report, &Backend)) {
@@ -245,40 +189,6 @@ impl Backend {
     }
 }
 
-/// Builds the oracle: where it is.
-fn build(cargo: Cmd) -> Result<PathBuf> {
-    let cargo = cargo
-        .args(["--quiet", "-p", "oracle", "--bin", "oracle"])
-        .arg("--message-format=json-render-diagnostics");
-    let messages = cargo.quiet()?.successful_stdout()?;
-    executable(&messages).context("cargo built no program `oracle`")
-}
-
-/// The program `oracle` among those that cargo says it has built.
-fn executable(messages: &str) -> Option<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "oracle")
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-}
-
-/// The time limit of a run. A program that is running when the seconds are over still ends, and on a
-/// busy machine that takes long.
-fn limit(seconds: u64) -> Duration {
-    Duration::from_secs(seconds * 3 + 120)
-}
-
-/// A backend, and the environment that a run has: the switches of its model.
-fn variant(backend: &str, env: impl IntoIterator<Item = (impl Display, impl Display)>) -> String {
-    let mut variant = backend.to_owned();
-    for (index, (name, value)) in env.into_iter().enumerate() {
-        let separator = if index == 0 { ", " } else { " " };
-        variant += &format!("{separator}{name}={value}");
-    }
-    variant
-}
-
 /// An error unless the oracle ended by itself and with success. It begins with what the oracle
 /// found, if it found something.
 fn outcome(ended: &Ended) -> Result<()> {
@@ -288,14 +198,9 @@ fn outcome(ended: &Ended) -> Result<()> {
     }
 }
 
-/// What the oracle found first.
-fn found(stdout: &str) -> Option<&str> {
-    let mut found = stdout.lines().filter_map(|line| line.strip_prefix(FOUND));
-    found.next().map(str::trim)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::program::executable;
     use super::*;
 
     #[test]

@@ -5,18 +5,24 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{symlink, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, Context, Result};
 use clap::Args as ClapArgs;
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt, PtyMaster};
+use nix::sys::termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg};
 
 use crate::cross::{setting, Cross};
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
 use crate::valgrind::executables;
-use crate::{root, target, tools};
+use crate::{newer_wine, root, target, tools};
 
 pub const TARGET: &str = "x86_64-pc-windows-gnu";
 
@@ -24,7 +30,11 @@ pub const TARGET: &str = "x86_64-pc-windows-gnu";
 pub const BACKENDS: [&str; 2] = ["afd", "named-pipe"];
 
 /// For one test. A second is usual for the longest ones.
-const TEST_LIMIT: Duration = Duration::from_secs(60);
+const TEST_LIMIT: Duration = Duration::from_secs(180);
+
+/// After so many seconds a test gives up waiting for what does not come. To make connections, and to
+/// register them, takes Wine long on a machine with other work: 10 s for 200 of them.
+const PATIENCE: &str = "60";
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
@@ -33,15 +43,25 @@ pub struct Args {
     /// Only the tests of this file: `waker` for tests/waker.rs, `mio` for the library's own
     #[arg(long, value_name = "NAME")]
     file: Vec<String>,
+    /// The version of Wine, instead of the one that is installed: 10, which is fetched from a newer Debian
+    #[arg(long, value_name = "VERSION")]
+    wine: Option<u32>,
     /// Only show the tests
     #[arg(long)]
     list: bool,
+    /// Show what the tests print
+    #[arg(long)]
+    show: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let is_whole = args.filters.is_empty() && args.file.is_empty();
     Report::of(|report| {
-        let wine = Wine::start()?;
+        let wine = match args.wine {
+            None => Wine::start()?,
+            Some(10) => Wine::start_newer()?,
+            Some(other) => bail!("there is no Wine {other} here, but 10"),
+        };
         let cross = Cross::new(TARGET)?;
         let mut left_out = LeftOut::read()?;
         let mut skipped = Vec::new();
@@ -62,7 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
                     continue;
                 }
                 let start = Instant::now();
-                let outcome = one(&wine, &program, &test)?;
+                let outcome = one(&wine, &program, &test, args.show)?;
                 let took = start.elapsed().as_secs_f64();
                 println!("{name} ... {} ({took:.2} s)", outcome.word());
                 match outcome {
@@ -95,6 +115,14 @@ pub fn run(args: &Args) -> Result<()> {
 
 pub fn all() -> Result<()> {
     run(&Args::default())
+}
+
+/// On the Wine of a newer Debian.
+pub fn on_newer() -> Result<()> {
+    run(&Args {
+        wine: Some(10),
+        ..Args::default()
+    })
 }
 
 /// What became of one test.
@@ -137,13 +165,17 @@ impl Outcome {
     }
 }
 
-fn one(wine: &Wine, program: &Path, test: &str) -> Result<Outcome> {
+fn one(wine: &Wine, program: &Path, test: &str, shows: bool) -> Result<Outcome> {
     let ended = wine.run(|| {
         let harness = wine.command(program).args([test, "--exact"]);
+        let harness = match shows {
+            true => harness.arg("--show-output"),
+            false => harness,
+        };
         harness.limit(TEST_LIMIT)
     })?;
     let outcome = Outcome::of(test, &ended);
-    if let Outcome::Failed(_) = outcome {
+    if shows || matches!(outcome, Outcome::Failed(_)) {
         println!("{}", ended.stdout);
     }
     Ok(outcome)
@@ -152,8 +184,9 @@ fn one(wine: &Wine, program: &Path, test: &str) -> Result<Outcome> {
 /// Wine, with a prefix of its own, and something that runs in it all the time, so that its
 /// services are started once, and hold nothing of what is run later.
 pub struct Wine {
-    prefix: PathBuf,
+    place: Place,
     keeper: Child,
+    serial: Serial,
     /// Held until this is dropped, which ends all that runs in the prefix.
     _lock: fs::File,
 }
@@ -162,30 +195,42 @@ impl Wine {
     /// Installs what is missing.
     pub fn start() -> Result<Wine> {
         tools::need("wine", &["wine", "wine64"])?;
+        Wine::start_in(&target("wine"), None)
+    }
+
+    /// That of a newer Debian.
+    pub fn start_newer() -> Result<Wine> {
+        let root = newer_wine::extracted()?;
+        Wine::start_in(&target("wine10"), Some(root))
+    }
+
+    fn start_in(folder: &Path, root: Option<PathBuf>) -> Result<Wine> {
         tools::need("x86_64-w64-mingw32-gcc", &["gcc-mingw-w64-x86-64"])?;
-        let folder = target("wine");
-        fs::create_dir_all(&folder)?;
+        fs::create_dir_all(folder)?;
         let lock = fs::File::create(folder.join("lock"))?;
         lock.try_lock()
-            .map_err(|error| anyhow!("another run holds target/wine: {error}"))?;
-        let prefix = folder.join("prefix");
-        let version = in_prefix("wine", &prefix).arg("--version").quiet()?;
+            .map_err(|error| anyhow!("another run holds {}: {error}", folder.display()))?;
+        let place = Place {
+            prefix: folder.join("prefix"),
+            root,
+        };
+        let prefix = &place.prefix;
+        let version = place.command("wine").arg("--version").quiet()?;
         let version = version.successful_stdout()?;
         // What a run has left that was killed.
-        end_all(&prefix);
+        place.end_all();
         // What prepared it, written when that was at its end.
         let prepared_by = folder.join("prefix-is-of");
         if fs::read_to_string(&prepared_by).ok().as_ref() != Some(&version) {
             if prefix.is_dir() {
-                fs::remove_dir_all(&prefix)?;
+                fs::remove_dir_all(prefix)?;
             }
-            prepare(&prefix, &version)?;
+            prepare(&place, &version)?;
             fs::write(&prepared_by, &version)?;
         }
-        let mut keeper = Command::new("wine");
-        for (name, value) in environment(&prefix) {
-            keeper.env(name, value);
-        }
+        let words = place.words("wine");
+        let mut keeper = Command::new(&words[0]);
+        keeper.args(&words[1..]).envs(place.environment());
         // Its output goes nowhere: the services, which inherit it, live longer than it does.
         let keeper = keeper
             .args(["cmd", "/q"])
@@ -195,7 +240,8 @@ impl Wine {
             .spawn()
             .context("cannot start Wine")?;
         let wine = Wine {
-            prefix,
+            serial: Serial::open()?,
+            place,
             keeper,
             _lock: lock,
         };
@@ -204,6 +250,8 @@ impl Wine {
             .limit(Duration::from_secs(120))
             .quiet()?
             .success()?;
+        // Not before: the services remove what they do not know.
+        wine.serial.attach(&wine.place.prefix)?;
         Ok(wine)
     }
 
@@ -217,8 +265,12 @@ impl Wine {
         let cargo = cross
             .building("test")
             .args(["--doc", "--all-features"])
-            .env(&setting(TARGET, "RUNNER"), "wine");
-        environment(&self.prefix)
+            .env(
+                &setting(TARGET, "RUNNER"),
+                self.place.words("wine").join(" "),
+            );
+        self.place
+            .environment()
             .into_iter()
             .fold(cargo, |cargo, (name, value)| cargo.env(name, value))
     }
@@ -236,8 +288,11 @@ impl Wine {
     }
 
     fn wine<A: AsRef<str>>(&self, args: &[A]) -> Cmd {
-        in_prefix("wine", &self.prefix)
+        self.place
+            .command("wine")
             .env("RUST_BACKTRACE", "0")
+            .env("MIO_TEST_SERIAL", Serial::PORT)
+            .env("MIO_TEST_PATIENCE", PATIENCE)
             .args(args.iter().map(AsRef::as_ref))
     }
 }
@@ -246,9 +301,69 @@ impl Drop for Wine {
     fn drop(&mut self) {
         // At the end of its input it ends.
         drop(self.keeper.stdin.take());
-        end_all(&self.prefix);
+        self.place.end_all();
         let _ = self.keeper.kill();
         let _ = self.keeper.wait();
+    }
+}
+
+/// A serial port: Wine opens a terminal of Linux for it, and the device at its other end is a thread
+/// here. After each byte that it receives the device sends for a while, without a gap.
+struct Serial {
+    terminal: PathBuf,
+    /// Open, so that the device can be read before a program has opened the port, and after.
+    _held: fs::File,
+}
+
+impl Serial {
+    const PORT: &'static str = "COM33";
+
+    fn open() -> Result<Serial> {
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let terminal = PathBuf::from(ptsname_r(&master)?);
+        let held = fs::File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits())
+            .open(&terminal)?;
+        // Bytes, neither echoed nor changed.
+        let mut settings = tcgetattr(&held)?;
+        cfmakeraw(&mut settings);
+        tcsetattr(&held, SetArg::TCSANOW, &settings)?;
+        // It ends with this process.
+        thread::spawn(move || Serial::device(master));
+        Ok(Serial {
+            terminal,
+            _held: held,
+        })
+    }
+
+    fn device(mut port: PtyMaster) {
+        /// As fast as a port of 115,200 baud, nearly.
+        const PIECE: [u8; 100] = [b'x'; 100];
+        const PAUSE: Duration = Duration::from_millis(10);
+        const PIECES: usize = 150;
+
+        while port.read_exact(&mut [0]).is_ok() {
+            for _ in 0..PIECES {
+                if port.write_all(&PIECE).is_err() {
+                    return;
+                }
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    /// Gives the port its name in a prefix.
+    fn attach(&self, prefix: &Path) -> Result<()> {
+        let name = prefix.join("dosdevices").join(Serial::PORT.to_lowercase());
+        if name.symlink_metadata().is_ok() {
+            fs::remove_file(&name)?;
+        }
+        symlink(&self.terminal, &name)?;
+        Ok(())
     }
 }
 
@@ -258,55 +373,91 @@ fn has_begun(stdout: &str) -> bool {
     stdout.lines().any(begins)
 }
 
-fn in_prefix(program: &str, prefix: &Path) -> Cmd {
-    // Why a program was aborted it says there.
-    let cmd = Cmd::all_output_of(program);
-    environment(prefix)
-        .into_iter()
-        .fold(cmd, |cmd, (name, value)| cmd.env(name, value))
+/// Where a Wine has its files.
+struct Place {
+    prefix: PathBuf,
+    /// Of the system that it is of, if that is not this one.
+    root: Option<PathBuf>,
 }
 
-fn environment(prefix: &Path) -> [(&'static str, String); 4] {
-    [
-        ("WINEPREFIX", prefix.display().to_string()),
-        // Nothing of Wine's own, such as that its 32-bit part is missing.
-        ("WINEDEBUG", "-all".to_owned()),
-        // What it would ask to be installed.
-        ("WINEDLLOVERRIDES", "mscoree=;mshtml=".to_owned()),
-        ("DISPLAY", String::new()),
-    ]
-}
-
-/// Ends all that runs in a prefix, if it is there.
-fn end_all(prefix: &Path) {
-    if !prefix.is_dir() {
-        return;
+impl Place {
+    /// What a program of it is called by.
+    fn words(&self, program: &str) -> Vec<String> {
+        match &self.root {
+            None => vec![program.to_owned()],
+            Some(root) => newer_wine::words(root, program),
+        }
     }
-    let end = in_prefix("wineserver", prefix).arg("-k");
-    // It says so by its status where nothing runs there.
-    if let Err(error) = end.limit(Duration::from_secs(30)).quiet() {
-        println!("{error:#}");
+
+    fn command(&self, program: &str) -> Cmd {
+        let words = self.words(program);
+        // Why a program was aborted it says there.
+        let cmd = Cmd::all_output_of(&words[0]).args(&words[1..]);
+        self.environment()
+            .into_iter()
+            .fold(cmd, |cmd, (name, value)| cmd.env(name, value))
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![
+            ("WINEPREFIX", self.prefix.display().to_string()),
+            // Nothing of Wine's own, such as that its 32-bit part is missing.
+            ("WINEDEBUG", "-all".to_owned()),
+            // What it would ask to be installed.
+            ("WINEDLLOVERRIDES", "mscoree=;mshtml=".to_owned()),
+            ("DISPLAY", String::new()),
+        ];
+        if self.root.is_some() {
+            all.push(("WINELOADER", newer_wine::LOADER.to_owned()));
+        }
+        all
+    }
+
+    /// Ends all that runs in the prefix, if it is there.
+    fn end_all(&self) {
+        if !self.prefix.is_dir() {
+            return;
+        }
+        let end = self.command("wineserver").arg("-k");
+        // It says so by its status where nothing runs there.
+        if let Err(error) = end.limit(Duration::from_secs(30)).quiet() {
+            println!("{error:#}");
+        }
     }
 }
 
 /// A new prefix, with what Rust's standard library needs of Windows.
-fn prepare(prefix: &Path, version: &str) -> Result<()> {
+fn prepare(place: &Place, version: &str) -> Result<()> {
+    let prefix = &place.prefix;
     println!("making {}", prefix.display());
+    let system = prefix.join("drive_c/windows/system32");
+    if let Some(root) = &place.root {
+        fs::create_dir_all(&system)?;
+        fs::copy(root.join(newer_wine::ZLIB), system.join("zlib1.dll"))?;
+    }
     // In a session of its own and with its output thrown away, for the services that it starts
     // live on for a while, and hold on to what they inherit. It is complete when they have ended,
     // for then its registry is written.
-    let script = "setsid --wait wine wineboot -i >/dev/null 2>&1 && wineserver -w";
-    let made = in_prefix("sh", prefix)
-        .args(["-c", script])
-        .limit(Duration::from_secs(300))
+    let script = "setsid --wait \"$@\" wineboot -i >/dev/null 2>&1";
+    let boot = Cmd::new("sh")
+        .args(["-c", script, "sh"])
+        .args(place.words("wine"))
+        .limit(Duration::from_secs(300));
+    let boot = place
+        .environment()
+        .into_iter()
+        .fold(boot, |cmd, (name, value)| cmd.env(name, value));
+    let ends = place.command("wineserver").arg("-w");
+    let made = boot
         .quiet()
-        .and_then(|ended| ended.success());
+        .and_then(|ended| ended.success())
+        .and_then(|()| ends.limit(Duration::from_secs(300)).quiet()?.success());
     if made.is_err() {
-        end_all(prefix);
+        place.end_all();
     }
     made?;
     if !has_random_numbers(version)? {
-        let library = prefix.join("drive_c/windows/system32/bcryptprimitives.dll");
+        let library = system.join("bcryptprimitives.dll");
         Cmd::new("x86_64-w64-mingw32-gcc")
             .args(["-Wall", "-Werror", "-O2", "-shared", "-o"])
             .arg(&library)

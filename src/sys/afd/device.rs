@@ -44,6 +44,10 @@ impl AfdEvents {
         AfdEvents(self.0 | other.0)
     }
 
+    pub(super) const fn without(self, other: AfdEvents) -> AfdEvents {
+        AfdEvents(self.0 & !other.0)
+    }
+
     pub(super) const fn intersects(self, other: AfdEvents) -> bool {
         self.0 & other.0 != 0
     }

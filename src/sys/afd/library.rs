@@ -3,7 +3,8 @@
 use std::ptr;
 
 use windows_sys::Win32::System::LibraryLoader::{
-    GetProcAddress, LoadLibraryExW, LOAD_LIBRARY_SEARCH_SYSTEM32,
+    GetModuleHandleExW, GetProcAddress, LoadLibraryExW, GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+    GET_MODULE_HANDLE_EX_FLAG_PIN, LOAD_LIBRARY_SEARCH_SYSTEM32,
 };
 
 /// A function whose type is not known yet.
@@ -30,9 +31,33 @@ pub(super) fn find(library: &str, function: &str) -> Option<Function> {
     unsafe { GetProcAddress(library, function.as_ptr()) }
 }
 
+/// From now on this code stays in memory: without that a library that is unloaded
+/// (`FreeLibrary`) takes away what the system, or a thread, is to call. Whether that could be had.
+pub(super) fn stay_loaded() -> bool {
+    let mut module = ptr::null_mut();
+    // An address in this very code.
+    let inside = stay_loaded as *const () as *const u16;
+    // SAFETY: with these flags the second argument is an address in a module, and not a name; it is
+    // inside this one. A handle is written to `module`.
+    let pinned = unsafe {
+        GetModuleHandleExW(
+            GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,
+            inside,
+            &mut module,
+        )
+    };
+    pinned != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_code_can_be_kept_in_memory() {
+        assert!(stay_loaded());
+        assert!(stay_loaded(), "again");
+    }
 
     #[test]
     fn what_is_there_is_found_and_what_is_not_is_not() {

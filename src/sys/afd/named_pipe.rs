@@ -15,8 +15,9 @@
 //! **Whose an answer is.** Each `disconnect` begins another epoch, and an operation that was
 //! submitted in an earlier one says nothing of the client that there is now.
 //!
-//! **Who takes the packets.** The queue whose port the pipe is associated with, for life; and
-//! when that queue is gone, the pipe's own calls.
+//! **Who takes the packets.** The queue whose port the pipe is associated with, for life; when that
+//! queue is gone, the pipe's own calls; and when the pipe is gone as well, a thread, as long as what was
+//! written is in flight.
 //!
 //! **Locks.** The selector's, then the pipe's, then that of the port's [`Operations`]. So a pipe tells
 //! its selector of something only when it has given up its own.
@@ -31,19 +32,22 @@ use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 use std::time::Instant;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_MORE_DATA, ERROR_NO_DATA,
-    ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, ERROR_PIPE_LISTENING, ERROR_PIPE_NOT_CONNECTED,
-    INVALID_HANDLE_VALUE,
+    ERROR_ACCESS_DENIED, ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_MORE_DATA,
+    ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED, ERROR_PIPE_LISTENING,
+    ERROR_PIPE_NOT_CONNECTED, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    ReadFile, WriteFile, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
+    GetFileType, ReadFile, WriteFile, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED,
+    FILE_TYPE_PIPE, PIPE_ACCESS_DUPLEX,
 };
 use windows_sys::Win32::System::Pipes::{
     ConnectNamedPipe, CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeInfo, PeekNamedPipe,
-    PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE, PIPE_UNLIMITED_INSTANCES,
+    PIPE_REJECT_REMOTE_CLIENTS, PIPE_SERVER_END, PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE,
+    PIPE_UNLIMITED_INSTANCES,
 };
 
 use super::super::{bool_result, Mistake, Queue};
@@ -56,6 +60,11 @@ use crate::{Interest, Token};
 /// How much is read ahead, and how much of a stream one write takes; as much as the system
 /// has room for by default.
 const BUFFER: usize = 64 * 1024;
+
+/// How much is read ahead from what is no pipe. A pipe's read returns what there is. A serial port's
+/// may return when it is full, or when nothing has come for a while: as long as a device sends without a
+/// gap, a program would get nothing before a larger buffer is full.
+const DEVICE_BUFFER: usize = 4 * 1024;
 
 /// What a program holds of a pipe.
 pub(crate) struct NamedPipe {
@@ -88,10 +97,16 @@ struct State {
     /// What the handle is associated with.
     home: Option<Home>,
     registration: Option<Registration>,
-    /// The selector has it among those to be asked.
+    /// What is new, and still to be reported.
+    news: Readiness,
+    /// The selector has it among those to be asked for that.
     is_noticed: bool,
+    /// The `select` that has reported it last.
+    reported_by: Option<u32>,
     is_connected: bool,
-    /// Each write is a message, and not to be cut.
+    /// A connect has ended, which is still to be reported, whatever the interest.
+    has_ended_connect: bool,
+    /// Each write is a message, or may be one: not to be cut.
     has_messages: bool,
     /// Counts the clients.
     epoch: u32,
@@ -129,21 +144,52 @@ enum End {
     Failed(io::Error),
 }
 
+/// The answer of a pipe that its selector asks.
+pub(super) enum Noticed {
+    Event(Event),
+    Nothing,
+    /// It was reported already: the next `select` asks again.
+    Later,
+}
+
 /// What is new about a pipe, to be reported.
 const READS: Readiness = Readiness::IN;
 const WRITES: Readiness = Readiness::OUT;
 
+/// How a server's end is made.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) first_instance: bool,
+    pub(crate) reject_remote_clients: bool,
+}
+
+impl Options {
+    /// Those of [`CreateNamedPipeW`] that are for the handle, and those for the pipe.
+    fn modes(self) -> (u32, u32) {
+        let mut open_mode = PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED;
+        if self.first_instance {
+            open_mode |= FILE_FLAG_FIRST_PIPE_INSTANCE;
+        }
+        let mut pipe_mode = PIPE_TYPE_BYTE;
+        if self.reject_remote_clients {
+            pipe_mode |= PIPE_REJECT_REMOTE_CLIENTS;
+        }
+        (open_mode, pipe_mode)
+    }
+}
+
 impl NamedPipe {
     /// A server's end, which takes bytes, both ways.
-    pub(crate) fn new(name: &OsStr) -> io::Result<NamedPipe> {
+    pub(crate) fn new(name: &OsStr, options: Options) -> io::Result<NamedPipe> {
+        let (open_mode, pipe_mode) = options.modes();
         let name: Vec<u16> = name.encode_wide().chain([0]).collect();
         // SAFETY: the name ends with a zero; there are no attributes, so that the handle is
         // not inherited.
         let handle = unsafe {
             CreateNamedPipeW(
                 name.as_ptr(),
-                PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED,
-                PIPE_TYPE_BYTE,
+                open_mode,
+                pipe_mode,
                 PIPE_UNLIMITED_INSTANCES,
                 BUFFER as u32,
                 BUFFER as u32,
@@ -169,8 +215,11 @@ impl NamedPipe {
                     is_dropped: false,
                     home: None,
                     registration: None,
+                    news: Readiness::NONE,
                     is_noticed: false,
+                    reported_by: None,
                     is_connected: false,
+                    has_ended_connect: false,
                     has_messages: false,
                     epoch: 0,
                     connect: Stage::Idle,
@@ -196,12 +245,11 @@ impl NamedPipe {
         self.pipe.raw()
     }
 
-    /// Begins to wait for a client; `WouldBlock` until there is one, and where the pipe was
-    /// never registered.
+    /// Begins to wait for a client; `WouldBlock` until there is one.
     pub(crate) fn connect(&self) -> io::Result<()> {
         self.with(|pipe, state| {
             if state.home.is_none() {
-                return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
+                return (Err(never_registered()), Readiness::NONE);
             }
             if !state.connect.is_idle() {
                 state.connects_again = state.connect.is_of_before(state.epoch);
@@ -232,6 +280,7 @@ impl NamedPipe {
                 state.read_end = None;
                 state.write_error = None;
                 state.error = None;
+                state.has_ended_connect = false;
             }
             (disconnected, Readiness::NONE)
         })
@@ -247,7 +296,7 @@ impl NamedPipe {
         }
         self.with(|pipe, state| {
             if state.home.is_none() {
-                return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
+                return (Err(never_registered()), Readiness::NONE);
             }
             if state.data.is_none() && state.read_end.is_none() && state.read.is_idle() {
                 if let Err(error) = pipe.submit_read(state) {
@@ -280,7 +329,10 @@ impl NamedPipe {
             if let Some(error) = state.write_error.take() {
                 return (Err(error), Readiness::NONE);
             }
-            if state.home.is_none() || !state.write.is_idle() {
+            if state.home.is_none() {
+                return (Err(never_registered()), Readiness::NONE);
+            }
+            if !state.write.is_idle() {
                 return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
             }
             let most = match state.has_messages {
@@ -324,7 +376,11 @@ impl NamedPipe {
             }
             let news = pipe.begin(state, token, interest);
             (Ok(()), news)
-        })
+        })?;
+        if let Some(afd) = queue.afd() {
+            afd.reserve_news();
+        }
+        Ok(())
     }
 
     pub(crate) fn reregister(
@@ -347,6 +403,7 @@ impl NamedPipe {
             if !state.is_home(queue) || state.registration.take().is_none() {
                 return (Err(Mistake::NotRegistered.into()), Readiness::NONE);
             }
+            state.news = Readiness::NONE;
             (Ok(()), Readiness::NONE)
         })
     }
@@ -357,10 +414,9 @@ impl NamedPipe {
         let (outcome, queue) = {
             let mut state = self.pipe.lock();
             let (outcome, news) = work(&self.pipe, &mut state);
-            let is_told = state.event(news).is_some() && !state.is_noticed;
-            let queue = match &state.home {
-                Some(home) if is_told => home.queue.upgrade(),
-                _ => None,
+            let queue = match state.is_to_be_noticed(news) {
+                true => state.home.as_ref().and_then(|home| home.queue.upgrade()),
+                false => None,
             };
             state.is_noticed |= queue.is_some();
             (outcome, queue)
@@ -436,8 +492,31 @@ impl Pipe {
         };
         afd.port().associate(handle.as_handle(), Kind::Pipe)?;
         afd.port().operations().insert(self);
+        // SAFETY: the handle is open, as `state` has it.
+        let is_pipe = unsafe { GetFileType(self.raw()) } == FILE_TYPE_PIPE;
+        let flags = self.flags();
+        // Who may not know must not cut.
+        state.has_messages = is_pipe && flags.map_or(true, |flags| flags & PIPE_TYPE_MESSAGE != 0);
+        let is_client = flags.is_some_and(|flags| flags & PIPE_SERVER_END == 0);
+        state.is_connected = self.has_peer(is_client);
+        state.read_buffer = match is_pipe {
+            true => vec![0; BUFFER],
+            false => vec![0; DEVICE_BUFFER],
+        };
+        state.write_buffer = Vec::with_capacity(BUFFER);
+        state.home = Some(Home {
+            port: Arc::clone(afd.port()),
+            queue: Arc::downgrade(queue),
+        });
+        Ok(())
+    }
+
+    /// What kind of pipe it is. A handle that only writes may not know: it lacks the right to read
+    /// attributes, which `CreateNamedPipeW` gives together with reading.
+    fn flags(&self) -> Option<u32> {
         let mut flags = 0;
-        // SAFETY: a number is written; the others are not asked for.
+        // SAFETY: the handle is open, as who calls this has it; a number is written, and the others are
+        // not asked for.
         let got = bool_result(unsafe {
             GetNamedPipeInfo(
                 self.raw(),
@@ -447,19 +526,11 @@ impl Pipe {
                 ptr::null_mut(),
             )
         });
-        state.has_messages = got.is_ok() && flags & PIPE_TYPE_MESSAGE != 0;
-        state.is_connected = self.has_peer();
-        state.read_buffer = vec![0; BUFFER];
-        state.write_buffer = Vec::with_capacity(BUFFER);
-        state.home = Some(Home {
-            port: Arc::clone(afd.port()),
-            queue: Arc::downgrade(queue),
-        });
-        Ok(())
+        got.is_ok().then_some(flags)
     }
 
     /// Whether there is somebody at the other end, or was.
-    fn has_peer(&self) -> bool {
+    fn has_peer(&self, is_client: bool) -> bool {
         // SAFETY: nothing is asked for but whether that can be asked.
         let peeked = bool_result(unsafe {
             PeekNamedPipe(
@@ -473,6 +544,9 @@ impl Pipe {
         });
         match peeked {
             Ok(()) => true,
+            // A handle that only writes may not look. A client has a server; whether a server has a
+            // client, connecting or writing will show.
+            Err(error) if is(&error, ERROR_ACCESS_DENIED) => is_client,
             Err(error) => ![
                 ERROR_PIPE_LISTENING,
                 ERROR_PIPE_NOT_CONNECTED,
@@ -486,6 +560,7 @@ impl Pipe {
     /// A registration begins, or begins anew: what there is, is news.
     fn begin(self: &Arc<Self>, state: &mut State, token: Token, interest: Interest) -> Readiness {
         state.registration = Some(Registration { token, interest });
+        state.news = Readiness::NONE;
         if interest.is_readable() {
             let _ = self.read_ahead(state);
         }
@@ -604,14 +679,17 @@ impl Pipe {
         Ok(())
     }
 
-    /// A packet with the word of an operation has come. Returns what is to be reported.
-    fn packet_came(self: &Arc<Self>, which: Which) -> Option<Event> {
+    /// A packet with the word of an operation has come. Returns whether the selector is to ask for what
+    /// is new.
+    fn packet_came(self: &Arc<Self>, which: Which) -> bool {
         let mut state = self.lock();
         if state.stage(which).is_idle() {
-            return None;
+            return false;
         }
         // SAFETY: it was submitted, and `state` is what the lock guards.
-        let outcome = unsafe { self.operation(which).outcome() }?;
+        let Some(outcome) = (unsafe { self.operation(which).outcome() }) else {
+            return false;
+        };
         // The count was the kernel's; the caller has another one.
         let ended = mem::replace(state.stage(which), Stage::Idle);
         let is_of_before = ended.is_of_before(state.epoch);
@@ -623,7 +701,9 @@ impl Pipe {
         if state.is_dropped && state.write.is_idle() {
             drop(state.handle.take());
         }
-        state.event(news)
+        let is_noticed = state.is_to_be_noticed(news);
+        state.is_noticed |= is_noticed;
+        is_noticed
     }
 
     fn connect_completed(
@@ -643,9 +723,13 @@ impl Pipe {
             _ => self.submit_connect(state),
         };
         match outcome {
-            Ok(true) => self.connected(state),
+            Ok(true) => {
+                state.has_ended_connect = true;
+                self.connected(state)
+            }
             Ok(false) => Readiness::NONE,
             Err(error) => {
+                state.has_ended_connect = true;
                 state.error = Some(error);
                 WRITES
             }
@@ -682,32 +766,28 @@ impl Pipe {
     ) -> Readiness {
         if is_of_before {
             // It went with its client.
+            state.shrink_write_buffer();
             return WRITES;
         }
         let mut used = Readiness::NONE;
-        let is_aborted = matches!(&outcome, Err(error) if is(error, ERROR_OPERATION_ABORTED));
-        let outcome = match outcome {
-            Ok(length) => {
-                state.written += length;
-                used = self.is_used(state);
-                Ok(())
+        // One that somebody else has cancelled may have gone out in part, and nobody knows how much of
+        // it: to send it again would send that part twice.
+        let outcome = outcome.and_then(|length| {
+            state.written += length;
+            used = self.is_used(state);
+            match state.written < state.write_buffer.len() {
+                // A full pipe that does not wait (`PIPE_NOWAIT`) takes nothing, and would again.
+                true if length == 0 => Err(io::ErrorKind::WriteZero.into()),
+                true => self.submit_write(state),
+                false => Ok(()),
             }
-            // Whoever cancelled it was not us.
-            Err(_) if is_aborted => Ok(()),
-            Err(error) => Err(error),
-        };
-        let outcome = outcome.and_then(|()| match state.written < state.write_buffer.len() {
-            true => self.submit_write(state),
-            false => Ok(()),
         });
-        match outcome {
-            Ok(()) if !state.write.is_idle() => used,
-            Ok(()) => used.or(WRITES),
-            Err(error) => {
-                state.write_error = Some(error);
-                used.or(WRITES)
-            }
+        if outcome.is_ok() && !state.write.is_idle() {
+            return used;
         }
+        state.write_error = outcome.err();
+        state.shrink_write_buffer();
+        used.or(WRITES)
     }
 
     /// A read or write has gone well: somebody is there, also if nobody has waited for him.
@@ -718,11 +798,23 @@ impl Pipe {
         }
     }
 
-    /// What a pipe that its selector was told of has to say.
-    pub(super) fn noticed(&self) -> Option<Event> {
+    /// What is new about a pipe that its selector has among those to be asked: one event for each
+    /// `select`, as runtimes and programs take the first one of their token.
+    pub(super) fn noticed(&self, select: u32) -> Noticed {
         let mut state = self.lock();
+        if state.reported_by == Some(select) {
+            return Noticed::Later;
+        }
         state.is_noticed = false;
-        state.event(READS.or(WRITES))
+        let news = mem::replace(&mut state.news, Readiness::NONE);
+        let Some(event) = state.event(news) else {
+            return Noticed::Nothing;
+        };
+        state.reported_by = Some(select);
+        if event.is_writable() {
+            state.has_ended_connect = false;
+        }
+        Noticed::Event(event)
     }
 
     /// Takes what is on the port, where no queue is left to do so.
@@ -733,15 +825,26 @@ impl Pipe {
     }
 
     /// After it was closed: takes what has to come, so that nothing is left behind. A write that
-    /// is under way keeps the pipe, for as long as the process lives if need be.
+    /// is under way keeps the pipe until it has gone out.
     fn await_orphaned_packets(&self) {
         let Some(port) = self.orphaned_port() else {
             return;
         };
         let deadline = Instant::now() + super::PATIENCE;
+        take_packets(&port, 0);
         while self.is_awaited() && Instant::now() < deadline {
             take_packets(&port, super::LOOK);
         }
+        if self.is_left() {
+            take_what_is_left(&port);
+        }
+    }
+
+    /// It was dropped, and something of it is in flight.
+    pub(super) fn is_left(&self) -> bool {
+        let state = self.lock();
+        let is_idle = state.connect.is_idle() && state.read.is_idle() && state.write.is_idle();
+        state.is_dropped && !is_idle
     }
 
     /// It was dropped, and what was cancelled then has not ended yet.
@@ -777,6 +880,15 @@ impl State {
         }
     }
 
+    /// Gives back what a long message took, when it is out.
+    fn shrink_write_buffer(&mut self) {
+        self.write_buffer.clear();
+        self.written = 0;
+        if self.write_buffer.capacity() > BUFFER {
+            self.write_buffer.shrink_to(BUFFER);
+        }
+    }
+
     fn is_home(&self, queue: &Arc<Queue>) -> bool {
         let home = self.home.as_ref();
         home.is_some_and(|home| ptr::eq(home.queue.as_ptr(), Arc::as_ptr(queue)))
@@ -787,6 +899,15 @@ impl State {
         home.is_some_and(|home| home.queue.strong_count() > 0)
     }
 
+    /// Something is new. Returns whether the selector has to hear of it.
+    fn is_to_be_noticed(&mut self, news: Readiness) -> bool {
+        if self.event(news).is_none() {
+            return false;
+        }
+        self.news = self.news.or(news);
+        !self.is_noticed
+    }
+
     /// What to report of what is new: never that anything is closed, for the next client may
     /// come. (Runtimes take that for final.)
     fn event(&self, news: Readiness) -> Option<Event> {
@@ -794,10 +915,12 @@ impl State {
         let is_readable = self.data.is_some() || self.read_end.is_some();
         let is_free = self.is_connected && self.write.is_idle();
         let is_writable = is_free || self.error.is_some() || self.write_error.is_some();
+        // Whoever waits for a client need not want to write to it.
+        let asks_to_write = interest.is_writable() || self.has_ended_connect;
         let mut report = Readiness::NONE;
         for (bits, is_asked, is_ready) in [
             (READS, interest.is_readable(), is_readable),
-            (WRITES, interest.is_writable(), is_writable),
+            (WRITES, asks_to_write, is_writable),
         ] {
             if news.intersects(bits) && is_asked && is_ready {
                 report = report.or(bits);
@@ -807,10 +930,11 @@ impl State {
     }
 }
 
-/// A packet of [`Kind::Pipe`] has been taken off the port.
-pub(super) fn packet_came(port: &Port, packet: KernelEvent) -> Option<Event> {
+/// A packet of [`Kind::Pipe`] has been taken off the port. Returns the pipe if it is to be asked for what
+/// is new.
+pub(super) fn packet_came(port: &Port, packet: KernelEvent) -> Option<Arc<Pipe>> {
     let (pipe, which) = port.operations().find(packet.word())?;
-    pipe.packet_came(which)
+    pipe.packet_came(which).then_some(pipe)
 }
 
 /// Takes packets off a port that no queue takes them off any more.
@@ -825,6 +949,32 @@ fn take_packets(port: &Port, millis: u32) {
     }
 }
 
+/// Neither a queue nor a pipe is left to take the packets of what is still to go out, which may take as
+/// long as the peer likes: a thread does, until there is nothing more.
+pub(super) fn take_what_is_left(port: &Arc<Port>) {
+    let mut has_taker = port.lock_taker();
+    if *has_taker || !super::library::stay_loaded() {
+        return;
+    }
+    let its = Arc::clone(port);
+    let thread = thread::Builder::new().name("mio-named-pipe".to_owned());
+    // Where there can be none the pipe stays open, for as long as the process lives.
+    let spawned = thread.spawn(move || {
+        loop {
+            let mut has_taker = its.lock_taker();
+            // Under the lock: whoever drops another pipe sees that this goes on, or that it does not.
+            if !its.operations().are_left() {
+                *has_taker = false;
+                break;
+            }
+            drop(has_taker);
+            // Another pipe's call may take the last one.
+            take_packets(&its, 1000);
+        }
+    });
+    *has_taker = spawned.is_ok();
+}
+
 /// Copies as much as there is room for.
 fn scatter(mut data: &[u8], buffers: &mut [IoSliceMut<'_>]) -> usize {
     let all = data.len();
@@ -834,6 +984,15 @@ fn scatter(mut data: &[u8], buffers: &mut [IoSliceMut<'_>]) -> usize {
         data = rest;
     }
     all - data.len()
+}
+
+/// Nothing can be in flight before that, and no event would say when to try again.
+#[cold]
+fn never_registered() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        "a named pipe is registered before it connects, reads or writes",
+    )
 }
 
 fn is(error: &io::Error, code: u32) -> bool {
@@ -861,8 +1020,7 @@ impl fmt::Debug for Pipe {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::io::Write;
-    use std::thread;
+    use std::io::{Read, Write};
     use std::time::Duration;
 
     use super::super::super::EventBuffer;
@@ -873,7 +1031,11 @@ mod tests {
     fn pair(test: &str) -> (Arc<Queue>, NamedPipe, File) {
         let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
         let name = format!(r"\\.\pipe\mio-unit-test-{test}-{}", std::process::id());
-        let server = NamedPipe::new(name.as_ref()).unwrap();
+        let options = Options {
+            first_instance: true,
+            reject_remote_clients: true,
+        };
+        let server = NamedPipe::new(name.as_ref(), options).unwrap();
         let client = File::options().read(true).write(true).open(name).unwrap();
         server
             .register(&queue, Token(1), Interest::READABLE)
@@ -931,6 +1093,45 @@ mod tests {
         port.post(Kind::Pipe, 0, held).unwrap();
         dropping.join().unwrap();
         assert_eq!(pipe.strong_count(), 0, "it is freed");
+    }
+
+    /// There are no remote clients under Wine.
+    #[test]
+    fn the_options_are_passed_on() {
+        let modes = |first_instance, reject_remote_clients| {
+            let options = Options {
+                first_instance,
+                reject_remote_clients,
+            };
+            let (open_mode, pipe_mode) = options.modes();
+            let is_first = open_mode & FILE_FLAG_FIRST_PIPE_INSTANCE != 0;
+            let rejects = pipe_mode & PIPE_REJECT_REMOTE_CLIENTS != 0;
+            (is_first, rejects)
+        };
+        for options in [(false, false), (true, false), (false, true), (true, true)] {
+            assert_eq!(modes(options.0, options.1), options);
+        }
+    }
+
+    #[test]
+    fn the_buffer_of_a_long_message_is_given_back_when_it_is_out() {
+        let (queue, server, mut client) = pair("long");
+        server.pipe.lock().has_messages = true;
+        let capacity = || server.pipe.lock().write_buffer.capacity();
+        assert_eq!(capacity(), BUFFER);
+        let long = vec![1; 10 * BUFFER];
+        assert_eq!(server.write(&[IoSlice::new(&long)]).unwrap(), long.len());
+        assert!(capacity() >= long.len());
+        let reading = thread::spawn(move || client.read_exact(&mut vec![0; 10 * BUFFER]));
+        let mut events = EventBuffer::with_capacity(8);
+        let deadline = Instant::now() + super::super::PATIENCE;
+        while !server.pipe.lock().write.is_idle() {
+            assert!(Instant::now() < deadline);
+            let soon = Some(Duration::from_millis(10));
+            queue.select(&mut events, soon).unwrap();
+        }
+        reading.join().unwrap().unwrap();
+        assert_eq!(capacity(), BUFFER);
     }
 
     #[test]

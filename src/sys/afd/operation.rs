@@ -157,6 +157,19 @@ impl Operations {
 
     /// Whether any of a pipe that was dropped was cancelled, and has not ended yet.
     pub(super) fn are_awaited(&self) -> bool {
+        self.any_pipe(Pipe::is_awaited)
+    }
+
+    /// Whether any of a pipe that was dropped is in flight.
+    pub(super) fn are_left(&self) -> bool {
+        self.any_pipe(Pipe::is_left)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn any_pipe(&self, is_one: impl Fn(&Pipe) -> bool) -> bool {
         // Whoever drops a pipe's last count locks this.
         let pipes: Vec<Arc<Pipe>> = {
             let all = self.lock();
@@ -164,7 +177,7 @@ impl Operations {
                 .filter_map(|(pipe, _)| pipe.upgrade())
                 .collect()
         };
-        pipes.iter().any(|pipe| pipe.is_awaited())
+        pipes.iter().any(|pipe| is_one(pipe))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, (Weak<Pipe>, Which)>> {

@@ -6,6 +6,8 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "os-ext")]
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, NTSTATUS, WAIT_TIMEOUT};
 use windows_sys::Win32::System::IO::{
@@ -26,6 +28,9 @@ pub(crate) struct Port {
     is_orphaned: AtomicBool,
     #[cfg(feature = "os-ext")]
     operations: Operations,
+    /// A thread takes the packets of pipes that are gone: see `take_what_is_left`.
+    #[cfg(feature = "os-ext")]
+    has_taker: Mutex<bool>,
 }
 
 /// What a packet is of: the port's completion keys.
@@ -138,6 +143,8 @@ impl Port {
             is_orphaned: AtomicBool::new(false),
             #[cfg(feature = "os-ext")]
             operations: Operations::default(),
+            #[cfg(feature = "os-ext")]
+            has_taker: Mutex::new(false),
         }
     }
 
@@ -145,6 +152,13 @@ impl Port {
     #[cfg(feature = "os-ext")]
     pub(super) fn operations(&self) -> &Operations {
         &self.operations
+    }
+
+    #[cfg(feature = "os-ext")]
+    pub(super) fn lock_taker(&self) -> MutexGuard<'_, bool> {
+        self.has_taker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The queue that took packets is gone.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use windows_sys::Win32::Foundation::HANDLE;
 
-use super::library::{find, Function};
+use super::library::{find, stay_loaded, Function};
 use super::port::{Kind, Port};
 
 /// All ports that are open, and some that were.
@@ -23,7 +23,9 @@ pub(super) fn watch(port: &Arc<Port>) {
     static ONCE: Once = Once::new();
     // Where the system does not tell, nothing can be done.
     ONCE.call_once(|| {
-        let _ = subscribe();
+        if let Some(register) = register_of_system() {
+            subscribe(register, stay_loaded);
+        }
     });
     let mut ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
     ports.retain(|port| port.strong_count() > 0);
@@ -50,19 +52,26 @@ const DEVICE_NOTIFY_CALLBACK: u32 = 2;
 const PBT_APMRESUMEAUTOMATIC: u32 = 18;
 const PBT_APMRESUMESUSPEND: u32 = 7;
 
-/// Asks to be told for as long as the process lives.
-fn subscribe() -> Option<()> {
-    type Register = unsafe extern "system" fn(u32, *const Subscription, *mut HANDLE) -> u32;
+type Register = unsafe extern "system" fn(u32, *const Subscription, *mut HANDLE) -> u32;
 
+fn register_of_system() -> Option<Register> {
     let register = find("powrprof.dll", "PowerRegisterSuspendResumeNotification")?;
     // SAFETY: this is the type that the function of this name has.
-    let register = unsafe { mem::transmute::<Function, Register>(register) };
+    Some(unsafe { mem::transmute::<Function, Register>(register) })
+}
+
+/// Asks to be told for as long as the process lives. Whether that could be had.
+fn subscribe(register: Register, stay_loaded: impl Fn() -> bool) -> bool {
+    // The system goes on calling `told` when a library (cdylib) with this code in it is unloaded. To
+    // take it back in time is not possible: nobody says when the last call is over.
+    if !stay_loaded() {
+        return false;
+    }
     let mut registration = ptr::null_mut();
     // SAFETY: a handle is written to `registration`; the subscription, and what is to be called,
-    // live as long as the process. (A library that is unloaded would have to take it back; a
-    // Rust library is not made to be.)
+    // live as long as the process, because this code stays loaded.
     let status = unsafe { register(DEVICE_NOTIFY_CALLBACK, &SUBSCRIPTION, &mut registration) };
-    (status == 0).then_some(())
+    status == 0
 }
 
 /// Called on a thread of the system's.
@@ -79,7 +88,36 @@ unsafe extern "system" fn told(_: *const c_void, what: u32, _: *const c_void) ->
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        static REGISTERED: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// A double: Wine's own function does nothing.
+    unsafe extern "system" fn register(
+        how: u32,
+        what: *const Subscription,
+        registration: *mut HANDLE,
+    ) -> u32 {
+        assert_eq!(how, DEVICE_NOTIFY_CALLBACK);
+        assert!(ptr::eq(what, &SUBSCRIPTION));
+        assert!(!registration.is_null());
+        REGISTERED.with(|count| count.set(count.get() + 1));
+        0
+    }
+
+    #[test]
+    fn nothing_is_to_be_called_that_could_be_unloaded() {
+        let count = || REGISTERED.with(Cell::get);
+        assert!(!subscribe(register, || false));
+        assert_eq!(count(), 0);
+        let is_loaded_before = || count() == 0;
+        assert!(subscribe(register, is_loaded_before));
+        assert_eq!(count(), 1);
+    }
 
     #[test]
     fn who_waits_on_a_port_is_nudged_when_the_machine_has_slept() {

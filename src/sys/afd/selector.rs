@@ -5,6 +5,9 @@
 //! - **Edges** are made of one-shot polls by [`Edges`](super::super::rearm::Edges),
 //!   one direction at a time. A change is put down until the next `select`, so that
 //!   several cost one poll; while a thread waits it is made at once.
+//! - **Back-off**: a failed operation that has taken nothing away leaves the socket ready. So its
+//!   directions back off: they are probed by the next `select`, and then after pauses, which are the
+//!   port's timeout.
 //! - **Who is registered** stands in a table here, by the handle that the driver
 //!   knows. Of a handle that was closed without being deregistered the next `select`
 //!   tells once, as failed, readable and writable.
@@ -26,16 +29,16 @@ use std::os::windows::io::RawSocket;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::rearm::Waiting;
+use super::super::rearm::{Tick, Waiting};
 use super::super::{
     millis_rounded_up, EventBuffer, Key, Mistake, Outcome, Owner, Selector, UserEvent,
 };
-use super::device::Device;
+use super::device::{AfdEvents, Device};
 #[cfg(feature = "os-ext")]
-use super::named_pipe::{self, Pipe};
+use super::named_pipe::{self, Noticed, Pipe};
 use super::port::{KernelEvent, Kind, Port};
 use super::resume;
-use super::socket::{base_handle, Came, Failed, Socket};
+use super::socket::{are_same, base_handle, Came, Failed, Socket};
 use super::timer::{Calls, Timer};
 use super::user_events::UserEvents;
 use super::{LOOK, PATIENCE};
@@ -53,6 +56,8 @@ pub(crate) struct Afd {
     timer: OnceLock<Option<Timer>>,
     /// Apart, so that a wake does not wait for a change of the table.
     user_events: Mutex<UserEvents>,
+    /// What ticks are counted from.
+    start: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -67,8 +72,14 @@ struct State {
     free: Vec<u32>,
     /// Slots to bring up to date, each once.
     changed: Vec<u32>,
+    /// Slots that back off, each once.
+    backed_off: Vec<u32>,
+    /// Slots whose probe was submitted and not looked for.
+    probed: Vec<u32>,
     /// Who has something to say without a packet.
     news: VecDeque<News>,
+    /// Counts the calls of `select`.
+    select: u32,
     /// News took the whole buffer.
     is_ports_turn: bool,
     waiting: Waiting,
@@ -85,6 +96,11 @@ enum News {
 /// As many polls as a handle of the driver should have under way: it searches them
 /// one by one to cancel one.
 const SOCKETS_OF_A_DEVICE: usize = 32;
+
+/// How many packets that are no events `select` takes when its time is over, beside two for each socket:
+/// that of a poll which was cancelled, and that of the poll in its place. An event may stand behind them;
+/// but there is no end of them where others send them without a pause.
+const STALE_AT_THE_END: usize = 256;
 
 /// How often the system's clock ticks, which is when a timeout of the port's can
 /// end.
@@ -105,6 +121,7 @@ impl Selector for Afd {
             timer_calls: Calls::of_system(),
             timer: OnceLock::new(),
             user_events: Mutex::default(),
+            start: Instant::now(),
         })
     }
 
@@ -119,8 +136,13 @@ impl Selector for Afd {
             Some(timeout) => Instant::now().checked_add(timeout),
         };
         let mut left = timeout.filter(|timeout| deadline.is_some() || timeout.is_zero());
+        let mut stale = 0;
+        let mut state = self.lock();
+        state.select = state.select.wrapping_add(1);
+        drop(state);
         loop {
             let mut state = self.lock();
+            let next_probe = state.begin_probes(self.tick());
             state.update_all();
             if !std::mem::take(&mut state.is_ports_turn) {
                 state.report_news(events);
@@ -129,11 +151,12 @@ impl Selector for Afd {
                     return Ok(());
                 }
             }
-            // With something in hand, a glance at whether there is more.
+            // With something in hand, a glance at whether there is more. And a probe is answered at
+            // once, or not.
             let has_some = !events.events().is_empty() || !state.news.is_empty();
-            let patience = match has_some {
+            let patience = match has_some || !state.probed.is_empty() {
                 true => Some(Duration::ZERO),
-                false => left,
+                false => earlier(left, next_probe),
             };
             if patience != Some(Duration::ZERO) {
                 state.waiting.begin();
@@ -145,14 +168,19 @@ impl Selector for Afd {
 
             let mut state = self.lock();
             state.waiting.end();
+            let now = self.tick();
             let packets = events.kernel.len();
             for index in 0..packets {
                 let packet = events.kernel[index];
-                if let Some(event) = self.event_of(&mut state, packet) {
+                if let Some(event) = self.event_of(&mut state, packet, now) {
                     events.push(event);
                 }
             }
+            if dequeued.is_ok() && packets < room {
+                state.end_probes(now);
+            }
             state.report_news(events);
+            let most_stale = STALE_AT_THE_END + 2 * state.sockets.len();
             drop(state);
             if !events.events().is_empty() {
                 // They come before an error.
@@ -164,8 +192,11 @@ impl Selector for Afd {
             if let Some(deadline) = deadline {
                 left = Some(deadline.saturating_duration_since(Instant::now()));
             }
-            if packets == 0 && left == Some(Duration::ZERO) {
-                return Ok(());
+            if left == Some(Duration::ZERO) {
+                stale += packets;
+                if packets == 0 || stale >= most_stale {
+                    return Ok(());
+                }
             }
         }
     }
@@ -211,10 +242,12 @@ impl Selector for Afd {
         let mut state = self.lock();
         let slot = state.slot(key)?;
         state.sockets[slot as usize].end();
-        if state.free_if_gone(slot) {
-            return Ok(());
+        if !state.free_if_gone(slot) {
+            // At once, and not by the next `select`: the source may be on its way to another poll, and of
+            // two polls of one socket the driver is known to mix up the answers.
+            state.update(slot);
+            self.nudge(state);
         }
-        self.change(state, slot);
         Ok(())
     }
 
@@ -223,20 +256,41 @@ impl Selector for Afd {
         let Ok(slot) = state.slot(key) else {
             return;
         };
-        let Some(edges) = state.sockets[slot as usize].edges() else {
+        let socket = &mut state.sockets[slot as usize];
+        let is_consumed = match outcome {
+            Outcome::Failed(failure) => socket.is_consumed_by(failure),
+            _ => false,
+        };
+        let Some(edges) = socket.edges() else {
             return;
         };
         let before = edges.wanted();
         match outcome {
-            Outcome::WouldBlock(direction) => {
-                edges.arm_without_probing(direction);
+            Outcome::WouldBlock(Some(direction)) => {
+                edges.would_block(direction);
                 edges.unlatch();
             }
-            // A datagram that did not fit, or was refused, is followed by others.
-            Outcome::Failed(direction) => edges.arm_without_probing(direction),
-            Outcome::ErrorTaken | Outcome::ShortPeek => {}
+            Outcome::WouldBlock(None) => {
+                edges.would_block_in_unknown_direction(self.tick());
+                edges.unlatch();
+            }
+            // There may be more behind what it took away.
+            Outcome::Failed(failure) if is_consumed => {
+                if let Some(direction) = failure.direction {
+                    edges.would_block(direction);
+                }
+            }
+            Outcome::Failed(_) | Outcome::ShortPeek => edges.may_have_drained(),
+            Outcome::ErrorTaken => {}
         }
-        if edges.wanted() != before {
+        let is_changed = edges.wanted() != before;
+        // The next `select` finds it in the list; and one that waits already has to look.
+        let is_due = edges.is_due_at_once();
+        state.list_backed_off(slot);
+        if is_due && state.sockets[slot as usize].is_probed() {
+            state.mark_changed(slot);
+            self.interrupt(state);
+        } else if is_changed {
             self.change(state, slot);
         }
     }
@@ -298,11 +352,14 @@ impl Afd {
                 if !packets.is_empty() {
                     return Ok(());
                 }
-                if timer.start(&self.port, left).is_err() {
-                    return self.port.dequeue(packets, room, millis);
-                }
-                // If the timer fails there is still a timeout.
-                let ended = self.port.dequeue(packets, room, millis + 100);
+                let millis = match timer.start(&self.port, left) {
+                    Err(_) => return self.port.dequeue(packets, room, millis),
+                    // There is nothing to wait for.
+                    Ok(true) => 0,
+                    // If the timer fails there is still a timeout.
+                    Ok(false) => millis + 100,
+                };
+                let ended = self.port.dequeue(packets, room, millis);
                 if !packets
                     .iter()
                     .any(|packet| packet.kind() == Some(Kind::Timer))
@@ -313,6 +370,10 @@ impl Afd {
             }
             _ => self.port.dequeue(packets, room, millis),
         }
+    }
+
+    fn tick(&self) -> Tick {
+        Tick::since(self.start, Instant::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -338,9 +399,15 @@ impl Afd {
     }
 
     /// Interrupts who waits, if there is news for him.
-    fn nudge(&self, mut state: MutexGuard<'_, State>) {
-        let is_needed = state.waiting.is_waiting() && !state.news.is_empty();
-        if !is_needed || !state.waiting.interrupt() {
+    fn nudge(&self, state: MutexGuard<'_, State>) {
+        if !state.news.is_empty() {
+            self.interrupt(state);
+        }
+    }
+
+    /// Interrupts who waits, if anybody does.
+    fn interrupt(&self, mut state: MutexGuard<'_, State>) {
+        if !state.waiting.is_waiting() || !state.waiting.interrupt() {
             return;
         }
         drop(state);
@@ -377,9 +444,9 @@ impl Afd {
     }
 
     /// What a packet says, if it is an event.
-    fn event_of(&self, state: &mut State, packet: KernelEvent) -> Option<Event> {
+    fn event_of(&self, state: &mut State, packet: KernelEvent, now: Tick) -> Option<Event> {
         match packet.kind()? {
-            Kind::Poll => state.packet_came(packet),
+            Kind::Poll => state.packet_came(packet, now),
             Kind::UserEvent => {
                 let ident = packet.number() as usize;
                 let is_open = self.lock_user_events().take(ident);
@@ -387,7 +454,11 @@ impl Afd {
             }
             Kind::Nudge | Kind::Timer => None,
             #[cfg(feature = "os-ext")]
-            Kind::Pipe => named_pipe::packet_came(&self.port, packet),
+            Kind::Pipe => {
+                let pipe = named_pipe::packet_came(&self.port, packet)?;
+                state.news.push_back(News::Pipe(pipe));
+                None
+            }
         }
     }
 }
@@ -406,6 +477,8 @@ impl State {
         let all = self.sockets.len();
         self.free.reserve(all - self.free.len());
         self.changed.reserve(all - self.changed.len());
+        self.backed_off.reserve(all - self.backed_off.len());
+        self.probed.reserve(all - self.probed.len());
         self.news.reserve(all);
     }
 
@@ -425,6 +498,44 @@ impl State {
         }
     }
 
+    /// Puts a socket down for probes, where it needs them.
+    fn list_backed_off(&mut self, slot: u32) {
+        let socket = &mut self.sockets[slot as usize];
+        if socket.is_probed() && !std::mem::replace(&mut socket.is_listed, true) {
+            self.backed_off.push(slot);
+        }
+    }
+
+    /// Marks those changed that are to be probed now. Returns how long it is until the next one is.
+    fn begin_probes(&mut self, now: Tick) -> Option<Duration> {
+        let mut next: Option<Duration> = None;
+        let mut index = 0;
+        while let Some(&slot) = self.backed_off.get(index) {
+            let socket = &mut self.sockets[slot as usize];
+            if !socket.is_probed() {
+                socket.is_listed = false;
+                self.backed_off.swap_remove(index);
+                continue;
+            }
+            index += 1;
+            match socket.next_probe(now).map(|at| at.after(now)) {
+                Some(Duration::ZERO) => {
+                    socket.begin_probe();
+                    self.mark_changed(slot);
+                }
+                at => next = earlier(next, at),
+            }
+        }
+        next
+    }
+
+    /// All packets were looked at: a probe whose packet was not among them has found nothing.
+    fn end_probes(&mut self, now: Tick) {
+        while let Some(slot) = self.probed.pop() {
+            self.sockets[slot as usize].probe_found_nothing(now);
+        }
+    }
+
     fn update_all(&mut self) {
         while let Some(slot) = self.changed.pop() {
             self.sockets[slot as usize].is_changed = false;
@@ -435,7 +546,12 @@ impl State {
     fn update(&mut self, slot: u32) {
         let device = &self.devices[slot as usize / SOCKETS_OF_A_DEVICE];
         let socket = &mut self.sockets[slot as usize];
-        if let Some(failed) = socket.update(device, word_of(slot)) {
+        let was_submitted = socket.awaits_probe();
+        let failed = socket.update(device, word_of(slot));
+        if socket.awaits_probe() && !was_submitted {
+            self.probed.push(slot);
+        }
+        if let Some(failed) = failed {
             self.failed(slot, failed);
         }
     }
@@ -445,14 +561,23 @@ impl State {
         self.news.push_back(News::Failure(slot));
     }
 
-    /// Reports what needs no packet, as long as there is room.
+    /// Reports what needs no packet, and pipes, as long as there is room.
     fn report_news(&mut self, events: &mut EventBuffer) {
-        while !events.is_full() {
+        let mut left = self.news.len();
+        while left > 0 && !events.is_full() {
+            left -= 1;
             let event = match self.news.pop_front() {
                 // It may have been deregistered since, or registered anew.
                 Some(News::Failure(slot)) => self.sockets[slot as usize].take_failure(),
                 #[cfg(feature = "os-ext")]
-                Some(News::Pipe(pipe)) => pipe.noticed(),
+                Some(News::Pipe(pipe)) => match pipe.noticed(self.select) {
+                    Noticed::Event(event) => Some(event),
+                    Noticed::Nothing => None,
+                    Noticed::Later => {
+                        self.news.push_back(News::Pipe(pipe));
+                        None
+                    }
+                },
                 None => return,
             };
             if let Some(event) = event {
@@ -462,13 +587,17 @@ impl State {
     }
 
     /// The packet of a socket's poll has come.
-    fn packet_came(&mut self, packet: KernelEvent) -> Option<Event> {
+    fn packet_came(&mut self, packet: KernelEvent, now: Tick) -> Option<Event> {
         let slot = slot_of(packet.word())?;
         let socket = self.sockets.get_mut(slot as usize)?;
-        let came = socket.packet_came(packet)?;
+        let came = socket.packet_came(packet, now)?;
+        if let Some(foreign) = socket.take_foreign() {
+            self.begin_others_again(slot, foreign);
+        }
         if self.free_if_gone(slot) {
             return None;
         }
+        self.list_backed_off(slot);
         match came {
             Came::Nothing => {
                 self.mark_changed(slot);
@@ -483,6 +612,42 @@ impl State {
                 None
             }
         }
+    }
+
+    /// The poll of this slot was answered with events that it did not ask for: another handle of the
+    /// same socket did, whose poll is begun again.
+    fn begin_others_again(&mut self, slot: u32, events: AfdEvents) {
+        let is_other = |state: &State, other: u32| {
+            let (one, its) = (
+                &state.sockets[slot as usize],
+                &state.sockets[other as usize],
+            );
+            let handles = one.handle().zip(its.handle());
+            other != slot
+                && its.asks_for(events)
+                // Where that is not known it may be.
+                && handles.map_or(true, |(one, other)| are_same(one, other) != Some(false))
+        };
+        // The one that it was before.
+        let twin = self.sockets[slot as usize].twin;
+        if let Some(twin) = twin.filter(|&twin| is_other(self, twin)) {
+            self.begin_again(twin);
+            return;
+        }
+        for other in 0..self.sockets.len() as u32 {
+            if is_other(self, other) {
+                self.sockets[slot as usize].twin = Some(other);
+                self.sockets[other as usize].twin = Some(slot);
+                self.begin_again(other);
+            }
+        }
+    }
+
+    /// Has a poll end, so that another one takes its place.
+    fn begin_again(&mut self, slot: u32) {
+        // Where that fails it is under way as before.
+        let device = &self.devices[slot as usize / SOCKETS_OF_A_DEVICE];
+        let _ = self.sockets[slot as usize].cancel(device);
     }
 
     fn forget_handle(&mut self, handle: Option<RawSocket>) {
@@ -514,6 +679,14 @@ fn slot_of(word: usize) -> Option<u32> {
     u32::try_from(word.checked_sub(1)?).ok()
 }
 
+/// The shorter of two times, of which `None` does not end.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// A timeout of the port's, whose greatest number stands for none.
 fn port_millis(timeout: Duration) -> u32 {
     let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
@@ -524,6 +697,14 @@ fn port_millis(timeout: Duration) -> u32 {
 impl Afd {
     pub(super) fn port(&self) -> &Arc<Port> {
         &self.port
+    }
+
+    /// Nothing has to grow while events are taken: a pipe is among the news once.
+    pub(super) fn reserve_news(&self) {
+        let mut state = self.lock();
+        let all = state.sockets.len() + self.port.operations().count();
+        let more = all.saturating_sub(state.news.len());
+        state.news.reserve(more);
     }
 
     /// A pipe has something to say.
@@ -579,7 +760,7 @@ impl Drop for Afd {
             for &packet in &packets {
                 match packet.kind() {
                     Some(Kind::Poll) => {
-                        state.packet_came(packet);
+                        state.packet_came(packet, Tick::since(self.start, Instant::now()));
                     }
                     #[cfg(feature = "os-ext")]
                     Some(Kind::Pipe) => {
@@ -590,18 +771,27 @@ impl Drop for Afd {
             }
         }
         self.port.abandon();
+        // What pipes that were dropped before have written may still be on its way.
+        #[cfg(feature = "os-ext")]
+        if self.port.operations().are_left() {
+            named_pipe::take_what_is_left(&self.port);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::mem::ManuallyDrop;
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
     use std::os::windows::io::AsRawSocket;
     use std::sync::atomic::Ordering;
 
     #[cfg(feature = "os-ext")]
     use super::super::super::{Queue, Registration};
+    use windows_sys::Win32::Networking::WinSock::{
+        WSAECONNABORTED, WSAECONNRESET, WSAEMFILE, WSAEMSGSIZE, WSAENETRESET,
+    };
+
     use super::super::timer::stand_in;
     use super::*;
     #[cfg(feature = "os-ext")]
@@ -664,6 +854,19 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_that_has_ended_already_is_not_waited_for() {
+        let afd = Afd::open_with(stand_in::ALREADY_SIGNALLED).unwrap();
+        let mut packets = Vec::with_capacity(8);
+        // One that is waited for has a timeout behind it that is longer by 100 ms.
+        let shortest = (0..10).map(|_| {
+            let start = Instant::now();
+            afd.wait(&mut packets, 8, Some(TICK)).unwrap();
+            start.elapsed()
+        });
+        assert!(shortest.min().unwrap() < Duration::from_millis(100));
+    }
+
+    #[test]
     fn a_timer_that_cannot_be_had_leaves_the_ports_own_timeouts() {
         for calls in [stand_in::NO_PACKETS, stand_in::NO_ASSOCIATIONS] {
             let afd = Afd::open_with(calls).unwrap();
@@ -701,6 +904,115 @@ mod tests {
         drop(ManuallyDrop::into_inner(afd));
     }
 
+    /// The driver answers the poll of one handle with what that of the other has asked for, and that
+    /// one not at all. (Wine's does not: here the answer is made up.)
+    #[test]
+    fn an_answer_to_another_handles_question_begins_that_ones_poll_again() {
+        let afd = Afd::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let duplicate = socket.try_clone().unwrap();
+        let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        for (token, raw) in [&socket, &duplicate, &stranger].into_iter().enumerate() {
+            let raw = raw.as_raw_socket();
+            afd.register(raw, Token(token), Interest::READABLE, Owner::Source)
+                .unwrap();
+        }
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        let is_polling = |slot: usize| {
+            let state = afd.lock();
+            state.sockets[slot].asks_for(AfdEvents::RECEIVE)
+        };
+        for _ in 0..3 {
+            assert!((0..3).all(is_polling));
+            afd.lock().begin_others_again(0, AfdEvents::SEND);
+            assert!((0..3).all(is_polling), "nobody has asked for it");
+            afd.lock().begin_others_again(0, AfdEvents::RECEIVE);
+            assert!(is_polling(0) && !is_polling(1));
+            // Where the system does not tell whose it is, all that ask are begun again.
+            let tells = are_same(socket.as_raw_socket(), stranger.as_raw_socket()).is_some();
+            assert_eq!(is_polling(2), tells);
+            for _ in 0..3 {
+                afd.select(&mut events, Some(Duration::from_millis(1)))
+                    .unwrap();
+                assert!(events.events().is_empty());
+            }
+        }
+        // And what was begun again is answered.
+        let to = socket.local_addr().unwrap();
+        stranger.send_to(b"x", to).unwrap();
+        let mut seen = [false; 3];
+        let deadline = Instant::now() + PATIENCE;
+        while !(seen[0] && seen[1]) {
+            assert!(Instant::now() < deadline, "{seen:?}");
+            afd.select(&mut events, Some(Duration::from_millis(100)))
+                .unwrap();
+            for event in events.events() {
+                seen[event.token().0] = true;
+            }
+        }
+        assert!(!seen[2]);
+    }
+
+    /// The source may be registered with another poll next, whose question would be the second one.
+    #[test]
+    fn deregistering_ends_a_poll_at_once() {
+        let afd = Afd::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let raw = socket.as_raw_socket();
+        let key = afd
+            .register(raw, Token(1), Interest::READABLE, Owner::Source)
+            .unwrap();
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(afd.lock().sockets[0].asks_for(AfdEvents::RECEIVE));
+        afd.deregister(raw, key).unwrap();
+        let mut packets = Vec::with_capacity(8);
+        while !packets
+            .iter()
+            .any(|packet: &KernelEvent| packet.kind() == Some(Kind::Poll))
+        {
+            afd.port.dequeue(&mut packets, 8, 10_000).unwrap();
+            assert!(!packets.is_empty(), "it goes on");
+        }
+        let now = afd.tick();
+        for &packet in &packets {
+            afd.lock().packet_came(packet, now);
+        }
+        assert_eq!(afd.lock().free, [0]);
+    }
+
+    #[test]
+    fn an_answer_to_the_registration_before_is_passed_over() {
+        let afd = Afd::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let raw = socket.as_raw_socket();
+        let register = |token| afd.register(raw, token, Interest::READABLE, Owner::Source);
+        let key = register(Token(1)).unwrap();
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        let to = socket.local_addr().unwrap();
+        socket.send_to(b"x", to).unwrap();
+        let mut packets = Vec::with_capacity(1);
+        let answer = loop {
+            afd.port.dequeue(&mut packets, 1, 10_000).unwrap();
+            // A test of resume.rs posts nudges.
+            if packets[0].kind() == Some(Kind::Poll) {
+                break packets[0];
+            }
+        };
+        afd.deregister(raw, key).unwrap();
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+        register(Token(2)).unwrap();
+        let now = afd.tick();
+        assert!(afd.lock().packet_came(answer, now).is_none());
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.events().is_empty());
+        socket.send_to(b"x", to).unwrap();
+        afd.select(&mut events, None).unwrap();
+        assert_eq!(events.events()[0].token(), Token(2));
+    }
+
     /// A driver that is asked about one socket by two polls may tell one of them only.
     #[test]
     fn a_socket_that_comes_back_has_one_poll_under_way() {
@@ -728,6 +1040,29 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(afd.lock().free, [0]);
+    }
+
+    /// They come faster than they are taken, say.
+    #[test]
+    fn packets_that_are_no_events_do_not_hold_up_the_end_of_a_wait() {
+        let afd = Afd::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        for _ in 0..10_000 {
+            afd.port.post(Kind::Nudge, 0, 0).unwrap();
+        }
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.events().is_empty());
+        let mut packets = Vec::with_capacity(10_000);
+        afd.port.dequeue(&mut packets, 9_500, 0).unwrap();
+        assert_eq!(packets.len(), 9_500, "it went on taking them");
+        // Behind some of them an event is found.
+        let event = afd.open_user_event(Token(7)).unwrap().unwrap();
+        afd.trigger(event).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while events.events().is_empty() {
+            assert!(Instant::now() < deadline);
+            afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        }
     }
 
     #[test]
@@ -787,6 +1122,53 @@ mod tests {
         swap(sound);
         afd.after_io(key, Outcome::WouldBlock(Some(writable)));
         assert_eq!(poll(), [(5, false)]);
+    }
+
+    /// There may be more behind what an operation that failed has taken away. Otherwise all is as it was.
+    #[test]
+    fn what_failed_is_armed_only_if_something_was_taken_away() {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_accepted, _) = listener.accept().unwrap();
+        let sources = [
+            udp.as_raw_socket(),
+            listener.as_raw_socket(),
+            stream.as_raw_socket(),
+        ];
+        for (code, consumes) in [
+            (WSAEMSGSIZE, [true, false, false]),
+            (WSAENETRESET, [true, false, false]),
+            (WSAECONNRESET, [true, true, false]),
+            (WSAECONNABORTED, [false, true, false]),
+            (WSAEMFILE, [false, false, false]),
+        ] {
+            for (raw, consumes) in sources.into_iter().zip(consumes) {
+                let afd = Afd::open().unwrap();
+                let readable = Interest::READABLE;
+                let key = afd.register(raw, Token(1), readable, Owner::Source);
+                let key = key.unwrap();
+                let is_armed = |outcome| {
+                    let mut state = afd.lock();
+                    let edges = state.sockets[0].edges().unwrap();
+                    edges.fired(Readiness::IN);
+                    drop(state);
+                    afd.after_io(key, outcome);
+                    let mut state = afd.lock();
+                    let wanted = state.sockets[0].edges().unwrap().wanted().unwrap();
+                    wanted.intersects(Readiness::IN)
+                };
+                let failed = |direction| {
+                    let code = Some(code);
+                    Outcome::Failed(crate::sys::Failure { direction, code })
+                };
+                assert!(
+                    !is_armed(failed(Some(Interest::WRITABLE))),
+                    "a send: {code}"
+                );
+                assert_eq!(is_armed(failed(Some(readable))), consumes, "{raw}: {code}");
+            }
+        }
     }
 
     /// Its place is free for others.

@@ -26,6 +26,15 @@
 //! the `Socket`, before which the selector waits for all packets; what has not come
 //! even then is leaked.
 //!
+//! **Probes.** A direction that has backed off (see [`Edges`]) is asked about when its pause is over, by a
+//! poll for the whole interest. Its packet is on the port at once, or nothing is ready: then the poll
+//! stays, for all directions are armed now.
+//!
+//! **Two handles of one socket** (duplicates) are two sockets here, since nothing says at once that they
+//! are one, and each has its poll. Windows is known to answer the poll of one with what that of the other
+//! has asked for. An answer nobody asked for shows that: the polls of the others that did ask are begun
+//! again, and find what is ready.
+//!
 //! **Whose an answer is.** What ends after `end` may be of the registration before,
 //! or of a socket that had the same handle: it is passed over, and asked again.
 //!
@@ -37,18 +46,22 @@ use std::io;
 use std::mem;
 use std::os::windows::io::RawSocket;
 use std::ptr;
+use std::sync::OnceLock;
 
+use windows_sys::core::BOOL;
 use windows_sys::Win32::Foundation::{
-    NTSTATUS, STATUS_CANCELLED, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH,
+    HANDLE, NTSTATUS, STATUS_CANCELLED, STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    WSAGetLastError, WSAIoctl, SIO_BASE_HANDLE, SIO_BSP_HANDLE_POLL, SOCKET, SOCKET_ERROR,
-    WSAENOTSOCK,
+    getsockopt, WSAGetLastError, WSAIoctl, SIO_BASE_HANDLE, SIO_BSP_HANDLE_POLL, SOCKET,
+    SOCKET_ERROR, SOCK_DGRAM, SOL_SOCKET, SO_ACCEPTCONN, SO_TYPE, WSAECONNABORTED, WSAECONNRESET,
+    WSAEMSGSIZE, WSAENETRESET, WSAENOTSOCK,
 };
 
-use super::super::rearm::{Drained, Edges};
+use super::super::rearm::{Drained, Edges, Tick};
 use super::super::Key;
 use super::device::{succeeded, AfdEvents, Device, Poll};
+use super::library::{find, Function};
 use super::port::KernelEvent;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -63,8 +76,15 @@ pub(super) struct Socket {
     stage: Stage,
     /// The poll under way was begun for a registration that has ended.
     is_of_before: bool,
+    probe: Probe,
+    /// What the last answer said that nobody had asked for.
+    foreign: AfdEvents,
+    /// The slot of another handle of the same socket, as far as that has shown.
+    pub(super) twin: Option<u32>,
     /// The selector has it among those to bring up to date.
     pub(super) is_changed: bool,
+    /// The selector has it among those to be probed.
+    pub(super) is_listed: bool,
     /// Of `Box::into_raw`.
     operation: *mut Poll,
 }
@@ -86,7 +106,26 @@ struct Registration {
 enum Stage {
     Idle,
     Polling(AfdEvents),
-    Cancelling,
+    Cancelling(AfdEvents),
+}
+
+/// Whether the registration is being probed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Probe {
+    None,
+    /// Its poll is to be submitted.
+    Due,
+    /// Its poll has been submitted, and its packet was not looked for yet.
+    Submitted,
+}
+
+impl Probe {
+    /// There is a poll for the whole interest.
+    fn submitted(&mut self) {
+        if *self == Probe::Due {
+            *self = Probe::Submitted;
+        }
+    }
 }
 
 /// What came of a packet.
@@ -130,7 +169,11 @@ impl Socket {
             registration: None,
             stage: Stage::Idle,
             is_of_before: false,
+            probe: Probe::None,
+            foreign: AfdEvents(0),
+            twin: None,
             is_changed: false,
+            is_listed: false,
             operation: Box::into_raw(Box::new(Poll::new())),
         }
     }
@@ -147,6 +190,7 @@ impl Socket {
         debug_assert!(self.registration.is_none());
         let mut edges = Edges::new();
         edges.begin(interest, Drained::Reported);
+        self.probe = Probe::None;
         self.handle = Some(handle);
         self.registration = Some(Registration {
             token,
@@ -157,6 +201,7 @@ impl Socket {
     }
 
     pub(super) fn begin_anew(&mut self, token: Token, interest: Interest) {
+        self.probe = Probe::None;
         if let Some(registration) = &mut self.registration {
             registration.token = token;
             registration.edges.begin(interest, Drained::Reported);
@@ -166,6 +211,7 @@ impl Socket {
 
     /// The registration ends. What is under way is to be cancelled.
     pub(super) fn end(&mut self) {
+        self.probe = Probe::None;
         self.registration = None;
         self.is_of_before = self.is_under_way();
     }
@@ -181,6 +227,17 @@ impl Socket {
 
     pub(super) fn handle(&self) -> Option<RawSocket> {
         self.handle
+    }
+
+    /// What the last answer said that nobody had asked for, once: it is of another handle's poll.
+    pub(super) fn take_foreign(&mut self) -> Option<AfdEvents> {
+        let foreign = mem::replace(&mut self.foreign, AfdEvents(0));
+        (foreign != AfdEvents(0)).then_some(foreign)
+    }
+
+    /// Whether a poll is under way that asks for any of these, and is to be answered.
+    pub(super) fn asks_for(&self, events: AfdEvents) -> bool {
+        matches!(self.stage, Stage::Polling(asked) if asked.intersects(events))
     }
 
     /// It goes on with another handle, of which nothing was asked yet.
@@ -201,8 +258,67 @@ impl Socket {
 
     /// What is to be asked of the driver.
     fn wanted(&self) -> Option<AfdEvents> {
+        let edges = &self.registration.as_ref()?.edges;
+        let armed = edges.wanted()?;
+        Some(to_afd(match self.probe {
+            Probe::None => armed,
+            Probe::Due | Probe::Submitted => armed.or(edges.interest()),
+        }))
+    }
+
+    /// Whether it is to be probed, now or some time. What is latched stays, so that it is not.
+    pub(super) fn is_probed(&self) -> bool {
+        let edges = self.registration.as_ref().map(|its| &its.edges);
+        edges.is_some_and(|edges| edges.is_probed() && !edges.is_latched())
+    }
+
+    /// When to probe it next, if that is not about to happen.
+    pub(super) fn next_probe(&self, now: Tick) -> Option<Tick> {
         let registration = self.registration.as_ref()?;
-        registration.edges.wanted().map(to_afd)
+        match self.probe {
+            Probe::None if self.is_probed() => registration.edges.next_probe(now),
+            _ => None,
+        }
+    }
+
+    /// It is brought up to date by a probe.
+    pub(super) fn begin_probe(&mut self) {
+        self.probe = Probe::Due;
+    }
+
+    /// Whether its probe was submitted, and has not been looked for.
+    pub(super) fn awaits_probe(&self) -> bool {
+        self.probe == Probe::Submitted
+    }
+
+    /// Its probe is not answered at once: nothing is ready.
+    pub(super) fn probe_found_nothing(&mut self, now: Tick) {
+        if self.awaits_probe() {
+            self.probe = Probe::None;
+            if let Some(registration) = &mut self.registration {
+                let report = registration.edges.probed(Readiness::NONE, now);
+                debug_assert_eq!(report, None);
+            }
+        }
+    }
+
+    /// Whether an operation that has failed so has taken away what the socket was ready for. Other
+    /// failures leave it as it is, and so would the next one.
+    pub(super) fn is_consumed_by(&self, failure: super::super::Failure) -> bool {
+        let direction = failure.direction;
+        let reads = direction.is_some_and(|direction| direction.is_readable());
+        let (Some(handle), Some(code), true) = (self.handle, failure.code, reads) else {
+            return false;
+        };
+        match code {
+            WSAEMSGSIZE | WSAENETRESET => option(handle, SO_TYPE) == Some(SOCK_DGRAM),
+            WSAECONNABORTED => option(handle, SO_ACCEPTCONN) == Some(1),
+            WSAECONNRESET => {
+                option(handle, SO_TYPE) == Some(SOCK_DGRAM)
+                    || option(handle, SO_ACCEPTCONN) == Some(1)
+            }
+            _ => false,
+        }
     }
 
     /// Brings the driver up to date with what is wanted.
@@ -215,6 +331,7 @@ impl Socket {
             (Stage::Polling(asked), Some(events), _)
                 if asked.contains(events) && !self.is_of_before =>
             {
+                self.probe.submitted();
                 Ok(())
             }
             (Stage::Polling(_), _, _) => self.cancel(device).map_err(|_| Failure::OfAnything),
@@ -239,29 +356,39 @@ impl Socket {
         submitted.map_err(Failure::of)?;
         self.stage = Stage::Polling(events);
         self.is_of_before = false;
+        self.probe.submitted();
         Ok(())
     }
 
     /// Asks for the end of what is under way.
     pub(super) fn cancel(&mut self, device: &Device) -> Result<(), NTSTATUS> {
-        if let Stage::Polling(_) = self.stage {
+        if let Stage::Polling(asked) = self.stage {
             device.cancel(self.operation)?;
-            self.stage = Stage::Cancelling;
+            self.stage = Stage::Cancelling(asked);
         }
         Ok(())
     }
 
     /// A packet with the word of this socket has been taken off the port. It is that of the poll
     /// which is under way, since handles of the driver are not given out; `None` where none is.
-    pub(super) fn packet_came(&mut self, packet: KernelEvent) -> Option<Came> {
+    pub(super) fn packet_came(&mut self, packet: KernelEvent, now: Tick) -> Option<Came> {
         if !self.is_under_way() {
             return None;
         }
+        let asked = match self.stage {
+            Stage::Polling(asked) | Stage::Cancelling(asked) => asked,
+            Stage::Idle => AfdEvents(0),
+        };
+        let was_probe = self.awaits_probe();
+        if was_probe {
+            // Unless this is its answer.
+            self.probe = Probe::Due;
+        }
         self.stage = Stage::Idle;
         let is_of_before = mem::take(&mut self.is_of_before);
-        let Some(registration) = &mut self.registration else {
+        if self.registration.is_none() {
             return Some(Came::Nothing);
-        };
+        }
         if is_of_before || packet.status() == STATUS_CANCELLED {
             return Some(Came::Nothing);
         }
@@ -270,18 +397,39 @@ impl Socket {
         }
         // SAFETY: the memory is valid, and ours again: its packet has come.
         let answer = unsafe { (*self.operation).answer(packet.number()) };
+        self.answered(answer, asked, was_probe, now)
+    }
+
+    /// The poll under way, which asked for these, has ended well with an answer.
+    fn answered(
+        &mut self,
+        answer: AfdEvents,
+        asked: AfdEvents,
+        was_probe: bool,
+        now: Tick,
+    ) -> Option<Came> {
+        let registration = self.registration.as_mut()?;
         if answer.intersects(AfdEvents::LOCAL_CLOSE) {
             return self.failed(Failure::OfHandle).map(Came::Failed);
         }
-        let report = registration.edges.fired(from_afd(answer));
+        self.foreign = answer.without(asked);
+        let ready = from_afd(answer.without(self.foreign));
+        let report = match was_probe {
+            true => {
+                self.probe = Probe::None;
+                registration.edges.probed(ready, now)
+            }
+            false => Some(registration.edges.fired(ready)).filter(|&bits| bits != Readiness::NONE),
+        };
         Some(match report {
-            Readiness::NONE => Came::Nothing,
-            report => Came::Event(Event::new(registration.token, report)),
+            None => Came::Nothing,
+            Some(report) => Came::Event(Event::new(registration.token, report)),
         })
     }
 
     /// Watching it has failed, so nothing more is wanted for now.
     fn failed(&mut self, failure: Failure) -> Option<Failed> {
+        self.probe = Probe::None;
         let registration = self.registration.as_mut()?;
         registration.edges.fired(FAILED);
         registration.has_failed = true;
@@ -388,6 +536,40 @@ fn find_base(
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// An option of a socket that is a number.
+fn option(socket: RawSocket, option: i32) -> Option<i32> {
+    let mut value = 0i32;
+    let mut length = mem::size_of_val(&value) as i32;
+    // SAFETY: `value` has room for as many bytes as `length` says, and the call has written to
+    // them when it returns. Where the socket is not open it fails.
+    let result = unsafe {
+        getsockopt(
+            socket as SOCKET,
+            SOL_SOCKET,
+            option,
+            ptr::addr_of_mut!(value).cast(),
+            &mut length,
+        )
+    };
+    (result != SOCKET_ERROR).then_some(value)
+}
+
+/// Whether two handles are of one socket; `None` where the system does not tell, which Windows does from
+/// 10 on:
+/// [CompareObjectHandles](https://learn.microsoft.com/en-us/windows/win32/api/handleapi/nf-handleapi-compareobjecthandles).
+pub(super) fn are_same(one: RawSocket, other: RawSocket) -> Option<bool> {
+    type Compare = unsafe extern "system" fn(HANDLE, HANDLE) -> BOOL;
+    static COMPARE: OnceLock<Option<Compare>> = OnceLock::new();
+
+    let compare = COMPARE.get_or_init(|| {
+        let compare = find("kernelbase.dll", "CompareObjectHandles")?;
+        // SAFETY: this is the type that the function of this name has.
+        Some(unsafe { mem::transmute::<Function, Compare>(compare) })
+    });
+    // SAFETY: it follows no pointers; a handle that is not open is the same as no other.
+    compare.map(|compare| unsafe { compare(one as usize as HANDLE, other as usize as HANDLE) } != 0)
+}
+
 fn ask_handle(socket: RawSocket, question: u32) -> io::Result<RawSocket> {
     let mut handle: SOCKET = 0;
     let mut written = 0;
@@ -464,6 +646,43 @@ mod tests {
             _ => panic!("nobody there to ask"),
         });
         assert_eq!(none.unwrap_err().raw_os_error(), Some(WSAENOTSOCK));
+    }
+
+    #[test]
+    fn handles_of_one_socket_are_told_from_those_of_two() {
+        use std::net::UdpSocket;
+        use std::os::windows::io::AsRawSocket;
+
+        let one = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let same = one.try_clone().unwrap();
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let [one, same, other] = [&one, &same, &other].map(|socket| socket.as_raw_socket());
+        // Windows 8 does not tell.
+        if let Some(is_same) = are_same(one, same) {
+            assert!(is_same);
+            assert_eq!(are_same(one, other), Some(false));
+        }
+    }
+
+    /// It is of the poll of another handle of the same socket, and the registration waits on.
+    #[test]
+    fn an_answer_that_nobody_asked_for_is_not_reported_and_shows_another_handle() {
+        let mut socket = Socket::new();
+        socket.begin(0, 8, Token(1), Interest::WRITABLE);
+        let asked = socket.wanted().unwrap();
+        let now = Tick::since(std::time::Instant::now(), std::time::Instant::now());
+        let (receive, send) = (AfdEvents::RECEIVE, AfdEvents::SEND);
+        let came = socket.answered(receive, asked, false, now);
+        assert!(matches!(came, Some(Came::Nothing)), "{came:?}");
+        assert_eq!(socket.take_foreign(), Some(receive));
+        assert_eq!(socket.take_foreign(), None);
+        assert_eq!(socket.wanted(), Some(asked));
+        let came = socket.answered(receive.or(send), asked, false, now);
+        let Some(Came::Event(event)) = came else {
+            panic!("{came:?}");
+        };
+        assert!(event.is_writable() && !event.is_readable());
+        assert_eq!(socket.take_foreign(), Some(receive));
     }
 
     /// The end of a connection is asked for whatever else is wanted, and each answer

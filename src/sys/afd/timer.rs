@@ -113,8 +113,8 @@ impl Timer {
     }
 
     /// A packet will come when so much time has passed, rounded up to 100 ns. It is
-    /// not on its way yet.
-    pub(super) fn start(&self, port: &Port, after: Duration) -> io::Result<()> {
+    /// not on its way yet. Returns whether the time has passed already, so that it has come.
+    pub(super) fn start(&self, port: &Port, after: Duration) -> io::Result<bool> {
         let units = (after.as_nanos() + 99) / 100;
         // Negative is from now on.
         let due = -i64::try_from(units).unwrap_or(i64::MAX);
@@ -123,7 +123,9 @@ impl Timer {
         bool_result(unsafe {
             SetWaitableTimer(self.timer.as_raw_handle(), &due, 0, None, ptr::null(), 0)
         })?;
-        // SAFETY: three open handles, and words that come back as they are.
+        let mut was_signalled = 0;
+        // SAFETY: three open handles, and words that come back as they are; whether the timer has ended
+        // is written to `was_signalled` before the call returns.
         check(unsafe {
             (self.calls.associate)(
                 self.packet.as_raw_handle(),
@@ -133,9 +135,10 @@ impl Timer {
                 ptr::null(),
                 0,
                 0,
-                ptr::null_mut(),
+                &mut was_signalled,
             )
-        })
+        })?;
+        Ok(was_signalled != 0)
     }
 
     /// Its packet will not come any more, also where it is on the port already.
@@ -170,6 +173,12 @@ pub(super) mod stand_in {
         associate,
         cancel,
         timer_flags: 0,
+    };
+
+    /// With a timer that has ended whenever it is started, and whose packet somebody else takes.
+    pub(in super::super) const ALREADY_SIGNALLED: Calls = Calls {
+        associate: associate_signalled,
+        ..CALLS
     };
 
     /// Functions that fail.
@@ -217,6 +226,21 @@ pub(super) mod stand_in {
         _: *mut u8,
     ) -> NTSTATUS {
         STATUS_NOT_IMPLEMENTED
+    }
+
+    unsafe extern "system" fn associate_signalled(
+        _: HANDLE,
+        _: HANDLE,
+        _: HANDLE,
+        _: *const c_void,
+        _: *const c_void,
+        _: NTSTATUS,
+        _: usize,
+        was_signalled: *mut u8,
+    ) -> NTSTATUS {
+        // SAFETY: the caller's pointer.
+        unsafe { *was_signalled = 1 };
+        STATUS_SUCCESS
     }
 
     unsafe extern "system" fn associate(

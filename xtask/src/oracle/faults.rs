@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail, Context, Result};
 
 use super::not_found::{self, NotFound};
-use super::{build, found, kept_programs, limit, variant, Args, BACKENDS, PROGRAMS};
+use super::program::{build, found, kept_programs, limit, variant, Args, BACKENDS, PROGRAMS};
 use crate::faults::{self, names, Build, Env, Fault, Tree};
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
