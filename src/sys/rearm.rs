@@ -43,8 +43,7 @@
 //! direction; and a fired direction is ready as far as the program knows, and its I/O passes through the
 //! source.
 
-// On AFD no raw descriptors are registered, what is latched is not probed, and no probe takes anything
-// away.
+// On AFD, raw descriptors do not exist, what is latched is not probed, and no probe consumes readiness.
 #![cfg_attr(windows, allow(dead_code))]
 
 use std::time::{Duration, Instant};
@@ -514,10 +513,10 @@ impl Edges {
         self.pending = self.pending.or(taken.and(bits));
     }
 
-    /// For a backend that cannot probe while an operation of the program's returns: what would have
-    /// blocked is not known, so the next poll probes all that may have been drained. One that is still
-    /// ready takes a pause, and keeps one that runs.
-    #[allow(dead_code)] // where a probe follows the operation
+    /// For a backend that cannot probe while an operation of the program returns. The direction that would
+    /// have blocked is not known, so the next poll probes all that may have been drained. A direction that
+    /// is still ready begins a pause, and keeps one that runs.
+    #[allow(dead_code)] // on a backend whose probe follows the operation
     pub(super) fn would_block_in_unknown_direction(&mut self, now: Tick) {
         let fired = self.fired_directions();
         for (index, bits) in DIRECTIONS.into_iter().enumerate() {
@@ -529,8 +528,8 @@ impl Edges {
         self.probe_at_once |= self.backed_off != NONE;
     }
 
-    /// For a backend that does not probe what is latched: it is over, and can be asked for again.
-    #[allow(dead_code)] // where it is probed
+    /// For a backend that does not probe what is latched: unlatches everything, so that it is armed again.
+    #[allow(dead_code)] // on a backend that probes it
     pub(super) fn unlatch(&mut self) {
         self.latched = NONE;
         self.error_backed_off = false;
