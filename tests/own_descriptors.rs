@@ -6,7 +6,7 @@ mod util;
 
 use std::io::{ErrorKind, Read, Write};
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Backend, Interest, IoSource, Token, Waker};
-use util::{in_child, this_thread, until_asleep, Loop};
+use util::{borrow, in_child, this_thread, until_asleep, Loop};
 
 on_each_backend![
     polling_with_closed_descriptors_is_ebadf,
@@ -126,6 +126,10 @@ fn registering_fails_if_the_polling_thread_cannot_be_interrupted(backend: Backen
         let _ = poll.poll(events, None);
     });
     until_asleep(told.recv().unwrap());
+    // Kept open under other numbers, or the end of a pipe would wake the polling thread.
+    // SAFETY: they are open.
+    let duplicate = |&fd: &RawFd| unsafe { borrow(fd) }.try_clone_to_owned().unwrap();
+    let _duplicates: Vec<OwnedFd> = own.iter().map(duplicate).collect();
     for fd in own {
         // SAFETY: takes a number; what had it is never used or dropped again as if it were open.
         unsafe { libc::close(fd) };
