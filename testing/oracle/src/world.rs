@@ -202,7 +202,8 @@ impl World {
             Step::Wake(waker) => {
                 let waker = self.waker(*waker);
                 let (token, waker) = waker.as_ref().expect("there is always one");
-                self.judge().wake(*token);
+                let polls = self.polls.load(Ordering::SeqCst);
+                self.judge().wake(*token, polls);
                 let woke = self.while_nobody_blocks("waking", || waker.wake());
                 self.operation(format!("wake {}: {woke:?}", shown(*token)));
             }
