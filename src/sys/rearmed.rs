@@ -205,6 +205,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         Ok(key)
     }
 
+    #[cfg(feature = "os-ext")]
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
         let mut state = self.registrations.lock();
         let slot = state.table.slot(fd, Key::NONE)?;

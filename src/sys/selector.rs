@@ -76,7 +76,7 @@ pub(crate) trait Selector: Sized {
     ) -> io::Result<Key>;
 
     /// Like `reregister`, but for a raw descriptor, which has no key.
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "os-ext"))]
     #[inline]
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
         self.reregister(fd, Key::NONE, token, interest)?;
