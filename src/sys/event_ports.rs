@@ -73,6 +73,8 @@ pub(crate) struct UserEvents {
 struct UserEventState {
     is_open: bool,
     is_triggered: bool,
+    /// The call of `select` that reported it last.
+    reported_by: u32,
 }
 
 /// The event that is sent as the signal. Programs that send events of their own use small numbers.
@@ -146,9 +148,10 @@ impl Kernel for Port {
     ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<bool>) {
         let (mut state, mut timeout) = (state, timeout);
         let before = events.events().len();
+        let select = state.table.select;
         // Where wakers alone filled the last buffer, the kernel's events come first.
         if !std::mem::take(&mut state.armed.filled_buffer) {
-            state.armed.report(events);
+            state.armed.report(events, select);
             if events.is_full() {
                 state.armed.filled_buffer = true;
                 return (state, Ok(true));
@@ -177,7 +180,7 @@ impl Kernel for Port {
                 state = backend.registrations.yield_lock(state);
             }
         }
-        state.armed.report(events);
+        state.armed.report(events, select);
         if !state.armed.triggered.is_empty() {
             // For a poll that nests this one. If it fails, the next `select` fails as well.
             let _ = backend.kernel.signal(&mut state.armed);
@@ -451,13 +454,23 @@ impl UserEvents {
         }
     }
 
-    /// Reports as many as fit.
-    fn report(&mut self, events: &mut EventBuffer) {
-        while !events.is_full() {
+    /// Reports as many as fit, each at most once in one `select`.
+    fn report(&mut self, events: &mut EventBuffer, select: u32) {
+        for _ in 0..self.triggered.len() {
+            if events.is_full() {
+                return;
+            }
             let Some(event) = self.triggered.pop_front() else {
                 return;
             };
-            self.all[event.ident].is_triggered = false;
+            let one = &mut self.all[event.ident];
+            if one.reported_by == select {
+                // It was triggered again since then, which the next `select` reports.
+                self.triggered.push_back(event);
+                continue;
+            }
+            one.is_triggered = false;
+            one.reported_by = select;
             events.push(Event::new(event.token, Readiness::IN));
         }
     }
@@ -489,6 +502,19 @@ mod tests {
         port.select(&mut events, None).unwrap();
         let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
         assert_eq!(tokens, [Token(3)]);
+    }
+
+    /// A waker may wake again while a poll collects events.
+    #[test]
+    fn a_user_event_is_reported_once_in_a_select() {
+        let port: EventPorts = Selector::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let event = port.open_user_event(Token(1)).unwrap().unwrap();
+        for (select, count) in [(1, 1), (1, 1), (2, 2)] {
+            port.trigger(event).unwrap();
+            port.registrations.lock().armed.report(&mut events, select);
+            assert_eq!(events.events().len(), count);
+        }
     }
 
     /// Otherwise a thread whose I/O would block waits for as many system calls as there are events.
