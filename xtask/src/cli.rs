@@ -38,7 +38,7 @@ pub enum Chore {
     Layers,
     /// Operating systems are named in the platform table, and elsewhere no more than they were
     OsNames,
-    /// Building the crate takes at most 2.2 times the processor time of mio 1.2.5 (part of `full`)
+    /// What it costs to build the crate and a client, beside mio 1.2.5: at most 2.2 times, which is not reached yet
     BuildCost,
     /// clippy has nothing to say
     Clippy,
