@@ -8,7 +8,6 @@
 mod util;
 
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,7 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(backend: Backend) -> ManuallyDrop<Queue> {
+    fn new(backend: Backend) -> &'static mut Queue {
         let looper = Loop::new(backend);
         let waker = Waker::new(looper.registry(), Token(9)).unwrap();
         let [mut registered, other] = [(); 2].map(|()| UdpSocket::bind(any_port()).unwrap());
@@ -52,7 +51,7 @@ impl Queue {
             .registry()
             .register(&mut registered, T, Interest::READABLE)
             .unwrap();
-        ManuallyDrop::new(Queue {
+        util::kept(Queue {
             looper,
             waker,
             registered,
@@ -107,7 +106,7 @@ fn a_closed_queue_is_ebadf(backend: Backend) {
     if !has_a_queue(backend) || !in_child(backend, "a_closed_queue_is_ebadf") {
         return;
     }
-    let mut queue = Queue::new(backend);
+    let queue = Queue::new(backend);
     close(queue.raw_fd());
     queue.assert_polls_fail();
     queue.assert_registering_fails();
@@ -127,7 +126,7 @@ fn a_queue_whose_descriptor_was_reused_is_ebadf(backend: Backend) {
     let file = std::fs::File::open("/dev/null").unwrap();
     let socket = UdpSocket::bind(any_port()).unwrap();
     for object in [file.as_raw_fd(), socket.as_raw_fd()] {
-        let mut queue = Queue::new(backend);
+        let queue = Queue::new(backend);
         // SAFETY: as above, for `dup2`.
         let fd = unsafe { libc::dup2(object, queue.raw_fd()) };
         assert_eq!(fd, queue.raw_fd());
@@ -153,7 +152,7 @@ fn a_queue_is_ebadf_when_all_descriptors_were_closed(backend: Backend) {
     if !has_a_queue(backend) || !in_child(backend, test) {
         return;
     }
-    let mut queue = Queue::new(backend);
+    let queue = Queue::new(backend);
     (3..256).for_each(close);
     queue.assert_polls_fail();
     for _ in 0..3 {
@@ -169,7 +168,7 @@ fn io_on_a_source_of_a_closed_queue_works(backend: Backend) {
     if !has_a_queue(backend) || !in_child(backend, test) {
         return;
     }
-    let mut queue = Queue::new(backend);
+    let queue = Queue::new(backend);
     let address = queue.registered.local_addr().unwrap();
     queue.other.send_to(b"x", address).unwrap();
     queue.looper.until_readable(T);

@@ -32,7 +32,7 @@ fn open_descriptors() -> Vec<RawFd> {
 }
 
 /// A poll and a waker of it, whose descriptors are closed. They are not to be dropped.
-fn without_descriptors(backend: Backend) -> (ManuallyDrop<Loop>, ManuallyDrop<Waker>, Vec<RawFd>) {
+fn without_descriptors(backend: Backend) -> (&'static mut Loop, &'static mut Waker, Vec<RawFd>) {
     let before = open_descriptors();
     let mut looper = Loop::new(backend);
     let waker = Waker::new(looper.registry(), Token(9)).unwrap();
@@ -48,7 +48,7 @@ fn without_descriptors(backend: Backend) -> (ManuallyDrop<Loop>, ManuallyDrop<Wa
         unsafe { libc::close(fd) };
     }
     assert_eq!(open_descriptors(), before);
-    (ManuallyDrop::new(looper), ManuallyDrop::new(waker), own)
+    (util::kept(looper), util::kept(waker), own)
 }
 
 /// It does not wait, and it says so again.
@@ -66,8 +66,8 @@ fn polling_with_closed_descriptors_is_ebadf(backend: Backend) {
     if !in_child(backend, "polling_with_closed_descriptors_is_ebadf") {
         return;
     }
-    let (mut looper, _waker, _) = without_descriptors(backend);
-    assert_closed(&mut looper);
+    let (looper, _waker, _) = without_descriptors(backend);
+    assert_closed(looper);
 }
 
 /// Where its number is one of a socket now, of which it knows nothing.
@@ -78,7 +78,7 @@ fn sockets_that_reuse_the_polls_descriptors_are_not_read(backend: Backend) {
     ) {
         return;
     }
-    let (mut looper, _waker, own) = without_descriptors(backend);
+    let (looper, _waker, own) = without_descriptors(backend);
     let mut pairs: Vec<(UnixStream, UnixStream)> = Vec::new();
     while !own.iter().all(|fd| open_descriptors().contains(fd)) {
         pairs.push(UnixStream::pair().unwrap());
@@ -88,7 +88,7 @@ fn sockets_that_reuse_the_polls_descriptors_are_not_read(backend: Backend) {
         other.write_all(b"to the one").unwrap();
     }
     assert!(pairs.iter().any(|(one, _)| own.contains(&one.as_raw_fd())));
-    let Loop { poll, events, .. } = &mut *looper;
+    let Loop { poll, events, .. } = looper;
     let error = poll.poll(events, LONG).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
     for (one, other) in &mut pairs {

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicU8, Ordering};
 #[cfg(unix)]
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -773,6 +773,14 @@ pub fn is_refusal(backend: Backend, event: &Event) -> bool {
         true => event.is_error(),
         false => event.is_readable(),
     }
+}
+
+/// A value that is never dropped, and that is not leaked either: a static refers to it.
+pub fn kept<T: 'static>(value: T) -> &'static mut T {
+    static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let kept = Box::leak(Box::new(value));
+    KEPT.lock().unwrap().push(kept as *mut T as usize);
+    kept
 }
 
 /// Runs a test's scenario in a child process of its own, for what would disturb

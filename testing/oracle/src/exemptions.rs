@@ -17,7 +17,7 @@ pub enum Exemption {
     DatagramSender,
     ClosedPipeOnKqueue,
     SpaceBehindAnEndOnTheModel,
-    FullCounter,
+    BlocksAlthoughReady,
     ReaderOfAPipeOnKqueue,
 }
 
@@ -27,7 +27,7 @@ impl Exemption {
         Exemption::DatagramSender,
         Exemption::ClosedPipeOnKqueue,
         Exemption::SpaceBehindAnEndOnTheModel,
-        Exemption::FullCounter,
+        Exemption::BlocksAlthoughReady,
         Exemption::ReaderOfAPipeOnKqueue,
     ];
 
@@ -52,11 +52,11 @@ impl Exemption {
                 "an event of a pipe without readers that was closed and not deregistered",
                 "its kernels refuse to watch such a pipe, so that it has a user event, which closing does not take back",
             ],
-            Exemption::FullCounter => [
+            Exemption::BlocksAlthoughReady => [
                 "poll, event-ports",
-                "Eventfd",
-                "more than 30 events a second where each is answered by a write that would block",
-                "the kernel says that a counter is ready as long as it takes one more, and refuses larger numbers",
+                "Eventfd, UDP shut down for reading",
+                "more than 30 events a second where each is answered by an operation that would block",
+                "the kernel says that they are ready: a counter takes one more and no larger number, and the socket has an end and no datagram",
             ],
             Exemption::ReaderOfAPipeOnKqueue => [
                 "kqueue",
@@ -128,11 +128,15 @@ pub fn two_events(backend: Backend) -> Option<Exemption> {
 }
 
 /// Whether a source may have more events than the back-off allows.
-pub fn rate(backend: Backend, kind: Kind, answered: &Answered) -> Option<Exemption> {
+pub fn rate(backend: Backend, kind: Kind, last: Bits, answered: &Answered) -> Option<Exemption> {
     let rearms = matches!(backend, Backend::Poll | Backend::EventPorts);
+    let would_block = rearms && answered.last == Some(Outcome::WouldBlock);
     match kind {
-        Kind::Eventfd if rearms && answered.last == Some(Outcome::WouldBlock) => {
-            Some(Exemption::FullCounter)
+        Kind::Eventfd if would_block => Some(Exemption::BlocksAlthoughReady),
+        Kind::Udp | Kind::UdpRefused | Kind::UdpErrorQueue | Kind::UdpTimestamps
+            if would_block && last.contains(Bits::END) =>
+        {
+            Some(Exemption::BlocksAlthoughReady)
         }
         Kind::UnixDatagram if answered.sends => Some(Exemption::DatagramSender),
         _ => None,

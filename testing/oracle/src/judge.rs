@@ -705,7 +705,7 @@ impl Judge {
         let Some(r) = self.registrations.get(&token) else {
             return;
         };
-        if let Some(exemption) = exemptions::rate(self.backend, r.kind, answered) {
+        if let Some(exemption) = exemptions::rate(self.backend, r.kind, r.last, answered) {
             self.tally.exempted.count(exemption);
             return;
         }
