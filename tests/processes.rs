@@ -164,7 +164,7 @@ fn stop_and_continue() -> Option<process::Child> {
     let (process, thread) = (process::id(), util::this_thread());
     let mut shell = process::Command::new("sh")
         .args(["-c", SCRIPT, "sh"])
-        .args([process.to_string(), thread.to_string()])
+        .args([process.to_string(), format!("{thread:?}")])
         .stdin(process::Stdio::piped())
         .spawn()
         .unwrap();
