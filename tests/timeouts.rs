@@ -261,6 +261,8 @@ mod alarms {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
+    use crate::util::{setitimer, ITIMER_REAL};
+
     static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
     extern "C" fn count(_: libc::c_int) {
@@ -296,7 +298,7 @@ mod alarms {
             action.sa_sigaction = handler as usize;
             let set = libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
             assert_eq!(set, 0);
-            let set = libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
+            let set = setitimer(ITIMER_REAL.into(), &timer, std::ptr::null_mut());
             assert_eq!(set, 0);
         }
         mask(libc::SIG_UNBLOCK);

@@ -558,6 +558,21 @@ pub fn until_asleep(_: thread::ThreadId) {
     thread::sleep(A_WHILE);
 }
 
+/// What the libc crate lacks on some systems; its number's type is not the same everywhere.
+#[cfg(unix)]
+pub const ITIMER_REAL: u8 = 0;
+#[cfg(any(target_os = "illumos", target_os = "solaris"))]
+extern "C" {
+    pub fn setitimer(
+        which: libc::c_int,
+        value: *const libc::itimerval,
+        before: *mut libc::itimerval,
+    ) -> libc::c_int;
+}
+#[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+#[allow(unused_imports)] // most tests have no timer
+pub use libc::setitimer;
+
 /// Whether the kernel is known to keep timeouts exactly: it has `epoll_pwait2`. A wrong descriptor is
 /// not what one without it complains of.
 #[cfg(target_os = "linux")]
@@ -776,6 +791,7 @@ pub fn is_refusal(backend: Backend, event: &Event) -> bool {
 }
 
 /// A value that is never dropped, and that is not leaked either: a static refers to it.
+#[cfg(unix)]
 pub fn kept<T: 'static>(value: T) -> &'static mut T {
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
     let kept = Box::leak(Box::new(value));
