@@ -5,7 +5,6 @@
 //! other one defines; a re-export leads to where the item is defined. Code for tests does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -493,12 +492,6 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     normal
-}
-
-impl fmt::Debug for Crate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.uses).finish()
-    }
 }
 
 #[cfg(test)]
