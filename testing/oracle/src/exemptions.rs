@@ -54,7 +54,7 @@ impl Exemption {
             ],
             Exemption::BlocksAlthoughReady => [
                 "poll, event-ports",
-                "Eventfd, UDP shut down for reading",
+                "Eventfd; UdpErrorQueue and UdpTimestamps, shut down for reading",
                 "more than 30 events a second where each is answered by an operation that would block",
                 "the kernel says that they are ready: a counter takes one more and no larger number, and the socket has an end and no datagram",
             ],
@@ -133,9 +133,7 @@ pub fn rate(backend: Backend, kind: Kind, last: Bits, answered: &Answered) -> Op
     let would_block = rearms && answered.last == Some(Outcome::WouldBlock);
     match kind {
         Kind::Eventfd if would_block => Some(Exemption::BlocksAlthoughReady),
-        Kind::Udp | Kind::UdpRefused | Kind::UdpErrorQueue | Kind::UdpTimestamps
-            if would_block && last.contains(Bits::END) =>
-        {
+        Kind::UdpErrorQueue | Kind::UdpTimestamps if would_block && last.contains(Bits::END) => {
             Some(Exemption::BlocksAlthoughReady)
         }
         Kind::UnixDatagram if answered.sends => Some(Exemption::DatagramSender),
