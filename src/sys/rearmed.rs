@@ -196,13 +196,20 @@ impl<K: Kernel> Selector for Rearmed<K> {
     fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<Key> {
         let mut state = self.registrations.lock();
         let slot = state.table.slot(fd, key)?;
-        let key = match key {
+        let adopted = match key {
             Key::NONE => state.table.adopt(slot),
-            key => key,
+            _ => Key::NONE,
         };
         state.table.begin_again(slot, token, interest);
-        self.change(state, slot, Change::BegunAgain)?;
-        Ok(key)
+        if let Err(error) = self.change(state, slot, Change::BegunAgain) {
+            // The source does not learn of a key.
+            self.registrations.lock().table.disown(adopted);
+            return Err(error);
+        }
+        Ok(match key {
+            Key::NONE => adopted,
+            key => key,
+        })
     }
 
     #[cfg(feature = "os-ext")]

@@ -348,6 +348,19 @@ impl Table {
         }
     }
 
+    /// Reverses `adopt`, after which the registration may have ended.
+    #[cold]
+    pub(super) fn disown(&mut self, adopted: Key) {
+        let Some(slot) = adopted.slot() else {
+            return;
+        };
+        let entry = &mut self.entries[slot as usize];
+        entry.owner = Owner::RawFd;
+        if entry.fd < 0 {
+            self.free(slot as usize);
+        }
+    }
+
     /// Begins a `select`.
     #[inline]
     pub(super) fn begin_select(&mut self) {
@@ -672,6 +685,21 @@ mod tests {
         let (slot, key) = begin(table, 12, 4, Owner::Source);
         table.remove(slot, key, false);
         assert_eq!(next_slot(table), slot, "deregistered by its key");
+        // Adopted from a raw descriptor by a source that does not learn of the key.
+        for ended in [false, true] {
+            let (slot, _) = begin(table, 14, 7, Owner::RawFd);
+            let adopted = table.adopt(slot);
+            assert_eq!(table.adopt(slot), Key::NONE, "it has an owner");
+            if ended {
+                table.remove(slot, Key::NONE, false);
+            }
+            table.disown(adopted);
+            if !ended {
+                table.remove(slot, Key::NONE, false);
+            }
+            assert_eq!(next_slot(table), slot);
+        }
+
         let (slot, key) = begin(table, 13, 5, Owner::RawFd);
         assert_eq!(key, Key::NONE);
         assert_eq!(begin(table, 13, 6, Owner::RawFd).0, slot, "it is replaced");
