@@ -37,7 +37,7 @@ pub(crate) struct Epoll<C = Kernel> {
 }
 
 /// The calls on an epoll: the kernel's, or those of a preloaded network stack.
-pub(super) trait Calls {
+pub(crate) trait Calls {
     /// Opens an epoll that is closed on exec.
     fn create() -> io::Result<OwnedFd>;
 

@@ -18,7 +18,7 @@ use crate::{Interest, Token};
 
 /// The kernel's part of a re-arming backend: the armed set, and waiting. Every method is called under the
 /// lock of the registrations, unless it documents otherwise.
-pub(super) trait Kernel: Sized {
+pub(crate) trait Kernel: Sized {
     /// The armed set, if the kernel does not store it.
     type Armed;
 

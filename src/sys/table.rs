@@ -37,7 +37,7 @@ pub(super) struct Registrations<A> {
 }
 
 #[derive(Debug)]
-pub(super) struct State<A> {
+pub(crate) struct State<A> {
     pub(super) table: Table,
     /// Whether a thread waits or is about to.
     pub(super) waiting: Waiting,
