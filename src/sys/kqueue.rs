@@ -144,7 +144,7 @@ impl Selector for Kqueue {
     fn after_io(&self, _: Key, _: Outcome) {}
 
     /// Deletes the event that replaces a refused write filter. Closing the descriptor deletes its filters.
-    fn forget(&self, key: Key) {
+    fn release(&self, key: Key) {
         if !self.is_inherited() {
             // Fails if the program has deregistered the raw descriptor.
             let _ = self.apply(&[Change::delete(Filter::User, no_reader_event(key))]);

@@ -252,7 +252,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         }
     }
 
-    fn forget(&self, key: Key) {
+    fn release(&self, key: Key) {
         if !self.registrations.is_inherited() {
             // Fails if the program has deregistered the raw descriptor.
             let _ = self.deregister(-1, key);

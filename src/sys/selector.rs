@@ -93,7 +93,7 @@ pub(crate) trait Selector: Sized {
 
     /// Releases the key of a source that is dropped, and ends its registration.
     /// Never called with `Key::NONE`.
-    fn forget(&self, key: Key);
+    fn release(&self, key: Key);
 
     /// Opens a user event, which wakes without a descriptor, if the queue has such
     /// events. However often it is triggered between two polls, it is reported once,
@@ -168,7 +168,7 @@ pub(crate) struct Failure {
 }
 
 /// The slot of a registration in a backend that stores registrations itself. One source has the key,
-/// and gives it back by [`forget`](Selector::forget) or `deregister`. Until then the slot is not
+/// and gives it back by [`release`](Selector::release) or `deregister`. Until then the slot is not
 /// reused, even if the registration has ended in another way.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key(pub(super) u32);

@@ -295,7 +295,7 @@ impl Selector for Afd {
         }
     }
 
-    fn forget(&self, key: Key) {
+    fn release(&self, key: Key) {
         // It was there a moment ago, and nobody else has its key.
         let _ = self.deregister(0, key);
     }
