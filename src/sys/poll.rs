@@ -83,7 +83,7 @@ impl Kernel for PollCall {
         if all.len() <= slot + 1 {
             all.resize(slot + 2, UNUSED);
         }
-        all[slot + 1] = match state.table.entry(slot).wanted() {
+        all[slot + 1] = match state.table.entry(slot).to_arm() {
             Some((fd, _, events)) => pollfd {
                 fd,
                 events,
@@ -270,8 +270,8 @@ mod tests {
         let mut state = poll.registrations.lock();
         state.armed.all = all;
         collect(&poll, &mut state, ready, &mut events);
-        let wanted = state.table.entry(0).edges.wanted();
-        assert!(wanted.is_some(), "it is still armed");
+        let armed = state.table.entry(0).edges.armed_set();
+        assert!(armed.is_some(), "it is still armed");
         drop(state);
 
         socket.send(b"anybody?").unwrap();

@@ -208,10 +208,10 @@ impl Edges {
         self.probe_at_once = false;
     }
 
-    /// The bits that the kernel watches during a wait. `None` removes the descriptor from the armed set,
-    /// so that not even errors are reported.
+    /// Its part of the armed set: the bits that the kernel watches during a wait. `None` takes the
+    /// descriptor out of the set, so that the kernel does not even report errors.
     #[inline]
-    pub(super) fn wanted(&self) -> Option<Readiness> {
+    pub(super) fn armed_set(&self) -> Option<Readiness> {
         if self.latched != NONE {
             None
         } else if self.waits_for_end() {
@@ -740,24 +740,24 @@ mod tests {
     #[test]
     fn a_direction_fires_once_until_it_would_block() {
         let mut edges = typed(BOTH);
-        assert_eq!(edges.wanted(), Some(READ.or(OUT)));
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT)));
         assert_eq!(edges.fired(OUT), OUT);
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
         assert_eq!(edges.fired(IN), IN);
-        assert_eq!(edges.wanted(), Some(RDHUP), "and errors");
+        assert_eq!(edges.armed_set(), Some(RDHUP), "and errors");
         assert!(!edges.is_probed());
 
         edges.would_block(READABLE);
-        assert_eq!(edges.wanted(), Some(READ), "and not writing");
+        assert_eq!(edges.armed_set(), Some(READ), "and not writing");
         edges.would_block(WRITABLE);
-        assert_eq!(edges.wanted(), Some(READ.or(OUT)));
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT)));
     }
 
     #[test]
     fn a_direction_outside_the_interest_is_never_armed_or_reported() {
         let mut edges = typed(READABLE);
         edges.would_block(WRITABLE);
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
         assert_eq!(edges.fired(IN.or(OUT)), IN);
     }
 
@@ -766,7 +766,7 @@ mod tests {
         let mut edges = typed(BOTH);
         edges.fired(IN.or(OUT));
         edges.probed_after_io(OUT, true, Tick(5));
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
         assert_eq!(edges.next_probe(Tick(5)), Some(Tick(7)));
         assert_eq!(edges.probed(OUT, Tick(6)), None, "a pause runs");
         assert_eq!(edges.probed(OUT, Tick(7)), Some(OUT));
@@ -779,7 +779,10 @@ mod tests {
         edges.would_block_in_unknown_direction(Tick(0));
         assert_eq!(edges.next_probe(Tick(0)), Some(Tick(0)));
         assert_eq!(edges.probed(OUT, Tick(0)), None, "a pause runs");
-        assert!(edges.wanted().unwrap().intersects(IN), "drained, so armed");
+        assert!(
+            edges.armed_set().unwrap().intersects(IN),
+            "drained, so armed"
+        );
         let end = edges.next_probe(Tick(0)).unwrap();
         assert_eq!(end, Tick(2));
         edges.would_block_in_unknown_direction(Tick(1));
@@ -806,7 +809,7 @@ mod tests {
     fn a_raw_descriptor_is_reported_again_at_growing_pauses() {
         let mut edges = raw(WRITABLE);
         edges.fired(OUT);
-        assert_eq!(edges.wanted(), Some(NONE));
+        assert_eq!(edges.armed_set(), Some(NONE));
         let mut now = 1;
         assert_eq!(edges.probed(OUT, Tick(now)), Some(OUT), "by the next poll");
         for pause in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
@@ -849,7 +852,7 @@ mod tests {
         edges.fired(IN);
         assert!(reports(&mut edges, IN, 0, 500) > 5);
         assert_eq!(edges.probed(NONE, Tick(501)), None);
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
         assert!(!edges.is_probed());
         edges.fired(IN);
         assert_eq!(edges.probed(IN, Tick(502)), Some(IN), "at once");
@@ -865,7 +868,7 @@ mod tests {
         let mut edges = raw(BOTH);
         edges.fired(OUT);
         reports(&mut edges, OUT, 0, 500);
-        assert_eq!(edges.wanted(), Some(READ), "is armed");
+        assert_eq!(edges.armed_set(), Some(READ), "is armed");
         // A poll that probes it all the same sees what has come meanwhile.
         assert_eq!(edges.probed(IN.or(OUT), Tick(501)), Some(IN.or(OUT)));
     }
@@ -882,7 +885,7 @@ mod tests {
         edges.may_have_drained();
         assert_eq!(edges.next_probe(Tick(501)), next);
         edges.would_block(READABLE);
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
     }
 
     #[test]
@@ -902,7 +905,11 @@ mod tests {
         let mut edges = typed(BOTH);
         let all = READ.or(OUT).or(HUP);
         assert_eq!(edges.fired(all), all);
-        assert_eq!(edges.wanted(), None, "the kernel would report it for ever");
+        assert_eq!(
+            edges.armed_set(),
+            None,
+            "the kernel would report it for ever"
+        );
         assert_eq!(reports(&mut edges, all, 0, 5000), 0);
     }
 
@@ -931,13 +938,13 @@ mod tests {
         edges.fired(OUT.or(HUP));
         assert_eq!(edges.probed(OUT.or(HUP), Tick(1)), None);
         assert_eq!(edges.probed(OUT, Tick(2)), Some(OUT), "a new connection");
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
         assert!(!edges.is_probed());
 
         edges.fired(HUP);
         edges.probed_after_io(NONE, false, Tick(3));
         assert_eq!(
-            edges.wanted(),
+            edges.armed_set(),
             Some(READ.or(OUT)),
             "an operation sees it, too"
         );
@@ -958,9 +965,9 @@ mod tests {
     fn an_end_behind_unread_data_is_reported_once() {
         let mut edges = typed(BOTH);
         edges.fired(IN.or(OUT));
-        assert_eq!(edges.wanted(), Some(RDHUP));
+        assert_eq!(edges.armed_set(), Some(RDHUP));
         assert_eq!(edges.fired(RDHUP), READ, "what has ended is readable");
-        assert_eq!(edges.wanted(), Some(NONE));
+        assert_eq!(edges.armed_set(), Some(NONE));
     }
 
     #[test]
@@ -969,7 +976,7 @@ mod tests {
         edges.fired(ERR);
         edges.may_have_drained();
         edges.probed_after_io(NONE, false, Tick(1));
-        assert_eq!(edges.wanted(), Some(READ), "unlatched at once");
+        assert_eq!(edges.armed_set(), Some(READ), "unlatched at once");
         assert_eq!(edges.fired(ERR), ERR);
     }
 
@@ -1014,10 +1021,10 @@ mod tests {
         let mut edges = with_priority(typed(BOTH));
         assert_eq!(edges.fired(PRI.or(IN)), PRI.or(IN));
         edges.would_block(READABLE);
-        assert_eq!(edges.wanted(), Some(READ.or(OUT)), "not armed by a read");
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT)), "not armed by a read");
         assert_eq!(edges.probed(PRI, Tick(1)), Some(PRI), "but probed");
         edges.probed(NONE, Tick(2));
-        assert_eq!(edges.wanted(), Some(READ.or(OUT).or(PRI)));
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT).or(PRI)));
     }
 
     #[test]
@@ -1025,7 +1032,7 @@ mod tests {
         let mut edges = raw(BOTH);
         edges.fired(OUT.or(HUP));
         edges.begin(BOTH, Drained::Unreported);
-        assert_eq!(edges.wanted(), Some(READ.or(OUT)));
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT)));
         assert!(!edges.is_probed());
         assert_eq!(edges.fired(OUT.or(HUP)), OUT.or(HUP));
     }
@@ -1049,10 +1056,10 @@ mod tests {
     fn a_second_end_behind_unread_data_is_armed_again() {
         let mut edges = typed(BOTH);
         edges.fired(READ);
-        assert_eq!(edges.wanted(), Some(OUT), "the end was reported");
+        assert_eq!(edges.armed_set(), Some(OUT), "the end was reported");
         edges.would_block(READABLE);
         edges.fired(IN);
-        assert_eq!(edges.wanted(), Some(OUT.or(RDHUP)));
+        assert_eq!(edges.armed_set(), Some(OUT.or(RDHUP)));
     }
 
     #[test]

@@ -314,7 +314,7 @@ impl<K: Kernel> Rearmed<K> {
         outcome: Outcome,
     ) {
         let edges = &mut state.table.entry_mut(slot).edges;
-        let (wanted, was_probed) = (edges.wanted(), edges.is_probed());
+        let (armed_before, was_probed) = (edges.armed_set(), edges.is_probed());
         let mut needs_probe = edges.is_latched();
         match outcome {
             Outcome::WouldBlock(Some(direction)) => {
@@ -331,7 +331,7 @@ impl<K: Kernel> Rearmed<K> {
         }
         let edges = &state.table.entry(slot).edges;
         let begins = edges.is_probed() && (!was_probed || edges.is_due_at_once());
-        if edges.wanted() != wanted || begins {
+        if edges.armed_set() != armed_before || begins {
             let _ = self.change(state, slot, Change::ByIo { begins });
         }
     }
@@ -459,7 +459,7 @@ impl<K: Kernel> Rearmed<K> {
                 continue;
             }
             let entry = table.entry_mut(slot);
-            let (wanted, ready) = (entry.edges.wanted(), from_poll(revents));
+            let (armed_before, ready) = (entry.edges.armed_set(), from_poll(revents));
             let error_may_be_new =
                 entry.edges.has_latched_error() && ready.intersects(Readiness::ERR);
             if error_may_be_new {
@@ -474,7 +474,7 @@ impl<K: Kernel> Rearmed<K> {
             } else if !error_may_be_new {
                 entry.keep_consumed(ready);
             }
-            if table.entry(slot).edges.wanted() != wanted {
+            if table.entry(slot).edges.armed_set() != armed_before {
                 self.rearm(state, slot);
             }
         }

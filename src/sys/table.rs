@@ -218,9 +218,9 @@ impl Entry {
 
     /// The descriptor, its token, and the bits to arm, if it is to be armed.
     #[inline]
-    pub(super) fn wanted(&self) -> Option<(RawFd, Token, c_short)> {
-        let wanted = self.edges.wanted().filter(|_| self.is_watched())?;
-        Some((self.fd, self.token, to_poll(wanted)))
+    pub(super) fn to_arm(&self) -> Option<(RawFd, Token, c_short)> {
+        let bits = self.edges.armed_set().filter(|_| self.is_watched())?;
+        Some((self.fd, self.token, to_poll(bits)))
     }
 
     /// Stops watching a closed descriptor until it is registered again. Returns what to report, once.

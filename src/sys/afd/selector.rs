@@ -264,7 +264,7 @@ impl Selector for Afd {
         let Some(edges) = socket.edges() else {
             return;
         };
-        let before = edges.wanted();
+        let before = edges.armed_set();
         match outcome {
             Outcome::WouldBlock(Some(direction)) => {
                 edges.would_block(direction);
@@ -283,7 +283,7 @@ impl Selector for Afd {
             Outcome::Failed(_) | Outcome::ShortPeek => edges.may_have_drained(),
             Outcome::ErrorTaken => {}
         }
-        let is_changed = edges.wanted() != before;
+        let is_changed = edges.armed_set() != before;
         // The next `select` finds it in the list; and one that waits already has to look.
         let is_due = edges.is_due_at_once();
         state.list_backed_off(slot);
@@ -1155,8 +1155,8 @@ mod tests {
                     drop(state);
                     afd.after_io(key, outcome);
                     let mut state = afd.lock();
-                    let wanted = state.sockets[0].edges().unwrap().wanted().unwrap();
-                    wanted.intersects(Readiness::IN)
+                    let armed = state.sockets[0].edges().unwrap().armed_set().unwrap();
+                    armed.intersects(Readiness::IN)
                 };
                 let failed = |direction| {
                     let code = Some(code);

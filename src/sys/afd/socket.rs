@@ -259,7 +259,7 @@ impl Socket {
     /// What is to be asked of the driver.
     fn wanted(&self) -> Option<AfdEvents> {
         let edges = &self.registration.as_ref()?.edges;
-        let armed = edges.wanted()?;
+        let armed = edges.armed_set()?;
         Some(to_afd(match self.probe {
             Probe::None => armed,
             Probe::Due | Probe::Submitted => armed.or(edges.interest()),
