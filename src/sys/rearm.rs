@@ -51,7 +51,6 @@ use std::time::{Duration, Instant};
 use crate::event::readiness::Readiness;
 use crate::Interest;
 
-const NONE: Readiness = Readiness::NONE;
 const ERR: Readiness = Readiness::ERR;
 const HUP: Readiness = Readiness::HUP;
 const RDHUP: Readiness = Readiness::RDHUP;
@@ -181,11 +180,11 @@ impl Edges {
     /// A state without an interest.
     pub(super) fn new() -> Edges {
         Edges {
-            interest: NONE,
-            armed: NONE,
-            backed_off: NONE,
-            latched: NONE,
-            pending: NONE,
+            interest: Readiness::NONE,
+            armed: Readiness::NONE,
+            backed_off: Readiness::NONE,
+            latched: Readiness::NONE,
+            pending: Readiness::NONE,
             pauses: Pauses::RESET,
             drained: Drained::Reported,
             error_backed_off: false,
@@ -199,9 +198,9 @@ impl Edges {
     pub(super) fn begin(&mut self, interest: Interest, drained: Drained) {
         self.interest = bits_of(interest);
         self.armed = self.interest;
-        self.backed_off = NONE;
-        self.latched = NONE;
-        self.pending = NONE;
+        self.backed_off = Readiness::NONE;
+        self.latched = Readiness::NONE;
+        self.pending = Readiness::NONE;
         self.drained = drained;
         self.error_backed_off = false;
         self.end_reported = false;
@@ -212,7 +211,7 @@ impl Edges {
     /// descriptor out of the set, so that the kernel does not even report errors.
     #[inline]
     pub(super) fn armed_set(&self) -> Option<Readiness> {
-        if self.latched != NONE {
+        if self.latched != Readiness::NONE {
             None
         } else if self.waits_for_end() {
             Some(self.armed.or(RDHUP))
@@ -275,7 +274,7 @@ impl Edges {
             Drained::Reported => fired.and(DIRECTIONS[PRIORITY]),
             Drained::Unreported => fired,
         };
-        if backs_off != NONE {
+        if backs_off != Readiness::NONE {
             self.back_off(backs_off);
         }
     }
@@ -301,12 +300,12 @@ impl Edges {
         if !self.is_probed() {
             return None;
         }
-        if self.probe_at_once || self.pending != NONE {
+        if self.probe_at_once || self.pending != Readiness::NONE {
             return Some(now);
         }
         let is_backed_off = |index: usize| match DIRECTIONS.get(index) {
             Some(&bits) => self.backed_off.intersects(bits),
-            None => self.latched != NONE,
+            None => self.latched != Readiness::NONE,
         };
         let pauses = (0..=LATCHED).filter(|&index| is_backed_off(index));
         let ends = pauses.map(|index| match self.pauses.is_over(index, now) {
@@ -319,7 +318,7 @@ impl Edges {
     /// Whether the registration is probed.
     #[inline]
     pub(super) fn is_probed(&self) -> bool {
-        self.backed_off.or(self.latched).or(self.pending) != NONE
+        self.backed_off.or(self.latched).or(self.pending) != Readiness::NONE
     }
 
     /// A poll's probe has found it ready for these bits. Returns what to report, if anything.
@@ -353,14 +352,14 @@ impl Edges {
             due = due.or(ERR);
         }
 
-        if due == NONE {
-            if self.latched != NONE && self.pauses.is_over(LATCHED, now) {
+        if due == Readiness::NONE {
+            if self.latched != Readiness::NONE && self.pauses.is_over(LATCHED, now) {
                 self.pause_latched(now);
             }
             return None;
         }
         let report = seen.and(self.interest.or(UNMASKED));
-        if ready.and(UNMASKED).without(self.latched) != NONE {
+        if ready.and(UNMASKED).without(self.latched) != Readiness::NONE {
             self.latch(ready);
         }
         self.pause(report, now);
@@ -395,7 +394,7 @@ impl Edges {
 
     /// Begins the next pause of a latched condition, which is probed and not reported.
     fn pause_latched(&mut self, now: Tick) {
-        if self.latched != NONE {
+        if self.latched != Readiness::NONE {
             let longest = match self.latched.contains(HUP.or(RDHUP)) && !self.error_backed_off {
                 true => LONGEST_STEP_HUNG_UP,
                 false => LONGEST_STEP,
@@ -425,7 +424,7 @@ impl Edges {
             true => lasting,
             false => {
                 self.pauses.reset(LATCHED);
-                NONE
+                Readiness::NONE
             }
         };
         if !ready.intersects(RDHUP) {
@@ -447,7 +446,7 @@ impl Edges {
     #[inline]
     pub(super) fn may_have_drained(&mut self) {
         let fired = self.fired_directions();
-        if fired != NONE {
+        if fired != Readiness::NONE {
             self.back_off(fired);
         }
         self.may_have_taken_error();
@@ -461,13 +460,13 @@ impl Edges {
     /// Whether the next poll has to probe it.
     #[inline]
     pub(super) fn is_due_at_once(&self) -> bool {
-        self.probe_at_once || self.pending != NONE
+        self.probe_at_once || self.pending != Readiness::NONE
     }
 
     /// Whether a probe has to follow an operation that does not succeed.
     #[inline]
     pub(super) fn is_latched(&self) -> bool {
-        self.latched != NONE
+        self.latched != Readiness::NONE
     }
 
     #[inline]
@@ -478,7 +477,7 @@ impl Edges {
     /// Whether every direction is armed, so that a probe could arm nothing.
     #[inline]
     pub(super) fn is_armed_for_all(&self) -> bool {
-        self.armed == self.interest && self.latched == NONE
+        self.armed == self.interest && self.latched == Readiness::NONE
     }
 
     /// A probe that follows an operation has found it ready for these bits. It reports nothing: it arms
@@ -503,7 +502,7 @@ impl Edges {
 
     #[inline]
     pub(super) fn take_pending(&mut self) -> Readiness {
-        std::mem::replace(&mut self.pending, NONE)
+        std::mem::replace(&mut self.pending, Readiness::NONE)
     }
 
     /// Keeps readiness that the probe consumed by seeing it. The next poll reports it.
@@ -525,13 +524,13 @@ impl Edges {
             }
         }
         self.backed_off = self.backed_off.or(fired);
-        self.probe_at_once |= self.backed_off != NONE;
+        self.probe_at_once |= self.backed_off != Readiness::NONE;
     }
 
     /// For a backend that does not probe what is latched: unlatches everything, so that it is armed again.
     #[allow(dead_code)] // on a backend that probes it
     pub(super) fn unlatch(&mut self) {
-        self.latched = NONE;
+        self.latched = Readiness::NONE;
         self.error_backed_off = false;
     }
 }
@@ -551,7 +550,7 @@ fn whole(bits: Readiness) -> Readiness {
 fn bits_of(interest: Interest) -> Readiness {
     let bits_if = |is_named: bool, direction: usize| match is_named {
         true => DIRECTIONS[direction],
-        false => NONE,
+        false => Readiness::NONE,
     };
     bits_if(interest.is_readable(), READING)
         .or(bits_if(interest.is_writable(), WRITING))
@@ -809,7 +808,7 @@ mod tests {
     fn a_raw_descriptor_is_reported_again_at_growing_pauses() {
         let mut edges = raw(WRITABLE);
         edges.fired(OUT);
-        assert_eq!(edges.armed_set(), Some(NONE));
+        assert_eq!(edges.armed_set(), Some(Readiness::NONE));
         let mut now = 1;
         assert_eq!(edges.probed(OUT, Tick(now)), Some(OUT), "by the next poll");
         for pause in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
@@ -851,7 +850,7 @@ mod tests {
         let mut edges = raw(READABLE);
         edges.fired(IN);
         assert!(reports(&mut edges, IN, 0, 500) > 5);
-        assert_eq!(edges.probed(NONE, Tick(501)), None);
+        assert_eq!(edges.probed(Readiness::NONE, Tick(501)), None);
         assert_eq!(edges.armed_set(), Some(READ));
         assert!(!edges.is_probed());
         edges.fired(IN);
@@ -942,7 +941,7 @@ mod tests {
         assert!(!edges.is_probed());
 
         edges.fired(HUP);
-        edges.probed_after_io(NONE, false, Tick(3));
+        edges.probed_after_io(Readiness::NONE, false, Tick(3));
         assert_eq!(
             edges.armed_set(),
             Some(READ.or(OUT)),
@@ -967,7 +966,7 @@ mod tests {
         edges.fired(IN.or(OUT));
         assert_eq!(edges.armed_set(), Some(RDHUP));
         assert_eq!(edges.fired(RDHUP), READ, "what has ended is readable");
-        assert_eq!(edges.armed_set(), Some(NONE));
+        assert_eq!(edges.armed_set(), Some(Readiness::NONE));
     }
 
     #[test]
@@ -975,7 +974,7 @@ mod tests {
         let mut edges = typed(READABLE);
         edges.fired(ERR);
         edges.may_have_drained();
-        edges.probed_after_io(NONE, false, Tick(1));
+        edges.probed_after_io(Readiness::NONE, false, Tick(1));
         assert_eq!(edges.armed_set(), Some(READ), "unlatched at once");
         assert_eq!(edges.fired(ERR), ERR);
     }
@@ -1023,7 +1022,7 @@ mod tests {
         edges.would_block(READABLE);
         assert_eq!(edges.armed_set(), Some(READ.or(OUT)), "not armed by a read");
         assert_eq!(edges.probed(PRI, Tick(1)), Some(PRI), "but probed");
-        edges.probed(NONE, Tick(2));
+        edges.probed(Readiness::NONE, Tick(2));
         assert_eq!(edges.armed_set(), Some(READ.or(OUT).or(PRI)));
     }
 
