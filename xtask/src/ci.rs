@@ -14,7 +14,7 @@ use crate::{
 
 type Step = (&'static str, fn() -> Result<()>);
 
-/// Cheap ones first: most mistakes show within a minute.
+/// Cheap steps first: they find most mistakes within a minute.
 const CI: &[Step] = &[
     ("fmt", lint::fmt),
     ("msrv", msrv::run),
@@ -49,7 +49,7 @@ const CI: &[Step] = &[
     ("android", android::run),
 ];
 
-/// What most mistakes show in, with Rust and a C compiler alone.
+/// The steps that find most mistakes, and need only Rust and a C compiler.
 const QUICK: &[Step] = &[
     ("fmt", lint::fmt),
     ("clippy", lint::quick_clippy),
@@ -57,7 +57,7 @@ const QUICK: &[Step] = &[
     ("doc", lint::doc),
 ];
 
-/// What `full` has in a longer form.
+/// The steps that `full` runs in a longer form.
 const ONLY_CI: &[Step] = &[
     ("targets", targets::bounded),
     ("link", link::bounded),
@@ -65,7 +65,7 @@ const ONLY_CI: &[Step] = &[
     ("faults", faults::bounded),
 ];
 
-/// What `full` adds.
+/// The steps that `full` adds.
 const ONLY_FULL: &[Step] = &[
     ("targets", || targets::run(&targets::Args::default())),
     ("link", || link::run(&link::Args::default())),
@@ -82,12 +82,12 @@ pub fn runs(chore: &str) -> bool {
     ["quick", "ci", "full"].contains(&chore) || steps.iter().any(|(name, _)| *name == chore)
 }
 
-/// What to run while working on a change.
+/// The steps to run while working on a change.
 pub fn quick() -> Result<()> {
     run(QUICK, |_, _| Ok(None))
 }
 
-/// All that decides whether a change may go in.
+/// Every step that decides whether a change may go in.
 pub fn ci() -> Result<()> {
     build_small();
     let budget = budget()?;
@@ -96,12 +96,12 @@ pub fn ci() -> Result<()> {
     })
 }
 
-/// The same, and what takes longer.
+/// The same, and the steps that take longer.
 pub fn full() -> Result<()> {
     build_small();
     let budget = budget()?;
     run(&[CI, ONLY_FULL].concat(), |name, cost| {
-        // The budget is for what `ci` does.
+        // The budget covers only the steps of `ci`.
         let longer = ONLY_FULL.iter().any(|(other, _)| *other == name);
         if longer {
             Ok(None)
@@ -111,8 +111,8 @@ pub fn full() -> Result<()> {
     })
 }
 
-/// Has the steps' builds take less of the disk: nothing here is built twice or looked at with a
-/// debugger, and backtraces need lines only.
+/// Makes the steps' builds smaller on the disk: nothing here is built again after a change, or
+/// debugged, and backtraces need only line numbers.
 fn build_small() {
     for (name, value) in [
         ("CARGO_INCREMENTAL", "0"),
@@ -129,15 +129,15 @@ fn budget() -> Result<Budget> {
     Budget::read(&steps.map(|(name, _)| *name).collect::<Vec<_>>())
 }
 
-/// How a step came out.
+/// The result of a step.
 struct Ended {
     name: &'static str,
     ok: bool,
     cost: Cost,
 }
 
-/// Runs all of `steps`, whatever becomes of each, and fails if any of them did, or `judge` says that
-/// it has cost too much.
+/// Runs all of `steps`, even after one has failed. Fails if a step has failed, or if `judge` finds
+/// one too expensive.
 fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> Result<()> {
     let start = Instant::now();
     let cpu_start = budget::cpu_of_children()?;

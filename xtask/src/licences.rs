@@ -1,7 +1,7 @@
-//! What the library is built with, on whatever system: that all of it may be passed on under MIT, and
-//! that no crate is there in two versions.
+//! Checks the library's dependencies, on every system: their licences allow distribution under MIT,
+//! and no crate has two versions.
 //!
-//! What only tests and build scripts need is passed on to nobody, and not looked at.
+//! The dependencies of tests and build scripts are not distributed, and not checked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::sh::Cmd;
 
-/// By their names in SPDX's list. They ask for no more than that their text stays.
+/// By their names in SPDX's list. They require only that their text is kept.
 const COMPATIBLE: [&str; 10] = [
     "0BSD",
     "Apache-2.0",
@@ -25,7 +25,7 @@ const COMPATIBLE: [&str; 10] = [
 ];
 
 pub fn run() -> Result<()> {
-    // Of all systems, since no platform is asked for.
+    // Covers all systems, because no platform is given.
     let metadata = Cmd::cargo("metadata")
         .args(["--format-version", "1", "--all-features", "--locked"])
         .quiet()?
@@ -55,7 +55,7 @@ struct Package {
     licence: Option<String>,
 }
 
-/// mio and all that it normally depends on, by name.
+/// mio and all its normal dependencies, by name.
 fn passed_on(metadata: &Value) -> Result<Vec<Package>> {
     let packages = by_id(&metadata["packages"]);
     let nodes = by_id(&metadata["resolve"]["nodes"]);
@@ -84,7 +84,7 @@ fn passed_on(metadata: &Value) -> Result<Vec<Package>> {
                 .as_array()
                 .context("cargo is too old to tell kinds of dependencies")?;
             let id = dependency["pkg"].as_str().context("no package id")?;
-            // null is a normal one.
+            // null stands for a normal dependency.
             if kinds.iter().any(|kind| kind["kind"].is_null()) && seen.insert(id) {
                 next.push(id);
             }
@@ -130,8 +130,8 @@ fn problems(packages: &[Package]) -> Vec<String> {
     problems
 }
 
-/// Whether what an SPDX expression allows goes with MIT: of what `OR` joins one has to, of what `AND`
-/// joins each. `A/B` is an older spelling of `A OR B`.
+/// Whether an SPDX expression allows distribution under MIT: of licences joined by `OR`, one has
+/// to; of those joined by `AND`, each has to. `A/B` is an older spelling of `A OR B`.
 fn is_compatible(expression: &str) -> Result<bool> {
     let spaced = expression
         .replace('/', " OR ")
@@ -145,7 +145,7 @@ fn is_compatible(expression: &str) -> Result<bool> {
     }
 }
 
-/// What is left of an expression. `None`: it is none.
+/// The rest of an expression. `None` if it is no expression.
 struct Words<'a>(VecDeque<&'a str>);
 
 impl<'a> Words<'a> {
@@ -172,7 +172,7 @@ impl<'a> Words<'a> {
             return self.take(")").then_some(inner);
         }
         let licence = self.name()?;
-        // An exception allows more.
+        // An exception permits more.
         if self.take("WITH") {
             self.name()?;
         }
