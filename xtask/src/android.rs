@@ -116,7 +116,7 @@ impl Allowed {
                 bail!("{name}: {unknown:?} is none of the targets");
             }
             if allowed.insert(name.to_owned(), targets).is_some() {
-                bail!("{name} is there twice");
+                bail!("{name} appears twice");
             }
         }
         Ok(Allowed(allowed))

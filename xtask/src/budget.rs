@@ -65,7 +65,7 @@ impl Budget {
             let (name, cost) = parse_line(line)
                 .with_context(|| format!("no step with its seconds and CPU seconds: {line}"))?;
             if steps.insert(name.to_owned(), cost).is_some() {
-                bail!("`{name}` is there twice");
+                bail!("`{name}` appears twice");
             }
         }
         Ok(Budget(steps))

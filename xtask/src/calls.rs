@@ -81,7 +81,7 @@ fn compare(
     {
         outcomes.push((
             operation.clone(),
-            Err(anyhow!("in the table, but was not run")),
+            Err(anyhow!("in the table, but did not run")),
         ));
     }
     outcomes
@@ -120,7 +120,7 @@ fn read_table(text: &str) -> Result<BTreeMap<String, String>> {
             .insert(operation.to_owned(), calls.to_owned())
             .is_some()
         {
-            bail!("{operation} is there twice");
+            bail!("{operation} appears twice");
         }
     }
     Ok(table)
@@ -174,7 +174,7 @@ mod tests {
                 "a: expected `read`, saw `read read`",
                 "b: not the same every time: `-`, then `brk`",
                 "d: not in the table, saw `-`",
-                "c: in the table, but was not run",
+                "c: in the table, but did not run",
             ]
         );
     }

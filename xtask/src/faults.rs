@@ -606,7 +606,7 @@ mod tests {
         assert!(!faults.is_empty());
         let mut names = BTreeSet::new();
         for fault in &faults {
-            assert!(names.insert(fault.to_string()), "{fault} is there twice");
+            assert!(names.insert(fault.to_string()), "{fault} appears twice");
         }
     }
 

@@ -32,7 +32,7 @@ pub fn run() -> Result<()> {
         .successful_stdout()?;
     let packages = passed_on(&serde_json::from_str(&metadata)?)?;
     for package in &packages {
-        let licence = package.licence.as_deref().unwrap_or("does not say");
+        let licence = package.licence.as_deref().unwrap_or("none given");
         println!("{} {}: {licence}", package.name, package.version);
     }
     let problems = problems(&packages);
@@ -40,10 +40,7 @@ pub fn run() -> Result<()> {
         println!("{problem}");
     }
     if !problems.is_empty() {
-        bail!(
-            "{} things are wrong with what mio is built with",
-            problems.len()
-        );
+        bail!("{} problems with the dependencies of mio", problems.len());
     }
     Ok(())
 }
@@ -114,17 +111,20 @@ fn problems(packages: &[Package]) -> Vec<String> {
             Some(Ok(false)) => {
                 let licence = package.licence.as_deref().unwrap_or_default();
                 problems.push(format!(
-                    "{name} {version}: {licence:?} is none that goes with MIT"
+                    "{name} {version}: {licence:?} does not allow distribution under MIT"
                 ));
             }
             Some(Err(error)) => problems.push(format!("{name} {version}: {error:#}")),
-            None => problems.push(format!("{name} {version} does not say its licence")),
+            None => problems.push(format!("{name} {version} names no licence")),
         }
     }
     for (name, versions) in versions {
         if versions.len() > 1 {
             let versions: Vec<&str> = versions.into_iter().collect();
-            problems.push(format!("{name} is there as {}", versions.join(" and as ")));
+            problems.push(format!(
+                "{name} has the versions {}",
+                versions.join(" and ")
+            ));
         }
     }
     problems
@@ -256,10 +256,10 @@ mod tests {
         assert_eq!(
             problems(&packages),
             [
-                "b 1.0.0: \"GPL-3.0-only\" is none that goes with MIT",
-                "c 1.0.0 does not say its licence",
+                "b 1.0.0: \"GPL-3.0-only\" does not allow distribution under MIT",
+                "c 1.0.0 names no licence",
                 "d 2.0.0: \"MIT OR\" is no licence expression",
-                "d is there as 1.0.0 and as 2.0.0",
+                "d has the versions 1.0.0 and 2.0.0",
             ]
         );
         assert!(problems(&packages[..1]).is_empty());

@@ -25,7 +25,7 @@ pub fn run() -> Result<()> {
 
     let mut problems = Vec::new();
     for (name, needed) in normal_dependencies(&metadata)? {
-        println!("{name}: {}", needed.as_deref().unwrap_or("does not say"));
+        println!("{name}: {}", needed.as_deref().unwrap_or("none given"));
         if needed
             .as_deref()
             .map(version)

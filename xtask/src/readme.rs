@@ -46,7 +46,7 @@ pub fn run(is_step: fn(&str) -> bool) -> Result<()> {
         let documents = documents()?;
         let readme = documents.first().context("there is no README.md")?;
         report.one("README.md fits on two screens", check_length(&readme.text));
-        report.one("the links lead somewhere", check_links(&documents));
+        report.one("no link is broken", check_links(&documents));
 
         let program = Program::create(&readme.blocks)?;
         let mut not_run = Vec::new();
@@ -71,7 +71,7 @@ pub fn run(is_step: fn(&str) -> bool) -> Result<()> {
                 }
             }
         }
-        report.one("the way back, without the patch", program.go_back());
+        report.one("without the patch", program.go_back());
 
         for block in &not_run {
             println!("not run: {block}");
@@ -143,7 +143,7 @@ fn check_links(documents: &[Document]) -> Result<()> {
             }
         }
     }
-    ensure!(dead.is_empty(), "they do not: {}", dead.join(", "));
+    ensure!(dead.is_empty(), "broken: {}", dead.join(", "));
     Ok(())
 }
 

@@ -68,7 +68,7 @@ fn need_so_that(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> R
     if !nix::unistd::geteuid().is_root() || find("apt-get").is_none() {
         bail!("{missing}");
     }
-    println!("{missing}, which is tried now");
+    println!("{missing}; installing it now");
     // The lists are fetched once for all that is missing. If that fails, the package may still be
     // available.
     static UPDATED: OnceLock<()> = OnceLock::new();
@@ -83,7 +83,7 @@ fn need_so_that(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> R
         .run();
     match (is_there(), installed) {
         (true, _) => Ok(()),
-        (false, Ok(())) => bail!("{missing}, and not there after installing"),
+        (false, Ok(())) => bail!("{missing}, and still is after installing it"),
         (false, Err(error)) => bail!("{missing}, and could not be installed: {error}"),
     }
 }
@@ -112,7 +112,7 @@ pub fn host() -> Result<String> {
     let version = Cmd::new("rustc").arg("-vV").quiet()?.successful_stdout()?;
     match version.lines().find_map(|line| line.strip_prefix("host: ")) {
         Some(host) => Ok(host.to_owned()),
-        None => bail!("rustc -vV does not say what its host is"),
+        None => bail!("rustc -vV prints no host"),
     }
 }
 

@@ -569,17 +569,13 @@ impl LeftOut {
                     used.insert(index);
                     skipped.push(format!("{test}: {}", self.reasons[index].why));
                 }
-                None => problems.push(format!(
-                    "{test} is not there on Windows, and nobody says why"
-                )),
+                None => problems.push(format!("{test} is not on Windows, and has no reason there")),
             }
         }
         for (index, reason) in self.reasons.iter().enumerate() {
             if !used.contains(&index) {
                 let pattern = &reason.pattern;
-                problems.push(format!(
-                    "not-on-windows.txt: nothing is left out by {pattern:?}"
-                ));
+                problems.push(format!("not-on-windows.txt: {pattern:?} matches no test"));
             }
         }
         Ok(problems)

@@ -91,7 +91,7 @@ fn build(which: &str) -> Result<PathBuf> {
     // A package from the registry is printed without a folder.
     let is_patched = tree.lines().next().is_some_and(|mio| mio.contains(" ("));
     if is_patched != (which == OURS) {
-        bail!("bench/http/{which} stands on another mio: {tree}");
+        bail!("bench/http/{which} uses another mio: {tree}");
     }
     cargo("build").arg("--release").run()?;
     Ok(target.join(format!("release/http-{which}")))
@@ -117,7 +117,7 @@ impl Server {
         server.address = first_line
             .trim()
             .parse()
-            .context("the server has not said its address")?;
+            .context("the server has not printed its address")?;
         Ok(server)
     }
 
@@ -128,7 +128,7 @@ impl Server {
             .arg(connections.to_string())
             .arg(format!("http://{}/", self.address));
         let told = wrk.quiet()?.successful_stdout()?;
-        requests(&told).with_context(|| format!("wrk does not tell how many requests: {told}"))
+        requests(&told).with_context(|| format!("wrk has printed no number of requests: {told}"))
     }
 
     /// The nanoseconds of processor time for one request, averaged over a second.

@@ -30,7 +30,7 @@ pub fn compare(committed: &Figures, now: &Figures) -> Vec<Judged> {
                     let with_each = with_each(operation, committed, now, &mut problems);
                     judge(&with_each, &mut problems, &mut notes);
                 }
-                (true, false) => problems.push("in the table, but was not run".to_owned()),
+                (true, false) => problems.push("in the table, but did not run".to_owned()),
                 (false, _) => problems.push("not in the table".to_owned()),
             }
             Judged {
@@ -77,7 +77,9 @@ fn with_each<'a>(
         match costs(subject) {
             (Some(then), Some(now)) => with_each.push(Both { subject, then, now }),
             (Some(_), None) => {
-                problems.push(format!("in the table with {subject}, but was not run so"));
+                problems.push(format!(
+                    "in the table with {subject}, but did not run with it"
+                ));
             }
             (None, _) => problems.push(format!("not in the table with {subject}")),
         }
@@ -91,7 +93,7 @@ fn judge(with_each: &[Both<'_>], problems: &mut Vec<String>, notes: &mut Vec<Str
     let (judged, references): (Vec<Both<'_>>, _) =
         with_each.iter().partition(|both| both.subject == JUDGED);
     if judged.is_empty() {
-        problems.push(format!("nothing to be said of {JUDGED}"));
+        problems.push(format!("no cost with {JUDGED}"));
     }
     for mio in judged {
         let measure = Measure::of(mio, &references);
@@ -447,15 +449,15 @@ only | mio | 10.0 | 0 | -
             outcomes.collect::<Vec<_>>().join("; ")
         };
         let (less, all) = (without("only"), table());
-        assert_eq!(problem(&all, &less), "only: in the table, but was not run");
+        assert_eq!(problem(&all, &less), "only: in the table, but did not run");
         assert_eq!(problem(&less, &all), "only: not in the table");
         let (less, all) = (without("turn | raw"), table());
         assert_eq!(
             problem(&all, &less),
-            "turn: in the table with raw epoll, but was not run so"
+            "turn: in the table with raw epoll, but did not run with it"
         );
         let none = without("turn | mio |");
-        assert_eq!(problem(&none, &none), "turn: nothing to be said of mio");
+        assert_eq!(problem(&none, &none), "turn: no cost with mio");
         assert_eq!(
             problem(&less, &all),
             "turn: not in the table with raw epoll"

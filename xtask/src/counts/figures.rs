@@ -95,7 +95,7 @@ impl Figures {
 
     pub fn push(&mut self, row: Row) -> Result<()> {
         if self.get(&row.operation, &row.subject).is_some() {
-            bail!("{} is there twice", row.name());
+            bail!("{} appears twice", row.name());
         }
         self.0.push(row);
         Ok(())
@@ -196,7 +196,7 @@ poll(2): register | mio | 140.0 | 1 | -
         for (line, why) in [
             ("turn | mio | 71.0 | 0", "4 columns"),
             ("turn | mio | many | 0 | -", "no row"),
-            ("turn/1/none | mio | 71.0 | 0 | -", "is there twice"),
+            ("turn/1/none | mio | 71.0 | 0 | -", "appears twice"),
         ] {
             let error = Figures::from_text(&[LINES, line, "\n"].concat()).unwrap_err();
             let error = format!("{error:#}");

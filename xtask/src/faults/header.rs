@@ -140,7 +140,7 @@ impl Header {
         };
         let test = (target, name.to_owned());
         if self.tests.contains(&test) {
-            bail!("{name} is there twice");
+            bail!("{name} appears twice");
         }
         self.tests.push(test);
         Ok(())
@@ -151,7 +151,7 @@ impl Header {
             bail!("{variable:?} is not NAME=VALUE");
         };
         if self.env.insert(name.to_owned(), value.to_owned()).is_some() {
-            bail!("{name} is there twice");
+            bail!("{name} appears twice");
         }
         Ok(())
     }

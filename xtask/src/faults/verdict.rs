@@ -40,7 +40,7 @@ impl fmt::Display for Outcome {
             Outcome::Signal(signal) => write!(f, "dies by signal {signal}"),
             Outcome::Exited(status) => write!(f, "ends its process with status {status}"),
             Outcome::Broken(why) => write!(f, "has no result: {why}"),
-            Outcome::NotRun => f.write_str("is not there"),
+            Outcome::NotRun => f.write_str("does not exist"),
         }
     }
 }
@@ -73,7 +73,7 @@ impl fmt::Display for Verdict {
             Verdict::Signal(signal) => write!(f, "ended by a signal, {signal}"),
             Verdict::Exited(status) => write!(f, "the process ended, with status {status}"),
             Verdict::NotItsOwn(what) => write!(f, "not by an assertion of the test: {what}"),
-            Verdict::NoMeasure(why) => write!(f, "no measure: {why}"),
+            Verdict::NoMeasure(why) => write!(f, "cannot be judged: {why}"),
         }
     }
 }
@@ -141,7 +141,7 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
         Outcome::Signal(signal) => return Verdict::Signal(signal),
         Outcome::Exited(status) => return Verdict::Exited(status),
         Outcome::Broken(why) => return Verdict::NotItsOwn(why),
-        Outcome::NotRun => return Verdict::NoMeasure(format!("{target} {test} is not there")),
+        Outcome::NotRun => return Verdict::NoMeasure(format!("{target} {test} does not exist")),
         // Its output says what is wrong, and contains no output of other tests.
         Outcome::Failed(why) if matches!(target, Target::Counts(_) | Target::FaultyKernel) => {
             return Verdict::Noticed(why);
@@ -171,7 +171,7 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
         Some(own) => Verdict::Noticed(own.to_string()),
         None => Verdict::NotItsOwn(match panics.first() {
             Some(panic) => panic.to_string(),
-            None => "it said nothing".to_owned(),
+            None => "no output".to_owned(),
         }),
     }
 }
@@ -366,7 +366,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
         assert!(matches!(of("epoll::c"), Verdict::NotItsOwn(_)));
         let survived = Verdict::Survived("registering epoll::a".to_owned());
         assert_eq!(of("epoll::a"), survived);
-        let nothing = Verdict::NotItsOwn("it said nothing".to_owned());
+        let nothing = Verdict::NotItsOwn("no output".to_owned());
         assert_eq!(verdict("", &tests(), false), nothing);
         let unit = "thread 'a' panicked at src/pending.rs:1:2:\nassertion failed";
         assert!(matches!(
@@ -464,7 +464,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
         assert_eq!(verdict(&one(Ok(()))), survived);
         let broken = Verdict::NotItsOwn("no strace".to_owned());
         assert_eq!(verdict(&Err(anyhow!("no strace"))), broken);
-        let not_there = Verdict::NoMeasure("counts a b is not there".to_owned());
+        let not_there = Verdict::NoMeasure("counts a b does not exist".to_owned());
         assert_eq!(verdict(&Ok(vec![])), not_there);
     }
 

@@ -21,13 +21,13 @@ use crate::shard::Shard;
 
 const SEEDS: [u64; 3] = [1, 2, 3];
 
-/// The time limit for one run with a fault.
+/// The seconds of one run with a fault.
 const SECONDS: u64 = 60;
 
-/// The time of the saved programs or of the table, including the confirmation of what they find.
+/// The seconds of the saved programs or of the table, including the confirmation of what they find.
 const SHORT_SECONDS: u64 = 20;
 
-/// The time limit for the run without a fault, which comes first.
+/// The seconds of the run without a fault, which comes first.
 const SOUND_SECONDS: u64 = 20;
 
 pub fn run(args: &Args, backends: &[&str]) -> Result<()> {

@@ -48,7 +48,7 @@ impl NotFound {
                 .insert(fault.to_owned(), reason.to_owned())
                 .is_some()
             {
-                bail!("{fault} is there twice");
+                bail!("{fault} appears twice");
             }
         }
         Ok(NotFound(reasons))

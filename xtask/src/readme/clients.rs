@@ -23,11 +23,11 @@ type Client = fn(SocketAddr) -> Result<()>;
 
 const CLIENTS: &[(&str, Client)] = &[
     ("a message comes back, and then the end", message),
-    ("what is sent and ended at once comes back", sent_at_once),
+    ("a message with its end comes back", sent_at_once),
     ("single bytes come back", single_bytes),
     ("16 MiB come back while they are sent", large),
     ("many clients at once get their bytes", many),
-    ("a client that resets ends nobody else", reset),
+    ("a client that resets harms no other", reset),
 ];
 
 /// Runs all clients against the server at an address, which is `server`.
@@ -92,7 +92,7 @@ fn expect(stream: &mut TcpStream, expected: &[u8]) -> Result<()> {
 /// Reads the end of the stream.
 fn expect_end(stream: &mut TcpStream) -> Result<()> {
     let length = stream.read(&mut [0; 64]).context("instead of the end")?;
-    ensure!(length == 0, "{length} bytes too many");
+    ensure!(length == 0, "{length} bytes after the expected ones");
     Ok(())
 }
 
@@ -200,7 +200,10 @@ fn not_reading(address: SocketAddr, server: Option<u32>) -> Result<()> {
     if let Some(before) = server.and_then(cpu_ticks) {
         thread::sleep(Duration::from_millis(300));
         let ticks = server.and_then(cpu_ticks).unwrap_or(before) - before;
-        ensure!(ticks < 15, "the server computes while nothing moves");
+        ensure!(
+            ticks < 15,
+            "the server uses processor time while no byte moves"
+        );
     }
     // Reads while it sends the end. Otherwise there is no capacity for the end.
     stream.shutdown(Shutdown::Write)?;
