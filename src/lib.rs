@@ -86,7 +86,7 @@
 // that serves a queue is never called.
 #![cfg_attr(not(feature = "os-poll"), allow(dead_code))]
 
-// The kernel of the tests.
+// Links the model of the kernel.
 #[cfg(all(test, mio_model = "event-ports"))]
 extern crate event_ports_model as _;
 #[cfg(all(test, mio_model = "kqueue"))]
