@@ -73,7 +73,7 @@ fn connect_from(own: &socket2::SockAddr, to: &Path) -> socket2::Socket {
 }
 
 #[test]
-fn accept_tells_the_peers_path() {
+fn accept_returns_the_peers_path() {
     let folder = folder();
     let path = folder.path().join("listener");
     let listener = UnixListener::bind(&path).unwrap();

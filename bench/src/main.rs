@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_measured_anew_takes_the_place_of_what_was_there() {
+    fn new_results_replace_old_ones() {
         let names = |results: &Results| -> Vec<String> {
             let name = |row: &Comparison| format!("{} {}", row.workload, row.p10);
             results.comparisons.iter().map(name).collect()

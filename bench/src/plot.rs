@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_room_beside_the_farthest_bars() {
+    fn numbers_fit_beside_the_longest_bars() {
         let scale = Scale::new(200, 880, [0.8, 60.0].into_iter());
         assert_eq!(scale.x(0.8), 200 + NUMBER_ROOM);
         assert_eq!(scale.x(60.0), 880 - NUMBER_ROOM);

@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn backends_are_told_where_a_group_has_several() {
+    fn backends_are_named_if_a_group_has_several() {
         let text = markdown(&results(vec![
             comparison("turn/1", "epoll", "polling", 0.97),
             comparison("wake/pending", "poll(2)", "polling", 0.5),
@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_comes_first() {
+    fn targets_come_first() {
         let mut rows = vec![
             comparison("turn/1", "epoll", "polling", 0.9),
             comparison("turn/2", "epoll", "polling", 0.97),
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_that_is_none_has_not_reached_what_was_asked() {
+    fn a_ratio_that_is_no_number_misses_its_target() {
         let mut row = comparison("turn/1", "epoll", "polling", f64::NAN);
         row.target = Some(1.0);
         let text = markdown(&results(vec![row]));

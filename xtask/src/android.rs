@@ -164,7 +164,7 @@ File: libmio.rlib(mio.rcgu.o)
     }
 
     #[test]
-    fn what_is_not_listed_for_the_target_is_told() {
+    fn functions_not_listed_for_the_target_are_reported() {
         let allowed = Allowed::parse("# a comment\n\nread\naccept4: aarch64-linux-android\n");
         let allowed = allowed.unwrap();
         let functions = ["accept4", "read"].map(String::from);

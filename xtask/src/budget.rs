@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_is_told_and_expensive_fails() {
+    fn slow_is_a_warning_and_expensive_fails() {
         let budget = Budget::parse(TABLE).unwrap();
         assert_eq!(budget.judge("fmt", cost(4, 3)).unwrap(), None);
         let slow = budget.judge("fmt", cost(5, 3)).unwrap().unwrap();

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_is_told() {
+    fn every_difference_is_reported() {
         let table = read_table("a: read\nb: -\nc: write\n").unwrap();
         let seen = [
             section("a", &[&["read", "read"]]),

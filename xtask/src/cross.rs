@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_rustup_has_is_told_from_what_it_could_fetch() {
+    fn installed_targets_differ_from_available_ones() {
         let list = "aarch64-apple-darwin\ni686-unknown-linux-gnu (installed)\n";
         assert_eq!(in_list(list, "aarch64-apple-darwin"), Some(Listed::Known));
         assert_eq!(

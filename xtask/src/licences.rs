@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told() {
+    fn every_problem_is_reported() {
         let packages = [
             package("a", "1.0.0", Some("MIT")),
             package("b", "1.0.0", Some("GPL-3.0-only")),

@@ -181,7 +181,7 @@ noise from a testtest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured;
     }
 
     #[test]
-    fn what_only_looks_like_a_result_is_none() {
+    fn text_that_looks_like_a_result_is_ignored() {
         for line in [
             "test result",
             "test result: ok",

@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_kept_and_failure_is_told() {
+    fn output_and_failure_are_returned() {
         let ended = sh("echo out; exit 3").quiet().unwrap();
         assert_eq!(ended.stdout, "out\n");
         assert!(ended
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_flags_are_left_out() {
+    fn flags_of_the_environment_are_ignored() {
         for name in [
             "RUSTFLAGS",
             "CARGO_ENCODED_RUSTFLAGS",
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn debians_cargo_is_told_nothing_of_another_toolchain() {
+    fn debians_cargo_ignores_other_toolchains() {
         for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "LD_LIBRARY_PATH"] {
             assert!(names_a_toolchain(name), "{name}");
         }

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_says_what_is_looked_at() {
+    fn a_target_lists_its_checks() {
         let target = row("t", All, Listed, Full);
         assert_eq!(
             target.describe(),

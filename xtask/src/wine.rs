@@ -650,7 +650,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_versions_of_wine_are_told_from_new_ones() {
+    fn old_and_new_versions_of_wine_differ() {
         assert!(!has_random_numbers("wine-8.0 (Debian 8.0~repack-4)\n").unwrap());
         assert!(!has_random_numbers("wine-9.22\n").unwrap());
         assert!(has_random_numbers("wine-10.0\n").unwrap());

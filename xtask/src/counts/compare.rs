@@ -370,7 +370,7 @@ only | mio | 10.0 | 0 | -
     }
 
     #[test]
-    fn fewer_instructions_are_told() {
+    fn fewer_instructions_are_reported() {
         assert_eq!(note("only | mio | 7.0 | 0 | -"), "");
         assert_eq!(
             note("only | mio | 6.5 | 0 | -"),
@@ -379,7 +379,7 @@ only | mio | 10.0 | 0 | -
     }
 
     #[test]
-    fn allocations_and_calls_are_held_exactly() {
+    fn allocations_and_calls_must_be_exact() {
         let fewer = "fewer, to be blessed in a commit of its own, which says why";
         assert_eq!(
             problem("turn | mio | 100.0 | 1 | epoll_wait"),
@@ -428,7 +428,7 @@ only | mio | 10.0 | 0 | -
     }
 
     #[test]
-    fn what_a_reference_does_is_told() {
+    fn changes_of_a_reference_are_reported() {
         assert_eq!(
             note("turn | raw epoll | 50.0 | 1 | read"),
             "raw epoll: 1 allocations, expected 0; raw epoll: calls `read`, expected `epoll_wait`"

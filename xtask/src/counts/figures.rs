@@ -175,7 +175,7 @@ poll(2): register | mio | 140.0 | 1 | -
     }
 
     #[test]
-    fn operations_are_chosen_and_told() {
+    fn operations_are_selected_and_listed() {
         let mut figures = Figures::from_text(LINES).unwrap();
         assert_eq!(figures.operations(), ["turn/1/none", "poll(2): register"]);
         assert_eq!(figures.subjects("turn/1/none"), ["mio", "raw epoll"]);

@@ -433,7 +433,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
     }
 
     #[test]
-    fn a_harness_that_does_not_come_to_its_end_is_told_apart() {
+    fn a_harness_that_does_not_finish_is_recognised() {
         let run = |script: &str, limit| {
             let cmd = crate::sh::Cmd::new("sh").arg("-c").arg(script).limit(limit);
             outcome(&cmd.quiet().unwrap(), "a")

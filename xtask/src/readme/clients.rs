@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_answers_once_is_found_out() {
+    fn a_server_that_answers_once_fails() {
         let address = server(|mut stream| {
             let mut buffer = [0; 4096];
             if let Ok(length) = stream.read(&mut buffer) {
