@@ -1,10 +1,10 @@
-//! The kinds of readiness that a registration asks for.
+//! The kinds of readiness in which a registration is interested.
 
 use std::fmt;
 use std::num::NonZeroU8;
 use std::ops::{BitOr, BitOrAssign};
 
-/// The kinds of readiness that a registration asks for: at least one.
+/// The kinds of readiness in which a registration is interested: at least one.
 ///
 /// Combine interests with [`add`](Interest::add) in constants and with `|` elsewhere.
 /// An event may report more than the interests: errors and hang-ups are

@@ -38,7 +38,7 @@ use crate::{Interest, Registry, Token};
 /// registration ends when the descriptor is closed, and on epoll when its last copy is closed. If
 /// `T` owns the only copy, that happens when the `IoSource` is dropped. If `T` **shares or
 /// borrows** the descriptor (a reference, an `Arc`, something with a `dup` elsewhere), dropping the
-/// `IoSource` closes nothing, and its events go on: [`deregister`] it first.
+/// `IoSource` closes nothing, and its events continue: [`deregister`] it first.
 ///
 /// # Examples
 ///
@@ -201,7 +201,7 @@ impl<T> IoSource<T> {
         outcome
     }
 
-    /// Like `do_io`, for a peek at a stream that asks for `wanted` bytes.
+    /// Like `do_io`, for a peek of up to `wanted` bytes at a stream.
     #[cfg(feature = "net")]
     pub(crate) fn do_stream_peek(
         &self,

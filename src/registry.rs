@@ -123,7 +123,7 @@ impl Registry {
     /// let both = Interest::READABLE | Interest::WRITABLE;
     /// poll.registry().register(&mut socket, Token(7), both)?;
     ///
-    /// // There is room to send, but nothing to receive.
+    /// // Sending would succeed, and there is nothing to receive.
     /// poll.poll(&mut events, None)?;
     /// let event = events.iter().next().unwrap();
     /// assert_eq!(event.token(), Token(7));

@@ -53,7 +53,7 @@ use crate::Token;
 /// | the peer of a Unix stream was closed | yes | yes | yes | yes | |
 /// | a datagram was refused by its destination (UDP) | yes | | | | |
 /// | the last sender of a pipe was closed | yes | | yes | | |
-/// | the last receiver of a pipe was closed | if asked for | yes | if asked for | yes | |
+/// | the last receiver of a pipe was closed | if requested | yes | if requested | yes | |
 /// | this side shut down its own writing half | | yes | | yes | |
 ///
 /// A stream that was never connected, which other backends report closed, is not

@@ -11,7 +11,7 @@ use crate::{Interest, Registry, Token};
 /// [`Registry::deregister`], which call them.
 ///
 /// If a source shares its descriptor with others (a `dup`, a child process), deregister it *before*
-/// it is dropped: the operating system goes on reporting it while any copy of the descriptor is
+/// it is dropped: the operating system continues to report it while any copy of the descriptor is
 /// open.
 ///
 /// # Implementing it

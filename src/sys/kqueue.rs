@@ -10,7 +10,7 @@
 //! - **Registrations**: the kernel stores them. `register` and `reregister` are the
 //!   same operation, and replace; `deregister` of an unregistered descriptor is
 //!   `NotFound`. A closed descriptor is EBADF.
-//! - **Changes**: one call changes all filters of a descriptor. Each change asks for a
+//! - **Changes**: one call changes all filters of a descriptor. Each change requests a
 //!   receipt, so that the call retrieves no event.
 //! - **Deregistering** removes the registration's events from the kernel's queue. This
 //!   file keeps no events.

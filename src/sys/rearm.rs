@@ -226,7 +226,7 @@ impl Edges {
         reads && !self.end_reported
     }
 
-    /// The bits that a probe asks for, and that are reported with an error or a hang-up.
+    /// The bits that a probe polls for, and that are reported with an error or a hang-up.
     #[inline]
     pub(super) fn interest(&self) -> Readiness {
         self.interest

@@ -148,7 +148,7 @@ pub(crate) enum Outcome {
     WouldBlock(Option<Interest>),
     /// It failed.
     Failed(Failure),
-    /// A peek at a stream returned fewer bytes than it asked for.
+    /// A peek at a stream returned fewer bytes than the buffer holds.
     #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets can be peeked at
     ShortPeek,
     /// The program took the pending error.
@@ -163,7 +163,7 @@ pub(crate) struct Failure {
     #[cfg_attr(unix, allow(dead_code))] // there a probe finds out which direction is ready
     pub(super) direction: Option<Interest>,
     /// The system's error code, where the error has one.
-    #[cfg_attr(unix, allow(dead_code))] // likewise
+    #[cfg_attr(unix, allow(dead_code))] // as above
     pub(super) code: Option<i32>,
 }
 

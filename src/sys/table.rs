@@ -277,7 +277,7 @@ impl Entry {
     pub(super) fn keep_consumed(&mut self, ready: Readiness) {
         let taken = ready.without(Readiness::OUT);
         if taken != Readiness::NONE {
-            // If it cannot be asked, an event too many does less harm than one too few.
+            // If the probe fails, an additional event does less harm than a missing one.
             let again = probe(self.fd, self.edges.interest()).unwrap_or(Readiness::NONE);
             self.edges.keep_for_next_poll(taken.without(again));
         }

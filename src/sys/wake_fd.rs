@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_full_counter_starts_over() {
         let Ok(wake) = WakeFd::eventfd(None) else {
-            return; // there is none on this system
+            return; // this system has no eventfd
         };
         let full = u64::MAX - 1;
         // SAFETY: the kernel reads 8 bytes at the address of `full`, a `u64`.

@@ -291,7 +291,7 @@ server buffers   at most {} of one client (bound {}), {} of all",
 
 // The acceptor.
 
-/// Passes connections on until it is told to stop.
+/// Passes connections on until `stop` is set.
 fn accept(
     mut poll: Poll,
     mut listener: TcpListener,

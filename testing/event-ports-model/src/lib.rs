@@ -26,14 +26,14 @@
 //!
 //! | variable | values, the usual one first |
 //! |---|---|
-//! | `EVENT_PORTS_MODEL_ORDER` | `fifo`; `lifo`; `random`: in which order events are retrieved |
-//! | `EVENT_PORTS_MODEL_BITS` | `all`; `one`: what fires after it was associated has one bit only |
+//! | `EVENT_PORTS_MODEL_ORDER` | `fifo`; `lifo`; `random`: the order in which events are retrieved |
+//! | `EVENT_PORTS_MODEL_BITS` | `all`; `one`: an event that fires after the association has one bit only |
 //! | `EVENT_PORTS_MODEL_RDHUP` | `1`; `0`: POLLRDHUP is ignored, as on Solaris |
-//! | `EVENT_PORTS_MODEL_ZERO_TIMEOUT` | `ok`; `etime`: what looking without waiting answers when there is too little |
-//! | `EVENT_PORTS_MODEL_LATE_NGET` | `told`; `kept`: where no event came in time, `nget` stays as it was |
-//! | `EVENT_PORTS_MODEL_TIME` | `steady`; `set`: a wait ends before its time, as when the system's is set |
+//! | `EVENT_PORTS_MODEL_ZERO_TIMEOUT` | `ok`; `etime`: the result of a call with timeout zero that finds too few events |
+//! | `EVENT_PORTS_MODEL_LATE_NGET` | `told`; `kept`: with `kept`, `nget` does not change if no event came in time |
+//! | `EVENT_PORTS_MODEL_TIME` | `steady`; `set`: with `set`, a wait ends before its timeout, as after the system's clock was set |
 //! | `EVENT_PORTS_MODEL_MAX_EVENTS` | `65536`: `process.max-port-events` |
-//! | `EVENT_PORTS_MODEL_SEND` | `ok`; `eagain`: nothing can be sent, as to a port that is full |
+//! | `EVENT_PORTS_MODEL_SEND` | `ok`; `eagain`: with `eagain`, nothing can be sent, as to a full port |
 
 use std::ffi::{c_int, c_uint, c_ushort, c_void};
 use std::mem::MaybeUninit;

@@ -61,13 +61,13 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `KQUEUE_MODEL_NOISY=1` | events for writing also when the other side does something, or has read, while there is room: as FreeBSD and macOS have, and NetBSD for pipes |
-//! | `KQUEUE_MODEL_NOBODY_READS=EBADF` | the error for registering a pipe without a reader, as on NetBSD, in place of `EPIPE` |
-//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=refused` | registering the receiving end of a pipe for writing fails like that when no sender is left: older XNU (10.14), by its source, and NetBSD, by its source. Nobody has asked; with a sender it is silent (Q44), where older XNU has events while there is room |
-//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=reported` | it has an event with `EV_EOF` when the last sender goes: newer XNU (from 10.15 on), by its source |
-//! | `KQUEUE_MODEL_MAX_USER=n` | `ENOMEM` for another `EVFILT_USER` when a kqueue has so many, as OpenBSD has it, by its source, for all kqueues of a process |
+//! | `KQUEUE_MODEL_NOISY=1` | events for writing also after any action or read of the other side, while there is capacity, as on FreeBSD and macOS, and on NetBSD for pipes |
+//! | `KQUEUE_MODEL_NOBODY_READS=EBADF` | the error for registering a pipe without a reader is that of NetBSD, instead of `EPIPE` |
+//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=refused` | registering the receiving end of a pipe for writing fails in the same way when no sender is left, according to the sources of older XNU (10.14) and NetBSD. This was not tried on a kernel. With a sender it has no events (Q44), where older XNU has events while there is capacity |
+//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=reported` | it has an event with `EV_EOF` when the last sender closes, according to the source of newer XNU (from 10.15 on) |
+//! | `KQUEUE_MODEL_MAX_USER=n` | `ENOMEM` for another `EVFILT_USER` when a kqueue has this many. According to OpenBSD's source, its limit is for all kqueues of a process |
 //! | `KQUEUE_MODEL_WITHOUT_USER=1` | no `EVFILT_USER`, as on old NetBSD and OpenBSD |
-//! | `KQUEUE_MODEL_FFLAGS=n` | the stand-in for a socket's error in `fflags`, in place of `ECONNRESET` |
+//! | `KQUEUE_MODEL_FFLAGS=n` | the constant for a socket's error in `fflags`, instead of `ECONNRESET` |
 //!
 //! # Another library in its place
 //!
