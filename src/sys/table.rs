@@ -87,6 +87,9 @@ pub(super) struct Entry {
     pub(super) edges: Edges,
     /// The call of `select` that reported it last.
     pub(super) reported_by: u32,
+    /// Counts the registrations and reregistrations that the slot has had, so that a thread which gave up
+    /// the lock sees whether the slot still has its own.
+    pub(super) begun: u32,
     /// Its descriptor turned out to be closed, so it is no longer watched.
     pub(super) is_dead: bool,
     /// It is in `Table::probed`.
@@ -212,6 +215,7 @@ impl Entry {
         self.token = token;
         self.edges.begin(interest, self.owner.drained());
         self.is_dead = false;
+        self.begun = self.begun.wrapping_add(1);
         // No `select` has reported it: the current one may be waiting.
         self.reported_by = select.wrapping_sub(1);
     }
@@ -433,6 +437,7 @@ impl Table {
                 owner: Owner::RawFd,
                 edges: Edges::new(),
                 reported_by: self.select.wrapping_sub(1),
+                begun: 0,
                 is_dead: false,
                 is_listed: false,
                 is_changed: false,
@@ -463,6 +468,13 @@ impl Table {
             self.by_descriptor[index] = slot as u32 | (self.by_descriptor[index] & REMOVED);
         }
         Ok(slot)
+    }
+
+    /// Whether the slot has the registration that was the `begun`th there, and it has not begun again.
+    #[cold]
+    pub(super) fn is_current(&self, slot: usize, begun: u32) -> bool {
+        let entry = &self.entries[slot];
+        entry.fd >= 0 && entry.begun == begun
     }
 
     /// Ends a registration, selected by its key or its descriptor. With `is_awaited`, a thread waits and
