@@ -210,7 +210,7 @@ macro_rules! impl_descriptor {
             ///
             /// The descriptor must be open and owned by nobody else.
             unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> $Type {
-                // SAFETY: as the caller promises.
+                // SAFETY: the caller guarantees that the descriptor is open, and that nothing else owns it.
                 let owned = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
                 $Type::from(owned)
             }
@@ -270,7 +270,7 @@ macro_rules! impl_socket {
             ///
             /// The socket must be open and owned by nobody else.
             unsafe fn from_raw_socket(socket: std::os::windows::io::RawSocket) -> $Type {
-                // SAFETY: as the caller promises.
+                // SAFETY: the caller guarantees that the socket is open, and that nothing else owns it.
                 let owned = unsafe { std::os::windows::io::OwnedSocket::from_raw_socket(socket) };
                 $Type::from(owned)
             }

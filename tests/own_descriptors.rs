@@ -131,7 +131,8 @@ fn registering_fails_if_the_polling_thread_cannot_be_interrupted(backend: Backen
     let duplicate = |&fd: &RawFd| unsafe { borrow(fd) }.try_clone_to_owned().unwrap();
     let _duplicates: Vec<OwnedFd> = own.iter().map(duplicate).collect();
     for fd in own {
-        // SAFETY: takes a number; what had it is never used or dropped again as if it were open.
+        // SAFETY: `close` has no memory-safety preconditions. The owner of the descriptor is never used or
+        // dropped again as if it were open.
         unsafe { libc::close(fd) };
     }
     for _ in 0..2 {

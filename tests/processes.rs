@@ -133,7 +133,7 @@ fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: 
                 unsafe { libc::dup(0) }
             });
             drop(inherited.take());
-            // SAFETY: takes numbers.
+            // SAFETY: `fcntl` with F_GETFD has no memory-safety preconditions.
             let is_open = |&fd: &i32| unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 };
             own.iter().all(is_open)
         });

@@ -16,7 +16,7 @@ extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: libc::c_uint) ->
 
 /// A descriptor that becomes readable when it is written to.
 pub fn eventfd() -> OwnedFd {
-    // SAFETY: takes numbers; returns a descriptor or -1.
+    // SAFETY: `eventfd` has no memory-safety preconditions.
     let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
     assert!(fd >= 0, "{}", std::io::Error::last_os_error());
     // SAFETY: new, open and nobody else's.
@@ -25,7 +25,7 @@ pub fn eventfd() -> OwnedFd {
 
 /// A copy with this number, which must be free.
 pub fn duplicate(fd: &OwnedFd, number: usize) -> OwnedFd {
-    // SAFETY: takes numbers; returns a descriptor or -1.
+    // SAFETY: `fcntl` with F_DUPFD_CLOEXEC has no memory-safety preconditions.
     let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number) };
     assert_eq!(copy as usize, number, "{}", std::io::Error::last_os_error());
     // SAFETY: new, open and nobody else's.

@@ -388,7 +388,8 @@ impl AsRawHandle for NamedPipe {
 
 impl AsHandle for NamedPipe {
     fn as_handle(&self) -> BorrowedHandle<'_> {
-        // SAFETY: it is open for as long as the pipe is there, and longer.
+        // SAFETY: the handle must be open as long as the borrow lasts. It is closed when this `NamedPipe` is
+        // dropped, or later, and the borrow ends before.
         unsafe { BorrowedHandle::borrow_raw(self.inner.raw_handle()) }
     }
 }
@@ -401,7 +402,7 @@ impl FromRawHandle for NamedPipe {
     ///
     /// The handle must be open, and owned by nobody else.
     unsafe fn from_raw_handle(handle: RawHandle) -> NamedPipe {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees that the handle is open, and that nothing else owns it.
         NamedPipe::from(unsafe { OwnedHandle::from_raw_handle(handle) })
     }
 }

@@ -28,7 +28,7 @@ impl Subject for Raw {
     type Waker = RawWaker;
 
     fn new(capacity: usize) -> Raw {
-        // SAFETY: takes a number; returns a descriptor or -1.
+        // SAFETY: `epoll_create1` has no memory-safety preconditions.
         let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         assert!(epoll >= 0);
         Raw {
@@ -68,7 +68,7 @@ impl Subject for Raw {
     }
 
     fn waker(&mut self) -> RawWaker {
-        // SAFETY: takes numbers; returns a descriptor or -1.
+        // SAFETY: `eventfd` has no memory-safety preconditions.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         assert!(fd >= 0);
         // SAFETY: new, open and nobody else's.
@@ -114,7 +114,7 @@ impl<T: AsFd> Source<Raw> for T {
     #[inline(always)]
     fn deregister(&mut self, subject: &mut Raw) {
         let (epoll, fd) = (subject.epoll.as_raw_fd(), self.as_fd().as_raw_fd());
-        // SAFETY: takes numbers; the event may be null.
+        // SAFETY: the event is null, which EPOLL_CTL_DEL does not read.
         let done = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) };
         assert_eq!(done, 0);
     }
