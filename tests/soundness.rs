@@ -6,6 +6,7 @@
 mod util;
 
 use std::cell::Cell;
+use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Read, Write};
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::windows::io::{AsSocket, BorrowedSocket};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{mpsc, Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ on_each_backend![
     a_panic_while_registering_leaves_the_poll_usable,
     an_operation_may_register_poll_and_operate_itself,
     an_operation_may_drop_its_poll,
+    what_is_formatted_may_be_written_to_a_source_of_the_same_poll,
     sources_that_are_swapped_keep_their_registrations,
     a_source_may_exchange_its_object,
     events_of_one_poll_hold_those_of_another,
@@ -211,6 +213,46 @@ fn an_operation_may_drop_its_poll(backend: Backend) {
         readable(&looper, &mut one, 2);
         assert_works(&mut looper, &one, &other, 2);
     }
+}
+
+/// Each piece goes to the peer, and reading finds that nothing has come.
+struct Tells<'a> {
+    source: &'a Stream,
+    length: usize,
+}
+
+impl fmt::Write for Tells<'_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let mut source = self.source;
+        source.write_all(piece.as_bytes()).unwrap();
+        would_block(source.read(&mut [0; 8]));
+        self.length += piece.len();
+        Ok(())
+    }
+}
+
+/// A lock that was held meanwhile would never be released.
+fn what_is_formatted_may_be_written_to_a_source_of_the_same_poll(backend: Backend) {
+    let (tell, told) = mpsc::channel();
+    let formatting = thread::spawn(move || {
+        let looper = Loop::new(backend);
+        let (mut one, _other) = stream_pair();
+        readable(&looper, &mut one, 1);
+        let waker = Waker::new(looper.registry(), Token(2)).unwrap();
+        let formatted: [&dyn fmt::Debug; 4] = [&looper.poll, looper.registry(), &waker, &one];
+        for value in formatted {
+            let mut tells = Tells {
+                source: &one,
+                length: 0,
+            };
+            write!(tells, "{value:?}").unwrap();
+            assert!(tells.length > 0);
+        }
+        tell.send(()).unwrap();
+    });
+    told.recv_timeout(util::patience())
+        .expect("it has a deadlock");
+    formatting.join().unwrap();
 }
 
 fn sources_that_are_swapped_keep_their_registrations(backend: Backend) {

@@ -5,6 +5,7 @@
 //! registration has ended and the source has released the key. The registration of a raw descriptor is
 //! looked up by the descriptor.
 
+use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +25,6 @@ use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
 
-#[derive(Debug)]
 pub(super) struct Registrations<A> {
     state: Mutex<State<A>>,
     /// The number of threads that wait for the lock.
@@ -36,7 +36,6 @@ pub(super) struct Registrations<A> {
     process: Process,
 }
 
-#[derive(Debug)]
 pub(crate) struct State<A> {
     pub(super) table: Table,
     /// Whether a thread waits or is about to.
@@ -45,7 +44,6 @@ pub(crate) struct State<A> {
     pub(super) armed: A,
 }
 
-#[derive(Debug)]
 pub(super) struct Table {
     entries: Vec<Entry>,
     /// The slot of each descriptor, or `NO_SLOT`; and `REMOVED`.
@@ -78,7 +76,6 @@ pub(super) struct Table {
     died: Vec<u32>,
 }
 
-#[derive(Debug)]
 pub(super) struct Entry {
     /// -1 if there is no registration: the slot is free, or a source still holds its key.
     pub(super) fd: RawFd,
@@ -206,6 +203,14 @@ impl<A> Registrations<A> {
     /// parent may have held at the fork.
     pub(super) fn is_inherited(&self) -> bool {
         !self.process.is_this()
+    }
+}
+
+/// Without the table: the program may write what is formatted to a source of the same queue, and its I/O
+/// needs the lock.
+impl<A> fmt::Debug for Registrations<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registrations").finish_non_exhaustive()
     }
 }
 

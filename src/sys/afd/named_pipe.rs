@@ -1012,10 +1012,11 @@ fn is(error: &io::Error, code: u32) -> bool {
 
 impl fmt::Debug for NamedPipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.pipe.lock();
+        // The lock is free again when the program's code writes what is formatted.
+        let is_connected = self.pipe.lock().is_connected;
         f.debug_struct("NamedPipe")
             .field("handle", &self.pipe.raw())
-            .field("is_connected", &state.is_connected)
+            .field("is_connected", &is_connected)
             .finish_non_exhaustive()
     }
 }
