@@ -595,7 +595,8 @@ impl Waiting {
         !std::mem::replace(&mut self.is_interrupted, true)
     }
 
-    /// The signal could not be sent: the next interruption sends it.
+    /// The signal could not be sent: the next interruption sends it. A thread that relied on this one
+    /// meanwhile does not learn of it.
     #[allow(dead_code)] // on a backend that returns a failed signal as the caller's error
     pub(super) fn not_interrupted(&mut self) {
         self.is_interrupted = false;
@@ -639,6 +640,18 @@ mod loom_tests {
             }
         }
 
+        /// As `add_source`, but the signal fails.
+        fn add_source_unheard(&self) {
+            let mut table = self.table.lock().unwrap();
+            table.sources += 1;
+            if !table.waiting.is_waiting() {
+                table.armed_sources = table.sources;
+            } else if table.waiting.interrupt() {
+                drop(table);
+                self.table.lock().unwrap().waiting.not_interrupted();
+            }
+        }
+
         /// Waits once. Returns how many sources were ready.
         fn wait(&self) -> usize {
             let mut table = self.table.lock().unwrap();
@@ -660,20 +673,21 @@ mod loom_tests {
         }
     }
 
-    #[test]
-    fn loom_a_waiting_thread_is_interrupted_for_every_change() {
+    /// Polls until two sources were ready, while other threads make changes.
+    fn polls_until_both_are_seen(change: [fn(&Model); 2], threads: usize) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
-        builder.check(|| {
+        builder.check(move || {
             let model = Arc::new(Model {
                 table: Mutex::default(),
                 interrupt: Mutex::new(false),
                 signalled: Condvar::new(),
             });
-            let changing: Vec<_> = (0..2)
-                .map(|_| {
-                    let model = model.clone();
-                    thread::spawn(move || model.add_source())
+            let changing: Vec<_> = change
+                .chunks(2 / threads)
+                .map(|changes| {
+                    let (model, changes) = (model.clone(), changes.to_vec());
+                    thread::spawn(move || changes.iter().for_each(|change| change(&model)))
                 })
                 .collect();
             // The ready ones that it saw are taken out again.
@@ -689,6 +703,16 @@ mod loom_tests {
                 thread.join().unwrap();
             }
         });
+    }
+
+    #[test]
+    fn loom_a_waiting_thread_is_interrupted_for_every_change() {
+        polls_until_both_are_seen([Model::add_source; 2], 2);
+    }
+
+    #[test]
+    fn loom_the_change_after_a_failed_interrupt_interrupts() {
+        polls_until_both_are_seen([Model::add_source_unheard, Model::add_source], 1);
     }
 }
 

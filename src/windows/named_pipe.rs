@@ -398,7 +398,8 @@ impl AsRawHandle for NamedPipe {
 
 impl AsHandle for NamedPipe {
     fn as_handle(&self) -> BorrowedHandle<'_> {
-        // SAFETY: `inner` keeps the handle open for at least as long as the borrow of `self`.
+        // SAFETY: the handle must be open as long as the borrow lasts. It is closed when this `NamedPipe` is
+        // dropped, or later, and the borrow ends before.
         unsafe { BorrowedHandle::borrow_raw(self.inner.raw_handle()) }
     }
 }

@@ -21,7 +21,7 @@ const CI: &[Step] = &[
     ("licences", licences::run),
     ("layers", layers::run),
     ("os-names", os_names::run),
-    ("faults-check", faults::check_all),
+    ("faults-check", || faults::check_all(runs)),
     ("clippy", lint::clippy),
     ("xtask-test", testing::xtask),
     ("test", testing::plain),

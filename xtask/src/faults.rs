@@ -13,6 +13,7 @@
 
 mod fault;
 mod header;
+mod promises;
 mod tree;
 mod verdict;
 
@@ -55,12 +56,15 @@ pub struct Args {
     /// Show the faults and what must notice them, and run nothing
     #[arg(long)]
     list: bool,
-    /// Only check that each patch still applies
+    /// Only check that each patch still applies, and the table of promises in docs/TESTING.md
     #[arg(long)]
     check: bool,
 }
 
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Args, is_step: fn(&str) -> bool) -> Result<()> {
+    if args.check && args.backend.is_none() && args.only.is_empty() {
+        return check_all(is_step);
+    }
     let faults = select(load()?, args)?;
     if args.list {
         list(&faults);
@@ -74,14 +78,17 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// What `full` runs.
 pub fn all() -> Result<()> {
-    run(&Args::default())
+    let faults = load()?;
+    Report::of(|report| try_all(report, &faults, None))
 }
 
-/// Checks that every fault still applies, including those for which `ci` has no time.
-pub fn check_all() -> Result<()> {
-    run(&Args {
-        check: true,
-        ..Args::default()
+/// Checks that every fault still applies, including those for which `ci` has no time, and that the faults
+/// and tests exist with which docs/TESTING.md proves the promises.
+pub fn check_all(is_step: fn(&str) -> bool) -> Result<()> {
+    let faults = load()?;
+    Report::of(|report| {
+        promises::check(report, &faults, is_step)?;
+        check(report, &faults)
     })
 }
 

@@ -96,7 +96,7 @@ fn run() -> Result<()> {
         Chore::Oracle(args) => oracle::run(&args),
         Chore::Soak(args) => oracle::soak(&args),
         Chore::Loom => testing::loom(),
-        Chore::Faults(args) => faults::run(&args),
+        Chore::Faults(args) => faults::run(&args, ci::runs),
         Chore::Asan => testing::sanitizers(),
         Chore::Valgrind => valgrind::tests(),
         Chore::C10k => programs::c10k(),
