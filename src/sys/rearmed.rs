@@ -716,7 +716,7 @@ mod tests {
             let key = told.recv().unwrap();
             assert_eq!(token(&queue, FD), (!is_ended).then_some(2));
             assert_eq!(next_slots(&queue), [1, 2, 3], "the source has slot 0");
-            queue.forget(key);
+            queue.release(key);
             register(&queue, FD + 10, 3, Owner::RawFd).unwrap();
             assert_eq!(queue.registrations.lock().table.find(FD + 10), Some(0));
         }
@@ -728,7 +728,7 @@ mod tests {
         let key = told.recv().unwrap();
         assert_eq!(token(&queue, FD), Some(2));
         assert_eq!(next_slots(&queue), [1, 2, 3]);
-        queue.forget(key);
+        queue.release(key);
         assert_eq!(token(&queue, FD), None);
     }
 }
