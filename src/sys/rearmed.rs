@@ -368,20 +368,33 @@ impl<K: Kernel> Rearmed<K> {
             let begins = change == Change::ByIo { begins: true };
             let must_interrupt = !K::TAKES_CHANGES || begins || armed.is_err();
             if must_interrupt && state.waiting.interrupt() {
-                let entry = state.table.entry(slot);
-                let (owner, begun) = (entry.owner, entry.begun);
-                if let Err(error) = K::interrupt(self, state) {
-                    let change = match armed {
-                        // A registration that has begun has ended again.
-                        Err(_) => Change::Ended,
-                        Ok(()) => change,
-                    };
-                    let heard = self.not_interrupted(slot, owner, begun, change, error);
-                    return armed.and(heard);
-                }
+                return self.interrupt(state, slot, change, armed);
             }
         }
         armed
+    }
+
+    /// Interrupts the polling thread after a change of a slot. Out of the path of a change while no thread
+    /// waits.
+    #[inline(never)]
+    fn interrupt(
+        &self,
+        state: MutexGuard<'_, State<K::Armed>>,
+        slot: usize,
+        change: Change,
+        armed: io::Result<()>,
+    ) -> io::Result<()> {
+        let entry = state.table.entry(slot);
+        let (owner, begun) = (entry.owner, entry.begun);
+        let Err(error) = K::interrupt(self, state) else {
+            return armed;
+        };
+        let change = match armed {
+            // A registration that has begun has ended again.
+            Err(_) => Change::Ended,
+            Ok(()) => change,
+        };
+        armed.and(self.not_interrupted(slot, owner, begun, change, error))
     }
 
     /// The polling thread does not learn what has changed: the next one to change something tries
@@ -393,7 +406,7 @@ impl<K: Kernel> Rearmed<K> {
         &self,
         slot: usize,
         owner: Owner,
-        begun: u32,
+        begun: u16,
         change: Change,
         error: io::Error,
     ) -> io::Result<()> {
