@@ -695,7 +695,7 @@ mod tests {
             Selector::deregister(&queue, FD, Key::NONE).unwrap();
             register(&queue, FD + 10, 3, Owner::RawFd).unwrap();
             let slot = queue.registrations.lock().table.find(FD + 10);
-            assert_eq!(slot, Some(0), "nobody has its key");
+            assert_eq!(slot, Some(0), "no source has its key");
         }
     }
 
