@@ -272,7 +272,7 @@ fn sources_that_are_swapped_keep_their_registrations(backend: Backend) {
     assert_works(&mut looper, &two, &peer_of_two, 2);
 }
 
-/// Either of two objects, in turn.
+/// Either of two objects, as `which` selects.
 struct Either {
     objects: [StdStream; 2],
     which: Cell<usize>,
