@@ -83,7 +83,7 @@ struct Deadline {
 impl Deadline {
     fn of(timeout: Option<Duration>) -> Deadline {
         Deadline {
-            // A deadline beyond the clock's range is none.
+            // A deadline beyond the clock's range counts as none.
             at: timeout
                 .filter(|timeout| !timeout.is_zero())
                 .and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -399,8 +399,8 @@ impl<K: Kernel> Rearmed<K> {
 
     /// The polling thread does not learn what has changed: the next one to change something tries
     /// again. A registration that has just begun ends with the error, unless another thread has ended it
-    /// or begun it again since: the lock was free. One that has ended is not reported any more, so that
-    /// this is no error.
+    /// or begun it again since: the lock was free. One that has ended is not reported any more, so this
+    /// is no error.
     #[cold]
     fn not_interrupted(
         &self,
@@ -708,7 +708,7 @@ mod tests {
             Selector::deregister(&queue, FD, Key::NONE).unwrap();
             register(&queue, FD + 10, 3, Owner::RawFd).unwrap();
             let slot = queue.registrations.lock().table.find(FD + 10);
-            assert_eq!(slot, Some(0), "nobody has its key");
+            assert_eq!(slot, Some(0), "no source has its key");
         }
     }
 

@@ -417,7 +417,7 @@ mod loom_tests {
             self.counter.swap(0, Ordering::Relaxed) as u64
         }
 
-        /// Polls once. A descriptor that is readable is the queue's: nobody has closed it.
+        /// Polls once. A readable descriptor belongs to the queue: no code has closed it.
         fn poll(&self) {
             if self.is_readable() {
                 assert!(self.unread.read_by(|| Ok(self.drain())));
