@@ -256,11 +256,12 @@ fn during_a_wait(all: &mut Vec<Operation>) {
         |_| {
             let poll = Poll::new().unwrap();
             let waker = Waker::new(poll.registry(), SOURCE).unwrap();
-            let (_, waiting) = wait_for(poll, &[SOURCE]);
-            (waker, Some(waiting))
+            // With the registry the queue outlives the wake.
+            let (registry, waiting) = wait_for(poll, &[SOURCE]);
+            (waker, registry, Some(waiting))
         },
-        |_, (waker, _)| waker.wake(),
-        |_, (_, waiting), ()| waiting.take().unwrap().join().unwrap(),
+        |_, (waker, ..)| waker.wake(),
+        |_, (.., waiting), ()| waiting.take().unwrap().join().unwrap(),
     );
     all.push(woke.build());
 }
