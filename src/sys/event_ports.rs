@@ -132,11 +132,15 @@ impl Kernel for Port {
         // SAFETY: `port_dissociate` accesses no memory of the process: `fd` is an integer to it.
         let done =
             cvt(unsafe { names::port_dissociate(self.port.as_raw_fd(), source, fd as usize) });
-        match done.err().and_then(|error| error.raw_os_error()) {
+        let Err(error) = done else {
+            return Ok(());
+        };
+        match error.raw_os_error() {
+            // The descriptor may not be associated.
+            Some(libc::ENOENT) => Ok(()),
             // One of the two descriptors is not open, or another object has the port's.
             Some(libc::EBADF | libc::EBADFD) => self.check_open(),
-            // The descriptor may not be associated.
-            _ => Ok(()),
+            _ => Err(error),
         }
     }
 

@@ -158,7 +158,12 @@ impl Selector for Kqueue {
             OWN_EVENTS | (self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_READER - OWN_EVENTS));
         let event = UserEvent { ident, token };
         // Some kernels cannot add and trigger an event by one change.
-        match self.apply(&[Change::add(Filter::User, ident, token)])?[0] {
+        let added = self.apply(&[Change::add(Filter::User, ident, token)]);
+        if added.is_err() {
+            // A call that was interrupted before may have added it.
+            self.close_user_event(event);
+        }
+        match added?[0] {
             0 => Ok(Some(event)),
             libc::EINVAL | libc::ENOMEM => Ok(None),
             error => Err(io::Error::from_raw_os_error(error)),
@@ -271,24 +276,36 @@ impl Kqueue {
             made.write(change.to_kernel());
         }
         let no_wait = timespec(Duration::ZERO);
-        // SAFETY: the kernel reads `changes.len()` changes, all written above, and writes at most
-        // as many receipts. There are at most three changes, and both arrays have three elements.
-        // `no_wait` outlives the call.
-        let received = cvt(unsafe {
-            names::kevent(
-                self.kqueue.as_raw_fd(),
-                made.as_ptr().cast(),
-                changes.len() as _,
-                receipts.as_mut_ptr().cast(),
-                changes.len() as _,
-                &no_wait,
-            )
-        })?;
+        let mut was_interrupted = false;
+        let received = loop {
+            // SAFETY: the kernel reads `changes.len()` changes, all written above, and writes at most
+            // as many receipts. There are at most three changes, and both arrays have three elements.
+            // `no_wait` outlives the call.
+            let received = cvt(unsafe {
+                names::kevent(
+                    self.kqueue.as_raw_fd(),
+                    made.as_ptr().cast(),
+                    changes.len() as _,
+                    receipts.as_mut_ptr().cast(),
+                    changes.len() as _,
+                    &no_wait,
+                )
+            });
+            match received {
+                // An interrupted call has made its changes, and has told no receipts.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => was_interrupted = true,
+                received => break received?,
+            }
+        };
         let mut errors = [0; 3];
-        for (error, receipt) in errors.iter_mut().zip(&receipts[..received as usize]) {
+        for (index, receipt) in receipts[..received as usize].iter().enumerate() {
             // SAFETY: `received` is the number of receipts that the kernel has written.
             let receipt = unsafe { receipt.assume_init_ref() };
-            *error = receipt.data as i32;
+            errors[index] = match receipt.data as i32 {
+                // The interrupted call may have deleted it.
+                libc::ENOENT if was_interrupted && changes[index].flags == DELETE => 0,
+                error => error,
+            };
         }
         Ok(errors)
     }

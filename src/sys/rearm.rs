@@ -19,6 +19,7 @@
 //! Backed off   a probe finds it ready, no pause runs                 Backed off, reported, its pause begins
 //! Backed off   a probe finds it ready, a pause runs                  Backed off
 //! Backed off   a probe finds it not ready; WouldBlock in it          Armed, its pause is reset
+//! any          the kernel cannot arm it                              Backed off, its longest pause begins
 //! ```
 //!
 //! Pauses are 0, then 1, 2, 4 … 64 ms. They delay repeated reports, and nothing else. **A failure never
@@ -156,7 +157,7 @@ pub(super) enum Drained {
 }
 
 /// The state of one registration, described at the top of this file.
-#[derive(Debug)]
+#[derive(Copy, Clone, Debug)]
 pub(super) struct Edges {
     /// The directions of the interest.
     interest: Readiness,
@@ -440,6 +441,18 @@ impl Edges {
         let armed = self.armed;
         self.arm(bits_of(direction));
         self.armed != armed
+    }
+
+    /// The kernel could not arm it, for example for lack of memory. Probes take the kernel's place, with
+    /// pauses, until one finds a direction that is not ready, which arms it again.
+    #[cold]
+    pub(super) fn not_armed(&mut self, now: Tick) {
+        self.armed = Readiness::NONE;
+        self.backed_off = self.interest;
+        for direction in 0..DIRECTIONS.len() {
+            self.pauses
+                .begin(direction, LONGEST_STEP, LONGEST_STEP, now);
+        }
     }
 
     /// An operation failed, or may for another reason have drained a direction that is not known.
@@ -894,6 +907,22 @@ mod tests {
         assert_eq!(edges.armed_set(), Some(READ), "is armed");
         // A poll that probes it all the same sees what has come meanwhile.
         assert_eq!(edges.probed(IN.or(OUT), Tick(501)), Some(IN.or(OUT)));
+    }
+
+    /// The kernel lacks memory for it, say.
+    #[test]
+    fn what_the_kernel_cannot_arm_is_probed_with_pauses() {
+        let mut edges = typed(BOTH);
+        edges.fired(OUT);
+        edges.not_armed(Tick(0));
+        assert_eq!(edges.armed_set(), Some(READ.without(Readiness::IN)));
+        let first = edges.next_probe(Tick(0)).unwrap();
+        assert_eq!(first, Tick(65), "it does not spin");
+        assert_eq!(edges.probed(IN, first), Some(IN));
+        assert_eq!(edges.armed_set(), Some(OUT.or(RDHUP)), "it is tried again");
+        edges.not_armed(first);
+        assert!(edges.would_block(READABLE), "so is what would block");
+        assert_eq!(reports(&mut edges, ERR, 65, 65), 1, "errors are reported");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use libc::c_short;
 
 use super::poll_bits::from_poll;
 use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
-use super::table::{Registrations, State};
+use super::table::{Before, Registrations, State};
 use super::wake_fd::UnreadSignals;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -200,8 +200,8 @@ impl<K: Kernel> Selector for Rearmed<K> {
             Key::NONE => state.table.adopt(slot),
             _ => Key::NONE,
         };
-        state.table.begin_again(slot, token, interest);
-        if let Err(error) = self.change(state, slot, Change::BegunAgain) {
+        let before = state.table.begin_again(slot, token, interest);
+        if let Err(error) = self.change(state, slot, Change::BegunAgain(&before)) {
             // The source does not learn of a key.
             self.registrations.lock().table.disown(adopted);
             return Err(error);
@@ -216,8 +216,8 @@ impl<K: Kernel> Selector for Rearmed<K> {
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
         let mut state = self.registrations.lock();
         let slot = state.table.slot(fd, Key::NONE)?;
-        state.table.begin_again(slot, token, interest);
-        self.change(state, slot, Change::BegunAgain)
+        let before = state.table.begin_again(slot, token, interest);
+        self.change(state, slot, Change::BegunAgain(&before))
     }
 
     fn deregister(&self, fd: RawFd, key: Key) -> io::Result<()> {
@@ -232,6 +232,9 @@ impl<K: Kernel> Selector for Rearmed<K> {
         let waits = K::TAKES_CHANGES && state.waiting.is_waiting();
         let fd = state.table.remove(slot, key, waits);
         let disarmed = self.kernel.disarm(fd);
+        if disarmed.is_err() {
+            state.table.ignore_events(fd);
+        }
         self.change(state, slot, Change::Ended)?;
         disarmed
     }
@@ -282,6 +285,23 @@ impl<K: Kernel> Selector for Rearmed<K> {
     }
 }
 
+/// The kernel could not arm a slot: its descriptor is closed, or probes take the kernel's place.
+#[cold]
+fn not_armed<A>(state: &mut State<A>, slot: usize, error: &io::Error) {
+    let now = state.table.tick();
+    let entry = state.table.entry_mut(slot);
+    if is_closed(error) {
+        entry.is_dead = true;
+    } else {
+        entry.edges.not_armed(now);
+        state.table.list_if_probed(slot);
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EBADF)
+}
+
 /// Collected events are returned before an error.
 fn with_events_first(error: io::Error, events: &EventBuffer) -> io::Result<()> {
     match events.events().is_empty() {
@@ -291,14 +311,15 @@ fn with_events_first(error: io::Error, events: &EventBuffer) -> io::Result<()> {
 }
 
 /// A change of a slot.
-#[derive(Copy, Clone, PartialEq, Eq)]
-enum Change {
+#[derive(Copy, Clone)]
+enum Change<'a> {
     /// A new registration. If it cannot be armed it ends, and the error is returned.
     Begun,
     /// The registration has ended.
     Ended,
-    /// The same source has a new token and interest. An error is returned.
-    BegunAgain,
+    /// The same source has a new token and interest. If it cannot be armed it is what it was before, and
+    /// the error is returned.
+    BegunAgain(&'a Before),
     /// The program's I/O has changed the state. `begins` if probes are needed from now on, or needed
     /// earlier. The next `select` reports an error.
     ByIo { begins: bool },
@@ -342,30 +363,21 @@ impl<K: Kernel> Rearmed<K> {
         &self,
         mut state: MutexGuard<'_, State<K::Armed>>,
         slot: usize,
-        change: Change,
+        change: Change<'_>,
     ) -> io::Result<()> {
         let is_waiting = state.waiting.is_waiting();
         let mut armed = Ok(());
         if K::TAKES_CHANGES || !is_waiting {
             armed = self.update(&mut state, slot);
-            if armed.is_err() {
-                match change {
-                    Change::ByIo { .. } => state.table.report_later(slot),
-                    Change::Begun => {
-                        let key = Key::of_slot(slot as u32);
-                        let fd = state.table.remove(slot, key, is_waiting);
-                        let _ = self.kernel.disarm(fd);
-                    }
-                    // A later `select` ignores it.
-                    Change::BegunAgain | Change::Ended => {}
-                }
+            if let Err(error) = &armed {
+                self.not_changed(&mut state, slot, change, error);
             }
         }
         if is_waiting {
             let is_replaced = matches!(change, Change::Begun | Change::Ended);
             state.table.mark_changed(slot, is_replaced);
             // Interrupt the polling thread if the kernel does not know the change, or if a probe is due.
-            let begins = change == Change::ByIo { begins: true };
+            let begins = matches!(change, Change::ByIo { begins: true });
             let must_interrupt = !K::TAKES_CHANGES || begins || armed.is_err();
             if must_interrupt && state.waiting.interrupt() {
                 return self.interrupt(state, slot, change, armed);
@@ -381,7 +393,7 @@ impl<K: Kernel> Rearmed<K> {
         &self,
         state: MutexGuard<'_, State<K::Armed>>,
         slot: usize,
-        change: Change,
+        change: Change<'_>,
         armed: io::Result<()>,
     ) -> io::Result<()> {
         let entry = state.table.entry(slot);
@@ -397,6 +409,33 @@ impl<K: Kernel> Rearmed<K> {
         armed.and(self.not_interrupted(slot, owner, begun, change, error))
     }
 
+    /// The kernel could not arm a slot that has changed.
+    #[cold]
+    fn not_changed(
+        &self,
+        state: &mut State<K::Armed>,
+        slot: usize,
+        change: Change<'_>,
+        error: &io::Error,
+    ) {
+        match change {
+            Change::ByIo { .. } => state.table.report_later(slot),
+            Change::Begun => {
+                let key = Key::of_slot(slot as u32);
+                let is_awaited = state.waiting.is_waiting();
+                let fd = state.table.remove(slot, key, is_awaited);
+                let _ = self.kernel.disarm(fd);
+            }
+            // A later `select` ignores a closed descriptor.
+            Change::BegunAgain(_) if is_closed(error) => {}
+            Change::BegunAgain(before) => {
+                state.table.restore(slot, *before);
+                self.rearm(state, slot);
+            }
+            Change::Ended => {}
+        }
+    }
+
     /// The polling thread does not learn what has changed: the next one to change something tries
     /// again. A registration that has just begun ends with the error, unless another thread has ended it
     /// or begun it again since: the lock was free. One that has ended is not reported any more, so this
@@ -407,14 +446,14 @@ impl<K: Kernel> Rearmed<K> {
         slot: usize,
         owner: Owner,
         begun: u16,
-        change: Change,
+        change: Change<'_>,
         error: io::Error,
     ) -> io::Result<()> {
         let mut state = self.registrations.lock();
         state.waiting.not_interrupted();
         match change {
             Change::Ended => return Ok(()),
-            Change::BegunAgain | Change::ByIo { .. } => {}
+            Change::BegunAgain(_) | Change::ByIo { .. } => {}
             Change::Begun => {
                 if owner != Owner::RawFd {
                     // The source does not learn of its key. Until now the slot was reserved for it.
@@ -436,13 +475,13 @@ impl<K: Kernel> Rearmed<K> {
     fn update(&self, state: &mut State<K::Armed>, slot: usize) -> io::Result<()> {
         state.table.list_if_probed(slot);
         let armed = self.kernel.arm(state, slot);
-        if armed.is_err() {
-            state.table.entry_mut(slot).is_dead = true;
+        if let Err(error) = &armed {
+            not_armed(state, slot, error);
         }
         armed
     }
 
-    /// Like `update`, but the next `select` reports a failure.
+    /// Like `update`, but the next `select` reports a closed descriptor.
     #[inline]
     pub(super) fn rearm(&self, state: &mut State<K::Armed>, slot: usize) {
         if self.update(state, slot).is_err() {

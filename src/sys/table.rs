@@ -99,6 +99,14 @@ pub(super) struct Entry {
     next_free: u32,
 }
 
+/// A registration before it was replaced.
+#[derive(Copy, Clone)]
+pub(super) struct Before {
+    token: Token,
+    edges: Edges,
+    is_dead: bool,
+}
+
 // A poll may have very many entries.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(std::mem::size_of::<Entry>() <= 96);
@@ -119,7 +127,7 @@ pub(super) enum EventOwner {
 const NO_SLOT: u32 = REMOVED - 1;
 
 /// A flag beside a descriptor's current slot: the descriptor was deregistered during a wait, and the
-/// waiting thread may have retrieved an event of it before.
+/// waiting thread may have retrieved an event of it before; or the kernel has refused to forget it.
 const REMOVED: u32 = 1 << 31;
 
 /// The maximum of yields to threads that wait for the lock: constant contention must not starve this
@@ -334,15 +342,30 @@ impl Table {
         }
     }
 
-    /// Replaces token and interest of a registration.
+    /// Replaces token and interest of a registration. Returns what it was before.
     #[inline]
-    pub(super) fn begin_again(&mut self, slot: usize, token: Token, interest: Interest) {
+    pub(super) fn begin_again(&mut self, slot: usize, token: Token, interest: Interest) -> Before {
         let select = self.select;
         let entry = &mut self.entries[slot];
+        let before = Before {
+            token: entry.token,
+            edges: entry.edges,
+            is_dead: entry.is_dead,
+        };
         let pending = entry.edges.take_pending();
         entry.begin(token, interest, select);
         // The source is the same, and this is still to be reported.
         entry.edges.keep_for_next_poll(pending);
+        before
+    }
+
+    /// Reverses `begin_again`.
+    #[cold]
+    pub(super) fn restore(&mut self, slot: usize, before: Before) {
+        let entry = &mut self.entries[slot];
+        entry.token = before.token;
+        entry.edges = before.edges;
+        entry.is_dead = before.is_dead;
     }
 
     /// Makes a source the owner of a raw descriptor's registration, and returns its key. Another source's
@@ -499,6 +522,14 @@ impl Table {
             self.free(slot);
         }
         fd
+    }
+
+    /// The kernel may still report a descriptor that was deregistered: ignores its event.
+    #[cold]
+    pub(super) fn ignore_events(&mut self, fd: RawFd) {
+        if let Some(known) = self.by_descriptor.get_mut(fd as usize) {
+            *known |= REMOVED;
+        }
     }
 
     /// Releases the key of a registration that has already ended.

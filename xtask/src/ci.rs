@@ -74,6 +74,7 @@ const ONLY_FULL: &[Step] = &[
     ("oracle-faults", oracle::all_faults),
     ("valgrind-c10k", valgrind::c10k),
     ("wine-10", wine::on_newer),
+    ("faulty-windows", faulty_kernel::on_windows),
 ];
 
 /// Whether a chore of this name is a step of `ci` or `full`, or a list of steps.

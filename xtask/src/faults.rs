@@ -177,7 +177,8 @@ fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Re
         tree: Tree::copy()?,
         wine: None,
     };
-    if by_build(faults).contains_key(&Build::Windows) {
+    let builds = by_build(faults);
+    if builds.contains_key(&Build::Windows) || builds.contains_key(&Build::FaultyWindows) {
         runner.wine = Some(Wine::start()?);
     }
     let sound = without_faults(&runner, faults)?;
@@ -217,7 +218,10 @@ pub enum Build {
     Loom,
     /// The build that `cargo xtask counts` runs.
     Counts(Bench),
-    FaultyKernel,
+    /// The program that has calls fail, for the model of this name or for Linux.
+    FaultyKernel(Option<&'static str>),
+    /// The program that has calls fail on Windows.
+    FaultyWindows,
 }
 
 impl Build {
@@ -225,7 +229,10 @@ impl Build {
         match target {
             Target::Loom => Build::Loom,
             Target::Counts(bench) => Build::Counts(*bench),
-            Target::FaultyKernel => Build::FaultyKernel,
+            Target::FaultyKernel if wine::BACKENDS.contains(&fault.backend.as_str()) => {
+                Build::FaultyWindows
+            }
+            Target::FaultyKernel => Build::FaultyKernel(model::of_backend(&fault.backend)),
             _ if wine::BACKENDS.contains(&fault.backend.as_str()) => Build::Windows,
             _ => Build::of_backend(&fault.backend),
         }
@@ -240,7 +247,8 @@ impl Build {
         Ok(self.configure(match self {
             Build::Windows => Cross::new(wine::TARGET)?.building("test").arg("--no-run"),
             Build::Counts(_) => counts::cargo()?,
-            Build::FaultyKernel => faulty_kernel::cargo(),
+            Build::FaultyKernel(_) => faulty_kernel::cargo(),
+            Build::FaultyWindows => faulty_kernel::windows_cargo(&Cross::new(wine::TARGET)?),
             Build::Loom => Cmd::cargo("test").args(["--no-run", "--release"]),
             Build::Plain | Build::Model(_) => Cmd::cargo("test").arg("--no-run"),
         }))
@@ -250,8 +258,10 @@ impl Build {
     /// discards the files of another.
     pub fn configure(self, cargo: Cmd) -> Cmd {
         let cfg = match self {
-            Build::Plain | Build::Windows | Build::FaultyKernel => String::new(),
-            Build::Model(name) => model::cfg(name),
+            Build::Plain | Build::Windows | Build::FaultyKernel(None) | Build::FaultyWindows => {
+                String::new()
+            }
+            Build::Model(name) | Build::FaultyKernel(Some(name)) => model::cfg(name),
             Build::Loom => "--cfg mio_loom".to_owned(),
             Build::Counts(bench) => bench.cfg().to_owned(),
         };
@@ -273,7 +283,7 @@ impl Build {
         match self {
             Build::Loom => Target::Loom,
             Build::Counts(bench) => Target::Counts(bench),
-            Build::FaultyKernel => Target::FaultyKernel,
+            Build::FaultyKernel(_) | Build::FaultyWindows => Target::FaultyKernel,
             _ => Target::Lib,
         }
     }
@@ -288,7 +298,9 @@ impl fmt::Display for Build {
             Build::Loom => "loom",
             Build::Counts(Bench::Plain) => "counts",
             Build::Counts(Bench::ForcedPoll) => "counts-poll",
-            Build::FaultyKernel => "faulty-kernel",
+            Build::FaultyKernel(None) => "faulty-kernel",
+            Build::FaultyWindows => "faulty-windows",
+            Build::FaultyKernel(Some(model)) => return write!(f, "faulty-kernel-{model}"),
         })
     }
 }
@@ -496,15 +508,21 @@ impl Runner {
         let mut outcomes = Vec::new();
         for backend_and_name in operations {
             let (backend, name) = backend_and_name.split_once(' ').unwrap_or_default();
-            let cmd = Cmd::new(program)
-                .args([backend, "--exact", name])
-                .dir(&self.tree.sources)
-                .env("MIO_TEST_PATIENCE", PATIENCE)
-                .limit(TEST_LIMIT);
-            let cmd = env
-                .iter()
-                .fold(cmd, |cmd, (name, value)| cmd.env(name, value));
-            let outcome = verdict::outcome_of_failures(&cmd.quiet()?, name);
+            let command = || {
+                let cmd = match self.wine_for(program) {
+                    Some(wine) => wine.command(program),
+                    None => Cmd::new(program).arg(backend),
+                };
+                let cmd = cmd
+                    .args(["--exact", name])
+                    .dir(&self.tree.sources)
+                    .env("MIO_TEST_PATIENCE", PATIENCE)
+                    .limit(TEST_LIMIT);
+                env.iter()
+                    .fold(cmd, |cmd, (name, value)| cmd.env(name, value))
+            };
+            let ended = self.run(program, command)?;
+            let outcome = verdict::outcome_of_failures(&ended, name);
             outcomes.push((backend_and_name.clone(), outcome));
         }
         Ok(outcomes)
@@ -603,6 +621,11 @@ mod tests {
         assert_eq!(of("event-ports", Target::Loom), Build::Loom);
         assert_eq!(of("afd", Target::Lib), Build::Windows);
         assert_eq!(of("named-pipe", Target::Lib), Build::Windows);
+        let failing = |model| Build::FaultyKernel(model);
+        assert_eq!(of("poll", Target::FaultyKernel), failing(None));
+        assert_eq!(of("afd", Target::FaultyKernel), Build::FaultyWindows);
+        let of_model = failing(Some("kqueue"));
+        assert_eq!(of("kqueue", Target::FaultyKernel), of_model);
         let counts = Target::Counts(Bench::ForcedPoll);
         assert_eq!(of("cost", counts), Build::Counts(Bench::ForcedPoll));
     }

@@ -1,19 +1,31 @@
-//! Makes each system call of each operation fail once, with each error of its manual page: runs the
-//! program of testing/faulty-kernel, on epoll and on poll(2).
+//! Makes each call of each operation fail once, with each error of its manual page: runs the program of
+//! testing/faulty-kernel on epoll, on poll(2), and on the models of kqueue and of event ports, and that of
+//! testing/faulty-windows on AFD under Wine.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{anyhow, bail, Result};
 use clap::Args as ClapArgs;
 
+use crate::cross::Cross;
+use crate::model::{self, Kernel};
 use crate::report::Report;
-use crate::root;
 use crate::sh::{Cmd, Ended};
+use crate::table::named;
+use crate::target;
+use crate::wine::{self, Wine};
 
-const BACKENDS: &[&str] = &["epoll", "poll"];
+/// The last one is not in `ci`'s step: it runs under Wine.
+const BACKENDS: &[&str] = &["epoll", "poll", "kqueue", "event-ports", AFD];
+
+const AFD: &str = "afd";
 
 const LEFT_OUT: [&str; 3] = [
     "calls of the allocator and of the threads (brk, mmap, mprotect, futex, clone and the like): they are \
      not the crate's",
-    "kqueue, event ports and AFD: this kernel has none",
+    "of AFD, what the system's libraries ask of the kernel, and functions looked up by name (timers)",
     "debug builds: the standard library makes calls of its own there",
 ];
 
@@ -22,28 +34,52 @@ const NOT_RUN: i32 = 77;
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
-    /// Backends, instead of both: `epoll`, `poll`
+    /// Backends, instead of all but the last: `epoll`, `poll`, `kqueue`, `event-ports`, `afd`
     backends: Vec<String>,
     /// Only operations whose names contain this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 }
 
+/// A backend on one of the variants of its kernel.
+struct Run {
+    backend: &'static str,
+    kernel: Kernel,
+    program: PathBuf,
+}
+
 pub fn run(args: &Args) -> Result<()> {
-    let backends = match args.backends.is_empty() {
-        true => BACKENDS.to_vec(),
-        false => args.backends.iter().map(String::as_str).collect(),
-    };
-    if let Some(unknown) = backends.iter().find(|name| !BACKENDS.contains(name)) {
-        bail!("no backend {unknown:?}: there are {}", BACKENDS.join(", "));
-    }
+    let backends = named(BACKENDS, |name| name, &args.backends, |name| *name != AFD)?;
     Report::of(|report| {
-        cargo().run()?;
+        let mut runs = Vec::new();
         let mut injected = 0;
-        for backend in backends {
-            let program = root().join("target/release/faulty-kernel");
-            let ended = Cmd::new(program).args([backend, &args.only]).tee()?;
-            injected += read(report, backend, &ended)?;
+        for &backend in backends {
+            if backend == AFD {
+                injected += on_wine(report, &args.only)?;
+                continue;
+            }
+            let program = build(backend)?;
+            runs.extend(model::kernels(backend).iter().map(|&kernel| Run {
+                backend,
+                kernel,
+                program: program.clone(),
+            }));
+        }
+        // They wait, mostly: for what must not come.
+        let ended: Vec<Result<Ended>> = thread::scope(|scope| {
+            let threads: Vec<_> = runs
+                .iter()
+                .map(|run| scope.spawn(|| run.cmd(&args.only).quiet()))
+                .collect();
+            let joined = threads.into_iter().map(|thread| thread.join());
+            joined.map(|ended| ended.expect("it ends")).collect()
+        });
+        for (run, ended) in runs.iter().zip(ended) {
+            let name = run.name();
+            let ended = ended?;
+            println!("--- {name}");
+            print!("{}", ended.stdout);
+            injected += read(report, &name, &ended)?;
         }
         for what in LEFT_OUT {
             println!("left out: {what}");
@@ -51,6 +87,67 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{injected} failures injected");
         Ok(())
     })
+}
+
+/// On AFD alone.
+pub fn on_windows() -> Result<()> {
+    run(&Args {
+        backends: vec![AFD.to_owned()],
+        ..Args::default()
+    })
+}
+
+impl Run {
+    fn cmd(&self, only: &str) -> Cmd {
+        let cmd = Cmd::new(&self.program).args([self.backend, only]);
+        let switches = self.kernel.iter();
+        switches.fold(cmd, |cmd, (switch, value)| cmd.env(switch, value))
+    }
+
+    fn name(&self) -> String {
+        let switches = self.kernel.iter();
+        let switches = switches.map(|(switch, value)| format!(", {switch}={value}"));
+        self.backend.to_owned() + &switches.collect::<String>()
+    }
+}
+
+/// Builds the program for Windows, runs it, and returns how many failures were injected.
+fn on_wine(report: &mut Report, only: &str) -> Result<usize> {
+    let cross = Cross::new(wine::TARGET)?;
+    windows_cargo(&cross).run()?;
+    let program = cross.programs().join("faulty-windows.exe");
+    let wine = Wine::start()?;
+    let ended = wine.run(|| {
+        // Shorter than that of tests, which make many connections.
+        let cmd = wine.command(&program).env("MIO_TEST_PATIENCE", "10");
+        cmd.arg(only).limit(LIMIT)
+    })?;
+    println!("--- {AFD}");
+    print!("{}", ended.stdout);
+    read(report, AFD, &ended)
+}
+
+/// Builds the program for Windows.
+pub fn windows_cargo(cross: &Cross) -> Cmd {
+    cross.building("build").args(["-p", "faulty-windows"])
+}
+
+/// For a run under Wine.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Builds the program with this backend. Returns where it is.
+fn build(backend: &str) -> Result<PathBuf> {
+    let cargo = cargo();
+    let (cargo, folder) = match model::of_backend(backend) {
+        Some(name) => {
+            let folder = target("model").join(name);
+            let cargo = cargo.env("RUSTFLAGS", model::cfg(name));
+            (cargo.target_dir(&folder), folder)
+        }
+        None => (cargo, crate::root().join("target")),
+    };
+    cargo.run()?;
+    Ok(folder.join("release/faulty-kernel"))
 }
 
 /// Builds the program.

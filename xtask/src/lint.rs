@@ -48,10 +48,30 @@ pub fn clippy() -> Result<()> {
             .dir(counts::workspace(root()))
             .target_dir(target("bench")),
         model::cargo("kqueue", "clippy")
-            .args(["-p", "mio", "-p", "oracle", "-p", "c10k", "--all-targets"])
+            .args([
+                "-p",
+                "mio",
+                "-p",
+                "oracle",
+                "-p",
+                "c10k",
+                "-p",
+                "faulty-kernel",
+                "--all-targets",
+            ])
             .args(DENY),
         model::cargo("event-ports", "clippy")
-            .args(["-p", "mio", "-p", "oracle", "-p", "c10k", "--all-targets"])
+            .args([
+                "-p",
+                "mio",
+                "-p",
+                "oracle",
+                "-p",
+                "c10k",
+                "-p",
+                "faulty-kernel",
+                "--all-targets",
+            ])
             .args(DENY),
     ];
     run_all(of_workspace().into_iter().chain(others))

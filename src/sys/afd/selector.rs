@@ -219,7 +219,10 @@ impl Selector for Afd {
         let mut state = self.lock();
         let slot = self.slot_for(&mut state, handle)?;
         let key = state.sockets[slot as usize].begin(slot, handle, token, interest);
-        self.change(state, slot);
+        if let Err(error) = self.change(state, slot) {
+            self.release(key);
+            return Err(error);
+        }
         Ok(key)
     }
 
@@ -241,7 +244,7 @@ impl Selector for Afd {
             state.take_over(slot, handle)?;
         }
         state.sockets[slot as usize].begin_anew(token, interest);
-        self.change(state, slot);
+        self.change(state, slot)?;
         Ok(key)
     }
 
@@ -253,7 +256,7 @@ impl Selector for Afd {
             // At once, and not by the next `select`: the source may be on its way to another poll, and of
             // two polls of one socket the driver is known to mix up the answers.
             state.update(slot);
-            self.nudge(state);
+            let _ = self.nudge(state);
         }
         Ok(())
     }
@@ -296,9 +299,9 @@ impl Selector for Afd {
         state.list_backed_off(slot);
         if is_due && state.sockets[slot as usize].is_probed() {
             state.mark_changed(slot);
-            self.interrupt(state);
+            let _ = self.interrupt(state);
         } else if is_changed {
-            self.change(state, slot);
+            let _ = self.change(state, slot);
         }
     }
 
@@ -396,31 +399,40 @@ impl Afd {
 
     /// Puts into effect what has changed of a socket: now, where a thread waits;
     /// otherwise with all else, before one does.
-    fn change(&self, mut state: MutexGuard<'_, State>, slot: u32) {
+    ///
+    /// An error: it could not be, and the polling thread cannot be interrupted to report that.
+    fn change(&self, mut state: MutexGuard<'_, State>, slot: u32) -> io::Result<()> {
         if !state.waiting.is_waiting() {
             state.mark_changed(slot);
-            return;
+            return Ok(());
         }
-        state.update(slot);
-        self.nudge(state);
+        let has_failed = state.update(slot);
+        let interrupted = self.nudge(state);
+        match has_failed {
+            true => interrupted,
+            false => Ok(()),
+        }
     }
 
     /// Interrupts who waits, if there is news for him.
-    fn nudge(&self, state: MutexGuard<'_, State>) {
-        if !state.news.is_empty() {
-            self.interrupt(state);
+    fn nudge(&self, state: MutexGuard<'_, State>) -> io::Result<()> {
+        match state.news.is_empty() {
+            true => Ok(()),
+            false => self.interrupt(state),
         }
     }
 
     /// Interrupts who waits, if anybody does.
-    fn interrupt(&self, mut state: MutexGuard<'_, State>) {
+    fn interrupt(&self, mut state: MutexGuard<'_, State>) -> io::Result<()> {
         if !state.waiting.is_waiting() || !state.waiting.interrupt() {
-            return;
+            return Ok(());
         }
         drop(state);
-        if self.port.post(Kind::Nudge, 0, 0).is_err() {
+        self.port.post(Kind::Nudge, 0, 0).map_err(|error| {
+            // The next one tries again.
             self.lock().waiting.not_interrupted();
-        }
+            error
+        })
     }
 
     /// A place for a socket with this handle, which is not registered.
@@ -550,7 +562,8 @@ impl State {
         }
     }
 
-    fn update(&mut self, slot: u32) {
+    /// Returns whether that has failed, which is news.
+    fn update(&mut self, slot: u32) -> bool {
         let device = &self.devices[slot as usize / SOCKETS_OF_A_DEVICE];
         let socket = &mut self.sockets[slot as usize];
         let was_submitted = socket.awaits_probe();
@@ -558,9 +571,11 @@ impl State {
         if socket.awaits_probe() && !was_submitted {
             self.probed.push(slot);
         }
+        let has_failed = failed.is_some();
         if let Some(failed) = failed {
             self.failed(slot, failed);
         }
+        has_failed
     }
 
     fn failed(&mut self, slot: u32, failed: Failed) {
@@ -718,7 +733,7 @@ impl Afd {
     pub(super) fn notice(&self, pipe: &Arc<Pipe>) {
         let mut state = self.lock();
         state.news.push_back(News::Pipe(Arc::clone(pipe)));
-        self.nudge(state);
+        let _ = self.nudge(state);
     }
 }
 
@@ -1210,7 +1225,7 @@ mod tests {
         let nudge = |afd: &Afd| {
             let mut state = afd.lock();
             state.news.push_back(News::Failure(0));
-            afd.nudge(state);
+            let _ = afd.nudge(state);
         };
         nudge(&afd);
         afd.port = port;

@@ -20,6 +20,11 @@
 //! the process has no port, they add one load to the system call. The model does not see closes by
 //! `close_range`, `fclose` or exec.
 //!
+//! # Failures
+//!
+//! [`observe`] names a function that is told of each call, and may have it fail with any error.
+//! [`associations`] counts what is associated, to see that a failure leaves nothing.
+//!
 //! # Variables
 //!
 //! `port_create` reads them from the environment, for the port that it opens:
@@ -39,10 +44,15 @@ use std::ffi::{c_int, c_uint, c_ushort, c_void};
 use std::mem::MaybeUninit;
 
 mod lock;
+mod observer;
 mod options;
 mod port;
 mod ports;
 mod sys;
+
+pub use observer::{observe, Call, Observer};
+
+use observer::observed;
 
 /// `port_event_t` of `<port.h>`.
 #[repr(C)]
@@ -79,7 +89,7 @@ pub const PORT_ALERT_UPDATE: c_int = 2;
 /// Opens a port. Returns its descriptor, which is not closed on exec.
 #[no_mangle]
 pub extern "C" fn port_create() -> c_int {
-    ports::answer(ports::create())
+    observed(Call::Create, || ports::answer(ports::create()))
 }
 
 /// Associates a descriptor with a port until its next event is retrieved.
@@ -92,19 +102,25 @@ pub extern "C" fn port_associate(
     user: *mut c_void,
 ) -> c_int {
     let user = user as usize;
-    ports::answer(ports::with(port, |port| {
-        is_descriptor(source)?;
-        port.associate(object, events, user).map(|()| 0)
-    }))
+    let associate = || {
+        ports::with(port, |port| {
+            is_descriptor(source)?;
+            port.associate(object, events, user).map(|()| 0)
+        })
+    };
+    observed(Call::Associate, || ports::answer(associate()))
 }
 
 /// Ends the association of a descriptor.
 #[no_mangle]
 pub extern "C" fn port_dissociate(port: c_int, source: c_int, object: usize) -> c_int {
-    ports::answer(ports::with(port, |port| {
-        is_descriptor(source)?;
-        port.dissociate(object).map(|()| 0)
-    }))
+    let dissociate = || {
+        ports::with(port, |port| {
+            is_descriptor(source)?;
+            port.dissociate(object).map(|()| 0)
+        })
+    };
+    observed(Call::Dissociate, || ports::answer(dissociate()))
 }
 
 /// Sends an event of the program to a port.
@@ -117,7 +133,8 @@ pub extern "C" fn port_send(port: c_int, events: c_int, user: *mut c_void) -> c_
         portev_object: 0,
         portev_user: user,
     };
-    ports::answer(ports::with(port, |port| port.send(event).map(|()| 0)))
+    let send = || ports::with(port, |port| port.send(event).map(|()| 0));
+    observed(Call::Send, || ports::answer(send()))
 }
 
 /// Sends an event to several ports. Returns to how many.
@@ -156,9 +173,8 @@ pub unsafe extern "C" fn port_sendn(
 #[no_mangle]
 pub extern "C" fn port_alert(port: c_int, flags: c_int, events: c_int, user: *mut c_void) -> c_int {
     let user = user as usize;
-    ports::answer(ports::with(port, |port| {
-        port.alert(flags, events, user).map(|()| 0)
-    }))
+    let alert = || ports::with(port, |port| port.alert(flags, events, user).map(|()| 0));
+    observed(Call::Alert, || ports::answer(alert()))
 }
 
 /// Retrieves one event.
@@ -179,10 +195,12 @@ pub unsafe extern "C" fn port_get(
     let list = unsafe { std::slice::from_raw_parts_mut(event.cast::<MaybeUninit<_>>(), 1) };
     // SAFETY: the caller guarantees that `timeout` is null or valid.
     let timeout = unsafe { timeout.as_ref() };
-    ports::answer(match ports::get(port, list, 1, timeout.copied()) {
-        Ok((_, true)) => Err(libc::ETIME),
-        Ok((_, false)) => Ok(0),
-        Err(error) => Err(error),
+    observed(Call::Retrieve, || {
+        ports::answer(match ports::get(port, list, 1, timeout.copied()) {
+            Ok((_, true)) => Err(libc::ETIME),
+            Ok((_, false)) => Ok(0),
+            Err(error) => Err(error),
+        })
     })
 }
 
@@ -217,24 +235,34 @@ pub unsafe extern "C" fn port_getn(
     };
     // SAFETY: the caller guarantees that `timeout` is null or valid.
     let timeout = unsafe { timeout.as_ref() };
+    let call = match max {
+        0 => Call::Count,
+        _ => Call::Retrieve,
+    };
     // If it fails with an error other than ETIME, `nget` does not change.
-    ports::answer(
-        ports::get(port, list, *nget as usize, timeout.copied()).and_then(|(count, late)| {
-            *nget = count as c_uint;
-            if late {
-                Err(libc::ETIME)
-            } else {
-                Ok(0)
-            }
-        }),
-    )
+    let mut get = || {
+        let (count, late) = ports::get(port, list, *nget as usize, timeout.copied())?;
+        *nget = count as c_uint;
+        match late {
+            true => Err(libc::ETIME),
+            false => Ok(0),
+        }
+    };
+    observed(call, || ports::answer(get()))
+}
+
+/// How many descriptors are associated with a port. `None` where the descriptor is no port.
+pub fn associations(port: c_int) -> Option<usize> {
+    ports::with(port, |port| Ok(port.associations())).ok()
 }
 
 /// Closes a descriptor, and ends its associations.
 #[no_mangle]
 pub extern "C" fn close(fd: c_int) -> c_int {
-    ports::closing(fd);
-    sys::close(fd)
+    observed(Call::Close, || {
+        ports::closing(fd);
+        sys::close(fd)
+    })
 }
 
 /// Duplicates a descriptor to a given number, which is closed first.

@@ -210,6 +210,13 @@ impl Port {
         }
     }
 
+    /// How many descriptors are associated.
+    pub fn associations(&self) -> usize {
+        let states = self.objects.iter().map(|entry| entry.state);
+        let is_associated = |state: &State| matches!(state, State::Armed | State::Queued);
+        states.filter(is_associated).count()
+    }
+
     pub fn send(&mut self, event: port_event) -> Result<()> {
         if self.allocated >= self.options.max_events || self.options.refuses_to_send {
             return Err(libc::EAGAIN);

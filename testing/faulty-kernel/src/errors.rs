@@ -2,6 +2,8 @@
 
 use libc::{c_int, c_long};
 
+use crate::model::number;
+
 /// The errors with which sandboxes and old kernels refuse an unknown call.
 const REFUSED: &[c_int] = &[libc::ENOSYS, libc::EPERM, libc::EACCES];
 
@@ -15,9 +17,9 @@ struct Call {
 }
 
 macro_rules! calls {
-    ($($(#[$attribute:meta])* $number:ident $name:literal $(($new:ident))? [$($error:ident)*];)*) => {
+    ($module:ident $($(#[$attribute:meta])* $number:ident $name:literal $(($new:ident))? [$($error:ident)*];)*) => {
         &[$($(#[$attribute])* Call {
-            number: libc::$number,
+            number: $module::$number,
             name: $name,
             errors: &[$(libc::$error),*],
             is_new: calls!(@$($new)?),
@@ -30,7 +32,7 @@ macro_rules! calls {
 /// From section 2 of the manual. For `accept4`, with the errors of the network that accept(2)
 /// mentions.
 #[rustfmt::skip]
-const CALLS: &[Call] = calls! {
+const CALLS: &[Call] = calls! { libc
     SYS_epoll_create1 "epoll_create1" (new) [EINVAL EMFILE ENFILE ENOMEM];
     SYS_epoll_ctl "epoll_ctl" [EBADF EEXIST EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM];
     // Newer processors have only the variants with a signal mask.
@@ -39,6 +41,8 @@ const CALLS: &[Call] = calls! {
     SYS_epoll_pwait "epoll_pwait" [EBADF EFAULT EINTR EINVAL];
     SYS_epoll_pwait2 "epoll_pwait2" (new) [EBADF EFAULT EINTR EINVAL];
     SYS_eventfd2 "eventfd2" (new) [EINVAL EMFILE ENFILE ENODEV ENOMEM];
+    #[cfg(target_arch = "x86_64")]
+    SYS_pipe "pipe" [EFAULT EMFILE ENFILE];
     SYS_pipe2 "pipe2" (new) [EFAULT EINVAL EMFILE ENFILE ENOPKG];
     #[cfg(target_arch = "x86_64")]
     SYS_poll "poll" [EFAULT EINTR EINVAL ENOMEM];
@@ -50,6 +54,8 @@ const CALLS: &[Call] = calls! {
     SYS_listen "listen" [EADDRINUSE EBADF ENOTSOCK EOPNOTSUPP];
     SYS_accept4 "accept4" (new) [EAGAIN EBADF ECONNABORTED EFAULT EINTR EINVAL EMFILE ENFILE ENOBUFS ENOMEM ENOTSOCK
         EOPNOTSUPP EPROTO ENETDOWN ENOPROTOOPT EHOSTDOWN ENONET EHOSTUNREACH ENETUNREACH];
+    SYS_accept "accept" [EAGAIN EBADF ECONNABORTED EFAULT EINTR EINVAL EMFILE ENFILE ENOBUFS ENOMEM ENOTSOCK
+        EOPNOTSUPP EPROTO];
     SYS_connect "connect" [EACCES EPERM EADDRINUSE EADDRNOTAVAIL EAFNOSUPPORT EAGAIN EALREADY EBADF ECONNREFUSED EFAULT
         EINPROGRESS EINTR EISCONN ENETUNREACH ENOTSOCK EPROTOTYPE ETIMEDOUT];
     SYS_setsockopt "setsockopt" [EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK];
@@ -72,8 +78,34 @@ const CALLS: &[Call] = calls! {
     SYS_getpid "getpid" [];
 };
 
+/// Of kqueue(2) of FreeBSD, NetBSD, OpenBSD and macOS, and of section 3C of illumos' manual. What the
+/// latter names for files alone (`PORT_SOURCE_FILE`) is left out. EPERM and ENODEV of a filter are those
+/// of files and devices that have none, and EPIPE is that of a pipe without its other end, by the
+/// kernels' sources.
+#[rustfmt::skip]
+const MODEL_CALLS: &[Call] = calls! { number
+    KQUEUE "kqueue" [EMFILE ENFILE ENOMEM];
+    KEVENT_WAIT "kevent, waiting" [EACCES EBADF EFAULT EINTR EINVAL ENOENT ENOMEM ESRCH];
+    KEVENT_CHANGES "kevent, with changes" [EACCES EBADF EFAULT EINTR EINVAL ENOENT ENOMEM ESRCH];
+    ADD_READ "EV_ADD of EVFILT_READ" [EACCES EBADF EINVAL ENODEV ENOENT ENOMEM EOPNOTSUPP EPERM ESRCH];
+    ADD_WRITE "EV_ADD of EVFILT_WRITE" [EACCES EBADF EINVAL ENODEV ENOENT ENOMEM EOPNOTSUPP EPERM EPIPE ESRCH];
+    ADD_USER "EV_ADD of EVFILT_USER" [EACCES EINVAL ENOMEM EOPNOTSUPP];
+    DELETE_READ "EV_DELETE of EVFILT_READ" [EBADF EINVAL ENODEV ENOENT ENOMEM EOPNOTSUPP EPERM];
+    DELETE_WRITE "EV_DELETE of EVFILT_WRITE" [EBADF EINVAL ENODEV ENOENT ENOMEM EOPNOTSUPP EPERM];
+    DELETE_USER "EV_DELETE of EVFILT_USER" [EINVAL ENOENT ENOMEM];
+    TRIGGER_USER "NOTE_TRIGGER of EVFILT_USER" [EINVAL ENOENT ENOMEM];
+    PORT_CREATE "port_create" [EAGAIN EMFILE];
+    PORT_ASSOCIATE "port_associate" [EAGAIN EBADF EBADFD EINVAL ENOMEM];
+    PORT_DISSOCIATE "port_dissociate" [EACCES EBADF EBADFD EINVAL ENOENT];
+    PORT_SEND "port_send" [EAGAIN EBADF EBADFD ENOMEM];
+    PORT_ALERT "port_alert" [EBADF EBADFD EBUSY EINVAL];
+    PORT_GETN "port_getn" [EBADF EBADFD EFAULT EINTR EINVAL ETIME];
+    PORT_GETN_COUNT "port_getn, counting" [EBADF EBADFD EFAULT EINTR EINVAL];
+};
+
 fn find(call: c_long) -> Option<&'static Call> {
-    CALLS.iter().find(|known| known.number == call)
+    let mut all = CALLS.iter().chain(MODEL_CALLS);
+    all.find(|known| known.number == call)
 }
 
 /// The errors with which the call is made to fail, each once. None for an unknown call.
@@ -97,7 +129,15 @@ pub fn name_of(call: c_long) -> String {
 /// Whether the call waits for events, or probes for them.
 pub fn waits(call: c_long) -> bool {
     let names = ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll"];
-    find(call).is_some_and(|call| names.contains(&call.name))
+    match call {
+        number::KEVENT_WAIT | number::PORT_GETN => true,
+        _ => find(call).is_some_and(|call| names.contains(&call.name)),
+    }
+}
+
+/// Whether it is a part of the call before it.
+pub fn is_part(call: c_long) -> bool {
+    (number::TRIGGER_USER..=number::ADD_READ).contains(&call)
 }
 
 /// Whether the call does its work even if it returns this error, and so is made before it fails.

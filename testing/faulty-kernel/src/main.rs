@@ -14,19 +14,20 @@
 
 mod errors;
 mod memory;
+mod model;
 mod operation;
 mod operations;
 mod process;
 mod supervisor;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use mio::Backend;
 
 use operation::{Expected, Operation};
-use supervisor::{patience, Failure};
+use supervisor::{patience, Failure, MOST_FAILURES};
 
 /// The exit code if the kernel or a sandbox does not allow this program to stop calls.
 const NOT_RUN: u8 = 77;
@@ -35,23 +36,26 @@ const NOT_RUN: u8 = 77;
 /// one operation is selected, the first problem is enough.
 const MOST_PROBLEMS: usize = 5;
 
-/// The maximum number of failed calls in one run.
-const MOST_FAILURES: usize = 2;
-
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(backend) = arguments.next() else {
-        eprintln!("usage: faulty-kernel epoll|poll [PART OF A NAME | --exact NAME]");
+        eprintln!("usage: faulty-kernel BACKEND [PART OF A NAME | --exact NAME]");
         return ExitCode::FAILURE;
     };
     let backend = match backend.as_str() {
         "epoll" => Backend::Epoll,
         "poll" => Backend::Poll,
+        "kqueue" => Backend::Kqueue,
+        "event-ports" => Backend::EventPorts,
         other => {
             eprintln!("no backend {other:?}");
             return ExitCode::FAILURE;
         }
     };
+    if !Backend::available().contains(&backend) {
+        eprintln!("this program is not built for {backend:?}");
+        return ExitCode::FAILURE;
+    }
     let filter = arguments.next().unwrap_or_default();
     let exact = arguments.next().filter(|_| filter == "--exact");
     let is_wanted = |name: &str| match &exact {
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         println!("not run: seccomp's user notifications are not to be had: {error}");
         return ExitCode::from(NOT_RUN);
     }
+    model::observe();
     let mut has_failed = false;
     for operation in operations::all(backend) {
         if !is_wanted(&operation.name) {
@@ -76,7 +81,7 @@ fn main() -> ExitCode {
                 Some(_) => 1,
                 None => MOST_PROBLEMS,
             },
-            left_out: BTreeSet::new(),
+            left_out: BTreeMap::new(),
         };
         run.explore(&[], Expected::Success);
         has_failed |= !run.problems.is_empty();
@@ -95,7 +100,8 @@ struct OfOperation<'a> {
     injected: usize,
     problems: Vec<String>,
     most_problems: usize,
-    left_out: BTreeSet<String>,
+    /// Calls with the reason, and which of their errors.
+    left_out: BTreeMap<(String, &'static str), BTreeSet<String>>,
 }
 
 impl OfOperation<'_> {
@@ -115,7 +121,11 @@ impl OfOperation<'_> {
         if expected != Expected::Success || plan.len() == MOST_FAILURES {
             return;
         }
-        let done = plan.last().map_or(0, |failure| failure.number);
+        let mut done = plan.last().map_or(0, |failure| failure.number);
+        // What a call that failed has done all the same does not fail again.
+        while done > 0 && seen.get(done).is_some_and(|&call| errors::is_part(call)) {
+            done += 1;
+        }
         for (index, &call) in seen.iter().enumerate().skip(done) {
             let Some(errors) = errors::of(call) else {
                 let name = errors::name_of(call);
@@ -134,7 +144,8 @@ impl OfOperation<'_> {
                     Expected::LeftOut(reason) => {
                         let call = errors::name_of(call);
                         let error = errors::name_of_error(error);
-                        self.left_out.insert(format!("{call}, {error}: {reason}"));
+                        let errors = self.left_out.entry((call, reason)).or_default();
+                        errors.insert(error);
                     }
                     expected => self.explore(&plan, expected),
                 }
@@ -145,8 +156,10 @@ impl OfOperation<'_> {
     /// Prints one line with the result, or more with the problems.
     fn print(&self) {
         let (name, injected) = (&self.operation.name, self.injected);
-        for what in &self.left_out {
-            println!("left out: {name}: {what}");
+        for ((call, reason), errors) in &self.left_out {
+            let errors: Vec<&str> = errors.iter().map(String::as_str).collect();
+            let errors = errors.join(", ");
+            println!("left out: {name}: {call} ({errors}): {reason}");
         }
         if self.problems.is_empty() {
             println!("ok: {name}: {injected} failures");

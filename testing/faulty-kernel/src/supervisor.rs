@@ -35,12 +35,20 @@ const PASSED_OVER: &[c_long] = &[
 /// The maximum number of calls of one operation.
 const MOST_CALLS: usize = 64;
 
+/// The maximum number of failed calls in one run.
+pub const MOST_FAILURES: usize = 2;
+
 /// All of them are sequentially consistent: they are few, and the calls between them are slow.
 static WATCHED_THREAD: AtomicI32 = AtomicI32::new(0);
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
 static MADE: AtomicUsize = AtomicUsize::new(0);
 static CALLS: [AtomicI64; MOST_CALLS] = [const { AtomicI64::new(0) }; MOST_CALLS];
 static INJECTED: AtomicUsize = AtomicUsize::new(0);
+/// What fails within [`watched`]: number, call and error; the number 0 is none.
+static PLAN: [(AtomicUsize, AtomicI64, AtomicI32); MOST_FAILURES] =
+    [const { (AtomicUsize::new(0), AtomicI64::new(0), AtomicI32::new(0)) }; MOST_FAILURES];
+/// How deep the watched thread is in calls of a model, whose system calls are not counted.
+static IN_MODEL: AtomicUsize = AtomicUsize::new(0);
 /// The number of waits that threads other than the watched one have begun.
 static WAITS_OF_OTHERS: AtomicUsize = AtomicUsize::new(0);
 
@@ -53,6 +61,16 @@ pub fn supervise<R: Send + 'static>(
     MADE.store(0, Ordering::SeqCst);
     INJECTED.store(0, Ordering::SeqCst);
     WAITS_OF_OTHERS.store(0, Ordering::SeqCst);
+    IN_MODEL.store(0, Ordering::SeqCst);
+    for (index, (number, call, error)) in PLAN.iter().enumerate() {
+        let failure = plan.get(index);
+        number.store(
+            failure.map_or(0, |failure| failure.number),
+            Ordering::SeqCst,
+        );
+        call.store(failure.map_or(0, |failure| failure.call), Ordering::SeqCst);
+        error.store(failure.map_or(0, |failure| failure.error), Ordering::SeqCst);
+    }
     /// The listener's descriptor; 0 until it exists, or an error number, negated.
     static LISTENER: AtomicI32 = AtomicI32::new(0);
     LISTENER.store(0, Ordering::SeqCst);
@@ -80,7 +98,7 @@ pub fn supervise<R: Send + 'static>(
             listener => break unsafe { OwnedFd::from_raw_fd(listener) },
         }
     };
-    answer_until_all_have_ended(&listener, plan)?;
+    answer_until_all_have_ended(&listener)?;
     let outcome = worker.join();
     Ok(outcome.map(|result| result.expect("there is a listener")))
 }
@@ -174,7 +192,7 @@ fn stop_calls() -> io::Result<c_int> {
     }
 }
 
-fn answer_until_all_have_ended(listener: &OwnedFd, plan: &[Failure]) -> io::Result<()> {
+fn answer_until_all_have_ended(listener: &OwnedFd) -> io::Result<()> {
     let fd = listener.as_raw_fd();
     loop {
         let mut entry = libc::pollfd {
@@ -197,7 +215,7 @@ fn answer_until_all_have_ended(listener: &OwnedFd, plan: &[Failure]) -> io::Resu
             // The thread was killed, or a signal has ended the call.
             continue;
         }
-        let error = answer(&stopped, plan);
+        let error = answer(&stopped);
         let response = seccomp_notif_resp {
             id: stopped.id,
             val: 0,
@@ -214,7 +232,7 @@ fn answer_until_all_have_ended(listener: &OwnedFd, plan: &[Failure]) -> io::Resu
 }
 
 /// The error with which the call must fail, or 0.
-fn answer(stopped: &seccomp_notif, plan: &[Failure]) -> c_int {
+fn answer(stopped: &seccomp_notif) -> c_int {
     let call = c_long::from(stopped.data.nr);
     if stopped.pid as i32 != WATCHED_THREAD.load(Ordering::SeqCst) {
         if crate::errors::waits(call) {
@@ -222,24 +240,80 @@ fn answer(stopped: &seccomp_notif, plan: &[Failure]) -> c_int {
         }
         return 0;
     }
-    if !IS_WATCHED.load(Ordering::SeqCst) {
+    if !IS_WATCHED.load(Ordering::SeqCst) || IN_MODEL.load(Ordering::SeqCst) > 0 {
         return 0;
     }
-    let made = MADE.fetch_add(1, Ordering::SeqCst);
-    if let Some(slot) = CALLS.get(made) {
-        slot.store(call, Ordering::SeqCst);
-    }
-    let Some(failure) = plan.iter().find(|failure| failure.number == made + 1) else {
-        return 0;
-    };
-    INJECTED.fetch_add(1, Ordering::SeqCst);
-    if crate::errors::happens_although_it_fails(call, failure.error) {
+    let error = count(call);
+    if error != 0 && crate::errors::happens_although_it_fails(call, error) {
         let [a, b, c, ..] = stopped.data.args.map(|argument| argument as c_ulong);
         // SAFETY: the arguments are those of the stopped thread, in the same process, which waits
         // for this one. So its pointers are valid, and a descriptor may be closed.
         unsafe { libc::syscall(call, a, b, c) };
     }
-    failure.error
+    error
+}
+
+/// Counts a call of the watched thread. Returns the error that it is to fail with, or 0.
+fn count(call: c_long) -> c_int {
+    let made = MADE.fetch_add(1, Ordering::SeqCst);
+    if let Some(slot) = CALLS.get(made) {
+        slot.store(call, Ordering::SeqCst);
+    }
+    let mut plan = PLAN.iter();
+    let failure = plan.find(|(number, planned, _)| {
+        // Where the time decides how many calls it makes, this may be another one.
+        number.load(Ordering::SeqCst) == made + 1 && planned.load(Ordering::SeqCst) == call
+    });
+    let Some((.., error)) = failure else {
+        return 0;
+    };
+    INJECTED.fetch_add(1, Ordering::SeqCst);
+    error.load(Ordering::SeqCst)
+}
+
+/// This thread begins a call of a model. Returns the error that it is to fail with, or 0.
+#[cfg_attr(
+    not(any(mio_model = "kqueue", mio_model = "event-ports")),
+    allow(dead_code)
+)] // without a model
+pub fn begin_call(call: c_long) -> c_int {
+    let is_counted = is_watched() && IN_MODEL.load(Ordering::SeqCst) == 0;
+    if is_watched_thread() {
+        IN_MODEL.fetch_add(1, Ordering::SeqCst);
+    }
+    match is_counted {
+        true => count(call),
+        false => 0,
+    }
+}
+
+/// The call of a model that this thread makes has parts, which may fail on their own.
+#[cfg_attr(not(mio_model = "kqueue"), allow(dead_code))] // only this model's calls have any
+pub fn part_of_call(call: c_long) -> c_int {
+    match is_watched() {
+        true => count(call),
+        false => 0,
+    }
+}
+
+/// This thread's call of a model is over.
+#[cfg_attr(
+    not(any(mio_model = "kqueue", mio_model = "event-ports")),
+    allow(dead_code)
+)] // without a model
+pub fn end_call() {
+    if is_watched_thread() {
+        IN_MODEL.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn is_watched() -> bool {
+    IS_WATCHED.load(Ordering::SeqCst) && is_watched_thread()
+}
+
+fn is_watched_thread() -> bool {
+    // SAFETY: returns a number.
+    unsafe { libc::gettid() == WATCHED_THREAD.load(Ordering::SeqCst) }
 }
 
 /// The time limit for an event that must come.

@@ -2,6 +2,7 @@
 //! of theirs may be lost.
 
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::mpsc;
 use std::thread;
@@ -11,6 +12,7 @@ use mio::event::Source;
 use mio::net::UnixStream;
 use mio::{Backend, Events, Interest, Poll, Token, Waker};
 
+use crate::model;
 use crate::supervisor::patience;
 
 pub const WITNESS: Token = Token(1);
@@ -59,6 +61,11 @@ impl World {
             has_written: false,
             seen: Vec::with_capacity(64),
         }
+    }
+
+    /// How much is registered with the kernel, where a model can tell.
+    pub fn registrations(&self) -> Option<usize> {
+        model::registrations(self.backend, self.poll.as_raw_fd())
     }
 
     /// Discards the events reported so far. With `with_a_byte`, the witness is readable from now

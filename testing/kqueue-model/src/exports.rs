@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use crate::abi::Kevent;
 use crate::model;
+use crate::observer::{observed, Call};
 use crate::os::{self, Result};
 use crate::queue::Events;
 use crate::wait;
@@ -15,7 +16,7 @@ use crate::wait;
 /// It has no memory-safety preconditions. It is `unsafe` as a C function.
 #[no_mangle]
 pub unsafe extern "C" fn kqueue() -> c_int {
-    answer(model::lock().open())
+    observed(Call::Kqueue, || answer(model::lock().open()))
 }
 
 /// Makes changes, then waits for events: kqueue(2).
@@ -33,6 +34,10 @@ pub unsafe extern "C" fn kevent(
     nevents: c_int,
     timeout: *const libc::timespec,
 ) -> c_int {
+    let call = match nchanges {
+        0 => Call::Wait,
+        _ => Call::Changes,
+    };
     let (Ok(nchanges), Ok(nevents)) = (usize::try_from(nchanges), usize::try_from(nevents)) else {
         return answer(Err(libc::EINVAL));
     };
@@ -43,7 +48,17 @@ pub unsafe extern "C" fn kevent(
     let events = unsafe { Events::new(eventlist, nevents) };
     // SAFETY: as above.
     let timeout = unsafe { timeout.as_ref() };
-    answer(wait::kevent(kq, changes, events, timeout).map(|len| len as c_int))
+    observed(call, || {
+        answer(wait::kevent(kq, changes, events, timeout).map(|len| len as c_int))
+    })
+}
+
+/// The model's own: how much is registered with a kqueue, by descriptors and by the program's own
+/// events. `None` where the descriptor is no kqueue.
+pub fn registrations(kq: c_int) -> Option<usize> {
+    let mut model = model::lock();
+    let index = model.find(kq).ok()?;
+    Some(model.with(index, |queue, _| queue.registrations()))
 }
 
 /// A function of the model: reports that an asynchronous operation is complete whose `sigevent`
@@ -92,6 +107,10 @@ pub unsafe extern "C" fn kqueue_model_complete(
 /// That of close(2): the caller owns the descriptor.
 #[no_mangle]
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
+    observed(Call::Close, || close_and_forget(fd))
+}
+
+fn close_and_forget(fd: c_int) -> c_int {
     let Some(mut model) = model::lock_if_used() else {
         return os::close(fd);
     };

@@ -69,6 +69,11 @@ impl Knotes {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        let places = self.places.iter();
+        places.filter(|place| place.knote.is_some()).count()
+    }
+
     /// The number of the program's user events.
     pub(crate) fn user_events(&self) -> usize {
         let filters = self.others.iter().map(|&slot| self.get(slot).kevent.filter);

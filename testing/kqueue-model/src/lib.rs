@@ -69,6 +69,11 @@
 //! | `KQUEUE_MODEL_WITHOUT_USER=1` | no `EVFILT_USER`, as on old NetBSD and OpenBSD |
 //! | `KQUEUE_MODEL_FFLAGS=n` | the constant for a socket's error in `fflags`, instead of `ECONNRESET` |
 //!
+//! # Failures
+//!
+//! [`observe`] names a function that is told of each call, and of each change of a call, and may have it
+//! fail with any error. [`registrations`] counts what is registered, to see that a failure leaves nothing.
+//!
 //! # Another library in its place
 //!
 //! If the crate is built with `MIO_KQUEUE_LIBRARY` set to the path of a shared library, such as
@@ -93,6 +98,8 @@ mod knotes;
 #[cfg(not(kqueue_library))]
 mod model;
 #[cfg(not(kqueue_library))]
+mod observer;
+#[cfg(not(kqueue_library))]
 mod os;
 #[cfg(not(kqueue_library))]
 mod queue;
@@ -100,4 +107,6 @@ mod queue;
 mod wait;
 
 #[cfg(not(kqueue_library))]
-pub use exports::{kevent, kqueue, kqueue_model_complete};
+pub use exports::{kevent, kqueue, kqueue_model_complete, registrations};
+#[cfg(not(kqueue_library))]
+pub use observer::{observe, Call, Observer};

@@ -20,6 +20,7 @@ use crate::abi::{
 use crate::descriptor::{Kind, Look};
 use crate::knotes::{Knotes, Slot, Watched};
 use crate::model::Model;
+use crate::observer::{self, Call};
 use crate::os::{self, Errno, Fd, Flag, Result};
 
 /// The list that `kevent` fills: memory of the program, which may overlap with the changes.
@@ -146,6 +147,11 @@ impl Queue {
         self.flag.set(true);
     }
 
+    /// How much is registered.
+    pub(crate) fn registrations(&self) -> usize {
+        self.knotes.len()
+    }
+
     // ------------------------------------------------------------------ changes
 
     /// Makes a change, and writes its result if that is requested. Returns true if the list of
@@ -156,7 +162,14 @@ impl Queue {
         events: &mut Events,
         others: &mut Model,
     ) -> Result<bool> {
-        let changed = self.register(&change, others);
+        let call = Call::Change {
+            filter: change.filter,
+            flags: change.flags,
+        };
+        let changed = match observer::before(call) {
+            0 => self.register(&change, others),
+            error => Err(error),
+        };
         self.update_flag();
         if changed.is_ok() && change.flags & EV_RECEIPT == 0 {
             return Ok(false);
