@@ -917,11 +917,12 @@ pub fn refuse(call: libc::c_long, error: Option<i32>) {
     let end = |action| filter(libc::BPF_RET | libc::BPF_K, 0, 0, action);
     // In the data of a filter, offset 0 is the number of the call.
     let mut instructions = vec![load(0), skip_unless(call as u32, 1), end(action)];
-    #[cfg(target_arch = "x86")]
+    #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
     if let Some(number) = socketcall(call) {
-        // Offset 16 is the low half of the first argument.
+        // The first argument has eight bytes from offset 16 on; this is its low half.
+        let low_half = if cfg!(target_endian = "big") { 20 } else { 16 };
         let through = libc::SYS_socketcall as u32;
-        instructions.extend([skip_unless(through, 3), load(16)]);
+        instructions.extend([skip_unless(through, 3), load(low_half)]);
         instructions.extend([skip_unless(number, 1), end(action)]);
     }
     instructions.push(end(libc::SECCOMP_RET_ALLOW));
@@ -941,8 +942,9 @@ pub fn refuse(call: libc::c_long, error: Option<i32>) {
     }
 }
 
-/// The number by which `socketcall` makes a call on sockets. The C library uses it on 32-bit x86.
-#[cfg(all(target_os = "linux", target_arch = "x86"))]
+/// The number by which `socketcall` makes a call on sockets. The C library uses it on 32-bit x86 and on
+/// s390x.
+#[cfg(all(target_os = "linux", any(target_arch = "x86", target_arch = "s390x")))]
 fn socketcall(call: libc::c_long) -> Option<u32> {
     match call {
         libc::SYS_socket => Some(1),
