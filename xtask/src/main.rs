@@ -31,6 +31,7 @@ mod layers;
 mod licences;
 mod link;
 mod lint;
+mod load;
 mod model;
 mod msrv;
 mod newer_wine;
@@ -108,6 +109,7 @@ fn run() -> Result<()> {
         Chore::Link(args) => link::run(&args),
         Chore::Cpus(args) => cpus::run(&args),
         Chore::Kernels(args) => kernels::run(&args),
+        Chore::Load(args) => load::run(&args),
         Chore::Wine(args) => wine::run(&args),
         Chore::ValgrindC10k => valgrind::c10k(),
     }
