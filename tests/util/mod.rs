@@ -151,6 +151,13 @@ pub trait Differences {
     /// A pipe without receivers can be registered for writing, and is then reported.
     fn takes_a_pipe_without_receivers(self) -> bool;
 
+    /// That the last receiver of a full pipe closes is an event. (Where it is not, sending fails, and
+    /// registering again reports it.)
+    fn reports_the_end_of_a_full_pipe(self) -> bool;
+
+    /// A pipe with a name is reported write-closed only while it has no receiver.
+    fn tells_whether_a_named_pipe_has_receivers(self) -> bool;
+
     /// If both halves of a stream are shut down, this is reported differently from the peer's half
     /// alone.
     fn reports_both_halves(self) -> bool;
@@ -234,6 +241,14 @@ impl Differences for Backend {
         !(self == Backend::Kqueue && switched("KQUEUE_MODEL_WITHOUT_USER", "1"))
     }
 
+    fn reports_the_end_of_a_full_pipe(self) -> bool {
+        !(self == Backend::Kqueue && netbsd())
+    }
+
+    fn tells_whether_a_named_pipe_has_receivers(self) -> bool {
+        !(self == Backend::Kqueue && netbsd())
+    }
+
     fn reports_both_halves(self) -> bool {
         self != Backend::Afd
     }
@@ -261,6 +276,7 @@ impl Differences for Backend {
             }
             // With a timer that only the newest releases have.
             Backend::Afd => false,
+            Backend::Kqueue => !netbsd(),
             _ => true,
         }
     }
@@ -282,6 +298,25 @@ impl Differences for Backend {
         matches!(self, Backend::Epoll | Backend::Poll)
     }
 }
+
+/// Whether the kernel is NetBSD's, or a model of it.
+fn netbsd() -> bool {
+    cfg!(target_os = "netbsd") || switched("KQUEUE_MODEL_NETBSD", "1")
+}
+
+/// The error of a Unix datagram socket whose peer is full. (Where it is not `WouldBlock`, there is no
+/// event when there is room again.)
+#[cfg(unix)]
+pub fn full_datagram_peer() -> i32 {
+    match netbsd() {
+        true => libc::ENOBUFS,
+        false => libc::EAGAIN,
+    }
+}
+
+/// Whether a UDP socket that was shut down goes on receiving; NetBSD's is at its end for good. (The
+/// models' sockets are Linux's.)
+pub const SHUT_DOWN_SOCKETS_RECEIVE: bool = !cfg!(target_os = "netbsd");
 
 /// Whether a model is switched to a kernel that lacks something.
 fn switched(switch: &str, value: &str) -> bool {
