@@ -176,7 +176,7 @@ impl Poll {
     /// |---|---|---|
     /// | Linux from 5.11 on | nanoseconds | 0.1 % of the timeout, at least 50 µs (`PR_SET_TIMERSLACK`) and at most 100 ms |
     /// | Linux before, sandboxes that refuse `epoll_pwait2`, Android | milliseconds | the same |
-    /// | the BSDs | nanoseconds | |
+    /// | the BSDs | nanoseconds | on NetBSD up to two ticks of its clock, of 10 ms each |
     /// | Apple's systems | microseconds; poll(2) milliseconds | |
     /// | illumos, Solaris | event ports nanoseconds; epoll and poll(2) milliseconds | on illumos up to a tick of its clock |
     /// | Windows 10 from 1803 on | 100 ns | |

@@ -127,11 +127,7 @@ fn a_refused_connect_is_reported_closed(backend: Backend) {
         ),
     ] {
         let mut looper = Loop::new(backend);
-        // Bound, so that no other program takes it, and not listening.
-        let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let nobody = nobody.unwrap();
-        nobody.bind(&any_port().into()).unwrap();
-        let address = nobody.local_addr().unwrap().as_socket().unwrap();
+        let address = refusing_address();
         let mut stream = match TcpStream::connect(address) {
             Ok(stream) => stream,
             // The connection is allowed to succeed at once. Then there is nothing to test.
@@ -153,6 +149,19 @@ fn a_refused_connect_is_reported_closed(backend: Backend) {
         let error = stream.peer_addr().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
     }
+}
+
+/// An address that refuses connections. Nobody else gets it: the port is that of a connection's own end.
+/// (NetBSD drops in silence what goes to a port that is bound and does not listen.)
+fn refusing_address() -> std::net::SocketAddr {
+    use std::net::{TcpListener, TcpStream};
+    static HELD: std::sync::Mutex<Vec<(TcpListener, TcpStream)>> =
+        std::sync::Mutex::new(Vec::new());
+    let listener = TcpListener::bind(any_port()).unwrap();
+    let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let address = connected.local_addr().unwrap();
+    HELD.lock().unwrap().push((listener, connected));
+    address
 }
 
 fn tcp_peer_shuts_down_writing(backend: Backend) {
@@ -341,7 +350,9 @@ fn unix_datagram_peer_closes(backend: Backend) {
     // A datagram socket can be connected to another peer later. The end of its peer is not its own
     // end, and on Linux no hang-up. Sending finds out.
     let error = socket.send(b"x").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    // NetBSD says the latter.
+    let closed = [ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset];
+    assert!(closed.contains(&error.kind()), "{error}");
 }
 
 /// A pipe that is empty and has no sender any more.
@@ -418,6 +429,13 @@ fn a_pipes_last_receiver_closes(backend: Backend) {
             // Kernels differ in whether a full pipe without a reader counts as writable.
             let mut certain = Seen::named(no_receiver(backend));
             certain.writable = false;
+            if !backend.reports_the_end_of_a_full_pipe() {
+                looper.assert_quiet();
+                let registry = looper.registry();
+                registry
+                    .reregister(&mut sender, T, Interest::WRITABLE)
+                    .unwrap();
+            }
             let seen = looper.until_reported(T, certain);
             assert!(!seen.readable && !seen.read_closed);
         } else {

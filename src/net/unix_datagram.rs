@@ -241,7 +241,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no capacity for the datagram. No event
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no capacity for the datagram
+    /// (`ENOBUFS` on NetBSD, and reportedly on FreeBSD and Apple's systems). No event
     /// of this socket reports that *another* socket has capacity again, so try again after a while.
     /// Otherwise those of [`connect`](UnixDatagram::connect).
     ///
@@ -272,6 +273,8 @@ impl UnixDatagram {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no capacity for the datagram,
     /// [`NotConnected`](io::ErrorKind::NotConnected) if the socket is not connected, and on Linux
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if the peer is closed.
+    /// On NetBSD, and reportedly on FreeBSD and Apple's systems, a full peer is `ENOBUFS` and not
+    /// `WouldBlock`, and no event reports capacity again: try again after a while.
     ///
     /// ```
     /// use mio::net::UnixDatagram;

@@ -151,6 +151,13 @@ pub trait Differences {
     /// A pipe without receivers can be registered for writing, and is then reported.
     fn takes_a_pipe_without_receivers(self) -> bool;
 
+    /// That the last receiver of a full pipe closes is an event. (Where it is not, sending fails, and
+    /// registering again reports it.)
+    fn reports_the_end_of_a_full_pipe(self) -> bool;
+
+    /// A pipe with a name is reported write-closed only while it has no receiver.
+    fn tells_whether_a_named_pipe_has_receivers(self) -> bool;
+
     /// If both halves of a stream are shut down, this is reported differently from the peer's half
     /// alone.
     fn reports_both_halves(self) -> bool;
@@ -234,6 +241,14 @@ impl Differences for Backend {
         !(self == Backend::Kqueue && switched("KQUEUE_MODEL_WITHOUT_USER", "1"))
     }
 
+    fn reports_the_end_of_a_full_pipe(self) -> bool {
+        !(self == Backend::Kqueue && netbsd())
+    }
+
+    fn tells_whether_a_named_pipe_has_receivers(self) -> bool {
+        !(self == Backend::Kqueue && netbsd())
+    }
+
     fn reports_both_halves(self) -> bool {
         self != Backend::Afd
     }
@@ -261,6 +276,7 @@ impl Differences for Backend {
             }
             // With a timer that only the newest releases have.
             Backend::Afd => false,
+            Backend::Kqueue => !netbsd(),
             _ => true,
         }
     }
@@ -282,6 +298,25 @@ impl Differences for Backend {
         matches!(self, Backend::Epoll | Backend::Poll)
     }
 }
+
+/// Whether the kernel is NetBSD's, or a model of it.
+fn netbsd() -> bool {
+    cfg!(target_os = "netbsd") || switched("KQUEUE_MODEL_NETBSD", "1")
+}
+
+/// The error of a Unix datagram socket whose peer is full. (Where it is not `WouldBlock`, there is no
+/// event when there is room again.)
+#[cfg(unix)]
+pub fn full_datagram_peer() -> i32 {
+    match netbsd() {
+        true => libc::ENOBUFS,
+        false => libc::EAGAIN,
+    }
+}
+
+/// Whether a UDP socket that was shut down goes on receiving; NetBSD's is at its end for good. (The
+/// models' sockets are Linux's.)
+pub const SHUT_DOWN_SOCKETS_RECEIVE: bool = !cfg!(target_os = "netbsd");
 
 /// Whether a model is switched to a kernel that lacks something.
 fn switched(switch: &str, value: &str) -> bool {
@@ -917,11 +952,12 @@ pub fn refuse(call: libc::c_long, error: Option<i32>) {
     let end = |action| filter(libc::BPF_RET | libc::BPF_K, 0, 0, action);
     // In the data of a filter, offset 0 is the number of the call.
     let mut instructions = vec![load(0), skip_unless(call as u32, 1), end(action)];
-    #[cfg(target_arch = "x86")]
+    #[cfg(any(target_arch = "x86", target_arch = "s390x"))]
     if let Some(number) = socketcall(call) {
-        // Offset 16 is the low half of the first argument.
+        // The first argument has eight bytes from offset 16 on; this is its low half.
+        let low_half = if cfg!(target_endian = "big") { 20 } else { 16 };
         let through = libc::SYS_socketcall as u32;
-        instructions.extend([skip_unless(through, 3), load(16)]);
+        instructions.extend([skip_unless(through, 3), load(low_half)]);
         instructions.extend([skip_unless(number, 1), end(action)]);
     }
     instructions.push(end(libc::SECCOMP_RET_ALLOW));
@@ -941,8 +977,9 @@ pub fn refuse(call: libc::c_long, error: Option<i32>) {
     }
 }
 
-/// The number by which `socketcall` makes a call on sockets. The C library uses it on 32-bit x86.
-#[cfg(all(target_os = "linux", target_arch = "x86"))]
+/// The number by which `socketcall` makes a call on sockets. The C library uses it on 32-bit x86 and on
+/// s390x.
+#[cfg(all(target_os = "linux", any(target_arch = "x86", target_arch = "s390x")))]
 fn socketcall(call: libc::c_long) -> Option<u32> {
     match call {
         libc::SYS_socket => Some(1),

@@ -7,9 +7,9 @@ use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::{
-    android, api, bench, calls, counts, cpus, examples, faults, faulty_kernel, interop, layers,
-    licences, link, lint, model, msrv, oracle, os_names, package, programs, readme, targets,
-    testing, valgrind, wine,
+    android, api, bench, calls, counts, cpus, examples, faults, faulty_kernel, interop, kernels,
+    layers, licences, link, lint, load, model, msrv, oracle, os_names, package, programs, readme,
+    targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -71,6 +71,9 @@ const ONLY_FULL: &[Step] = &[
     ("link", || link::run(&link::Args::default())),
     ("cpus", || cpus::run(&cpus::Args::default())),
     ("faults", faults::all),
+    ("kernels", kernels::all),
+    ("load", load::all),
+    ("load-faults", load::all_faults),
     ("oracle-faults", oracle::all_faults),
     ("valgrind-c10k", valgrind::c10k),
     ("wine-10", wine::on_newer),

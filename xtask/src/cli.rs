@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    api, bench, calls, counts, cpus, faults, faulty_kernel, link, model, oracle, targets, wine,
+    api, bench, calls, counts, cpus, faults, faulty_kernel, kernels, link, load, model, oracle,
+    targets, wine,
 };
 
 #[derive(Parser)]
@@ -99,6 +100,10 @@ pub enum Chore {
     Link(link::Args),
     /// The tests on other processors, under qemu-user
     Cpus(cpus::Args),
+    /// The tests on Debian's kernels, old and new, and on other processors' (part of `full`)
+    Kernels(kernels::Args),
+    /// Thousands of connections under many threads, for minutes (part of `full`)
+    Load(load::Args),
     /// The tests and examples built for Windows and run under Wine
     Wine(wine::Args),
     /// c10k under valgrind (part of `full`)

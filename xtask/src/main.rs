@@ -21,14 +21,17 @@ mod cli;
 mod counts;
 mod cpus;
 mod cross;
+mod debian;
 mod examples;
 mod faults;
 mod faulty_kernel;
 mod interop;
+mod kernels;
 mod layers;
 mod licences;
 mod link;
 mod lint;
+mod load;
 mod model;
 mod msrv;
 mod newer_wine;
@@ -105,6 +108,8 @@ fn run() -> Result<()> {
         Chore::Android => android::run(),
         Chore::Link(args) => link::run(&args),
         Chore::Cpus(args) => cpus::run(&args),
+        Chore::Kernels(args) => kernels::run(&args),
+        Chore::Load(args) => load::run(&args),
         Chore::Wine(args) => wine::run(&args),
         Chore::ValgrindC10k => valgrind::c10k(),
     }

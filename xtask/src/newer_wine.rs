@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 
-use crate::sh::Cmd;
+use crate::debian::{self, Suite};
 use crate::{target, tools};
 
 /// The release of Debian that has Wine 10.
@@ -30,28 +30,17 @@ pub fn extracted() -> Result<PathBuf> {
     if complete.is_file() {
         return Ok(root);
     }
-    for (program, package) in [
-        ("apt-get", "apt"),
-        ("dpkg", "dpkg"),
-        ("unshare", "util-linux"),
-    ] {
-        tools::need(program, &[package])?;
-    }
+    tools::need("unshare", &["util-linux"])?;
     if !nix::unistd::geteuid().is_root() {
         bail!("a mount namespace with another root needs root's rights");
     }
     if root.is_dir() {
         fs::remove_dir_all(&root)?;
     }
-    let archives = folder.join("cache/archives");
-    fs::create_dir_all(archives.join("partial"))?;
-    fs::create_dir_all(folder.join("lists/partial"))?;
+    let suite = Suite::fetch(&folder, RELEASE, "amd64")?;
     fs::create_dir_all(&root)?;
-    let sources = folder.join("sources.list");
-    let archive = archive()?;
-    fs::write(&sources, format!("deb {archive} {RELEASE} main\n"))?;
-    apt(&folder).arg("update").run()?;
-    apt(&folder)
+    suite
+        .apt("apt-get")
         .args([
             "install",
             "-y",
@@ -69,13 +58,7 @@ pub fn extracted() -> Result<PathBuf> {
         fs::create_dir_all(root.join(name))?;
     }
     println!("extracting into {}", root.display());
-    for entry in fs::read_dir(&archives)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            let extract = Cmd::new("dpkg").arg("-x").arg(&path).arg(&root);
-            extract.quiet()?.success()?;
-        }
-    }
+    debian::extract_all(&suite.archives(), &root)?;
     fs::remove_dir_all(folder.join("cache"))?;
     fs::write(&complete, "")?;
     Ok(root)
@@ -95,32 +78,4 @@ pub fn words(root: &Path, program: &str) -> Vec<String> {
         .chain([&script, root, crate::root()].map(|path| path.display().to_string()))
         .chain([program.to_owned()])
         .collect()
-}
-
-/// The archive from which this machine's own packages come.
-fn archive() -> Result<String> {
-    let targets = Cmd::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI)"])
-        .args(["Created-By: Packages", "Label: Debian"]);
-    let targets = targets.quiet()?.successful_stdout()?;
-    let first = targets.lines().next().map(str::to_owned);
-    first.context("apt knows no archive of Debian")
-}
-
-/// apt with lists, packages and a status of its own.
-fn apt(folder: &Path) -> Cmd {
-    let options = [
-        ("Dir::Etc::sourcelist", folder.join("sources.list")),
-        ("Dir::Etc::sourceparts", PathBuf::from("-")),
-        ("Dir::State::lists", folder.join("lists")),
-        ("Dir::State::status", PathBuf::from("/dev/null")),
-        ("Dir::Cache", folder.join("cache")),
-        ("APT::Architecture", PathBuf::from("amd64")),
-        ("APT::Sandbox::User", PathBuf::from("root")),
-    ];
-    options
-        .into_iter()
-        .fold(Cmd::new("apt-get"), |cmd, (name, value)| {
-            cmd.arg("-o").arg(format!("{name}={}", value.display()))
-        })
 }

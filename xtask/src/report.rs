@@ -51,6 +51,11 @@ impl Report {
         }
     }
 
+    /// Tests that passed elsewhere.
+    pub fn passed(&mut self, tests: usize) {
+        self.passed += tests;
+    }
+
     /// Adds a problem that no test has reported.
     pub fn problem(&mut self, problem: String) {
         self.failed += 1;

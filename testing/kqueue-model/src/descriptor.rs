@@ -19,6 +19,10 @@ pub(crate) enum Kind {
         reads: bool,
         writes: bool,
     },
+    /// A FIFO with a name that is written to, on NetBSD: always at its end.
+    Fifo,
+    /// A Unix datagram socket that is written to, on NetBSD: there is always room.
+    UnixDatagram,
     /// The reading end of a pipe, watched for writing, where that reports the pipe's end.
     WrongEnd,
     /// An object that epoll does not watch: a file, a directory, `/dev/null`. It is always ready.
@@ -75,6 +79,17 @@ impl Kind {
             _ => Kind::Other,
         })
     }
+
+    /// What NetBSD treats differently when it is written to.
+    pub(crate) fn written_on_netbsd(self, fd: c_int) -> Kind {
+        match self {
+            Kind::Pipe { writes: true, .. } if os::has_a_name(fd) => Kind::Fifo,
+            Kind::Datagram if os::socket_option(fd, libc::SO_DOMAIN) == Ok(libc::AF_UNIX) => {
+                Kind::UnixDatagram
+            }
+            other => other,
+        }
+    }
 }
 
 impl Look {
@@ -100,6 +115,16 @@ impl Look {
             },
             // Accepted, but without events.
             (Kind::Pipe { writes: false, .. }, true) => look,
+            (Kind::Fifo, _) => Look {
+                count: os::bytes_to_read(fd).into(),
+                eof: true,
+                ..look.writable(fd, false, libc::POLLERR)
+            },
+            (Kind::UnixDatagram, _) => Look {
+                holds: true,
+                data: ROOM,
+                ..look
+            },
             (Kind::WrongEnd, _) => Look {
                 holds: look.nobody_writes(),
                 eof: look.nobody_writes(),
@@ -209,6 +234,11 @@ impl Look {
     /// The last writer of this pipe has closed.
     pub(crate) fn nobody_writes(&self) -> bool {
         self.bits & libc::POLLHUP != 0
+    }
+
+    /// The reader of this pipe is gone, and there was no room.
+    pub(crate) fn is_full_and_unread(&self) -> bool {
+        self.nobody_reads() && self.bits & libc::POLLOUT == 0
     }
 
     /// The reader of this pipe has closed.

@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use crate::abi::Kevent;
+use crate::descriptor::Kind;
 use crate::model;
 use crate::observer::{observed, Call};
 use crate::os::{self, Result};
@@ -148,6 +149,51 @@ pub unsafe extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
 #[no_mangle]
 pub unsafe extern "C" fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int {
     replace(old, new, flags)
+}
+
+/// write(2), in the place of the C library's: a Unix datagram socket whose peer is full has another
+/// error on NetBSD.
+///
+/// # Safety
+///
+/// As for write(2).
+#[no_mangle]
+pub unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, count: usize) -> isize {
+    // SAFETY: the caller answers for it.
+    let sent = unsafe { libc::syscall(libc::SYS_write, fd, bytes, count) };
+    full_peer(fd, sent as isize)
+}
+
+/// sendto(2), in the place of the C library's, as `write`.
+///
+/// # Safety
+///
+/// As for sendto(2).
+#[no_mangle]
+pub unsafe extern "C" fn sendto(
+    fd: c_int,
+    bytes: *const c_void,
+    count: usize,
+    flags: c_int,
+    to: *const libc::sockaddr,
+    to_len: libc::socklen_t,
+) -> isize {
+    // SAFETY: the caller answers for it.
+    let sent = unsafe { libc::syscall(libc::SYS_sendto, fd, bytes, count, flags, to, to_len) };
+    full_peer(fd, sent as isize)
+}
+
+/// NetBSD has ENOBUFS where Linux has EAGAIN.
+fn full_peer(fd: c_int, sent: isize) -> isize {
+    if sent < 0 && os::errno() == libc::EAGAIN && os::is_netbsd() {
+        let is_unix_datagram = Kind::of(fd) == Ok(Kind::Datagram)
+            && os::socket_option(fd, libc::SO_DOMAIN) == Ok(libc::AF_UNIX);
+        os::set_errno(match is_unix_datagram {
+            true => libc::ENOBUFS,
+            false => libc::EAGAIN,
+        });
+    }
+    sent
 }
 
 fn replace(old: c_int, new: c_int, flags: c_int) -> c_int {

@@ -10,7 +10,7 @@
 //! It also exports `close`, `dup2` and `dup3`, which replace the C library's functions: a BSD's
 //! kernel removes the registrations of a descriptor when it is closed. The standard library closes
 //! its descriptors through them. While no kqueue is open, they do nothing more than the C
-//! library's.
+//! library's. For one switch it replaces `write` and `sendto` as well.
 //!
 //! # What it is modelled on
 //!
@@ -67,6 +67,7 @@
 //! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=reported` | it has an event with `EV_EOF` when the last sender closes, according to the source of newer XNU (from 10.15 on) |
 //! | `KQUEUE_MODEL_MAX_USER=n` | `ENOMEM` for another `EVFILT_USER` when a kqueue has this many. According to OpenBSD's source, its limit is for all kqueues of a process |
 //! | `KQUEUE_MODEL_WITHOUT_USER=1` | no `EVFILT_USER`, as on old NetBSD and OpenBSD |
+//! | `KQUEUE_MODEL_NETBSD=1` | what a NetBSD kernel answered to mio's own tests: timeouts are ticks of 10 ms, rounded up, and one more; a full pipe whose last reader closes has no event, until it is registered again; a FIFO with a name always has `EV_EOF` for writing; a Unix datagram socket whose peer is full fails to send with `ENOBUFS`, and has no event when there is room again. Read once, by the first kqueue |
 //! | `KQUEUE_MODEL_FFLAGS=n` | the constant for a socket's error in `fflags`, instead of `ECONNRESET` |
 //!
 //! # Failures

@@ -1,8 +1,10 @@
 //! The Linux calls that the model uses, each in a safe wrapper.
 
+use std::env;
 use std::ffi::c_int;
 use std::mem;
 use std::ptr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// An error number.
@@ -322,6 +324,18 @@ pub(crate) fn tcp_info(fd: c_int) -> Result<TcpInfo> {
         )
     })?;
     Ok(info)
+}
+
+/// Whether the modelled kernel is NetBSD's.
+pub(crate) fn is_netbsd() -> bool {
+    static IS: OnceLock<bool> = OnceLock::new();
+    *IS.get_or_init(|| env::var_os("KQUEUE_MODEL_NETBSD").is_some_and(|value| value == "1"))
+}
+
+/// Whether a pipe is in a folder.
+pub(crate) fn has_a_name(fd: c_int) -> bool {
+    let link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+    link.is_ok_and(|link| link.is_absolute())
 }
 
 /// Whether a Unix stream socket refuses to write because its write side is shut down: it writes an

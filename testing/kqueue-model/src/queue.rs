@@ -75,6 +75,7 @@ struct Switches {
     without_user: bool,
     max_user: usize,
     fflags: u32,
+    netbsd: bool,
 }
 
 impl Switches {
@@ -96,6 +97,7 @@ impl Switches {
             fflags: value("KQUEUE_MODEL_FFLAGS")
                 .parse()
                 .unwrap_or(libc::ECONNRESET as u32),
+            netbsd: os::is_netbsd(),
         }
     }
 }
@@ -266,6 +268,9 @@ impl Queue {
                 WritingToReceivers::Reported => kind = Kind::WrongEnd,
             }
         }
+        if writing && self.switches.netbsd {
+            kind = kind.written_on_netbsd(fd);
+        }
         let watched = Watched::Descriptor(kind, Look::default());
         let slot = self.knotes.insert(change, watched);
         // The end of a stream is readable as well, so EPOLLRDHUP is not needed.
@@ -409,6 +414,9 @@ impl Queue {
         self.remember(slot, now);
         let told_before = match kind {
             Kind::Queue => now.count == earlier.count,
+            Kind::UnixDatagram => true,
+            // NetBSD wakes who waits for room before it notes the end. Without room, that is no event.
+            Kind::Pipe { .. } => writing && self.switches.netbsd && now.is_full_and_unread(),
             Kind::Stream(_) => writing && !self.switches.noisy && now.only_the_other_end(&earlier),
             _ => false,
         };

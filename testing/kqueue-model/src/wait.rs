@@ -25,7 +25,11 @@ impl Deadline {
         ) else {
             return Err(libc::EINVAL);
         };
-        let end = Instant::now().checked_add(Duration::new(seconds, nanos));
+        let mut timeout = Duration::new(seconds, nanos);
+        if os::is_netbsd() {
+            timeout = in_ticks(timeout);
+        }
+        let end = Instant::now().checked_add(timeout);
         Ok(end.map_or(Deadline::Never, Deadline::At))
     }
 
@@ -35,6 +39,17 @@ impl Deadline {
             Deadline::At(end) => Some(end.saturating_duration_since(Instant::now())),
         }
     }
+}
+
+/// What a timeout is on NetBSD, whose clock has a hundred ticks a second: rounded up to ticks, and one
+/// more, for the current tick has begun.
+fn in_ticks(timeout: Duration) -> Duration {
+    const TICK: u128 = 10_000_000;
+    let ticks = match timeout.as_nanos().div_ceil(TICK) {
+        0 => return timeout,
+        ticks => ticks + 1,
+    };
+    u64::try_from(ticks * TICK).map_or(Duration::MAX, Duration::from_nanos)
 }
 
 /// `timeout` is checked only if the call has to wait.

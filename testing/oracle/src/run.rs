@@ -490,7 +490,7 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                     let result = poll.poll(&mut events, Some(timeout));
                     let (now, cpu) = (Instant::now(), cpu_time() - cpu_start);
                     let mut judge = world.judge();
-                    if cpu > SPINS && cpu > (now - start) / 8 {
+                    if cpu > SPINS * slowness() && cpu > (now - start) / 8 {
                         let text = format!("{cpu:?} of the processor in {:?}", now - start);
                         judge.fail(Check::Spins, None, Bits::empty(), text);
                     }
@@ -646,6 +646,12 @@ fn replace(world: &World, window: Duration) {
         thread::sleep(Duration::from_micros(50));
         registry.deregister(&mut stream).expect("deregisters");
     }
+}
+
+/// How many times slower this machine is than usual, as `MIO_TEST_SLOW` tells the tests, too.
+fn slowness() -> u32 {
+    let slow = std::env::var("MIO_TEST_SLOW");
+    slow.map_or(1, |slow| slow.parse().expect("a whole number"))
 }
 
 /// What this thread has used of its processor.

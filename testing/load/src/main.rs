@@ -1,0 +1,164 @@
+//! A server on two polls, each with a thread of its own, and eight threads that use it and disturb it.
+//!
+//! The eight threads have as many connections open as the process may have descriptors. They send,
+//! read (some of them slowly), reset, and check every byte that the server sends back. Meanwhile they
+//! wake the polls, and reregister, move to the other poll and drop the server's ends.
+//!
+//! A run is a series of waves. A wave fills up, stays full, asks for more descriptors than there are,
+//! so that `accept` fails, and drains. After each wave as many descriptors are open, and as much memory
+//! is in use, as after the first.
+//!
+//! `world.rs` has what the threads share, `server.rs` the polling threads, `clients.rs` the others,
+//! `clock.rs` how late this machine itself is.
+
+mod clients;
+mod clock;
+mod process;
+mod server;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use mio::Backend;
+
+use world::{Count, Phase, World};
+
+#[derive(Parser)]
+#[command(about = "Thousands of connections under many threads, checked")]
+struct Cli {
+    #[arg(long, value_parser = backend, default_value = "epoll")]
+    backend: Backend,
+    /// How long the run takes
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// How many descriptors the process may have: at most what the system allows
+    #[arg(long, default_value_t = 16_000)]
+    descriptors: u64,
+}
+
+fn backend(name: &str) -> Result<Backend, String> {
+    let all = Backend::available();
+    let found = all.iter().find(|backend| backend.to_string() == name);
+    found.copied().ok_or_else(|| "no such backend".to_owned())
+}
+
+const WORKERS: usize = 8;
+
+/// A wave takes about so long, and there are two at least: the first one is what the others are
+/// compared with.
+const WAVE: Duration = Duration::from_secs(25);
+
+/// Within this, descriptors run out.
+const RUNS_OUT: Duration = Duration::from_secs(60);
+
+/// How long connections have to come to their end.
+const DRAINS: Duration = Duration::from_secs(60);
+
+/// How much more memory may be in use than after the first wave: what the allocator keeps differs.
+const MEMORY: usize = 8 << 20;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let limit = process::limit_descriptors(cli.descriptors);
+    let clock = clock::start();
+    let (world, polls) = World::new(cli.backend, limit, clock);
+    let world = Arc::new(world);
+    println!(
+        "{}: {} connections at a time, {limit} descriptors",
+        cli.backend, world.connections_wanted
+    );
+    let mut threads = Vec::new();
+    for (index, poll) in polls.into_iter().enumerate() {
+        let world = Arc::clone(&world);
+        threads.push(thread::spawn(move || server::run(&world, index, poll)));
+    }
+    for number in 0..WORKERS {
+        let world = Arc::clone(&world);
+        threads.push(thread::spawn(move || clients::run(&world, number)));
+    }
+    let waves = (cli.seconds / WAVE.as_secs()).max(2) as u32;
+    let length = Duration::from_secs(cli.seconds) / waves;
+    let mut after_first = None;
+    for number in 1..=waves {
+        wave(&world, length);
+        if world.has_problems() {
+            break;
+        }
+        let (open, memory) = (process::open_descriptors(), process::memory());
+        println!(
+            "wave {number}: {open} descriptors, {} KiB, {}",
+            memory >> 10,
+            world.tally()
+        );
+        let (first_open, first_memory) = *after_first.get_or_insert((open, memory));
+        if open != first_open {
+            world.problem(format!(
+                "{open} descriptors after a wave, {first_open} after the first"
+            ));
+        }
+        if memory > first_memory + first_memory / 10 + MEMORY {
+            world.problem(format!(
+                "{memory} bytes after a wave, {first_memory} after the first"
+            ));
+        }
+    }
+    world.set_phase(Phase::Over);
+    for thread in threads {
+        if thread.join().is_err() {
+            world.problem("a thread panicked".to_owned());
+        }
+    }
+    for idle in world.idle() {
+        world.problem(format!("there were no {idle}"));
+    }
+    println!("{}", world.tally());
+    let problems = world.problems();
+    for problem in problems.iter().take(20) {
+        println!("FOUND {problem}");
+    }
+    println!(
+        "{} passed, {} failed",
+        usize::from(problems.is_empty()),
+        problems.len()
+    );
+    ExitCode::from(u8::from(!problems.is_empty()))
+}
+
+/// Fills up, asks for too much, and drains.
+fn wave(world: &World, length: Duration) {
+    let start = Instant::now();
+    let until = |time: Duration| {
+        while start.elapsed() < time && !world.has_problems() {
+            thread::sleep(Duration::from_millis(20));
+            world.check_wakes();
+        }
+    };
+    world.set_phase(Phase::Full);
+    until(length * 6 / 10);
+    world.set_phase(Phase::TooMany);
+    let failed = world.get(Count::FailedAccepts);
+    let begun = Instant::now();
+    while world.get(Count::FailedAccepts) == failed && begun.elapsed() < RUNS_OUT {
+        until(start.elapsed() + Duration::from_millis(20));
+        if world.has_problems() {
+            return;
+        }
+    }
+    // What waits to be accepted meets no room for a while.
+    until(start.elapsed() + Duration::from_secs(1));
+    world.set_phase(Phase::Full);
+    until(start.elapsed() + length / 10);
+    world.set_phase(Phase::Draining);
+    let begun = Instant::now();
+    while !world.is_empty() && !world.has_problems() {
+        if begun.elapsed() > DRAINS {
+            world.problem(format!("{} have not come to their end", world.left()));
+        }
+        thread::sleep(Duration::from_millis(20));
+        world.check_wakes();
+    }
+}
