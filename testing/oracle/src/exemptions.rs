@@ -48,7 +48,7 @@ impl Exemption {
             ],
             Exemption::ClosedPipeOnKqueue => [
                 "kqueue",
-                "Sender, raw",
+                "Sender, FifoWriter, raw",
                 "an event of a pipe without readers that was closed and not deregistered",
                 "its kernels refuse to watch such a pipe, so that it has a user event, which closing does not take back",
             ],
@@ -118,6 +118,21 @@ pub fn direction(backend: Backend, kind: Kind, direction: Bits, ready: Bits) -> 
     }
     let writes = (Bits::WRITE | Bits::WRITE_END).contains(direction);
     (kind == Kind::FifoWriter && writes).then_some(Exemption::ReaderOfAPipeOnKqueue)
+}
+
+/// Whether what is registered by its descriptor stays registered when that is closed. A kqueue that
+/// refuses to watch a pipe has a user event in its place: for writing that of a pipe without readers,
+/// and on some kernels that of the end to read from, of a pipe without writers. The event goes when the
+/// number is deregistered or registered again, whoever has it by then.
+pub fn outlives_its_descriptor(backend: Backend, kind: Kind, writes_only: bool) -> bool {
+    let refuses_receivers = std::env::var_os("KQUEUE_MODEL_WRITING_TO_RECEIVERS")
+        .is_some_and(|value| value == "refused");
+    let may_be_refused = match kind {
+        Kind::Sender | Kind::FifoWriter => true,
+        Kind::Receiver | Kind::Fifo => writes_only && refuses_receivers,
+        _ => false,
+    };
+    backend == Backend::Kqueue && may_be_refused
 }
 
 pub fn two_events(backend: Backend) -> Option<Exemption> {

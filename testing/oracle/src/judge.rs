@@ -811,6 +811,10 @@ impl Registration {
         }
     }
 
+    pub fn writes_only(&self) -> bool {
+        !self.interest.intersects(Bits::READ | Bits::PRIORITY)
+    }
+
     /// The directions that operations block in.
     fn directions(&self) -> Bits {
         self.interest & (Bits::READ | Bits::WRITE | Bits::PRIORITY)

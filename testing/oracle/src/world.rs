@@ -11,6 +11,7 @@ use mio::unix::SourceFd;
 use mio::{Backend, Interest, Poll, Registry, Waker};
 
 use crate::bits::{observe, observe_all, Bits};
+use crate::exemptions;
 use crate::handle::{self, raw, Handle, Outcome};
 use crate::judge::{Check, Judge, Token};
 use crate::object::Object;
@@ -611,8 +612,8 @@ impl World {
                 open.is_stale = how == By::Source && by == By::Fd;
             }
             (Err(error), None) if error.kind() == io::ErrorKind::NotFound || was_stale => {}
-            // A number that was closed without being deregistered. On kqueue that is a pipe's: see the
-            // table of exemptions.
+            // A number that was closed without being deregistered. On kqueue that is a pipe's: see
+            // `exemptions::outlives_its_descriptor`.
             (Ok(()), None) if self.goes_by_number() || judge.has_closed() => {}
             (other, _) => {
                 let text = format!("deregister {name}: {other:?}");
@@ -648,8 +649,8 @@ impl World {
         if let Some((token, by)) = registered {
             let polls = self.polls.load(Ordering::SeqCst);
             let mut judge = self.judge();
-            // Documented: see the table of exemptions.
-            let keeps_pipes = self.backend == Backend::Kqueue && is_writing_end(kind);
+            let writes_only = judge.registration(token).is_some_and(|r| r.writes_only());
+            let keeps_pipes = exemptions::outlives_its_descriptor(self.backend, kind, writes_only);
             match (self.goes_by_number() || keeps_pipes) && (was_raw || by == By::Fd) {
                 true => judge.closed(token),
                 false => judge.ended(token, polls),
