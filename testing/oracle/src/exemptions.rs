@@ -156,11 +156,11 @@ pub fn rate(backend: Backend, kind: Kind, last: Bits, answered: &Answered) -> Op
     }
 }
 
-/// How many polls in a row may leave out what is ready: none, but where the kernel announces one bit
-/// at a time.
-pub fn polls_allowed(backend: Backend) -> usize {
+/// How many polls in a row may leave out what is ready, the last of which has reported `named` of it:
+/// none, but where the kernel announces one thing at a time, and then another.
+pub fn polls_allowed(backend: Backend, named: Bits) -> usize {
     match backend {
-        Backend::EventPorts => 2,
+        Backend::EventPorts if !named.is_empty() => 2,
         _ => 0,
     }
 }
