@@ -54,9 +54,9 @@ impl Exemption {
             ],
             Exemption::BlocksAlthoughReady => [
                 "poll, event-ports",
-                "Eventfd; UdpErrorQueue and UdpTimestamps, shut down for reading",
+                "Eventfd; UdpErrorQueue and UdpTimestamps, shut down for reading; Tcp with priority data",
                 "more than 30 events a second where each is answered by an operation that would block",
-                "the kernel says that they are ready: a counter takes one more and no larger number, and the socket has an end and no datagram",
+                "the kernel says that they are ready: a counter takes one more and no larger number, the socket has an end and no datagram, and Linux that is short of memory for TCP calls the byte of priority data readable",
             ],
             Exemption::ReaderOfAPipeOnKqueue => [
                 "kqueue",
@@ -149,6 +149,11 @@ pub fn rate(backend: Backend, kind: Kind, last: Bits, answered: &Answered) -> Op
     match kind {
         Kind::Eventfd if would_block => Some(Exemption::BlocksAlthoughReady),
         Kind::UdpErrorQueue | Kind::UdpTimestamps if would_block && last.contains(Bits::END) => {
+            Some(Exemption::BlocksAlthoughReady)
+        }
+        Kind::Tcp | Kind::TcpUnconnected
+            if would_block && last.contains(Bits::READ | Bits::PRIORITY) =>
+        {
             Some(Exemption::BlocksAlthoughReady)
         }
         Kind::UnixDatagram if answered.sends => Some(Exemption::DatagramSender),
