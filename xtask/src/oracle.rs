@@ -209,7 +209,7 @@ fn outcome(ended: &Ended) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::program::executable;
+    use super::program::{executable, program_of_find};
     use super::*;
 
     #[test]
@@ -220,6 +220,24 @@ mod tests {
         );
         assert_eq!(found("not FOUND here\nFOUNDATION\n"), None);
         assert_eq!(found(""), None);
+    }
+
+    #[test]
+    fn a_find_names_its_program_in_the_line_after_it() {
+        for (stdout, program) in [
+            (
+                "      a, b\nFOUND x\n      seed 0x2a, 2 of 3 runs\n",
+                Some("seed 0x2a"),
+            ),
+            (
+                "FOUND x\n      /t/a.ron, 2 of 2 runs\nFOUND y\n",
+                Some("/t/a.ron"),
+            ),
+            ("FOUND Hangs: a poll\n", None),
+            ("FOUND x\nFOUND y\n      seed 1, 2 of 3 runs\n", None),
+        ] {
+            assert_eq!(program_of_find(stdout), program);
+        }
     }
 
     #[test]
