@@ -42,11 +42,26 @@ pub struct Behind {
     kept: OwnedFd,
 }
 
+impl Behind {
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// The number refers to the same as another descriptor.
+    pub fn give_to(&self, other: &impl AsRawFd) {
+        // SAFETY: it takes integers only; the number is nobody's but this one's meanwhile.
+        let again = unsafe { libc::dup3(other.as_raw_fd(), self.fd, libc::O_CLOEXEC) };
+        assert_eq!(again, self.fd, "{}", io::Error::last_os_error());
+    }
+
+    pub fn give_back(&self) {
+        self.give_to(&self.kept);
+    }
+}
+
 impl Drop for Behind {
     fn drop(&mut self) {
-        // SAFETY: it takes integers only; the number is nobody's meanwhile.
-        let again = unsafe { libc::dup3(self.kept.as_raw_fd(), self.fd, libc::O_CLOEXEC) };
-        assert_eq!(again, self.fd, "{}", io::Error::last_os_error());
+        self.give_back();
     }
 }
 
@@ -446,6 +461,58 @@ impl World {
         debug_assert!(told.is_err());
         self.operation(format!("close behind {}", World::name(&slot)));
         Some((token, behind))
+    }
+
+    pub fn is_registered_by_source(&self, source: usize) -> bool {
+        let slot = self.slot(source);
+        let registered = slot.open.as_ref().and_then(|open| open.registered);
+        matches!(registered, Some((_, By::Source)))
+    }
+
+    /// Registers a descriptor that is no source of the program, for reading. It has the number of a
+    /// source, whose registration ends with that; the source does not know.
+    pub fn register_another(&self, source: usize, fd: RawFd) -> Option<Token> {
+        if let Some(open) = &mut self.slot(source).open {
+            if let Some((token, _)) = open.registered.take() {
+                self.judge().ended(token, self.polls.load(Ordering::SeqCst));
+            }
+            open.is_stale = true;
+        }
+        let token = self.new_token();
+        let interest = program::Interest::Read;
+        let mut judge = self.judge();
+        judge.registered(token, Kind::UnixStream, Owner::Raw, interest);
+        let source = &mut SourceFd(&fd);
+        let registered = self
+            .registry
+            .register(source, mio::Token(token), Interest::READABLE);
+        self.operation(format!(
+            "register another one as {}: {}",
+            shown(token),
+            told(&registered)
+        ));
+        if let Err(error) = registered {
+            judge.not_registered(token);
+            let text = format!("who has the number of a closed descriptor: {error}");
+            judge.fail(Check::Registry, None, Bits::empty(), text);
+            return None;
+        }
+        Some(token)
+    }
+
+    pub fn deregister_another(&self, token: Token, fd: RawFd) {
+        let deregistered = self.registry.deregister(&mut SourceFd(&fd));
+        self.operation(format!(
+            "deregister {}: {}",
+            shown(token),
+            told(&deregistered)
+        ));
+        let mut judge = self.judge();
+        judge.ended(token, self.polls.load(Ordering::SeqCst));
+        if let Err(error) = deregistered {
+            let text = format!("who has the number of a closed descriptor: {error}");
+            judge.fail(Check::Registry, None, Bits::empty(), text);
+        }
     }
 
     fn register(&self, source: usize, by: By, wanted: program::Interest) {
