@@ -17,7 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Backend, Events, Interest, Poll, Token, Waker};
 use util::{any_port, patience, pipe, Loop};
 #[cfg(unix)]
-use util::{stream_pair, Differences};
+use util::{stream_pair, Differences, Stream};
 
 on_each_backend![
     a_zero_timeout_returns_at_once,
@@ -25,6 +25,8 @@ on_each_backend![
     no_more_events_than_capacity,
     more_ready_sources_than_capacity_are_all_reported,
     a_small_buffer_starves_no_source,
+    #[cfg(unix)]
+    a_source_that_blocks_again_and_again_gets_its_turn,
     each_poll_replaces_the_events,
     #[cfg(unix)]
     an_error_leaves_no_events,
@@ -133,6 +135,38 @@ fn a_small_buffer_starves_no_source(backend: Backend) {
         assert!(receiver.read(&mut buffer).is_err());
         sender.write_all(b"x").unwrap();
     }
+}
+
+/// It has data to read and cannot be written to, and each write says so; another source is always ready.
+#[cfg(unix)]
+fn a_source_that_blocks_again_and_again_gets_its_turn(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 1);
+    let (blocks, both) = (Token(10), Interest::READABLE | Interest::WRITABLE);
+    let (mut one, mut other) = stream_pair();
+    let write = |stream: &mut Stream| while stream.write(&[0; 4096]).is_ok() {};
+    write(&mut one);
+    looper.registry().register(&mut one, blocks, both).unwrap();
+    looper.assert_nothing_ready();
+    write(&mut one);
+    other.write_all(b"x").unwrap();
+
+    let (sender, receiver) = &mut ready_pipes(&looper, 1)[0];
+    for _ in 0..20 {
+        write(&mut one);
+        looper
+            .poll
+            .poll(&mut looper.events, Some(patience()))
+            .unwrap();
+        let event = looper.events.iter().next().expect("both are ready");
+        if event.token() == blocks {
+            assert!(event.is_readable());
+            return;
+        }
+        assert_eq!(receiver.read(&mut [0; 8]).unwrap(), 1);
+        assert!(receiver.read(&mut [0; 8]).is_err());
+        sender.write_all(b"x").unwrap();
+    }
+    panic!("it starves");
 }
 
 fn each_poll_replaces_the_events(backend: Backend) {

@@ -659,17 +659,21 @@ impl Table {
         }
     }
 
-    /// Reports the noted descriptors.
+    /// Reports the noted descriptors, except for those that this `select` has reported already.
     #[inline]
     pub(super) fn report_dead(&mut self, events: &mut EventBuffer) {
-        while !events.is_full() {
-            let Some(slot) = self.died.pop() else {
-                return;
-            };
-            let entry = &mut self.entries[slot as usize];
+        let mut next = 0;
+        while next < self.died.len() && !events.is_full() {
+            let entry = &mut self.entries[self.died[next] as usize];
             // It may have been registered again, or its slot may have another registration.
-            if entry.is_dead && entry.fd >= 0 {
+            if !entry.is_dead || entry.fd < 0 {
+                self.died.swap_remove(next);
+            } else if entry.reported_by == self.select {
+                next += 1;
+            } else {
+                entry.reported_by = self.select;
                 events.push(Event::new(entry.token, entry.mark_dead()));
+                self.died.swap_remove(next);
             }
         }
     }
@@ -770,5 +774,23 @@ mod tests {
         table.report_dead(&mut events);
         let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
         assert_eq!(tokens, [Token(2)]);
+    }
+
+    /// Another thread closes a descriptor after the poll has reported it and before it is armed again.
+    #[test]
+    fn a_descriptor_found_closed_after_it_was_reported_is_reported_by_the_next_poll() {
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        let mut events = EventBuffer::with_capacity(8);
+        let (slot, _) = begin(table, 1000, 1, Owner::RawFd);
+        table.begin_select();
+        table.mark_reported(slot);
+        table.entries[slot].is_dead = true;
+        table.report_later(slot);
+        for count in [0, 1, 1] {
+            table.report_dead(&mut events);
+            assert_eq!(events.events().len(), count);
+            table.begin_select();
+        }
     }
 }

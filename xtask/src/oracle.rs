@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use clap::Args as ClapArgs;
 
-use crate::model;
+use crate::model::{self, Kernel};
 use crate::report::Report;
 use crate::root;
 use crate::sh::{Cmd, Ended};
@@ -164,10 +164,7 @@ impl Backend {
     fn run_kernels(&self, report: &mut Report, search: &[&str], seconds: u64) {
         for kernel in model::kernels(self.name) {
             let args = ["run"].iter().chain(search);
-            let mut run = self.oracle(args).limit(limit(seconds));
-            for (switch, value) in *kernel {
-                run = run.env(switch, value);
-            }
+            let run = self.in_kernel(args, kernel).limit(limit(seconds));
             let outcome = run.tee().and_then(|ended| outcome(&ended));
             report.one(&variant(self.name, kernel.iter().copied()), outcome);
         }
@@ -180,12 +177,24 @@ impl Backend {
         report.one(&format!("{}, docs/EVENTS.md", self.name), outcome);
     }
 
-    /// Runs programs from files. All count as one test.
+    /// Runs programs from files, in each variant of the kernel. All count as one test there.
     fn run_files(&self, report: &mut Report, files: &[PathBuf]) {
         let args = [Path::new("file")].into_iter();
-        let run = self.oracle(args.chain(files.iter().map(PathBuf::as_path)));
-        let outcome = run.tee().and_then(|ended| outcome(&ended));
-        report.one(&format!("{}, programs in files", self.name), outcome);
+        let args: Vec<&Path> = args.chain(files.iter().map(PathBuf::as_path)).collect();
+        for kernel in model::kernels(self.name) {
+            let outcome = self.in_kernel(&args, kernel).tee();
+            let outcome = outcome.and_then(|ended| self::outcome(&ended));
+            let variant = variant(self.name, kernel.iter().copied());
+            report.one(&format!("{variant}, programs in files"), outcome);
+        }
+    }
+
+    /// The oracle in a variant of the kernel.
+    fn in_kernel(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>, kernel: Kernel) -> Cmd {
+        let switches = kernel.iter();
+        switches.fold(self.oracle(args), |run, (switch, value)| {
+            run.env(switch, value)
+        })
     }
 }
 
@@ -200,7 +209,7 @@ fn outcome(ended: &Ended) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::program::executable;
+    use super::program::{executable, program_of_find};
     use super::*;
 
     #[test]
@@ -211,6 +220,24 @@ mod tests {
         );
         assert_eq!(found("not FOUND here\nFOUNDATION\n"), None);
         assert_eq!(found(""), None);
+    }
+
+    #[test]
+    fn a_find_names_its_program_in_the_line_after_it() {
+        for (stdout, program) in [
+            (
+                "      a, b\nFOUND x\n      seed 0x2a, 2 of 3 runs\n",
+                Some("seed 0x2a"),
+            ),
+            (
+                "FOUND x\n      /t/a.ron, 2 of 2 runs\nFOUND y\n",
+                Some("/t/a.ron"),
+            ),
+            ("FOUND Hangs: a poll\n", None),
+            ("FOUND x\nFOUND y\n      seed 1, 2 of 3 runs\n", None),
+        ] {
+            assert_eq!(program_of_find(stdout), program);
+        }
     }
 
     #[test]

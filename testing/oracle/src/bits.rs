@@ -100,8 +100,10 @@ pub fn named(event: &Event) -> Bits {
 /// What kqueue has to say where poll(2) says `bits`: its filters know no hang-ups and no errors, but
 /// an end of reading and one of writing.
 pub fn as_kqueue(bits: Bits, kind: Kind) -> Bits {
-    if bits.contains(Bits::HUP) && !bits.contains(Bits::END) && bits.contains(Bits::WRITE) {
-        // A stream that is not connected: neither ready nor at its end there.
+    let never_connected = bits.contains(Bits::HUP | Bits::WRITE) && !bits.contains(Bits::END);
+    if never_connected && !bits.contains(Bits::ERROR) {
+        // A stream that is not connected: neither ready nor at its end there. One with an error, as
+        // Linux gives a stream that is disconnected, has failed.
         return Bits::empty();
     }
     let mut there = bits - UNMASKED - Bits::PRIORITY;
@@ -118,4 +120,21 @@ pub fn as_kqueue(bits: Bits, kind: Kind) -> Bits {
     };
     there.set(Bits::WRITE_END, write_ends);
     there
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_kqueue_a_stream_without_a_connection_is_nothing_unless_it_has_failed() {
+        let unconnected = Bits::WRITE | Bits::HUP;
+        assert_eq!(as_kqueue(unconnected, Kind::Tcp), Bits::empty());
+        let disconnected = unconnected | Bits::READ | Bits::ERROR;
+        let ends = Bits::END | Bits::WRITE_END | Bits::ERROR;
+        let failed = Bits::READ | Bits::WRITE | ends;
+        assert_eq!(as_kqueue(disconnected, Kind::Tcp), failed);
+        // So that it is shut down as well is nothing new.
+        assert_eq!(as_kqueue(disconnected | Bits::END, Kind::Tcp), failed);
+    }
 }

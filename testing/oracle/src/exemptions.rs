@@ -48,15 +48,15 @@ impl Exemption {
             ],
             Exemption::ClosedPipeOnKqueue => [
                 "kqueue",
-                "Sender, raw",
+                "Sender, FifoWriter, raw",
                 "an event of a pipe without readers that was closed and not deregistered",
                 "its kernels refuse to watch such a pipe, so that it has a user event, which closing does not take back",
             ],
             Exemption::BlocksAlthoughReady => [
                 "poll, event-ports",
-                "Eventfd; UdpErrorQueue and UdpTimestamps, shut down for reading",
+                "Eventfd; UdpErrorQueue and UdpTimestamps, shut down for reading; Tcp with priority data",
                 "more than 30 events a second where each is answered by an operation that would block",
-                "the kernel says that they are ready: a counter takes one more and no larger number, and the socket has an end and no datagram",
+                "the kernel says that they are ready: a counter takes one more and no larger number, the socket has an end and no datagram, and Linux that is short of memory for TCP calls the byte of priority data readable",
             ],
             Exemption::ReaderOfAPipeOnKqueue => [
                 "kqueue",
@@ -120,6 +120,21 @@ pub fn direction(backend: Backend, kind: Kind, direction: Bits, ready: Bits) -> 
     (kind == Kind::FifoWriter && writes).then_some(Exemption::ReaderOfAPipeOnKqueue)
 }
 
+/// Whether what is registered by its descriptor stays registered when that is closed. A kqueue that
+/// refuses to watch a pipe has a user event in its place: for writing that of a pipe without readers,
+/// and on some kernels that of the end to read from, of a pipe without writers. The event goes when the
+/// number is deregistered or registered again, whoever has it by then.
+pub fn outlives_its_descriptor(backend: Backend, kind: Kind, writes_only: bool) -> bool {
+    let refuses_receivers = std::env::var_os("KQUEUE_MODEL_WRITING_TO_RECEIVERS")
+        .is_some_and(|value| value == "refused");
+    let may_be_refused = match kind {
+        Kind::Sender | Kind::FifoWriter => true,
+        Kind::Receiver | Kind::Fifo => writes_only && refuses_receivers,
+        _ => false,
+    };
+    backend == Backend::Kqueue && may_be_refused
+}
+
 pub fn two_events(backend: Backend) -> Option<Exemption> {
     match backend {
         Backend::Kqueue => Some(Exemption::TwoEventsOnKqueue),
@@ -136,16 +151,21 @@ pub fn rate(backend: Backend, kind: Kind, last: Bits, answered: &Answered) -> Op
         Kind::UdpErrorQueue | Kind::UdpTimestamps if would_block && last.contains(Bits::END) => {
             Some(Exemption::BlocksAlthoughReady)
         }
+        Kind::Tcp | Kind::TcpUnconnected
+            if would_block && last.contains(Bits::READ | Bits::PRIORITY) =>
+        {
+            Some(Exemption::BlocksAlthoughReady)
+        }
         Kind::UnixDatagram if answered.sends => Some(Exemption::DatagramSender),
         _ => None,
     }
 }
 
-/// How many polls in a row may leave out what is ready: none, but where the kernel announces one bit
-/// at a time.
-pub fn polls_allowed(backend: Backend) -> usize {
+/// How many polls in a row may leave out what is ready, the last of which has reported `named` of it:
+/// none, but where the kernel announces one thing at a time, and then another.
+pub fn polls_allowed(backend: Backend, named: Bits) -> usize {
     match backend {
-        Backend::EventPorts => 2,
+        Backend::EventPorts if !named.is_empty() => 2,
         _ => 0,
     }
 }

@@ -90,6 +90,9 @@ enum What {
         #[arg(long, value_parser = backend)]
         backend: Backend,
         files: Vec<PathBuf>,
+        /// Ends with the first one that fails
+        #[arg(long)]
+        stop_at_first: bool,
     },
 }
 
@@ -205,7 +208,11 @@ fn dispatch() -> Result<bool> {
             println!("{} passed, {failed} failed", usize::from(failed == 0));
             Ok(failed == 0)
         }
-        What::File { backend, files } => {
+        What::File {
+            backend,
+            files,
+            stop_at_first,
+        } => {
             let search = Search { backend, can_mount };
             let (mut passed, mut failed) = (0, 0);
             for file in &files {
@@ -241,6 +248,9 @@ fn dispatch() -> Result<bool> {
                 }
                 failed += usize::from(is_bad);
                 passed += usize::from(!is_bad);
+                if is_bad && stop_at_first {
+                    break;
+                }
             }
             if files.is_empty() {
                 bail!("no files");

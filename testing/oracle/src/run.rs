@@ -2,8 +2,9 @@
 //! polls all the time.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -18,7 +19,7 @@ use crate::judge::{
     most_events, most_turns, Answered, Check, Failure, Outstanding, Polled, Tally, Token, BACK_OFF,
 };
 use crate::program::{Act, Answer, By, Door, Far, Interest, Op, Polling, Program, Step};
-use crate::world::{shown, Entry, World, STOP};
+use crate::world::{shown, Behind, Entry, World, STOP};
 
 /// What came of a program.
 pub struct Ran {
@@ -326,11 +327,17 @@ impl InTurn<'_> {
         for _ in 0..2 {
             poll(self, Duration::ZERO);
         }
+        let is_reused = !deregister && self.world.is_registered_by_source(source);
+        if is_reused {
+            self.another_has_the_number(source, &behind);
+        }
         drop(behind);
         if deregister {
             return;
         }
-        self.world.deregister(source, By::Source);
+        if !is_reused {
+            self.world.deregister(source, By::Source);
+        }
         let is_once = matches!(named[..], [named] if named.contains(Bits::ERROR));
         if !is_once {
             let text = format!("closed behind its source, it was reported as {named:?}");
@@ -338,6 +345,36 @@ impl InTurn<'_> {
                 .judge()
                 .fail(Check::Lost, None, Bits::ERROR, text);
         }
+    }
+
+    /// Another stream has the number of a descriptor that was closed behind its source, and stays
+    /// registered when the source is deregistered.
+    fn another_has_the_number(&mut self, source: usize, behind: &Behind) {
+        // So that the pair gets other numbers.
+        behind.give_back();
+        let (one, mut other) = UnixStream::pair().expect("a pair");
+        behind.give_to(&one);
+        let Some(token) = self.world.register_another(source, behind.fd()) else {
+            return;
+        };
+        self.world.deregister(source, By::Source);
+        other.write_all(b"x").expect("there is room");
+        let end = Instant::now() + BACK_OFF;
+        let is_reported = loop {
+            let (events, _) = self.poll(Duration::from_millis(1));
+            if events.iter().any(|(of, _)| *of == token) {
+                break true;
+            }
+            if Instant::now() > end {
+                break false;
+            }
+        };
+        if !is_reported {
+            let text = "who has the number of a descriptor that was closed behind its source, which was deregistered";
+            let mut judge = self.world.judge();
+            judge.fail(Check::Lost, Some(token), Bits::READ, text.to_owned());
+        }
+        self.world.deregister_another(token, behind.fd());
     }
 
     /// Counts the events of sources to which nothing happens but that the program answers each.

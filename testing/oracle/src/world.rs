@@ -11,6 +11,7 @@ use mio::unix::SourceFd;
 use mio::{Backend, Interest, Poll, Registry, Waker};
 
 use crate::bits::{observe, observe_all, Bits};
+use crate::exemptions;
 use crate::handle::{self, raw, Handle, Outcome};
 use crate::judge::{Check, Judge, Token};
 use crate::object::Object;
@@ -41,11 +42,26 @@ pub struct Behind {
     kept: OwnedFd,
 }
 
+impl Behind {
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    /// The number refers to the same as another descriptor.
+    pub fn give_to(&self, other: &impl AsRawFd) {
+        // SAFETY: it takes integers only; the number is nobody's but this one's meanwhile.
+        let again = unsafe { libc::dup3(other.as_raw_fd(), self.fd, libc::O_CLOEXEC) };
+        assert_eq!(again, self.fd, "{}", io::Error::last_os_error());
+    }
+
+    pub fn give_back(&self) {
+        self.give_to(&self.kept);
+    }
+}
+
 impl Drop for Behind {
     fn drop(&mut self) {
-        // SAFETY: it takes integers only; the number is nobody's meanwhile.
-        let again = unsafe { libc::dup3(self.kept.as_raw_fd(), self.fd, libc::O_CLOEXEC) };
-        assert_eq!(again, self.fd, "{}", io::Error::last_os_error());
+        self.give_back();
     }
 }
 
@@ -447,6 +463,58 @@ impl World {
         Some((token, behind))
     }
 
+    pub fn is_registered_by_source(&self, source: usize) -> bool {
+        let slot = self.slot(source);
+        let registered = slot.open.as_ref().and_then(|open| open.registered);
+        matches!(registered, Some((_, By::Source)))
+    }
+
+    /// Registers a descriptor that is no source of the program, for reading. It has the number of a
+    /// source, whose registration ends with that; the source does not know.
+    pub fn register_another(&self, source: usize, fd: RawFd) -> Option<Token> {
+        if let Some(open) = &mut self.slot(source).open {
+            if let Some((token, _)) = open.registered.take() {
+                self.judge().ended(token, self.polls.load(Ordering::SeqCst));
+            }
+            open.is_stale = true;
+        }
+        let token = self.new_token();
+        let interest = program::Interest::Read;
+        let mut judge = self.judge();
+        judge.registered(token, Kind::UnixStream, Owner::Raw, interest);
+        let source = &mut SourceFd(&fd);
+        let registered = self
+            .registry
+            .register(source, mio::Token(token), Interest::READABLE);
+        self.operation(format!(
+            "register another one as {}: {}",
+            shown(token),
+            told(&registered)
+        ));
+        if let Err(error) = registered {
+            judge.not_registered(token);
+            let text = format!("who has the number of a closed descriptor: {error}");
+            judge.fail(Check::Registry, None, Bits::empty(), text);
+            return None;
+        }
+        Some(token)
+    }
+
+    pub fn deregister_another(&self, token: Token, fd: RawFd) {
+        let deregistered = self.registry.deregister(&mut SourceFd(&fd));
+        self.operation(format!(
+            "deregister {}: {}",
+            shown(token),
+            told(&deregistered)
+        ));
+        let mut judge = self.judge();
+        judge.ended(token, self.polls.load(Ordering::SeqCst));
+        if let Err(error) = deregistered {
+            let text = format!("who has the number of a closed descriptor: {error}");
+            judge.fail(Check::Registry, None, Bits::empty(), text);
+        }
+    }
+
     fn register(&self, source: usize, by: By, wanted: program::Interest) {
         let mut slot = self.slot(source);
         let (spec, name) = (slot.spec, World::name(&slot));
@@ -611,8 +679,8 @@ impl World {
                 open.is_stale = how == By::Source && by == By::Fd;
             }
             (Err(error), None) if error.kind() == io::ErrorKind::NotFound || was_stale => {}
-            // A number that was closed without being deregistered. On kqueue that is a pipe's: see the
-            // table of exemptions.
+            // A number that was closed without being deregistered. On kqueue that is a pipe's: see
+            // `exemptions::outlives_its_descriptor`.
             (Ok(()), None) if self.goes_by_number() || judge.has_closed() => {}
             (other, _) => {
                 let text = format!("deregister {name}: {other:?}");
@@ -648,8 +716,8 @@ impl World {
         if let Some((token, by)) = registered {
             let polls = self.polls.load(Ordering::SeqCst);
             let mut judge = self.judge();
-            // Documented: see the table of exemptions.
-            let keeps_pipes = self.backend == Backend::Kqueue && is_writing_end(kind);
+            let writes_only = judge.registration(token).is_some_and(|r| r.writes_only());
+            let keeps_pipes = exemptions::outlives_its_descriptor(self.backend, kind, writes_only);
             match (self.goes_by_number() || keeps_pipes) && (was_raw || by == By::Fd) {
                 true => judge.closed(token),
                 false => judge.ended(token, polls),

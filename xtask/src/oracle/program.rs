@@ -110,3 +110,12 @@ pub fn found(stdout: &str) -> Option<&str> {
     let mut found = stdout.lines().filter_map(|line| line.strip_prefix(FOUND));
     found.next().map(str::trim)
 }
+
+/// The program of the first finding: its file, or `seed S`. The line after the finding begins with
+/// it, unless the oracle had to end the program.
+pub fn program_of_find(stdout: &str) -> Option<&str> {
+    let mut lines = stdout.lines().skip_while(|line| !line.starts_with(FOUND));
+    let after = lines.nth(1)?.strip_prefix("      ")?;
+    let (program, _) = after.split_once(", ")?;
+    Some(program)
+}
