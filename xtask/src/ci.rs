@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
+use crate::tools::NotRun;
 use crate::{
     android, api, bench, calls, counts, cpus, examples, faults, faulty_kernel, interop, layers,
     licences, link, lint, model, msrv, oracle, os_names, package, programs, readme, targets,
@@ -42,6 +43,7 @@ const CI: &[Step] = &[
     ("oracle", oracle::all),
     ("loom", testing::loom),
     ("asan", testing::sanitizers),
+    ("tsan", testing::threads),
     ("c10k", programs::c10k),
     ("interop", interop::run),
     ("wine", wine::all),
@@ -132,12 +134,37 @@ fn budget() -> Result<Budget> {
 /// How a step came out.
 struct Ended {
     name: &'static str,
-    ok: bool,
+    outcome: Outcome,
     cost: Cost,
 }
 
+#[derive(Copy, Clone, PartialEq)]
+enum Outcome {
+    Ok,
+    Failed,
+    NotRun,
+}
+
+impl Outcome {
+    fn of(result: &Result<Option<String>>) -> Outcome {
+        match result {
+            Ok(_) => Outcome::Ok,
+            Err(error) if error.is::<NotRun>() => Outcome::NotRun,
+            Err(_) => Outcome::Failed,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Failed => "FAILED",
+            Outcome::NotRun => "NOT RUN",
+        }
+    }
+}
+
 /// Runs all of `steps`, whatever becomes of each, and fails if any of them did, or `judge` says that
-/// it has cost too much.
+/// it has cost too much. What could not be run is named at the end.
 fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> Result<()> {
     let start = Instant::now();
     let cpu_start = budget::cpu_of_children()?;
@@ -151,19 +178,23 @@ fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> 
             wall: step_start.elapsed(),
             cpu: budget::cpu_of_children()? - cpu_before,
         };
-        let outcome = outcome.and_then(|()| judge(name, cost));
-        match &outcome {
+        let result = outcome.and_then(|()| judge(name, cost));
+        let outcome = Outcome::of(&result);
+        match &result {
             Ok(told) => {
                 println!("=== {name}: ok, {}", seconds(cost.wall));
                 if let Some(told) = told {
                     println!("WARNING: {name}: {told}");
                 }
             }
-            Err(error) => println!("=== {name}: FAILED, {}: {error:#}", seconds(cost.wall)),
+            Err(error) => {
+                let (word, wall) = (outcome.word(), seconds(cost.wall));
+                println!("=== {name}: {word}, {wall}: {error:#}");
+            }
         }
         results.push(Ended {
             name,
-            ok: outcome.is_ok(),
+            outcome,
             cost,
         });
     }
@@ -172,7 +203,16 @@ fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> 
         cpu: budget::cpu_of_children()? - cpu_start,
     };
     print!("\n{}", table(&results, total));
-    let failed = results.iter().filter(|step| !step.ok).count();
+    let count = |outcome| {
+        results
+            .iter()
+            .filter(|step| step.outcome == outcome)
+            .count()
+    };
+    let (failed, not_run) = (count(Outcome::Failed), count(Outcome::NotRun));
+    if not_run > 0 {
+        println!("{not_run} steps were NOT RUN");
+    }
     if failed > 0 {
         bail!("{failed} of {} steps failed", results.len());
     }
@@ -185,12 +225,11 @@ fn table(results: &[Ended], total: Cost) -> String {
     let width = names.max().unwrap_or(0);
     let line = |name: &str, outcome: &str, cost: Cost| {
         let [wall, cpu] = [cost.wall, cost.cpu].map(seconds);
-        format!("{name:width$}  {outcome:6}  {wall:>8}  {cpu:>8} CPU\n")
+        format!("{name:width$}  {outcome:7}  {wall:>8}  {cpu:>8} CPU\n")
     };
     let mut table = String::new();
     for step in results {
-        let outcome = if step.ok { "ok" } else { "FAILED" };
-        table += &line(step.name, outcome, step.cost);
+        table += &line(step.name, step.outcome.word(), step.cost);
     }
     table + &line("total", "", total)
 }
@@ -201,6 +240,8 @@ fn seconds(took: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
+
     use super::*;
 
     fn cost(wall: u64, cpu: u64) -> Cost {
@@ -212,16 +253,22 @@ mod tests {
 
     #[test]
     fn the_table_names_what_failed() {
-        let ended = |name, ok, cost| Ended { name, ok, cost };
+        let ended = |name, outcome, cost| Ended {
+            name,
+            outcome,
+            cost,
+        };
         let results = [
-            ended("fmt", true, cost(1260, 900)),
-            ended("clippy", false, cost(100_000, 150_000)),
+            ended("fmt", Outcome::Ok, cost(1260, 900)),
+            ended("clippy", Outcome::Failed, cost(100_000, 150_000)),
+            ended("tsan", Outcome::NotRun, cost(100, 100)),
         ];
         assert_eq!(
             table(&results, cost(102_000, 151_000)),
-            "fmt     ok         1.3 s     0.9 s CPU\n\
-             clippy  FAILED   100.0 s   150.0 s CPU\n\
-             total            102.0 s   151.0 s CPU\n"
+            "fmt     ok          1.3 s     0.9 s CPU\n\
+             clippy  FAILED    100.0 s   150.0 s CPU\n\
+             tsan    NOT RUN     0.1 s     0.1 s CPU\n\
+             total             102.0 s   151.0 s CPU\n"
         );
     }
 
@@ -237,6 +284,15 @@ mod tests {
         assert!(run(&[("bad", || bail!("on purpose")), ("good", later)], cheap).is_err());
         assert!(RAN.load(Ordering::Relaxed));
         assert!(run(&[("good", || Ok(()))], cheap).is_ok());
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_run_is_no_failure() {
+        fn not_run() -> Result<()> {
+            bail!(NotRun("on purpose".to_owned()))
+        }
+        assert!(Outcome::of(&not_run().map(|()| None).context("why")) == Outcome::NotRun);
+        assert!(run(&[("absent", not_run)], |_, _| Ok(None)).is_ok());
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub enum Chore {
     Faults(faults::Args),
     /// The tests under the address and the leak sanitizer
     Asan,
+    /// The tests under the thread sanitizer, with an instrumented std (nightly Rust, from rustup)
+    Tsan,
     /// The tests under valgrind: memory errors, leaks, descriptors left open
     Valgrind,
     /// The program c10k: many connections, also slow ones

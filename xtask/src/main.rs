@@ -24,8 +24,10 @@ mod cross;
 mod examples;
 mod faults;
 mod faulty_kernel;
+mod harness;
 mod interop;
 mod layers;
+mod left_out;
 mod licences;
 mod link;
 mod lint;
@@ -98,6 +100,7 @@ fn run() -> Result<()> {
         Chore::Loom => testing::loom(),
         Chore::Faults(args) => faults::run(&args),
         Chore::Asan => testing::sanitizers(),
+        Chore::Tsan => testing::threads(),
         Chore::Valgrind => valgrind::tests(),
         Chore::C10k => programs::c10k(),
         Chore::Interop => interop::run(),

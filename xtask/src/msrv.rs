@@ -41,7 +41,8 @@ pub fn run() -> Result<()> {
             .with_context(|| format!("cannot parse {shown}"))?;
         problems.extend(newer.into_iter().map(|found| format!("{shown}:{found}")));
     }
-    match tools::toolchain(&msrv.text) {
+    let (major, minor, patch) = msrv.number;
+    match tools::toolchain(&format!("{major}.{minor}.{patch}")) {
         Some(toolchain) => Cmd::new("rustup")
             .args([
                 "run",
