@@ -30,7 +30,7 @@ pub enum Chore {
     Full,
     /// The sources are formatted
     Fmt,
-    /// The minimum supported Rust version holds, as far as that can be told without it
+    /// The minimum supported Rust version builds the crate and passes its tests
     Msrv,
     /// What the library is built with may be passed on under MIT, and is there once
     Licences,
