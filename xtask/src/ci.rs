@@ -1,19 +1,26 @@
 //! The list of steps, and how they are run together.
 
 use std::env;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
+use clap::Args as ClapArgs;
 
 use crate::budget::{self, Budget, Cost};
+use crate::sh::Cmd;
+use crate::shard::Shard;
 use crate::tools::NotRun;
 use crate::{
     android, api, bench, calls, counts, cpus, examples, faults, faulty_kernel, interop, layers,
-    licences, link, lint, model, msrv, oracle, os_names, package, programs, readme, targets,
-    testing, valgrind, wine,
+    licences, link, lint, model, msrv, oracle, os_names, package, programs, readme, target,
+    targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
+
+/// A step that takes its part.
+type SharedStep = (&'static str, fn(Shard) -> Result<()>);
 
 /// Cheap ones first: most mistakes show within a minute.
 const CI: &[Step] = &[
@@ -67,50 +74,124 @@ const ONLY_CI: &[Step] = &[
     ("faults", faults::bounded),
 ];
 
-/// What `full` adds.
-const ONLY_FULL: &[Step] = &[
-    ("targets", || targets::run(&targets::Args::default())),
-    ("link", || link::run(&link::Args::default())),
-    ("cpus", || cpus::run(&cpus::Args::default())),
-    ("faults", faults::all),
-    ("oracle-faults", oracle::all_faults),
-    ("valgrind-c10k", valgrind::c10k),
-    ("wine-10", wine::on_newer),
+/// What `full` adds, with about the seconds that each takes.
+const ONLY_FULL: &[(Step, u64)] = &[
+    (("targets", || targets::run(&targets::Args::default())), 700),
+    (("link", || link::run(&link::Args::default())), 200),
+    (("cpus", || cpus::run(&cpus::Args::default())), 500),
+    (("valgrind-c10k", valgrind::c10k), 60),
+    (("wine-10", wine::on_newer), 200),
 ];
+
+/// What `full` adds, a part of which is in each of its parts.
+const SHARED: &[SharedStep] = &[
+    ("faults", faults::part),
+    ("oracle-faults", oracle::part_of_faults),
+];
+
+#[derive(ClapArgs)]
+pub struct FullArgs {
+    /// Only part K of N, so that machines share the work: some steps, and a part of each of the longest ones
+    #[arg(long, value_name = "K/N", default_value = "1/1")]
+    shard: Shard,
+}
 
 /// Whether a chore of this name is a step of `ci` or `full`, or a list of steps.
 pub fn runs(chore: &str) -> bool {
-    let steps = [CI, ONLY_CI, ONLY_FULL].concat();
-    ["quick", "ci", "full"].contains(&chore) || steps.iter().any(|(name, _)| *name == chore)
+    let steps = CI.iter().chain(ONLY_CI).map(|(name, _)| *name);
+    let of_full = ONLY_FULL.iter().map(|((name, _), _)| *name);
+    let shared = SHARED.iter().map(|(name, _)| *name);
+    let lists = ["quick", "ci", "full"].into_iter();
+    lists
+        .chain(steps)
+        .chain(of_full)
+        .chain(shared)
+        .any(|name| name == chore)
 }
 
 /// What to run while working on a change.
 pub fn quick() -> Result<()> {
-    run(QUICK, |_, _| Ok(None))
+    conclude(&run(whole(QUICK), |_, _| Ok(None))?)
 }
 
 /// All that decides whether a change may go in.
 pub fn ci() -> Result<()> {
     build_small();
     let budget = budget()?;
-    run(&[CI, ONLY_CI].concat(), |name, cost| {
-        budget.judge(name, cost)
-    })
+    let steps = whole(CI).chain(whole(ONLY_CI));
+    conclude(&run(steps, |name, cost| budget.judge(name, cost))?)
 }
 
-/// The same, and what takes longer.
-pub fn full() -> Result<()> {
+/// The same, and what takes longer; or a part of it. What came of it is also in a file of target/full.
+pub fn full(args: &FullArgs) -> Result<()> {
     build_small();
     let budget = budget()?;
-    run(&[CI, ONLY_FULL].concat(), |name, cost| {
+    // Before anything changes it.
+    let revision = revision()?;
+    let seconds = |name: &str| budget.seconds(name);
+    let steps = CI.iter().map(|step| (*step, seconds(step.0)));
+    let steps: Vec<(Step, u64)> = steps.chain(ONLY_FULL.iter().copied()).collect();
+    let steps: Vec<Step> = part(&steps, args.shard);
+    let shared = SHARED.iter().map(|(name, step)| -> Task {
+        let (step, shard) = (*step, args.shard);
+        (name, Box::new(move || step(shard)))
+    });
+    let results = run(whole(&steps).chain(shared), |name, cost| {
         // The budget is for what `ci` does.
-        let longer = ONLY_FULL.iter().any(|(other, _)| *other == name);
-        if longer {
-            Ok(None)
-        } else {
-            budget.judge(name, cost)
+        match CI.iter().any(|(other, _)| *other == name) {
+            true => budget.judge(name, cost),
+            false => Ok(None),
         }
-    })
+    })?;
+    let path = target("full").join(args.shard.file_name());
+    fs::create_dir_all(target("full"))?;
+    fs::write(&path, format!("{revision}\n{}", results.table()))?;
+    println!("{}", path.display());
+    if results.total.wall > PART_OF_FULL {
+        println!("WARNING: more than an hour: divide it into more parts");
+    }
+    conclude(&results)
+}
+
+/// What a part of `full` shall take at most.
+const PART_OF_FULL: Duration = Duration::from_secs(60 * 60);
+
+/// The steps of this part: each goes to the part that has the least to do, the longest ones first.
+fn part(steps: &[(Step, u64)], shard: Shard) -> Vec<Step> {
+    let (part, parts) = shard.zero_based();
+    let mut longest_first: Vec<usize> = (0..steps.len()).collect();
+    longest_first.sort_by_key(|&step| std::cmp::Reverse(steps[step].1));
+    let mut seconds = vec![0; parts];
+    let mut mine = Vec::new();
+    for step in longest_first {
+        let least = seconds.iter().min().copied().unwrap_or(0);
+        let of = seconds.iter().position(|&seconds| seconds == least);
+        let of = of.expect("there is a part");
+        seconds[of] += steps[step].1;
+        if of == part {
+            mine.push(step);
+        }
+    }
+    mine.sort_unstable();
+    mine.into_iter().map(|step| steps[step].0).collect()
+}
+
+/// What the results are of.
+fn revision() -> Result<String> {
+    let of = |program: &str, args: &[&str]| -> Result<String> {
+        let text = Cmd::new(program).args(args).quiet()?.successful_stdout()?;
+        Ok(text.trim().to_owned())
+    };
+    let commit = of("git", &["rev-parse", "HEAD"])?;
+    let changes = match of("git", &["status", "--porcelain"])?.is_empty() {
+        true => "",
+        false => ", with changes that are not committed",
+    };
+    let (rustc, kernel) = (of("rustc", &["--version"])?, of("uname", &["-sr"])?);
+    let date = of("date", &["-u", "+%Y-%m-%d %H:%M"])?;
+    Ok(format!(
+        "commit {commit}{changes}\n{rustc}, {kernel}, {date}\n"
+    ))
 }
 
 /// Has the steps' builds take less of the disk: nothing here is built twice or looked at with a
@@ -163,9 +244,38 @@ impl Outcome {
     }
 }
 
-/// Runs all of `steps`, whatever becomes of each, and fails if any of them did, or `judge` says that
-/// it has cost too much. What could not be run is named at the end.
-fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> Result<()> {
+/// A step, and how it is run.
+type Task = (&'static str, Box<dyn Fn() -> Result<()>>);
+
+fn whole(steps: &[Step]) -> impl Iterator<Item = Task> + '_ {
+    steps
+        .iter()
+        .map(|(name, step)| -> Task { (name, Box::new(*step)) })
+}
+
+/// How all steps came out.
+struct Results {
+    steps: Vec<Ended>,
+    total: Cost,
+}
+
+impl Results {
+    fn count(&self, outcome: Outcome) -> usize {
+        let steps = self.steps.iter();
+        steps.filter(|step| step.outcome == outcome).count()
+    }
+
+    fn table(&self) -> String {
+        table(&self.steps, self.total)
+    }
+}
+
+/// Runs all of `steps`, whatever becomes of each. One has failed also if `judge` says that it has cost too
+/// much.
+fn run(
+    steps: impl Iterator<Item = Task>,
+    judge: impl Fn(&str, Cost) -> Result<Option<String>>,
+) -> Result<Results> {
     let start = Instant::now();
     let cpu_start = budget::cpu_of_children()?;
     let mut results = Vec::new();
@@ -202,19 +312,22 @@ fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> 
         wall: start.elapsed(),
         cpu: budget::cpu_of_children()? - cpu_start,
     };
-    print!("\n{}", table(&results, total));
-    let count = |outcome| {
-        results
-            .iter()
-            .filter(|step| step.outcome == outcome)
-            .count()
-    };
-    let (failed, not_run) = (count(Outcome::Failed), count(Outcome::NotRun));
+    Ok(Results {
+        steps: results,
+        total,
+    })
+}
+
+/// Prints the table, and fails if a step has. What could not be run is named in it.
+fn conclude(results: &Results) -> Result<()> {
+    print!("\n{}", results.table());
+    let not_run = results.count(Outcome::NotRun);
     if not_run > 0 {
         println!("{not_run} steps were NOT RUN");
     }
+    let failed = results.count(Outcome::Failed);
     if failed > 0 {
-        bail!("{failed} of {} steps failed", results.len());
+        bail!("{failed} of {} steps failed", results.steps.len());
     }
     Ok(())
 }
@@ -281,9 +394,10 @@ mod tests {
             Ok(())
         };
         let cheap = |_: &str, _| Ok(None);
-        assert!(run(&[("bad", || bail!("on purpose")), ("good", later)], cheap).is_err());
+        let ended = |steps: &[Step]| conclude(&run(whole(steps), cheap).unwrap());
+        assert!(ended(&[("bad", || bail!("on purpose")), ("good", later)]).is_err());
         assert!(RAN.load(Ordering::Relaxed));
-        assert!(run(&[("good", || Ok(()))], cheap).is_ok());
+        assert!(ended(&[("good", || Ok(()))]).is_ok());
     }
 
     #[test]
@@ -292,13 +406,38 @@ mod tests {
             bail!(NotRun("on purpose".to_owned()))
         }
         assert!(Outcome::of(&not_run().map(|()| None).context("why")) == Outcome::NotRun);
-        assert!(run(&[("absent", not_run)], |_, _| Ok(None)).is_ok());
+        let results = run(whole(&[("absent", not_run)]), |_, _| Ok(None)).unwrap();
+        assert!(conclude(&results).is_ok());
+        assert_eq!(results.count(Outcome::NotRun), 1);
     }
 
     #[test]
     fn a_step_that_costs_too_much_has_failed() {
         let expensive = |_: &str, _| bail!("on purpose");
-        assert!(run(&[("good", || Ok(()))], expensive).is_err());
+        let results = run(whole(&[("good", || Ok(()))]), expensive).unwrap();
+        assert!(conclude(&results).is_err());
+    }
+
+    #[test]
+    fn each_step_is_in_one_part_and_the_parts_take_about_as_long() {
+        let nothing: fn() -> Result<()> = || Ok(());
+        let steps = [("a", 10), ("b", 30), ("c", 15), ("d", 5), ("e", 1)];
+        let steps = steps.map(|(name, seconds)| ((name, nothing), seconds));
+        let names = |shard: &str| -> Vec<&str> {
+            let part = part(&steps, shard.parse().unwrap());
+            part.iter().map(|(name, _)| *name).collect()
+        };
+        assert_eq!(names("1/1"), ["a", "b", "c", "d", "e"]);
+        assert_eq!(names("1/2"), ["b", "e"]);
+        assert_eq!(names("2/2"), ["a", "c", "d"]);
+        assert!(names("6/6").is_empty());
+    }
+
+    #[test]
+    fn the_results_name_the_commit() {
+        let revision = revision().unwrap();
+        let commit = revision.strip_prefix("commit ").unwrap();
+        assert!(commit.chars().take(40).all(|c| c.is_ascii_hexdigit()));
     }
 
     #[test]

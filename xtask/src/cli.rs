@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    api, bench, calls, counts, cpus, faults, faulty_kernel, link, model, oracle, targets, wine,
+    api, bench, calls, ci, counts, cpus, faults, faulty_kernel, link, model, oracle, targets, wine,
 };
 
 #[derive(Parser)]
@@ -27,7 +27,7 @@ pub enum Chore {
     /// Every step that decides whether a change may go in, each even if an earlier one failed
     Ci,
     /// `ci`, and what takes too long for it: to be run before a release
-    Full,
+    Full(ci::FullArgs),
     /// The sources are formatted
     Fmt,
     /// The minimum supported Rust version builds the crate and passes its tests

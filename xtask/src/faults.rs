@@ -29,6 +29,7 @@ use crate::counts::{self, Bench};
 use crate::cross::Cross;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
+use crate::shard::Shard;
 use crate::wine::{self, Wine};
 use crate::{faulty_kernel, model, target};
 pub use fault::{load, names, Fault};
@@ -53,6 +54,9 @@ pub struct Args {
     /// Only the fault of this name (may be given several times)
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Only part K of N of the faults, so that machines share the work
+    #[arg(long, value_name = "K/N")]
+    shard: Option<Shard>,
     /// Show the faults, and what has to notice them, and run nothing
     #[arg(long)]
     list: bool,
@@ -62,7 +66,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let faults = select(load()?, args)?;
+    let mut faults = select(load()?, args)?;
+    if let Some(shard) = args.shard {
+        faults = shard.of(faults);
+    }
     if args.list {
         list(&faults);
         return Ok(());
@@ -74,8 +81,11 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What `full` runs.
-pub fn all() -> Result<()> {
-    run(&Args::default())
+pub fn part(shard: Shard) -> Result<()> {
+    run(&Args {
+        shard: Some(shard),
+        ..Args::default()
+    })
 }
 
 /// Whether every fault still applies, also those for which `ci` has no time.
@@ -553,6 +563,7 @@ mod tests {
             backend: backend.map(str::to_owned),
             only: only.iter().map(|name| name.to_string()).collect(),
             list: false,
+            shard: None,
             check: false,
         };
         Ok(names(&select(faults, &args)?))
