@@ -5,7 +5,6 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
-use clap::Args as ClapArgs;
 
 use crate::budget::{self, Budget, Cost};
 use crate::sh::Cmd;
@@ -89,13 +88,6 @@ const SHARED: &[SharedStep] = &[
     ("oracle-faults", oracle::part_of_faults),
 ];
 
-#[derive(ClapArgs)]
-pub struct FullArgs {
-    /// Only part K of N, so that machines share the work: some steps, and a part of each of the longest ones
-    #[arg(long, value_name = "K/N", default_value = "1/1")]
-    shard: Shard,
-}
-
 /// Whether a chore of this name is a step of `ci` or `full`, or a list of steps.
 pub fn runs(chore: &str) -> bool {
     let steps = CI.iter().chain(ONLY_CI).map(|(name, _)| *name);
@@ -123,7 +115,7 @@ pub fn ci() -> Result<()> {
 }
 
 /// The same, and what takes longer; or a part of it. What came of it is also in a file of target/full.
-pub fn full(args: &FullArgs) -> Result<()> {
+pub fn full(shard: Shard) -> Result<()> {
     build_small();
     let budget = budget()?;
     // Before anything changes it.
@@ -131,9 +123,9 @@ pub fn full(args: &FullArgs) -> Result<()> {
     let seconds = |name: &str| budget.seconds(name);
     let steps = CI.iter().map(|step| (*step, seconds(step.0)));
     let steps: Vec<(Step, u64)> = steps.chain(ONLY_FULL.iter().copied()).collect();
-    let steps: Vec<Step> = part(&steps, args.shard);
+    let steps: Vec<Step> = part(&steps, shard);
     let shared = SHARED.iter().map(|(name, step)| -> Task {
-        let (step, shard) = (*step, args.shard);
+        let step = *step;
         (name, Box::new(move || step(shard)))
     });
     let results = run(whole(&steps).chain(shared), |name, cost| {
@@ -143,7 +135,7 @@ pub fn full(args: &FullArgs) -> Result<()> {
             false => Ok(None),
         }
     })?;
-    let path = target("full").join(args.shard.file_name());
+    let path = target("full").join(shard.file_name());
     fs::create_dir_all(target("full"))?;
     fs::write(&path, format!("{revision}\n{}", results.table()))?;
     println!("{}", path.display());

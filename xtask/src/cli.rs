@@ -2,8 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::shard::Shard;
 use crate::{
-    api, bench, calls, ci, counts, cpus, faults, faulty_kernel, link, model, oracle, targets, wine,
+    api, bench, calls, counts, cpus, faults, faulty_kernel, link, model, oracle, targets, wine,
 };
 
 #[derive(Parser)]
@@ -27,7 +28,12 @@ pub enum Chore {
     /// Every step that decides whether a change may go in, each even if an earlier one failed
     Ci,
     /// `ci`, and what takes too long for it: to be run before a release
-    Full(ci::FullArgs),
+    Full {
+        /// Only part K of N, so that machines share the work: some steps, and a part of each of the longest
+        /// ones
+        #[arg(long, value_name = "K/N", default_value = "1/1")]
+        shard: Shard,
+    },
     /// The sources are formatted
     Fmt,
     /// The minimum supported Rust version builds the crate and passes its tests

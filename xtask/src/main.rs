@@ -72,7 +72,7 @@ fn run() -> Result<()> {
     match cli.chore {
         Chore::Quick => ci::quick(),
         Chore::Ci => ci::ci(),
-        Chore::Full(args) => ci::full(&args),
+        Chore::Full { shard } => ci::full(shard),
         Chore::Fmt => lint::fmt(),
         Chore::Msrv => msrv::run(),
         Chore::Licences => licences::run(),
