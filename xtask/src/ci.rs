@@ -12,7 +12,7 @@ use crate::shard::Shard;
 use crate::tools::NotRun;
 use crate::{
     android, api, bench, calls, counts, cpus, examples, faults, faulty_kernel, interop, layers,
-    licences, link, lint, model, msrv, oracle, os_names, package, programs, readme, target,
+    licences, link, lint, miri, model, msrv, oracle, os_names, package, programs, readme, target,
     targets, testing, valgrind, wine,
 };
 
@@ -80,6 +80,7 @@ const ONLY_FULL: &[(Step, u64)] = &[
     (("cpus", || cpus::run(&cpus::Args::default())), 500),
     (("valgrind-c10k", valgrind::c10k), 60),
     (("wine-10", wine::on_newer), 200),
+    (("miri", miri::all), 900),
 ];
 
 /// What `full` adds, a part of which is in each of its parts.

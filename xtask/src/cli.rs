@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::shard::Shard;
 use crate::{
-    api, bench, calls, counts, cpus, faults, faulty_kernel, link, model, oracle, targets, wine,
+    api, bench, calls, counts, cpus, faults, faulty_kernel, link, miri, model, oracle, targets,
+    wine,
 };
 
 #[derive(Parser)]
@@ -90,6 +91,8 @@ pub enum Chore {
     Asan,
     /// The tests under the thread sanitizer, with an instrumented std (nightly Rust, from rustup)
     Tsan,
+    /// The tests under Miri: undefined behaviour, data races (nightly Rust, from rustup; part of `full`)
+    Miri(miri::Args),
     /// The tests under valgrind: memory errors, leaks, descriptors left open
     Valgrind,
     /// The program c10k: many connections, also slow ones

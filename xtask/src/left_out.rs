@@ -16,7 +16,7 @@ pub struct List {
 
 #[derive(Debug, PartialEq)]
 struct Line {
-    /// A name, or the beginning of one, with `*` at its end.
+    /// A name, in which `*` stands for any text.
     pattern: String,
     why: String,
 }
@@ -66,10 +66,18 @@ impl List {
 
 impl Line {
     fn is_of(&self, name: &str) -> bool {
-        match self.pattern.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => self.pattern == name,
-        }
+        matches(&self.pattern, name)
+    }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((beginning, rest)) => name.strip_prefix(beginning).is_some_and(|name| {
+            let ends = name.char_indices().map(|(end, _)| end).chain([name.len()]);
+            let mut ends = ends.map(|end| &name[end..]);
+            ends.any(|name| matches(rest, name))
+        }),
     }
 }
 
@@ -86,6 +94,25 @@ mod tests {
         assert_eq!(list.reason_for("f: ab"), None);
         assert_eq!(list.reason_for("g: x::c"), Some("no x"));
         assert_eq!(list.stale(), ["list: nothing is left out by \"f: z\""]);
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, name) in [
+            ("f: *", "f: a"),
+            ("*: poll::*", "waker: poll::a"),
+            ("*", ""),
+            ("f: *::a", "f: x::a"),
+        ] {
+            assert!(matches(pattern, name), "{pattern}, {name}");
+        }
+        for (pattern, name) in [
+            ("f: *", "g: a"),
+            ("*: poll::*", "waker: epoll::a"),
+            ("*b", "a"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern}, {name}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod left_out;
 mod licences;
 mod link;
 mod lint;
+mod miri;
 mod model;
 mod msrv;
 mod newer_wine;
@@ -100,6 +101,7 @@ fn run() -> Result<()> {
         Chore::Loom => testing::loom(),
         Chore::Faults(args) => faults::run(&args),
         Chore::Asan => testing::sanitizers(),
+        Chore::Miri(args) => miri::run(&args),
         Chore::Tsan => testing::threads(),
         Chore::Valgrind => valgrind::tests(),
         Chore::C10k => programs::c10k(),
