@@ -16,7 +16,7 @@ const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// A longer line is sent in parts.
 const LONGEST_LINE: usize = 1000;
-/// When so much was said in a turn, the clients that are left wait for the next one.
+/// After this many bytes in a turn, the remaining clients wait for the next one.
 const ENOUGH_FOR_A_TURN: usize = 64 * 1024;
 /// A client that is further behind is dropped. More than what a turn can add, so that
 /// a client that reads promptly is not.
@@ -34,7 +34,7 @@ struct Client {
     /// An attempt to write is owed. Events and new lines set it, only `flush` clears it.
     dirty: bool,
     read_ended: bool,
-    /// Writing has failed. What the client has sent before may still be to be read.
+    /// Writing has failed. Earlier lines of the client may still be unread.
     write_failed: bool,
 }
 
@@ -53,7 +53,7 @@ fn main() -> io::Result<()> {
     loop {
         poll.poll_until(&mut events, retry_at)?;
         let mut accept = retry_at.is_some_and(|at| at <= Instant::now());
-        let mut said = Vec::new(); // in this turn, by all
+        let mut said = Vec::new(); // the lines of this turn
         for event in &events {
             let token = event.token();
             if token == LISTENER {
@@ -144,7 +144,7 @@ impl Client {
         false
     }
 
-    /// Writes what is new, and what is owed. Returns whether the client stays.
+    /// Writes what is new, and what is owed. Returns whether to keep the client.
     fn flush(&mut self, said: &[u8]) -> bool {
         if !said.is_empty() {
             self.waiting.extend(said);

@@ -38,7 +38,7 @@ pub(crate) struct Server {
     /// The token of the next connection. None is used twice, so that an event of a
     /// connection that was closed finds nothing.
     next: usize,
-    /// One buffer for all: what was read is used up, or copied, at once.
+    /// One buffer for all: the bytes of a read are used up, or copied, at once.
     buffer: Vec<u8>,
     retry_at: Option<Instant>,
 }
@@ -92,7 +92,7 @@ impl Server {
                     ErrorKind::Interrupted
                     | ErrorKind::ConnectionAborted
                     | ErrorKind::ConnectionReset => {}
-                    // Most often no descriptor is left. The clients go on waiting, and
+                    // Most often no descriptor is left. The clients keep waiting, and
                     // no further event comes for them.
                     _ => {
                         eprintln!("cannot accept: {error}");
@@ -112,7 +112,7 @@ impl Server {
         Ok(())
     }
 
-    /// Goes on with the connection that had an event. Returns whether it stays open.
+    /// Continues with the connection that had an event. Returns whether it stays open.
     fn advance(&mut self, token: Token) -> bool {
         let Some(connection) = self.connections.get_mut(&token) else {
             return false; // closed earlier in this turn
@@ -139,9 +139,9 @@ impl Server {
     }
 }
 
-/// What a connection does next.
+/// The next step of a connection.
 enum Next {
-    /// What it needs returned `WouldBlock`: an event will come.
+    /// The operation that it needs returned `WouldBlock`: an event will come.
     Wait,
     /// There may be more to do, for which no event comes by itself.
     Again,
@@ -166,7 +166,7 @@ impl Connection {
         }
     }
 
-    /// Writes and reads after an event, whatever the event says: trying tells.
+    /// Writes and reads after an event, whatever its contents: only trying shows.
     fn advance(&mut self, buffer: &mut [u8]) -> io::Result<Next> {
         for _ in 0..READS_PER_TURN {
             while !self.waiting.is_empty() {

@@ -11,7 +11,7 @@ use std::net::Shutdown;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-// A source is registered with a token, and its events come with that.
+// A source is registered with a token, and its events have that token.
 const LISTENER: Token = Token(0);
 const CLIENT: Token = Token(1);
 const ACCEPTED: Token = Token(2);
@@ -24,7 +24,7 @@ fn main() -> io::Result<()> {
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)?;
 
-    // Connecting only begins here; the stream is writable when it is done.
+    // This only starts the connect attempt. The stream is writable when it has finished.
     let mut client = TcpStream::connect(listener.local_addr()?)?;
     poll.registry()
         .register(&mut client, CLIENT, Interest::WRITABLE)?;
@@ -61,7 +61,7 @@ fn main() -> io::Result<()> {
                         println!("{}", String::from_utf8_lossy(&greeting));
                         return Ok(());
                     }
-                    // What has come is in `greeting`; the rest comes with another event.
+                    // `greeting` has the first part; the rest comes with another event.
                     Err(error) if error.kind() == WouldBlock => {}
                     Err(error) => return Err(error),
                 },

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! and in another terminal, for example, `nc -u 127.0.0.1 9001`. Shows
-//! back-pressure: while there is no room to send, nothing is received. What
-//! comes meanwhile waits in the kernel, which drops what is too much, as UDP may.
+//! back-pressure: while sending would block, nothing is received. Further datagrams
+//! wait in the kernel, which drops those that it has no capacity for, as UDP may.
 
 use std::env;
 use std::io::{self, ErrorKind};
@@ -17,7 +17,7 @@ use mio::{Events, Interest, Poll, Token};
 
 const TOKEN: Token = Token(0);
 
-/// The longest datagram that UDP has: none is cut off.
+/// The longest datagram of UDP: none is truncated.
 const LONGEST: usize = 65_535;
 
 fn main() -> io::Result<()> {
@@ -31,16 +31,16 @@ fn main() -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(4);
     let mut socket = UdpSocket::bind(address)?;
-    // A UDP socket is reported writable after each datagram that has left it, so
-    // that is asked for only when it is waited for.
+    // A UDP socket is reported writable after each datagram that it has sent, so
+    // register for writing only while sending would block.
     let mut interest = Interest::READABLE;
     poll.registry().register(&mut socket, TOKEN, interest)?;
     println!("echoing on {}", socket.local_addr()?);
 
     let mut buffer = vec![0; LONGEST];
-    let mut owed: Option<(usize, SocketAddr)> = None; // what `buffer` holds, and for whom
+    let mut owed: Option<(usize, SocketAddr)> = None; // length and receiver of the datagram in `buffer`
     loop {
-        // There is one source, and any event is a reason to go on.
+        // There is one source, and any event is a reason to continue.
         poll.poll_until(&mut events, None)?;
         echo(&socket, &mut buffer, &mut owed)?;
 
@@ -50,13 +50,13 @@ fn main() -> io::Result<()> {
         };
         if wanted != interest {
             interest = wanted;
-            // If it is that by now, the next poll reports it.
+            // If the socket is ready for it by now, the next poll reports it.
             poll.registry().reregister(&mut socket, TOKEN, interest)?;
         }
     }
 }
 
-/// Echoes until receiving would block, or sending, with a datagram owed.
+/// Echoes until receiving would block, or until sending would, with a datagram owed.
 fn echo(
     socket: &UdpSocket,
     buffer: &mut [u8],
@@ -80,7 +80,7 @@ fn echo(
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock => return Ok(()),
                 ErrorKind::Interrupted => {}
-                // Windows tells so of an echo that nobody was there to receive.
+                // Windows reports here that an earlier echo was refused.
                 ErrorKind::ConnectionReset => {}
                 _ => return Err(error),
             },

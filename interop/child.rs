@@ -1,4 +1,4 @@
-//! Tests that need another process: they run their own program again, with a part to play.
+//! Tests that need another process: they run their own program again, in another role.
 
 use std::env;
 use std::fmt::Display;
@@ -11,15 +11,15 @@ use crate::PATIENCE;
 
 const PART: &str = "INTEROP_PART";
 
-/// Tells what the part says from what its test harness does.
+/// Separates the lines of the role from those of its test harness.
 const MARK: &str = "said: ";
 
-/// The part that this process was started to play, if it is such a one.
+/// The role that this process was started for, if any.
 pub fn part() -> Option<String> {
     env::var(PART).ok()
 }
 
-/// This program, to play a part in a test of this name.
+/// Starts this program, with a role in a test of this name.
 pub fn command(test: &str, part: &str) -> Command {
     let mut command = Command::new(env::current_exe().expect("this program has a name"));
     command
@@ -28,12 +28,12 @@ pub fn command(test: &str, part: &str) -> Command {
     command
 }
 
-/// Says a line to the process that started this one.
+/// Sends a line to the process that started this one.
 pub fn say(line: impl Display) {
     println!("\n{MARK}{line}");
 }
 
-/// Such a process, which ends when this goes, if not by itself.
+/// A process with a role, which is ended when this is dropped.
 pub struct Child {
     process: process::Child,
     lines: mpsc::Receiver<String>,
@@ -55,13 +55,13 @@ impl Child {
         Child { process, lines }
     }
 
-    /// The next line that it says.
+    /// The next line from it.
     pub fn says(&self) -> String {
         let line = self.lines.recv_timeout(PATIENCE);
         line.expect("the other process says something")
     }
 
-    /// Waits for its end, which must be a good one. It has a limit of its own.
+    /// Waits for its end, which must be a success. The process has its own time limit.
     pub fn ends_well(mut self) {
         let status = self.process.wait().expect("it is waited for");
         assert!(status.success(), "the other process ended with {status}");

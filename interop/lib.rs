@@ -1,4 +1,4 @@
-//! What the tests have in common.
+//! The tests' common parts.
 
 use std::future::Future;
 use std::panic;
@@ -13,25 +13,25 @@ pub mod child;
 #[cfg(unix)]
 pub mod pty;
 
-/// How long a test may take: it is at its end far sooner, or waits for what never comes.
+/// The time limit of a test: a passing test ends far sooner, and a failing one may wait for ever.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Whether mio makes the edges itself, as on poll(2). Then it has to see the I/O on its sources: a
-/// crate that reads one by its descriptor gets a single event, until it registers it anew. (That is
-/// so with mio 1.2.5 too.)
+/// Whether mio makes the edges itself, as on poll(2). Then it has to see the I/O on its sources: if
+/// a crate reads one by its descriptor, it gets a single event until it registers the source again.
+/// (The same is true of mio 1.2.5.)
 pub const MIO_MAKES_EDGES: bool = cfg!(mio_unsupported_force_poll_poll);
 
-/// How long nothing has to happen where nothing may.
+/// How long to wait before a test concludes that nothing happens.
 pub const A_WHILE: Duration = Duration::from_millis(50);
 
-/// Runs a test that blocks, and ends it when an event that it waits for never comes.
+/// Runs a blocking test, and ends it if an event never comes.
 pub fn bounded(test: impl FnOnce() + Send + 'static) {
     let (sender, end) = mpsc::channel();
     let thread = thread::spawn(move || {
         test();
         let _ = sender.send(());
     });
-    // A panic ends the channel.
+    // A panic closes the channel.
     if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
         panic!("not at its end after {PATIENCE:?}");
     }
@@ -57,8 +57,8 @@ pub fn one_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// All the descriptors that the hard limit allows, which must be at least `needed`. The limit is
-/// that of the whole process: tests run at the same time share it.
+/// Raises the limit of descriptors to the hard limit, which must be at least `needed`. The limit is
+/// that of the whole process: concurrent tests share it.
 #[cfg(unix)]
 pub fn want_descriptors(needed: u64) {
     let have = rlimit::increase_nofile_limit(u64::MAX).expect("the limit can be read");
@@ -72,7 +72,7 @@ pub fn want_descriptors(needed: u64) {
 #[cfg(windows)]
 pub fn want_descriptors(_: u64) {}
 
-/// Bytes that tell connections, and places in a connection, apart.
+/// Bytes that differ between connections, and between positions in a connection.
 pub fn pattern(connection: usize, len: usize) -> Vec<u8> {
     (0..len)
         .map(|at| (connection * 31 + at * 7 + at / 251) as u8)

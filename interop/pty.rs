@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A terminal, and the keyboard and screen that it has.
+/// A terminal, with its keyboard and screen.
 pub struct Pty {
     master: OwnedFd,
     path: PathBuf,
@@ -18,9 +18,10 @@ pub struct Pty {
 
 impl Pty {
     pub fn open() -> Pty {
-        // Not for programs that are started, or it would not be gone with this one.
+        // Closed on exec: otherwise a started program would keep it open.
         let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        // SAFETY: takes numbers; the descriptor is new, and nobody else's.
+        // SAFETY: the call has no memory-safety preconditions, and has just opened this descriptor,
+        // which nothing else owns.
         let master = unsafe {
             let fd = libc::posix_openpt(flags);
             assert_ne!(fd, -1, "{}", io::Error::last_os_error());
@@ -28,7 +29,7 @@ impl Pty {
             OwnedFd::from_raw_fd(fd)
         };
         let mut name = [0; 64];
-        // SAFETY: the name is written into the buffer, with a NUL at its end.
+        // SAFETY: the kernel writes the name into the buffer, with a NUL at its end.
         let name = unsafe {
             let named = libc::ptsname_r(master.as_raw_fd(), name.as_mut_ptr(), name.len());
             assert_eq!(named, 0);
@@ -38,12 +39,12 @@ impl Pty {
         Pty { master, path }
     }
 
-    /// What is written to it is typed, what is read from it was on the screen.
+    /// Bytes written to it are typed, and bytes read from it were on the screen.
     pub fn keyboard(&self) -> File {
         File::from(self.master.try_clone().unwrap())
     }
 
-    /// What a program has as its terminal.
+    /// The terminal of a program.
     pub fn terminal(&self) -> File {
         File::options()
             .read(true)
@@ -61,17 +62,17 @@ impl Pty {
     pub fn control(&self, command: &mut Command) {
         command.stdin(self.terminal());
         let take = || {
-            // SAFETY: takes numbers.
+            // SAFETY: the call has no memory-safety preconditions.
             if unsafe { libc::setsid() == -1 || libc::ioctl(0, libc::TIOCSCTTY, 0) == -1 } {
                 return Err(io::Error::last_os_error());
             }
             Ok(())
         };
-        // SAFETY: both calls are ones that a forked child may make.
+        // SAFETY: a forked child may make both calls.
         unsafe { command.pre_exec(take) };
     }
 
-    /// Makes it larger or smaller, which is told to its programs by a signal.
+    /// Changes its size, which sends a signal to its programs.
     pub fn resize(&self, columns: u16, rows: u16) {
         let size = libc::winsize {
             ws_row: rows,
@@ -79,7 +80,7 @@ impl Pty {
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
-        // SAFETY: the size is read.
+        // SAFETY: the kernel reads the size.
         let result = unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &size) };
         assert_eq!(result, 0);
     }

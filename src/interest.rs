@@ -1,10 +1,10 @@
-//! The kinds of readiness that a registration asks for.
+//! The kinds of readiness in which a registration is interested.
 
 use std::fmt;
 use std::num::NonZeroU8;
 use std::ops::{BitOr, BitOrAssign};
 
-/// The kinds of readiness that a registration asks for: at least one.
+/// The kinds of readiness in which a registration is interested: at least one.
 ///
 /// Combine interests with [`add`](Interest::add) in constants and with `|` elsewhere.
 /// An event may report more than the interests: errors and hang-ups are
@@ -106,10 +106,9 @@ impl Interest {
     /// Completions of POSIX asynchronous I/O: see
     /// [`Event::is_aio`](crate::event::Event::is_aio).
     ///
-    /// Asks nothing of the kernel by itself: the operation names the queue and the
-    /// token in its `sigevent`, as
-    /// [aio(4)](https://man.freebsd.org/cgi/man.cgi?aio) says. Of a descriptor that is
-    /// registered for nothing else, deregistering finds nothing.
+    /// By itself this interest asks the kernel for nothing: the operation names the queue and the
+    /// token in its `sigevent`, as [aio(4)](https://man.freebsd.org/cgi/man.cgi?aio) describes. If
+    /// a descriptor is registered for nothing else, `deregister` returns `NotFound`.
     ///
     /// ```
     /// use mio::Interest;
@@ -134,9 +133,8 @@ impl Interest {
     pub const AIO: Interest = interest(AIO);
 
     /// Completions of lists of POSIX asynchronous I/O: see
-    /// [`Event::is_lio`](crate::event::Event::is_lio), and [`AIO`](Interest::AIO)
-    /// for how they are asked for, with
-    /// [lio_listio(2)](https://man.freebsd.org/cgi/man.cgi?lio_listio).
+    /// [`Event::is_lio`](crate::event::Event::is_lio). [`AIO`](Interest::AIO) describes how to ask
+    /// for them; the call is [lio_listio(2)](https://man.freebsd.org/cgi/man.cgi?lio_listio).
     ///
     /// ```
     /// use mio::Interest;
@@ -148,7 +146,7 @@ impl Interest {
     #[cfg_attr(docsrs, doc(cfg(target_os = "freebsd")))]
     pub const LIO: Interest = interest(LIO);
 
-    /// Both interests together; `|` for use in constants.
+    /// Both interests together. `|` does the same, but not in constants.
     ///
     /// ```
     /// use mio::Interest;
@@ -156,7 +154,7 @@ impl Interest {
     /// const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
     /// assert!(BOTH.is_readable() && BOTH.is_writable());
     /// ```
-    // The name is part of the established API; `Add` would read as arithmetic.
+    // The established API has this name. An impl of `Add` would look like arithmetic.
     #[allow(clippy::should_implement_trait)]
     #[must_use = "returns the sum and leaves `self` as it was"]
     #[inline]
@@ -180,7 +178,7 @@ impl Interest {
         NonZeroU8::new(self.0.get() & !other.0.get()).map(Interest)
     }
 
-    /// Whether reading is asked for.
+    /// Whether the interest includes reading.
     ///
     /// ```
     /// use mio::Interest;
@@ -194,7 +192,7 @@ impl Interest {
         self.0.get() & READABLE != 0
     }
 
-    /// Whether writing is asked for.
+    /// Whether the interest includes writing.
     ///
     /// ```
     /// use mio::Interest;
@@ -208,8 +206,8 @@ impl Interest {
         self.0.get() & WRITABLE != 0
     }
 
-    /// Whether completions of POSIX asynchronous I/O are asked for. False
-    /// on systems without this interest.
+    /// Whether the interest includes completions of POSIX asynchronous I/O. Always false on systems
+    /// without `Interest::AIO`.
     ///
     /// ```
     /// use mio::Interest;
@@ -222,8 +220,8 @@ impl Interest {
         self.0.get() & AIO != 0
     }
 
-    /// Whether completions of POSIX list I/O are asked for. False on systems
-    /// without this interest.
+    /// Whether the interest includes completions of POSIX list I/O. Always false on systems without
+    /// `Interest::LIO`.
     ///
     /// ```
     /// use mio::Interest;
@@ -236,7 +234,7 @@ impl Interest {
         self.0.get() & LIO != 0
     }
 
-    /// Whether priority data is asked for.
+    /// Whether the interest includes priority data.
     ///
     /// ```
     /// use mio::Interest;
@@ -283,7 +281,7 @@ impl fmt::Debug for Interest {
 mod tests {
     use super::*;
 
-    /// The interests that this system has no constant for print as well.
+    /// Bits for which this system has no constant are printed as well.
     #[test]
     fn debug_names_every_bit() {
         let all = interest(READABLE | WRITABLE | AIO | LIO | PRIORITY);

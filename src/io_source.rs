@@ -11,35 +11,34 @@ use crate::event::Source;
 use crate::sys::{Owner, Registration};
 use crate::{Interest, Registry, Token};
 
-/// Makes any object with a descriptor an event [`Source`]: a socket of a kind
-/// that [`net`](crate::net) does not have, a timer, a device. On Windows: any object
-/// with a socket (`AsSocket`).
+/// Makes any object with a descriptor an event [`Source`]: a socket of a kind that
+/// [`net`](crate::net) does not have, a timer, a device. On Windows, any object with a socket
+/// (`AsSocket`).
 ///
-/// I/O goes through [`do_io`](IoSource::do_io), so that a backend that cannot
-/// see by itself that a source was drained learns of it. The object itself can
-/// be reached too (`Deref`), for settings and the like.
+/// Do the I/O through [`do_io`](IoSource::do_io): a backend that cannot see by itself that a source
+/// was drained learns it there. For settings and the like, reach the object itself (`Deref`).
 ///
-/// The object must be in non-blocking mode. An `IoSource` has 12 bytes more than
-/// its object, which hold its registration where the kernel does not.
+/// The object must be in non-blocking mode. An `IoSource` is 12 bytes larger than its object. They
+/// hold its registration, if the kernel does not store that.
 ///
 /// # Delays on poll(2) and event ports
 ///
-/// A direction is armed, and its next readiness reported without delay, when an operation in that
-/// direction returns `WouldBlock` ([`do_io`](IoSource::do_io)). After any other failure, and after a
-/// `WouldBlock` of [`try_io`](IoSource::try_io), which does not know its direction, the backend probes
-/// the source with back-off: what is still ready is reported again, up to 64 ms late. While an error
-/// or a hang-up lasts, other events may be as late, or one second late where both halves of a
-/// connection have hung up; an operation that does not succeed ends that wait at once if the condition
-/// has gone. On epoll and kqueue there are no such delays.
+/// An operation in a known direction ([`do_io`](IoSource::do_io)) that returns `WouldBlock` arms
+/// that direction, and its next readiness is reported without delay. After any other failure, and
+/// after a `WouldBlock` of [`try_io`](IoSource::try_io), which does not know its direction, the
+/// backend probes the source with back-off: what is still ready is reported again, up to 64 ms
+/// late. While an error or a hang-up lasts, other events may be 64 ms late as well, or one second
+/// late if both halves of a connection have hung up. Once the error or hang-up has gone, the next
+/// operation that does not succeed ends that delay at once. On epoll and kqueue there are no such
+/// delays.
 ///
 /// # Dropping
 ///
-/// On poll(2), event ports and AFD dropping the `IoSource` ends its registration. On kqueue
-/// that ends when the descriptor is closed, on epoll when the last copy of it is.
-/// Where `T` owns the only one that is when the `IoSource` is
-/// dropped. Where `T` **shares or borrows** it (a reference, an `Arc`, something
-/// with a `dup` elsewhere), dropping the `IoSource` closes nothing and its
-/// events go on: [`deregister`] it first.
+/// On poll(2), event ports and AFD, dropping the `IoSource` ends its registration. On kqueue the
+/// registration ends when the descriptor is closed, and on epoll when its last copy is closed. If
+/// `T` owns the only copy, that happens when the `IoSource` is dropped. If `T` **shares or
+/// borrows** the descriptor (a reference, an `Arc`, something with a `dup` elsewhere), dropping the
+/// `IoSource` closes nothing, and its events continue: [`deregister`] it first.
 ///
 /// # Examples
 ///
@@ -93,7 +92,7 @@ pub struct IoSource<T> {
 }
 
 impl<T> IoSource<T> {
-    /// Takes an object, which must be in non-blocking mode. Makes no call.
+    /// Takes an object, which must be in non-blocking mode. This makes no system call.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -110,16 +109,14 @@ impl<T> IoSource<T> {
         }
     }
 
-    /// Calls `io`, one non-blocking operation on the object, and returns its
-    /// result.
+    /// Calls `io`, one non-blocking operation on the object, and returns its result.
     ///
-    /// `direction` is what the operation waits for if it cannot go on:
-    /// [`READABLE`](Interest::READABLE) for what reads or accepts,
-    /// [`WRITABLE`](Interest::WRITABLE) for what writes or connects. When the
-    /// outcome is [`WouldBlock`](io::ErrorKind::WouldBlock), the next event of
-    /// that direction will be reported. The kernel's own error must be
-    /// returned, on which that rests: an `io` that makes `Ok(None)` of it may wait for
-    /// ever on poll(2), event ports and AFD.
+    /// `direction` is the readiness that the operation waits for if it would block:
+    /// [`READABLE`](Interest::READABLE) if it reads or accepts, [`WRITABLE`](Interest::WRITABLE) if
+    /// it writes or connects. If it returns [`WouldBlock`](io::ErrorKind::WouldBlock), the next
+    /// readiness in that direction will be reported. `io` must return the kernel's own error: if it
+    /// turns the error into `Ok(None)`, the next event may never come on poll(2), event ports and
+    /// AFD.
     ///
     /// On epoll and kqueue this adds nothing to `io`.
     ///
@@ -152,8 +149,8 @@ impl<T> IoSource<T> {
         outcome
     }
 
-    /// [`do_io`](IoSource::do_io) in a direction that is not known: afterwards
-    /// every direction that had an event may have another, spurious one.
+    /// [`do_io`](IoSource::do_io) for an operation whose direction is not known: afterwards every
+    /// direction that had an event may have another, spurious one.
     ///
     /// ```
     /// use std::net::UdpSocket;
@@ -183,9 +180,9 @@ impl<T> IoSource<T> {
         outcome
     }
 
-    /// [`do_io`](IoSource::do_io) for a stream, whose reads and writes tell by
-    /// coming out short of `wanted` bytes that the next one would block; reading
-    /// the end tells so where the end need not be the last one.
+    /// [`do_io`](IoSource::do_io) for a stream. If a read or write is shorter than the `wanted`
+    /// bytes, the next one would block. The same holds for a read that returns 0, unless
+    /// `end_is_last`.
     #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
     #[inline]
     pub(crate) fn do_stream_io(
@@ -204,7 +201,7 @@ impl<T> IoSource<T> {
         outcome
     }
 
-    /// As `do_io`, for a peek at a stream, for `wanted` bytes.
+    /// Like `do_io`, for a peek of up to `wanted` bytes at a stream.
     #[cfg(feature = "net")]
     pub(crate) fn do_stream_peek(
         &self,
@@ -218,7 +215,7 @@ impl<T> IoSource<T> {
         outcome
     }
 
-    /// Asks for the error that is pending on a socket, which ends it.
+    /// Takes the pending error of a socket, which clears it.
     #[cfg(feature = "net")]
     pub(crate) fn do_take_error(
         &self,
@@ -231,7 +228,7 @@ impl<T> IoSource<T> {
         error
     }
 
-    /// The object. On epoll and kqueue it stays registered while it is open.
+    /// Returns the object. On epoll and kqueue it stays registered while it is open.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -246,7 +243,7 @@ impl<T> IoSource<T> {
     }
 }
 
-/// The object, for what is no I/O; I/O belongs into [`IoSource::do_io`].
+/// The object, for everything except I/O. Do the I/O through [`IoSource::do_io`].
 impl<T> Deref for IoSource<T> {
     type Target = T;
 
@@ -256,7 +253,7 @@ impl<T> Deref for IoSource<T> {
     }
 }
 
-/// What has a descriptor or, on Windows, a socket.
+/// `Source` for objects with a descriptor or, on Windows, with a socket.
 macro_rules! impl_source_for {
     ($AsSource:ident, $raw:expr) => {
         impl<T: $AsSource> Source for IoSource<T> {

@@ -77,16 +77,16 @@
 //! | other Unix | poll(2) |
 //! | Windows | AFD |
 //!
-//! Of these, epoll and poll(2) are run on Linux, kqueue and event ports on models of
-//! their kernels, and AFD on Windows as Wine plays it: none of the three has been run on
-//! the kernel that it is for. `docs/PLATFORMS.md` has the details. Where a behaviour differs, the
-//! item says so; the suite of tests runs on each backend.
+//! Of these, epoll and poll(2) are tested on Linux, kqueue and event ports on models of their
+//! kernels, and AFD under Wine. None of these three has run on its real kernel. `docs/PLATFORMS.md`
+//! has the details. Where a behaviour differs, the item's documentation says so; the test suite
+//! runs on every backend.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Without `os-poll` the types stand with no event queue behind them, so that
-// much of what serves one is never called.
+// Without `os-poll` the types exist, but there is no event queue behind them, so much of the code
+// that serves a queue is never called.
 #![cfg_attr(not(feature = "os-poll"), allow(dead_code))]
 
-// The kernel of the tests.
+// Links the model of the kernel.
 #[cfg(all(test, mio_model = "event-ports"))]
 extern crate event_ports_model as _;
 #[cfg(all(test, mio_model = "kqueue"))]

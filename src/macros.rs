@@ -1,7 +1,7 @@
 //! What the sources of [`net`](crate::net) and `unix::pipe`
 //! have in common: each is a struct with one field, `inner: IoSource<_>`.
 
-/// `Source`, as its `IoSource` has it, and `Debug`, as the object inside.
+/// `Source`, by the methods of its `IoSource`, and `Debug`, as the inner object has it.
 #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! impl_source {
     ($Type:ident) => {
@@ -44,16 +44,17 @@ macro_rules! impl_source {
 #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! try_io_methods {
     () => {
-        /// Calls `io`, an operation on this source's descriptor that this
-        /// crate does not have, and lets the event queue know of its outcome.
+        /// Calls `io`, an operation on this source's descriptor that this crate does not have, and
+        /// passes its outcome to the event queue.
         ///
-        /// `io` makes one non-blocking call, on this source and no other, and
-        /// returns its result unchanged: an error of the kind
-        /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) says that readiness
-        /// has ended, and one that makes `Ok(None)` of it may wait for ever.
-        /// On epoll and kqueue, which see that for themselves, this costs nothing. Where the direction is known,
-        /// [`try_io_with`](Self::try_io_with) spares the others a spurious
-        /// event.
+        /// `io` makes one non-blocking call, on this source and no other, and returns its result
+        /// unchanged: an error of the kind [`WouldBlock`](std::io::ErrorKind::WouldBlock) reports
+        /// that readiness has ended. If `io` turns that error into `Ok(None)`, the next event may
+        /// never come.
+        ///
+        /// On epoll and kqueue, which see drained sources themselves, this costs nothing. If you
+        /// know the direction, use [`try_io_with`](Self::try_io_with): the other directions then
+        /// get no spurious events.
         ///
         /// # Examples
         ///
@@ -66,7 +67,7 @@ macro_rules! try_io_methods {
         /// let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
         /// let mut buffer = [0; 16];
         /// let received = socket.try_io(|| {
-        ///     // By another crate, which knows nothing of polls.
+        ///     // By another crate, which does not know about polls.
         ///     (&*socket2::SockRef::from(&socket)).read(&mut buffer)
         /// });
         /// // Nothing was sent.
@@ -82,8 +83,8 @@ macro_rules! try_io_methods {
             self.inner.try_io(|_| io())
         }
 
-        /// [`try_io`](Self::try_io) of which the direction is known: `io`
-        /// reads ([`READABLE`](crate::Interest::READABLE)), writes
+        /// [`try_io`](Self::try_io) for an operation whose direction is known: `io` reads
+        /// ([`READABLE`](crate::Interest::READABLE)), writes
         /// ([`WRITABLE`](crate::Interest::WRITABLE)) or does both.
         ///
         /// # Examples
@@ -112,8 +113,8 @@ macro_rules! try_io_methods {
     };
 }
 
-/// `Read` for a type and for references to it, vectored I/O included. Where more
-/// may come after the end was read, the end is not the last one.
+/// `Read` for a type and for references to it, with vectored I/O. `end_is_last` is false if more
+/// data may follow after a read that returned 0.
 #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! impl_read {
     (end_is_last: $end_is_last:literal, $($Type:ty),+) => {$(
@@ -142,8 +143,8 @@ macro_rules! impl_read {
     )+};
 }
 
-/// `Write` for a type and for references to it, vectored I/O included. Nothing
-/// is buffered, so there is nothing to flush.
+/// `Write` for a type and for references to it, with vectored I/O. It has no buffer, so there is
+/// nothing to flush.
 #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! impl_write {
     ($($Type:ty),+) => {$(
@@ -176,7 +177,7 @@ macro_rules! impl_write {
     )+};
 }
 
-/// From and into descriptors; `$Inner` is what the `IoSource` holds.
+/// Conversions from and into descriptors. `$Inner` is what the `IoSource` holds.
 #[cfg(all(unix, any(feature = "net", feature = "os-ext")))]
 macro_rules! impl_descriptor {
     ($Type:ident, $Inner:ty) => {
@@ -203,14 +204,15 @@ macro_rules! impl_descriptor {
 
         #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl std::os::fd::FromRawFd for $Type {
-            /// Takes over a descriptor of the same kind. Setting it to
-            /// non-blocking is up to the caller.
+            /// Takes over a descriptor of the same kind. It must be in non-blocking mode: this does
+            /// not set it.
             ///
             /// # Safety
             ///
-            /// The descriptor must be open and owned by nobody else.
+            /// The descriptor must be open, and nothing else may own it.
             unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> $Type {
-                // SAFETY: as the caller promises.
+                // SAFETY: the caller guarantees that the descriptor is open and that nothing else
+                // owns it.
                 let owned = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
                 $Type::from(owned)
             }
@@ -218,8 +220,8 @@ macro_rules! impl_descriptor {
 
         #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl From<std::os::fd::OwnedFd> for $Type {
-            /// Takes over a descriptor of the same kind. Setting it to
-            /// non-blocking is up to the caller.
+            /// Takes over a descriptor of the same kind. It must be in non-blocking mode: this does
+            /// not set it.
             fn from(fd: std::os::fd::OwnedFd) -> $Type {
                 $Type {
                     inner: crate::IoSource::new(<$Inner>::from(fd)),
@@ -236,7 +238,7 @@ macro_rules! impl_descriptor {
     };
 }
 
-/// From and into sockets; `$Inner` is what the `IoSource` holds.
+/// Conversions from and into sockets. `$Inner` is what the `IoSource` holds.
 #[cfg(all(windows, feature = "net"))]
 macro_rules! impl_socket {
     ($Type:ident, $Inner:ty) => {
@@ -263,14 +265,15 @@ macro_rules! impl_socket {
 
         #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl std::os::windows::io::FromRawSocket for $Type {
-            /// Takes over a socket of the same kind. Setting it to non-blocking is up
-            /// to the caller.
+            /// Takes over a socket of the same kind. It must be in non-blocking mode: this does not
+            /// set it.
             ///
             /// # Safety
             ///
-            /// The socket must be open and owned by nobody else.
+            /// The socket must be open, and nothing else may own it.
             unsafe fn from_raw_socket(socket: std::os::windows::io::RawSocket) -> $Type {
-                // SAFETY: as the caller promises.
+                // SAFETY: the caller guarantees that the socket is open and that nothing else owns
+                // it.
                 let owned = unsafe { std::os::windows::io::OwnedSocket::from_raw_socket(socket) };
                 $Type::from(owned)
             }
@@ -278,8 +281,8 @@ macro_rules! impl_socket {
 
         #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl From<std::os::windows::io::OwnedSocket> for $Type {
-            /// Takes over a socket of the same kind. Setting it to non-blocking is up
-            /// to the caller.
+            /// Takes over a socket of the same kind. It must be in non-blocking mode: this does not
+            /// set it.
             fn from(socket: std::os::windows::io::OwnedSocket) -> $Type {
                 $Type {
                     inner: crate::IoSource::new(<$Inner>::from(socket)),
@@ -296,13 +299,12 @@ macro_rules! impl_socket {
     };
 }
 
-/// From and into the standard library's type. `$example` is one of `from_std`.
+/// Conversions from and into the standard library's type. `$example` is an example of `from_std`.
 #[cfg(feature = "net")]
 macro_rules! impl_std {
     ($Type:ident, $Std:ty, $example:literal) => {
         impl From<$Type> for $Std {
-            /// The same socket, still non-blocking; on epoll and kqueue it
-            /// stays registered.
+            /// The same socket, still non-blocking. On epoll and kqueue it stays registered.
             fn from(source: $Type) -> $Std {
                 source.inner.into_inner()
             }
@@ -311,9 +313,8 @@ macro_rules! impl_std {
         impl $Type {
             /// Takes over a socket of the standard library.
             ///
-            /// Nothing about it is changed or checked: setting it to
-            /// non-blocking (`set_nonblocking(true)`) is up to the caller, and
-            /// a socket that is not so blocks the thread on I/O.
+            /// This neither changes nor checks the socket. Set it to non-blocking first
+            /// (`set_nonblocking(true)`): otherwise its I/O blocks the thread.
             ///
             /// ```
             #[doc = $example]

@@ -66,11 +66,11 @@ impl PendingWakes {
     /// Claims a bit that no other waker owns. `None` if no bit is left; without a bit every wake
     /// signals.
     pub(crate) fn claim(&self) -> Option<Bit> {
-        // Acquire, here and in the retry: what the bit's last owner did, above all clearing
-        // its pending bit, happens before what the new owner does.
+        // Acquire: what the bit's last owner did, above all clearing its pending bit, happens before what the
+        // new owner does. Relaxed: the first load, and those of failed attempts, claim nothing.
         let claim = self
             .claimed
-            .fetch_update(Ordering::Acquire, Ordering::Acquire, |claimed| {
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |claimed| {
                 (claimed != usize::MAX).then(|| claimed | (claimed + 1))
             });
         // The lowest clear bit follows the trailing ones.
@@ -108,10 +108,11 @@ impl PendingWakes {
     fn raise(&self, bit: Bit) -> bool {
         // A read-modify-write even if the bit turns out to be set: it orders
         // this wake before the poll that clears the bit. Release: that poll
-        // sees what the caller did before. Acquire: a signal sent because a
-        // poll cleared the bit comes after everything that the poll had done to the
-        // descriptor (if the poll drains it, after the draining).
-        self.pending.fetch_or(bit.mask(), Ordering::AcqRel) & bit.mask() == 0
+        // sees what the caller did before. No Acquire: a signal that follows because a
+        // poll cleared the bit comes after that poll's draining of the descriptor all the same. Both hold the
+        // kernel's lock. If the signal held it first, this would happen before the clearing, and could not
+        // see it.
+        self.pending.fetch_or(bit.mask(), Ordering::Release) & bit.mask() == 0
     }
 
     /// Clears a bit whose signal failed.
@@ -137,8 +138,8 @@ impl PendingWakes {
         if self.pending.load(Ordering::Acquire) == 0 {
             return 0;
         }
-        // Acquire and Release: see `raise`.
-        self.pending.swap(0, Ordering::AcqRel)
+        // Acquire: pairs with the Release of `raise`. Nobody acquires what a poll did.
+        self.pending.swap(0, Ordering::Acquire)
     }
 }
 

@@ -18,11 +18,10 @@ use crate::{Backend, Events, Registry};
 ///
 /// # Readiness, not completion
 ///
-/// An event means that an operation is worth trying. Do the
-/// I/O until it returns [`WouldBlock`](io::ErrorKind::WouldBlock):
-/// only after that is the next event certain. An event may be spurious,
-/// so the first operation may return `WouldBlock` as well. The [`guide`](crate::guide)
-/// shows the patterns.
+/// An event means that an operation is worth trying. Do the I/O until it returns
+/// [`WouldBlock`](io::ErrorKind::WouldBlock): only then is the next event certain. An event may be
+/// spurious, so even the first operation may return `WouldBlock`. The [`guide`](crate::guide) shows
+/// the patterns.
 ///
 /// # Nesting
 ///
@@ -38,10 +37,10 @@ use crate::{Backend, Events, Registry};
 ///
 /// # Forking
 ///
-/// A forked child must not use a poll, registry or waker that it inherited, nor a
-/// source that is registered on poll(2) or event ports: it would take the parent's
-/// events, or wait for a lock that nobody gives back, or, as a kqueue is not inherited,
-/// use some other descriptor. It may drop them, which changes nothing for the parent.
+/// A forked child must not use a poll, registry or waker that it inherited, nor a source that is
+/// registered on poll(2) or event ports. It would take the parent's events, or wait for a lock that
+/// no thread releases, or, because a kqueue is not inherited, use an unrelated descriptor. It may
+/// drop them, which does not affect the parent.
 ///
 /// # Examples
 ///
@@ -81,7 +80,7 @@ impl Poll {
     ///
     /// # Errors
     ///
-    /// Those of the system, when no descriptor is left: of
+    /// Those of the system, if no descriptor is left: of
     /// [epoll_create1(2)](https://man7.org/linux/man-pages/man2/epoll_create1.2.html),
     /// [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue),
     /// [port_create(3C)](https://illumos.org/man/3C/port_create) or
@@ -89,9 +88,9 @@ impl Poll {
     ///
     /// # Cost
     ///
-    /// On epoll one system call, on kqueue, event ports and poll(2) two, and one descriptor,
-    /// which is closed on exec (on poll(2) two where there is no eventfd). On Windows two handles, and another one for every 32
-    /// sockets, none of which is inherited.
+    /// On epoll one system call, on kqueue, event ports and poll(2) two. A poll has one descriptor,
+    /// which is closed on exec (two on poll(2) if there is no eventfd). On Windows it has two
+    /// handles, and another one for every 32 sockets; none of them is inherited.
     ///
     /// ```
     /// use mio::{Events, Poll};
@@ -169,8 +168,8 @@ impl Poll {
     /// Waits for an event, or until `timeout` has passed, and replaces the
     /// contents of `events`, which are empty if the timeout has passed.
     ///
-    /// `None` waits for ever, and zero does not wait. A timeout never ends early: it
-    /// is rounded up to the system's unit, and the system may add to it. Longer timeouts
+    /// `None` waits for ever, and zero does not wait. A wait never ends before its timeout: the
+    /// timeout is rounded up to the system's unit, and the system may add to it. Longer timeouts
     /// are clamped to the system's maximum, at least 24 days.
     ///
     /// | system | unit | adds |
@@ -183,38 +182,33 @@ impl Poll {
     /// | Windows 10 from 1803 on | 100 ns | |
     /// | Windows before | milliseconds | up to a tick of 15.6 ms |
     ///
-    /// On Windows, time for which the machine slept counts.
+    /// On Windows, the time during which the machine sleeps counts.
     ///
     /// At most [`events.capacity()`](Events::capacity) events are reported;
     /// the next calls report the others.
     ///
     /// # Errors
     ///
-    /// - [`Interrupted`](io::ErrorKind::Interrupted): a signal handler ran
-    ///   during the wait. Linux also interrupts a wait on epoll without a signal
-    ///   handler: when the process was stopped and continued (SIGSTOP and
-    ///   SIGCONT, a debugger), and when an io_uring closes that this thread has
-    ///   used. So a program without signal handlers can get it as well.
-    ///   [`poll_until`](Poll::poll_until) continues instead. A poll with timeout
-    ///   zero is never interrupted.
+    /// - [`Interrupted`](io::ErrorKind::Interrupted): a signal handler ran during the wait. A
+    ///   program without signal handlers can get it as well: Linux interrupts a wait on epoll when
+    ///   the process was stopped and continued (SIGSTOP and SIGCONT, a debugger), and when an
+    ///   io_uring closes that this thread has used. [`poll_until`](Poll::poll_until) continues
+    ///   instead. A poll with timeout zero is never interrupted.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the capacity of `events` is 0.
-    ///
-    /// - EBADF: the program has closed the descriptors of the poll, as a daemon does that closes all open
-    ///   descriptors. Sockets that reuse them are not read.
+    /// - EBADF: the program has closed the descriptors of the poll, like a daemon that closes all
+    ///   open descriptors. Sockets that reuse these descriptors are not read.
     ///
     /// There are no other errors. `events` is empty after an error.
     ///
     /// # Cost
     ///
-    /// On epoll one system call, which writes into `events` directly:
-    /// `epoll_wait` (by its other name `epoll_pwait` where the processor is no x86-64), or
-    /// `epoll_pwait2` where the timeout is no whole number of milliseconds, which costs
-    /// more. On kqueue one; on event ports one, and one for each event of a
-    /// descriptor, which has to be armed again. On poll(2) one, another before it where probes are due
-    /// (`SourceFd`), and one for each
-    /// waker that is reported. On AFD one, and one for each socket that has to be asked
-    /// about anew; up to four more for a timeout that such a timer keeps, if nothing comes
-    /// before.
+    /// On epoll one system call, which writes into `events` directly: `epoll_wait` on x86-64, and
+    /// its equivalent `epoll_pwait` on other processors; or `epoll_pwait2`, which costs more, if
+    /// the timeout is not a whole number of milliseconds. On kqueue one. On event ports one, and
+    /// one for each event of a descriptor, which has to be armed again. On poll(2) one, another one
+    /// before it if probes are due (`SourceFd`), and one for each waker that is reported. On AFD
+    /// one, and one for each socket that has to be armed again; on Windows 10 from 1803 on, up to
+    /// four more for the timer of a timeout, unless an event has already arrived.
     ///
     /// # Examples
     ///
@@ -242,11 +236,11 @@ impl Poll {
     /// Waits for an event, or until the deadline has passed. Signals do not end the
     /// wait.
     ///
-    /// This is [`poll`](Poll::poll) with the time left until `deadline`, called again
-    /// when it is interrupted. It never returns without events before the deadline, and
-    /// without a deadline (`None`) never at all. If the deadline has passed, it
-    /// returns the ready events without waiting, so a busy loop has to check the clock itself to
-    /// see that its deadline has passed.
+    /// This is [`poll`](Poll::poll) with the time left until `deadline`, called again when it is
+    /// interrupted. It never returns without events before the deadline. Without a deadline
+    /// (`None`) it never returns without events at all. If the deadline has passed, it returns the
+    /// ready events without waiting, so a busy loop has to compare the clock with its deadline
+    /// itself.
     ///
     /// # Errors
     ///
@@ -290,7 +284,7 @@ impl Poll {
                 Err(error) => return Err(error),
                 Ok(()) => {}
             }
-            // The system may have cut a long timeout down to its longest.
+            // The system may have clamped a long timeout.
             let in_time = deadline.map_or(true, |deadline| Instant::now() < deadline);
             if !events.is_empty() || !in_time {
                 return Ok(());

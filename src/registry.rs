@@ -97,18 +97,17 @@ impl Registry {
     ///
     /// # Two handles of one socket on Windows
     ///
-    /// Register one handle of a socket only: of two (`try_clone`), in one poll or in two,
-    /// the driver is known to report to one what the other waits for. AFD notices that
-    /// where the two wait for different things in one poll, and asks again. Where both wait
-    /// for the same, or in two polls, one of them may hear nothing.
+    /// Register only one handle of a socket. If two handles of it (`try_clone`) are registered, in
+    /// one poll or in two, the driver may report to one of them what the other waits for. In one
+    /// poll, AFD notices that if the two wait for different things, and arms again. If both wait
+    /// for the same thing, or if they are registered with two polls, one of them may get no event.
     ///
     /// # Cost
     ///
-    /// On epoll and kqueue one system call, and no allocation. On event ports one,
-    /// and an entry in a table, which grows with their number; on poll(2) the entry,
-    /// and a system call if somebody is waiting. On AFD an entry, and with each that is
-    /// new an allocation, a question to Winsock, and a system call, made by the next
-    /// poll if nobody is waiting.
+    /// On epoll and kqueue one system call, and no allocation. On event ports one system call, and
+    /// an entry in a table, which grows with the number of sources. On poll(2) the entry, and a
+    /// system call if a thread is waiting. On AFD an entry, and for each new entry an allocation, a
+    /// call of Winsock, and a system call, which the next poll makes if no thread is waiting.
     ///
     /// # Examples
     ///
@@ -124,7 +123,7 @@ impl Registry {
     /// let both = Interest::READABLE | Interest::WRITABLE;
     /// poll.registry().register(&mut socket, Token(7), both)?;
     ///
-    /// // There is room to send, but nothing to receive.
+    /// // Sending would succeed, and there is nothing to receive.
     /// poll.poll(&mut events, None)?;
     /// let event = events.iter().next().unwrap();
     /// assert_eq!(event.token(), Token(7));
@@ -147,9 +146,9 @@ impl Registry {
     /// is reregistered for `READABLE` is never reported writable again: name all interests
     /// each time.
     ///
-    /// Readiness is reported again: the next poll reports what the source is
-    /// ready for, and whether it is closed or has an error that was not taken. (If
-    /// there are more events than the buffer has capacity for, a later poll does.)
+    /// The next poll reports readiness again: what the source is ready for, and whether it is
+    /// closed or has an error that was not taken. (If there are more events than the buffer has
+    /// capacity for, a later poll reports it.)
     ///
     /// That event queues behind the events that already wait, so that a program which
     /// reregisters a busy source gives the others their turn. (poll(2) has no queue: it
@@ -158,10 +157,10 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) where the source is not registered
-    /// here (on kqueue it then is), and as for [`register`](Registry::register).
-    /// Where it fails the registration stays as it was; where the descriptor is
-    /// closed, and on kqueue, there may be none any more.
+    /// [`NotFound`](io::ErrorKind::NotFound) if the source is not registered here (on kqueue this
+    /// registers it), and those of [`register`](Registry::register). If it fails, the registration
+    /// stays as it was, except if the descriptor is closed, and except on kqueue: there the
+    /// registration may have ended.
     ///
     /// # Cost
     ///
@@ -195,29 +194,28 @@ impl Registry {
         source.reregister(self, token, interests)
     }
 
-    /// Ends a registration: no poll that begins after this has returned reports
-    /// it, so that whatever its token stands for may be freed.
+    /// Ends a registration. No poll that begins after this call has returned reports it, so you may
+    /// free what its token stands for.
     ///
-    /// (A poll that waits on another thread *while* this is called may still
-    /// return an event that it had taken before.)
+    /// (A poll that waits on another thread *during* this call may still return an event that it
+    /// has retrieved before.)
     ///
-    /// Dropping a source ends its registration too: on poll(2), event ports and AFD at
-    /// once, on kqueue by closing the descriptor; on epoll likewise, but only when
-    /// *no copy* of it is open any more. A duplicate is a copy;
-    /// and while the program starts a child process, on whatever thread, the
-    /// child holds copies of all descriptors until it calls exec. So a program
-    /// whose tokens are addresses of things that it frees always deregisters.
+    /// Dropping a source ends its registration too. On poll(2), event ports and AFD that happens at
+    /// once. On kqueue it happens because the descriptor is closed. On epoll it happens when *no
+    /// copy* of the descriptor is open any more. A duplicate is a copy. While the program starts a
+    /// child process, on whatever thread, the child holds copies of all descriptors until it calls
+    /// exec. So if your tokens are addresses of things that you free, always deregister.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) where the source is not registered
-    /// here; on epoll and kqueue EBADF where the descriptor is not open. EBADF, but for
-    /// poll(2), also where the program has closed the poll's own.
+    /// [`NotFound`](io::ErrorKind::NotFound) if the source is not registered here. On epoll and
+    /// kqueue, EBADF if the descriptor is not open. On every backend but poll(2), EBADF if the
+    /// program has closed the poll's own descriptor.
     ///
     /// # Cost
     ///
-    /// On epoll, kqueue and event ports one system call, and no allocation; on AFD one,
-    /// by the next poll if nobody is waiting.
+    /// On epoll, kqueue and event ports one system call, and no allocation. On AFD one, which the
+    /// next poll makes if no thread is waiting.
     ///
     /// # Examples
     ///
@@ -244,7 +242,7 @@ impl Registry {
     /// # Ok(())
     /// # }
     /// ```
-    // Always: what each backend has to do makes it look long.
+    // Always: what each backend does here makes the function look long.
     #[inline(always)]
     pub fn deregister<S>(&self, source: &mut S) -> io::Result<()>
     where
@@ -256,8 +254,8 @@ impl Registry {
 
     /// Another registry of the same poll.
     ///
-    /// It returns a `Result` for compatibility, and does not fail. It counts one up:
-    /// there is no system call, no descriptor and no allocation.
+    /// It returns a `Result` for compatibility, and does not fail. It increments a reference count:
+    /// it makes no system call, opens no descriptor and allocates nothing.
     ///
     /// # Examples
     ///
@@ -292,13 +290,13 @@ impl Registry {
     }
 }
 
-/// A line for the program's log, if it keeps one.
+/// Writes a line to the program's log, if the program has a logger.
 #[inline]
 #[cfg_attr(not(feature = "log"), allow(unused_variables))]
 fn trace(what: &'static str, wanted: Option<(Token, Interest)>) {
     #[cfg(feature = "log")]
     if log::max_level() == log::LevelFilter::Trace {
-        // Out of the way of those who keep none.
+        // Not inlined, for programs without a logger.
         #[cold]
         fn write(what: &'static str, wanted: Option<(Token, Interest)>) {
             match wanted {

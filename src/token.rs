@@ -35,7 +35,7 @@
 /// while greeted < 3 {
 ///     poll.poll(&mut events, None)?;
 ///     for event in &events {
-///         // Events may be spurious, so a token that is no longer there is no error.
+///         // Events may be spurious, so a token that is no longer in the table is no error.
 ///         if let Some(mut stream) = clients.remove(&event.token()) {
 ///             stream.write_all(b"hello")?;
 ///             greeted += 1;

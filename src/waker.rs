@@ -22,32 +22,33 @@ use crate::{Registry, Token};
 /// The polling thread may wake its own poll, whose next call then returns at once. For example, a
 /// thread that has taken only some of its messages wakes itself for the rest.
 ///
-/// **The waker must outlive its last wake-up**: dropping it discards a wake-up that no
-/// poll has reported yet. So the wake-up of a thread that owns a waker, wakes and
-/// ends may be lost; share the waker in an `Arc` that the poll's side keeps.
-/// Waking after the *poll* was dropped does nothing, and is not an error.
+/// **The waker must outlive its last wake-up**: dropping it discards a wake-up that no poll has
+/// reported yet. If a thread owns a waker, wakes and ends, that wake-up may be lost. So share the
+/// waker in an `Arc` of which the poll's side keeps one. Waking after the *poll* was dropped does
+/// nothing, and is not an error.
 ///
 /// # Cost
 ///
-/// On epoll and poll(2) a waker has a descriptor of its own (an eventfd; two, of a
-/// pipe, where the system has none or refuses that), which stays open while the waker
-/// lives. On epoll two system calls make it, on poll(2) one. On kqueue it is a user event, which one
-/// call makes and another deletes (a pipe, where the kernel has no such events, or no more
-/// of them); on event ports and Windows nothing but a number.
+/// On epoll and poll(2) a waker has a descriptor of its own: an eventfd, or the two of a pipe where
+/// the system has no eventfd or refuses it. It stays open while the waker lives. `Waker::new` makes
+/// two system calls on epoll and one on poll(2). On kqueue a waker is a user event, which one call
+/// creates and another deletes. It is a pipe if the kernel has no user events, or cannot create
+/// another one. On event ports and Windows it is only a number.
 ///
 /// # Limits
 ///
-/// - A thread that is suspended in the middle of `wake` delays the wake-ups of
-///   others that rely on it; and if its wake-up then fails, theirs do, though
-///   they are not told.
-/// - The first 64 wakers of a poll (32 on 32-bit systems) coalesce; every wake
-///   of a further one calls the kernel.
-/// - While someone takes events off the poll's raw descriptor without
-///   `Poll::poll`, `wake` may do nothing.
+/// - A thread that is suspended in the middle of `wake` delays the wake-ups of other threads that
+///   coalesce with it. If its `wake` then fails, their wake-ups are lost, although their `wake` has
+///   returned `Ok`.
+/// - Only the first 64 wakers of a poll (32 on 32-bit systems) coalesce. Each wake of a further one
+///   calls the kernel.
+/// - While other code takes events from the poll's raw descriptor, and does not call `Poll::poll`,
+///   `wake` may do nothing.
 /// - On event ports and Windows `wake` takes a lock, which the thread that a signal handler
-///   interrupted may hold: there a handler must not wake. On kqueue one must not while the
-///   poll may be dropped: it could be the last that has the queue, and free it.
-/// - A forked child must not use a waker that it inherited, only drop it.
+///   interrupted may hold, so do not wake from a signal handler there. On kqueue, do not wake from
+///   one while the poll may be dropped: the handler could release the last reference to the queue,
+///   and free memory.
+/// - A forked child must not use a waker that it inherited. It may drop it.
 ///
 /// # Examples
 ///
@@ -80,7 +81,7 @@ use crate::{Registry, Token};
 ///     poll.poll(&mut events, None)?;
 ///     for event in &events {
 ///         assert_eq!(event.token(), WAKE);
-///         // All there is: one event stands for any number of wake-ups.
+///         // All the messages: one event stands for any number of wake-ups.
 ///         received += messages.try_iter().count();
 ///     }
 /// }
@@ -91,7 +92,7 @@ use crate::{Registry, Token};
 #[derive(Debug)]
 pub struct Waker {
     wakes: Arc<PendingWakes>,
-    /// This waker's bit in `wakes`, where there was one left.
+    /// This waker's bit in `wakes`, if one was left.
     bit: Option<Bit>,
     wake: Wake,
 }
@@ -101,11 +102,10 @@ impl Waker {
     ///
     /// # Errors
     ///
-    /// Those of the system, when no descriptor is left or a limit is reached:
-    /// on Linux those of
-    /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) and
-    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html). None on event
-    /// ports.
+    /// Those of the system, if no descriptor is left or a limit is reached. On Linux they are those
+    /// of [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) and
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html). On event ports there
+    /// are none.
     ///
     /// ```
     /// use mio::{Poll, Token, Waker};
@@ -131,21 +131,19 @@ impl Waker {
     ///
     /// # Errors
     ///
-    /// None on Linux, whose
-    /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) takes
-    /// every write; on Windows those of
+    /// None on Linux, because [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
+    /// takes every write. On Windows those of
     /// [PostQueuedCompletionStatus](https://learn.microsoft.com/en-us/windows/win32/fileio/postqueuedcompletionstatus),
-    /// when the kernel is out of memory. Elsewhere EBADF, and only where the program has closed
-    /// the descriptors of the waker or, on kqueue and event ports, of the poll. No limit of the
-    /// kernel's keeps a wake-up back: not on event ports either, whose port may have
-    /// as many events as it takes. On an error nothing was woken, and the next `wake` tries
-    /// again.
+    /// if the kernel is out of memory. Elsewhere EBADF, but only if the program has closed the
+    /// descriptors of the waker or, on kqueue and event ports, of the poll. No limit of a kernel
+    /// stops a wake-up, not even a full event port. After an error nothing was woken, and the next
+    /// `wake` tries again.
     ///
     /// # Cost
     ///
-    /// One atomic operation while a wake-up of this waker is pending, and
-    /// otherwise a system call; on event ports and Windows under a lock that is held for
-    /// as short a time. Neither allocates, nor blocks for longer than that.
+    /// One atomic operation while a wake-up of this waker is pending. Otherwise one system call,
+    /// which event ports and Windows make under a lock that is held no longer than that. `wake`
+    /// never allocates, and blocks for no other reason.
     ///
     /// ```
     /// use mio::{Events, Poll, Token, Waker};
@@ -165,7 +163,7 @@ impl Waker {
         self.wakes.wake(self.bit, || self.signal())
     }
 
-    // Out of the way of a wake that has nothing to do.
+    // Not inlined, so that a wake that has nothing to do stays short.
     #[cold]
     #[inline(never)]
     fn signal(&self) -> io::Result<()> {
@@ -186,7 +184,7 @@ mod tests {
     use super::*;
     use crate::Poll;
 
-    /// Wakers that come and go leave their bits to the next ones.
+    /// Wakers that come and go pass their bits on to later ones.
     #[test]
     fn a_dropped_waker_gives_its_bit_back() {
         let poll = Poll::new().unwrap();
@@ -210,14 +208,14 @@ mod tests {
             Wake::Descriptor { fd, .. } => fd.written_fd(),
             Wake::UserEvent { .. } => poll.as_raw_fd(),
         };
-        // In place of that, something that cannot be written to.
+        // Replaces it by a descriptor that cannot be written to.
         let read_only = std::fs::File::open("/dev/null").unwrap();
         // SAFETY: `dup2` has no memory-safety preconditions. The waker stays the owner of the descriptor,
         // which refers to another file.
         let replaced = unsafe { libc::dup2(read_only.as_raw_fd(), written_to) };
         assert_ne!(replaced, -1);
         for _ in 0..3 {
-            // EBADF, or a word like it.
+            // EBADF, or a similar error.
             waker.wake().unwrap_err();
         }
     }

@@ -1,4 +1,4 @@
-//! What Windows does differently: sockets watched by AFD, on a completion port.
+//! Behaviour of Windows only: AFD watches the sockets, on a completion port.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", windows))]
 
 mod util;
@@ -43,7 +43,7 @@ fn no_handle_is_left_of_a_poll_with_polls_under_way() {
                 looper.assert_nothing_ready();
             }
             waker.wake().unwrap();
-            // The sockets outlive the poll, which has 100 polls under way.
+            // The sockets outlive the poll, which has 100 polls in flight.
             drop(looper);
             drop(sockets);
         }
@@ -67,7 +67,7 @@ fn no_handle_is_left_of_sockets_that_come_and_go() {
     });
 }
 
-/// Handles of the driver are for 32 sockets each, and taken again.
+/// Each handle of the driver is for 32 sockets, and is used again.
 #[test]
 fn many_sockets_share_handles_of_the_driver() {
     if !util::in_child_test("many_sockets_share_handles_of_the_driver") {
@@ -105,11 +105,11 @@ fn many_sockets_share_handles_of_the_driver() {
 #[test]
 fn what_is_no_socket_is_refused() {
     let mut looper = Loop::new(AFD);
-    // SAFETY: it is not open, nor any number that is handed out; nothing closes it.
+    // SAFETY: no socket has this number, which the system never assigns, and nothing closes it.
     let mut source = IoSource::new(unsafe { util::borrow(0x7fff_fff0) });
     match looper.registry().register(&mut source, T, BOTH) {
         Err(error) => assert_eq!(error.raw_os_error(), Some(WSAENOTSOCK)),
-        // Wine takes any number for a socket, until it is asked about it.
+        // Wine accepts any number as a socket until it is queried.
         Ok(()) => {
             assert!(util::under_wine());
             looper.until("an error", |event| event.is_error());
@@ -118,8 +118,7 @@ fn what_is_no_socket_is_refused() {
     looper.assert_quiet();
 }
 
-/// The handle is closed and handed out again while the driver still has the poll of
-/// the old socket.
+/// The handle is closed and reused while the driver still has the poll of the old socket.
 #[test]
 fn a_handle_that_is_handed_out_again_is_another_socket() {
     let mut looper = Loop::new(AFD);
@@ -133,7 +132,7 @@ fn a_handle_that_is_handed_out_again_is_another_socket() {
             .unwrap();
         looper.assert_nothing_ready();
         if round % 2 == 0 {
-            // So that the poll of the old one does not end when its handle is closed.
+            // So that the poll of the old socket does not end when its handle is closed.
             duplicates.push(socket2::SockRef::from(&old).try_clone().unwrap());
         }
         let number = old.as_raw_socket();
@@ -143,7 +142,7 @@ fn a_handle_that_is_handed_out_again_is_another_socket() {
                 looper.registry().deregister(&mut old).unwrap();
                 drop(old);
             }
-            // SAFETY: it was just given up.
+            // SAFETY: the socket was just given up, so nothing else owns it.
             _ => drop(unsafe { OwnedSocket::from_raw_socket(old.into_raw_socket()) }),
         }
         let mut new = UdpSocket::bind(any_port()).unwrap();
@@ -163,8 +162,8 @@ fn a_handle_that_is_handed_out_again_is_another_socket() {
     assert!(reused > 0, "the numbers were never the same");
 }
 
-/// Between these there is no poll, or one that waits on another thread: in neither
-/// case may two polls of the socket be under way.
+/// Between these there is no poll, or one that waits on another thread. In neither case may two
+/// polls of the socket be in flight.
 #[test]
 fn a_socket_comes_back_while_another_thread_waits() {
     let rounds = 500;
@@ -194,7 +193,7 @@ fn a_socket_comes_back_while_another_thread_waits() {
             thread::yield_now();
         }
         registry.deregister(&mut one).unwrap();
-        // And once for nothing.
+        // And once without a reason.
         registry
             .register(&mut one, Token(usize::MAX), Interest::READABLE)
             .unwrap();
@@ -203,7 +202,7 @@ fn a_socket_comes_back_while_another_thread_waits() {
     waiting.join().unwrap();
 }
 
-/// One that another program part has closed, among others that go on.
+/// A socket that other code has closed, among others that still work.
 #[test]
 fn a_socket_that_was_closed_behind_its_source_does_not_stop_the_others() {
     if !util::in_child_test("a_socket_that_was_closed_behind_its_source_does_not_stop_the_others") {
@@ -212,8 +211,7 @@ fn a_socket_that_was_closed_behind_its_source_does_not_stop_the_others() {
     for polled in [false, true] {
         let mut looper = Loop::new(AFD);
         let victim = StdUdp::bind("127.0.0.1:0").unwrap();
-        // SAFETY: it is closed while this is in use, which is what is tested; nothing is opened
-        // after that.
+        // SAFETY: closing it while it is in use is what this tests. Nothing is opened afterwards.
         let mut source = IoSource::new(unsafe { util::borrow(victim.as_raw_socket()) });
         let mut others: Vec<_> = (0..5)
             .map(|_| UdpSocket::bind(any_port()).unwrap())
@@ -255,7 +253,7 @@ fn a_socket_that_was_closed_behind_its_source_does_not_stop_the_others() {
     }
 }
 
-/// A waker and sockets are registered, changed and dropped by threads while another one polls.
+/// Threads register, change and drop a waker and sockets while another thread polls.
 #[test]
 fn sources_come_and_go_while_another_thread_polls() {
     let polling = util::Polling::begin(Loop::new(AFD));
@@ -289,8 +287,8 @@ fn sources_come_and_go_while_another_thread_polls() {
     polling.end().assert_quiet();
 }
 
-/// A datagram that does not fit is an error, and the next one is reported although no
-/// call has blocked.
+/// A datagram that is too long is an error, and the next one is reported although no call would
+/// have blocked.
 #[test]
 fn a_datagram_that_does_not_fit_leaves_the_socket_armed() {
     let mut looper = Loop::new(AFD);
@@ -309,8 +307,8 @@ fn a_datagram_that_does_not_fit_leaves_the_socket_armed() {
     }
 }
 
-/// Counts the events in the second that begins with the first one, and in the next one, when each is
-/// answered by the same.
+/// Counts the events in the second that begins with the first one, and in the next second, if the
+/// program responds to each in the same way.
 #[track_caller]
 fn assert_few(looper: &mut Loop, what: &str, mut answer: impl FnMut()) {
     looper.until("the first one", |_| true);
@@ -335,8 +333,8 @@ fn assert_few(looper: &mut Loop, what: &str, mut answer: impl FnMut()) {
     assert!((1..=17).contains(&second), "{what}: {first}, {second}");
 }
 
-/// The median of nine: from when a peer sends until the event, where another thread has drained the
-/// stream while the poll waits.
+/// The median of nine delays, from the time when a peer sends until the event. Another thread has
+/// drained the stream while the poll waits.
 fn delay_after(what: &str, drain: impl Fn(&TcpStream)) -> Duration {
     let mut looper = Loop::new(AFD);
     let (mut stream, mut peer) = stream_pair();
@@ -353,7 +351,7 @@ fn delay_after(what: &str, drain: impl Fn(&TcpStream)) -> Duration {
     let mut delays: Vec<_> = (0..9)
         .map(|_| {
             drain(&stream);
-            // The poll has its time to wait again.
+            // Time for the poll to wait again.
             thread::sleep(util::A_WHILE);
             let start = Instant::now();
             peer.write_all(b"x").unwrap();
@@ -413,7 +411,7 @@ fn writing_to_a_peer_that_was_reset_at_each_event_is_no_busy_loop() {
     assert!(count <= 30, "{count}");
 }
 
-/// As without handles: nothing is taken away.
+/// As without handles: nothing disappears.
 #[test]
 fn accepting_that_fails_at_each_event_is_no_busy_loop() {
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
@@ -469,7 +467,7 @@ fn sending_a_datagram_that_is_too_large_at_each_event_is_no_busy_loop() {
     });
 }
 
-/// The call does not know its direction: it may have been a write, for all that the backend knows.
+/// The backend does not know the direction of the call: it may have been a write.
 #[test]
 fn try_io_at_each_event_of_an_idle_socket_is_no_busy_loop() {
     let mut looper = Loop::new(AFD);
@@ -482,7 +480,7 @@ fn try_io_at_each_event_of_an_idle_socket_is_no_busy_loop() {
     });
 }
 
-/// By somebody who does not tell.
+/// By code that does not report it.
 #[test]
 fn what_was_drained_before_a_failure_is_armed_again_without_a_pause() {
     let mut looper = Loop::new(AFD);
@@ -509,11 +507,11 @@ fn what_was_drained_before_a_failure_is_armed_again_without_a_pause() {
         looper.assert_nothing_ready();
     }
     delays.sort();
-    // Pauses that went on would be of 64 ms.
+    // If the pauses continued, they would be of 64 ms.
     assert!(delays[10] < Duration::from_millis(30), "{delays:?}");
 }
 
-/// Another thread fails while this one waits, which then has to probe.
+/// An operation of another thread fails while this one waits, which must then probe.
 #[test]
 fn a_failure_while_another_thread_waits_is_followed_by_a_probe() {
     let mut looper = Loop::new(AFD);
@@ -555,7 +553,7 @@ fn sockets_are_not_inherited_and_do_not_block() {
     let udp = UdpSocket::bind(any_port()).unwrap();
     let is_inherited = |socket: RawSocket| {
         let mut flags = 0;
-        // SAFETY: a number is written; the socket is open.
+        // SAFETY: the call writes one number, and the socket is open.
         let got = unsafe { GetHandleInformation(socket as usize as HANDLE, &mut flags) };
         assert_ne!(got, 0);
         flags & HANDLE_FLAG_INHERIT != 0
@@ -578,7 +576,7 @@ fn sockets_are_not_inherited_and_do_not_block() {
     }
 }
 
-/// Any socket that is one: here of another crate.
+/// Any socket works: this one is of another crate.
 #[test]
 fn a_socket_of_another_crate_is_a_source() {
     use socket2::{Domain, Socket, Type};
@@ -604,7 +602,7 @@ fn a_socket_of_another_crate_is_a_source() {
     }
 }
 
-/// The clock of Windows ticks every 15.6 ms, and a port's timeouts end with its ticks.
+/// Windows' clock ticks every 15.6 ms, and a port's timeouts end at its ticks.
 #[test]
 fn a_timeout_is_never_early_by_a_tick() {
     let mut poll = Poll::new().unwrap();
@@ -618,7 +616,7 @@ fn a_timeout_is_never_early_by_a_tick() {
     }
 }
 
-/// A connection that was refused, and one that stands, in the same poll.
+/// A refused connection, and an established one, in the same poll.
 #[test]
 fn a_refused_connection_does_not_disturb_another() {
     let mut looper = Loop::new(AFD);

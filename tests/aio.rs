@@ -1,5 +1,6 @@
-//! Completions of asynchronous I/O, which the kernel puts into the queue that the
-//! operation names. A model can be told to; Linux's own is not kqueue's.
+//! Completions of asynchronous I/O, which the kernel puts into the queue that the operation names.
+//! They run on a model of kqueue, which a test can tell to complete an operation: Linux's own
+//! asynchronous I/O does not use kqueue.
 #![cfg(all(
     feature = "os-poll",
     feature = "os-ext",
@@ -16,7 +17,7 @@ use mio::{Backend, Interest, Token};
 use util::Loop;
 
 extern "C" {
-    /// The model's own: an operation is complete.
+    /// A function of the model: completes an operation.
     fn kqueue_model_complete(
         kqueue: c_int,
         ident: usize,

@@ -1,5 +1,5 @@
-//! After set-up nothing is allocated: not by polling, registering, waking, I/O
-//! or an operation that would block.
+//! After set-up nothing allocates: neither polling, registering, waking and I/O, nor an operation
+//! that would block.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -33,36 +33,36 @@ on_each_backend![
     making_unix_connections_allocates_nothing,
 ];
 
-/// Counts what each thread allocates.
+/// Counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
-    // It is one; clippy does not see it where threads' locals are made by the library.
+    // It is const. clippy does not see it where a library call creates the thread-local.
     #[allow(clippy::missing_const_for_thread_local)]
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
 fn count() {
-    // A thread that is ending has no counter any more, and no test either.
+    // A thread that ends has no counter any more, and no test runs on it.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: hands everything on to the system's allocator.
+// SAFETY: every method passes its arguments on to the system's allocator, which keeps the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees the contract of `GlobalAlloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
+        // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: as the caller promises.
+        // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -70,8 +70,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// One test at a time: descriptors then have the same numbers whenever something is done again, and
-/// a table that goes by numbers does not grow in between.
+/// Only one test runs at a time. So an operation that is repeated gets the same descriptors, and a
+/// table that is indexed by descriptor does not grow in between.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -79,7 +79,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 #[track_caller]
 fn without_allocating(what: &str, mut work: impl FnMut()) {
-    // The first time, tables may grow.
+    // The first run may grow tables.
     work();
     for _ in 0..3 {
         let before = ALLOCATIONS.with(Cell::get);
@@ -157,7 +157,7 @@ fn registering_allocates_nothing(backend: Backend) {
             .unwrap();
         registry.deregister(&mut borrowing).unwrap();
     });
-    // An error that names the program's mistake may be allocated.
+    // An error that names the program's mistake may allocate.
     assert!(poll.registry().deregister(&mut socket).is_err());
 }
 
@@ -178,7 +178,7 @@ fn stream_io_allocates_nothing(backend: Backend) {
     let poll = Poll::with_backend(backend).unwrap();
     let listener = TcpListener::bind(any_port()).unwrap();
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    // The peers only have to be there.
+    // The peers only have to exist.
     let (tcp_peer, _) = std::iter::repeat_with(|| listener.accept())
         .find_map(Result::ok)
         .unwrap();

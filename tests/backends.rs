@@ -1,4 +1,4 @@
-//! Which backends there are, and asking for one.
+//! The backends of the system, and how a program selects one.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -13,8 +13,7 @@ fn opens(backend: Backend) {
     assert_eq!(Poll::with_backend(backend).unwrap().backend(), backend);
 }
 
-/// The modules that `on_each_backend` makes are those of the backends of this
-/// system.
+/// The modules that `on_each_backend` creates are the backends of this system.
 #[test]
 fn every_backend_is_tested() {
     let list = util::itself().arg("--list").output().unwrap();

@@ -1,6 +1,6 @@
-//! What a backend without edges of its own probes with back-off: descriptors that may have been
-//! drained, errors that may have been picked up. No event is lost, and none comes too often; and a
-//! program sees the same on every other backend.
+//! A backend that makes edges itself probes with back-off: descriptors that may have been drained,
+//! and errors that may have been picked up. No event is lost, and none is repeated too often. Every
+//! other backend shows a program the same behaviour.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", unix))]
 
 mod util;
@@ -36,7 +36,7 @@ fn would_block<R: std::fmt::Debug>(result: std::io::Result<R>) {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// Each error is picked up, and the next one is there, before a poll has seen anything in between.
+/// Each error is picked up, and the next one follows, before a poll has seen anything in between.
 fn a_second_error_of_a_raw_descriptor_is_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
     let socket = std::net::UdpSocket::bind(any_port()).unwrap();
@@ -64,7 +64,7 @@ fn a_second_error_is_reported_after_try_io_picked_up_the_first(backend: Backend)
         .register(&mut socket, T, Interest::READABLE)
         .unwrap();
     let recv = |socket: &UdpSocket| {
-        // By another crate, which knows nothing of polls.
+        // By another crate, which does not know about polls.
         socket.try_io(|| (&*socket2::SockRef::from(socket)).read(&mut [0; 8]))
     };
     for _ in 0..4 {
@@ -76,7 +76,7 @@ fn a_second_error_is_reported_after_try_io_picked_up_the_first(backend: Backend)
     }
 }
 
-/// How many events there are in a time, each of which is answered.
+/// The number of events in a time, if the program responds to each.
 #[track_caller]
 fn assert_few(looper: &mut Loop, mut answer: impl FnMut(&Event)) {
     let end = Instant::now() + Duration::from_millis(300);
@@ -109,7 +109,7 @@ fn writing_to_a_pipe_without_a_reader_at_each_event_does_not_spin(backend: Backe
     });
 }
 
-/// The call does not know its direction: it may have been a write, for all that the backend knows.
+/// The backend does not know the direction of the call: it may have been a write.
 fn try_io_at_each_event_of_an_idle_stream_does_not_spin(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut stream, _peer) = UnixStream::pair().unwrap();
@@ -130,7 +130,8 @@ fn writing_at_each_event_of_a_closed_stream_does_not_spin(backend: Backend) {
     });
 }
 
-/// The poll that reports it writable once more reports what else is ready, of it and of others.
+/// The poll that reports it writable again also reports everything else that is ready, on this
+/// source and others.
 fn a_raw_descriptor_that_is_reported_again_hides_no_other_source(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (raw, mut raw_peer) = UnixStream::pair().unwrap();
@@ -145,7 +146,7 @@ fn a_raw_descriptor_that_is_reported_again_hides_no_other_source(backend: Backen
     raw_peer.write_all(b"x").unwrap();
     other_peer.write_all(b"x").unwrap();
     let mut readable = Vec::new();
-    // Where the kernel reports one direction at a time, the other one comes with the next poll.
+    // If the kernel reports one direction at a time, the next poll reports the other.
     let polls = if backend.reports_in_parts() { 3 } else { 1 };
     for _ in 0..polls {
         looper
@@ -159,7 +160,7 @@ fn a_raw_descriptor_that_is_reported_again_hides_no_other_source(backend: Backen
     assert!(readable.contains(&token), "{readable:?}");
 }
 
-/// It has taken nothing, but the program has seen all that there was.
+/// A peek drains nothing, but the program has seen all the data.
 fn after_a_short_peek_more_data_is_reported(backend: Backend) {
     let mut looper = Loop::new(backend);
     let listener = TcpListener::bind(any_port()).unwrap();
@@ -179,7 +180,7 @@ fn after_a_short_peek_more_data_is_reported(backend: Backend) {
     }
 }
 
-/// It was hung up before it connected, where that is reported.
+/// On some backends it was reported as hung up before it connected.
 fn a_stream_that_is_refused_after_it_was_registered_is_reported_writable(backend: Backend) {
     let mut looper = Loop::new(backend);
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -200,8 +201,9 @@ fn a_stream_that_is_refused_after_it_was_registered_is_reported_writable(backend
     assert!(seen.writable);
 }
 
-/// A probe reports it; what the kernel has queued of it meanwhile is not reported as well. Writing is
-/// backed off, so that another event may come after a pause, of a millisecond at the least.
+/// A probe reports it. The event of it that the kernel has queued meanwhile is not reported as
+/// well. Writing is backed off, so another event may follow after a pause, which is at least one
+/// millisecond.
 fn a_hang_up_is_reported_once_by_a_small_buffer(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
     let (mut stream, peer) = UnixStream::pair().unwrap();
@@ -210,11 +212,11 @@ fn a_hang_up_is_reported_once_by_a_small_buffer(backend: Backend) {
         .register(&mut stream, T, Interest::WRITABLE)
         .unwrap();
     looper.until_writable(T);
-    // Any failure: writing backs off.
+    // Any failure makes writing back off.
     let failed = stream.try_io(|| Err::<(), _>(ErrorKind::InvalidInput.into()));
     assert!(failed.is_err());
     drop(peer);
-    // From before one report until after the next: the pause is within.
+    // From before one report until after the next, so the pause is contained in it.
     let mut last: Option<Instant> = None;
     for _ in 0..3 {
         let before = Instant::now();
@@ -231,8 +233,9 @@ fn a_hang_up_is_reported_once_by_a_small_buffer(backend: Backend) {
     assert!(last.is_some());
 }
 
-/// Raw descriptors that are always ready fill the buffer, and are gone before the next poll, which
-/// has capacity for both: what the kernel reports by itself, and what is latched and probed.
+/// Raw descriptors that are always ready fill the buffer, and disappear before the next poll. That
+/// poll has capacity for both the events that the kernel reports and those that a probe of a
+/// latched source finds.
 fn readiness_only_a_probe_sees_is_reported_after_probes_filled_the_buffer(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 2);
     let (latched, plain) = (Token(9), Token(3));

@@ -1,8 +1,9 @@
-//! What registering, waking and polling answer when the poll's own descriptor was closed by the
-//! program, as daemons close all that they find open. (`own_descriptors.rs` has what is not read.)
+//! The errors of registering, waking and polling after the program has closed the poll's own
+//! descriptor, like a daemon that closes all open descriptors. (`own_descriptors.rs` tests that
+//! nothing is read.)
 //!
-//! For the backends of which the descriptor is the queue. That of poll(2) is for interrupting a wait,
-//! and the registrations are not in the kernel.
+//! For backends whose descriptor is the queue. poll(2)'s descriptor only interrupts a wait, and the
+//! kernel does not store its registrations.
 #![cfg(all(unix, feature = "os-poll", feature = "net"))]
 
 mod util;
@@ -28,13 +29,14 @@ fn has_a_queue(backend: Backend) -> bool {
     backend != Backend::Poll
 }
 
-/// A waker has no descriptor of its own. (On kqueue that takes user events, and so does the other one.)
+/// Whether a waker has no descriptor of its own. (On kqueue this requires user events, and so does
+/// registering a pipe without receivers.)
 fn wakes_by_the_queue(backend: Backend) -> bool {
     !backend.wakes_by_descriptor() && backend.takes_a_pipe_without_receivers()
 }
 
-/// A poll with a waker and two sockets, of which one is registered. As one of them is closed behind its
-/// owner, none is to be dropped.
+/// A poll with a waker and two sockets, one of which is registered. The descriptor of one of them
+/// is closed behind its owner, so none of them may be dropped.
 struct Queue {
     looper: Loop,
     waker: Waker,
@@ -63,7 +65,7 @@ impl Queue {
         self.looper.poll.as_raw_fd()
     }
 
-    /// Polls neither wait nor spin.
+    /// Checks that polls neither wait nor spin.
     fn assert_polls_fail(&mut self) {
         for timeout in [
             None,
@@ -132,7 +134,7 @@ fn a_queue_whose_descriptor_was_reused_is_ebadf(backend: Backend) {
         assert_eq!(fd, queue.raw_fd());
         queue.assert_polls_fail();
         match backend {
-            // Here the kernel has its own words.
+            // Here the kernel has its own error.
             Backend::Epoll => {
                 let registry = queue.looper.registry().try_clone().unwrap();
                 let outcome = registry.register(&mut queue.other, Token(2), Interest::READABLE);
@@ -162,7 +164,7 @@ fn a_queue_is_ebadf_when_all_descriptors_were_closed(backend: Backend) {
     queue.assert_polls_fail();
 }
 
-/// It would have blocked, and the queue cannot be asked to say when it would not.
+/// It would have blocked, and the queue cannot report when it would not block any more.
 fn io_on_a_source_of_a_closed_queue_works(backend: Backend) {
     let test = "io_on_a_source_of_a_closed_queue_works";
     if !has_a_queue(backend) || !in_child(backend, test) {

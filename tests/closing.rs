@@ -1,5 +1,5 @@
-//! What each way of closing reports: no less than the documentation's table
-//! says, and not more, for a false "closed" makes programs spin.
+//! Each way of closing reports at least what the table in the documentation lists, and not more: a
+//! false "closed" makes programs spin.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -60,7 +60,7 @@ on_each_backend![
 const T: Token = Token(1);
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// A connection of which one end is registered and known to be writable.
+/// A connection. One end is registered and was reported writable.
 fn connected(backend: Backend, interest: Interest) -> (Loop, TcpStream, std::net::TcpStream) {
     let mut looper = Loop::new(backend);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -81,8 +81,8 @@ fn connected(backend: Backend, interest: Interest) -> (Loop, TcpStream, std::net
     (looper, stream, peer)
 }
 
-/// Polls until all that is expected was seen, and then checks that no more was,
-/// neither then nor soon after.
+/// Polls until everything expected was reported. Then checks that nothing else was, neither in the
+/// same events nor soon after.
 #[track_caller]
 fn expect(looper: &mut Loop, expected: &str) {
     let mut expected = Seen::named(expected);
@@ -91,7 +91,7 @@ fn expect(looper: &mut Loop, expected: &str) {
     }
     let mut certain = expected;
     if !looper.poll.backend().reports_all_readiness() && !expected.write_closed {
-        // It was reported before, and no write has said since that it ended.
+        // It was reported before, and no write has reported since that it ended.
         certain.writable = false;
     }
     let seen = looper.until_reported(T, certain);
@@ -127,14 +127,14 @@ fn a_refused_connect_is_reported_closed(backend: Backend) {
         ),
     ] {
         let mut looper = Loop::new(backend);
-        // Bound, so that nobody else takes it, and not listening.
+        // Bound, so that no other program takes it, and not listening.
         let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let nobody = nobody.unwrap();
         nobody.bind(&any_port().into()).unwrap();
         let address = nobody.local_addr().unwrap().as_socket().unwrap();
         let mut stream = match TcpStream::connect(address) {
             Ok(stream) => stream,
-            // Legal, and then there is nothing to see.
+            // The connection is allowed to succeed at once. Then there is nothing to test.
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
                 continue;
@@ -148,7 +148,7 @@ fn a_refused_connect_is_reported_closed(backend: Backend) {
         let error = stream.take_error().unwrap().expect("an error is pending");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         let again = stream.take_error().unwrap();
-        // Windows keeps it.
+        // Windows does not clear it.
         assert!(again.is_none() || cfg!(windows), "taken once");
         let error = stream.peer_addr().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
@@ -186,7 +186,7 @@ fn tcp_peer_resets(backend: Backend) {
         "readable writable read_closed write_closed error",
     );
     match stream.read(&mut [0; 8]) {
-        // The driver of Wine 8 has taken the error to tell of it.
+        // The driver of Wine 8 has taken the error in order to report it.
         Ok(length) => assert!(length == 0 && util::under_wine()),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
@@ -195,7 +195,7 @@ fn tcp_peer_resets(backend: Backend) {
 fn tcp_shutting_down_our_writing_is_not_the_peers_shutdown(backend: Backend) {
     let (mut looper, stream, _peer) = connected(backend, BOTH);
     stream.shutdown(Shutdown::Write).unwrap();
-    // There may be an event, but none that says closed.
+    // An event is allowed, but not one that is closed.
     let soon = std::time::Instant::now() + util::A_WHILE;
     looper
         .poll
@@ -204,7 +204,7 @@ fn tcp_shutting_down_our_writing_is_not_the_peers_shutdown(backend: Backend) {
     for event in &looper.events {
         let seen = Seen::of(event);
         assert!(!seen.read_closed && !seen.error);
-        // A filter does not tell who has ended its direction.
+        // A filter does not report which side has ended its direction.
         assert!(!seen.write_closed || backend.has_events_for_each_direction());
     }
 }
@@ -227,7 +227,7 @@ fn tcp_closed_with_data_unread(backend: Backend) {
     drop(peer);
     match util::under_wine() {
         false => expect(&mut looper, "readable read_closed"),
-        // Its driver sees the end when there is nothing before it any more.
+        // Wine's driver reports the end only after all data was read.
         true => expect(&mut looper, "readable"),
     }
     let mut words = Vec::new();
@@ -272,12 +272,12 @@ fn unix_peer_closes_with_data_unread(backend: Backend) {
         }),
     );
     match stream.read(&mut [0; 8]) {
-        // Wherever it is an error, an event has said so.
+        // On every backend that reports an error, an event has reported it.
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
             assert_eq!(seen.and(Seen::named("error")), seen);
         }
-        // It is just an end there.
+        // On this backend it is only an end.
         Ok(length) => assert!(length == 0 && !backend.resets_unix_peers()),
     }
 }
@@ -293,7 +293,7 @@ fn tcp_never_connected(backend: Backend) {
     }
 }
 
-/// It says closed, and is not: documented at `is_write_closed`.
+/// It is reported as closed although it is not; see the documentation of `is_write_closed`.
 fn udp_refused(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = UdpSocket::bind(any_port()).unwrap();
@@ -307,7 +307,7 @@ fn udp_refused(backend: Backend) {
         true => expect(&mut looper, "write_closed error"),
         false => expect(&mut looper, "readable"),
     }
-    // Taken by asking for it, or by receiving.
+    // Taken by `take_error`, or by receiving.
     let error = match cfg!(unix) {
         true => socket.take_error().unwrap().expect("an error is pending"),
         false => socket.recv(&mut [0; 8]).unwrap_err(),
@@ -338,8 +338,8 @@ fn unix_datagram_peer_closes(backend: Backend) {
     looper.until_readable(T);
     assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
     drop(peer);
-    // A datagram socket can be connected to another one: its peer's end is none
-    // of its own, and on Linux no hang-up. Sending finds out.
+    // A datagram socket can be connected to another peer later. The end of its peer is not its own
+    // end, and on Linux no hang-up. Sending finds out.
     let error = socket.send(b"x").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
@@ -353,7 +353,7 @@ fn no_sender(backend: Backend) -> &'static str {
     }
 }
 
-/// A pipe that has room and no receiver any more.
+/// A pipe that has capacity and no receiver any more.
 #[cfg(unix)]
 fn no_receiver(backend: Backend) -> &'static str {
     match backend.has_events_for_each_direction() {
@@ -395,8 +395,7 @@ fn a_pipes_last_sender_closes_with_data_unread(backend: Backend) {
     assert_eq!(words, b"last");
 }
 
-/// The sender is full, so that the event is an error alone, which must wake a
-/// writer all the same.
+/// The sender is full, so the event is only an error. It must wake a writer anyway.
 #[cfg(unix)]
 fn a_pipes_last_receiver_closes(backend: Backend) {
     for full in [true, false] {
@@ -416,8 +415,7 @@ fn a_pipes_last_receiver_closes(backend: Backend) {
         }
         drop(receiver);
         if full {
-            // Whether a pipe without a reader counts as writable while it is
-            // full is the kernel's to say.
+            // Kernels differ in whether a full pipe without a reader counts as writable.
             let mut certain = Seen::named(no_receiver(backend));
             certain.writable = false;
             let seen = looper.until_reported(T, certain);
@@ -455,8 +453,8 @@ fn a_pipe_closed_before_it_is_registered_is_reported_closed(backend: Backend) {
     expect(&mut looper, no_receiver(backend));
 }
 
-/// Some kernels refuse to watch a receiver for writing when the last sender is gone, and others report
-/// that it is, as they do with a sender.
+/// If the last sender is gone, some kernels refuse to watch a receiver for writing. Others report
+/// it as closed, like a sender.
 #[cfg(unix)]
 fn a_receiver_is_never_writable(backend: Backend) {
     use std::time::Instant;
@@ -495,7 +493,7 @@ fn a_receiver_is_never_writable(backend: Backend) {
             );
             for event in &looper.events {
                 assert!(!event.is_writable(), "{event:?}");
-                // Where both directions have one event, it is the end of both.
+                // If both directions share one event, it reports the end of both.
                 let is_of_both = !backend.has_events_for_each_direction();
                 assert!(is_of_both || !event.is_write_closed(), "{event:?}");
                 is_closed |= event.is_read_closed();
@@ -504,7 +502,7 @@ fn a_receiver_is_never_writable(backend: Backend) {
     }
 }
 
-/// For writing alone, which it never is ready for.
+/// Registered for writing only, for which it is never ready.
 #[cfg(unix)]
 fn a_receiver_without_senders_can_be_registered_for_writing(backend: Backend) {
     let mut looper = Loop::new(backend);
@@ -521,7 +519,7 @@ fn a_receiver_without_senders_can_be_registered_for_writing(backend: Backend) {
     looper.assert_quiet();
 }
 
-/// It counts as registered where the kernel would not watch it, too.
+/// It counts as registered, even if the kernel refuses to watch it.
 #[cfg(unix)]
 fn a_sender_without_receivers_can_be_deregistered(backend: Backend) {
     if !backend.takes_a_pipe_without_receivers() {
@@ -546,7 +544,7 @@ fn a_sender_without_receivers_can_be_deregistered(backend: Backend) {
     }
 }
 
-/// It is registered by other means than a filter where the kernel takes none.
+/// If the kernel accepts no filter for it, a user event registers it.
 #[cfg(unix)]
 fn a_sender_without_receivers_is_dropped(backend: Backend) {
     if !backend.takes_a_pipe_without_receivers() {
@@ -586,13 +584,14 @@ fn a_sender_without_receivers_that_is_refused_leaves_nothing_registered(backend:
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     let error = registry.deregister(&mut sender).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    // Nor are others the worse for it.
+    // Other sources are not affected either.
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     registry.register(&mut socket, T, both).unwrap();
     registry.deregister(&mut socket).unwrap();
 }
 
-/// Errors and hang-ups need no asking for, but where directions are reported apart.
+/// Errors and hang-ups are reported whatever the interests are, except where directions are
+/// reported separately.
 fn closing_is_reported_to_the_other_interest(backend: Backend) {
     if backend.has_events_for_each_direction() {
         let (mut looper, _stream, peer) = connected(backend, Interest::WRITABLE);

@@ -1,5 +1,5 @@
-//! Every descriptor is non-blocking and closed on exec from the start, and when
-//! none is left, constructors fail without leaking any.
+//! Every descriptor is non-blocking and closed on exec from the start. If no descriptor is left,
+//! constructors fail and leak none.
 #![cfg(all(
     feature = "os-poll",
     feature = "os-ext",
@@ -18,7 +18,7 @@ use mio::unix::pipe;
 use mio::{Backend, Interest, Poll, Token, Waker};
 use util::{any_port, Differences, Loop};
 
-/// Wakers are on pipes.
+/// Whether wakers are on pipes.
 const PIPES: bool = cfg!(any(mio_unsupported_force_waker_pipe, mio_model = "kqueue"));
 
 on_each_backend![
@@ -29,7 +29,7 @@ on_each_backend![
     dropping_everything_closes_everything,
 ];
 
-/// The numbers of this process' open descriptors.
+/// This process' open descriptors.
 fn open() -> BTreeSet<RawFd> {
     let folder = std::fs::read_dir("/proc/self/fd").unwrap();
     let all: Vec<RawFd> = folder
@@ -86,7 +86,7 @@ fn every_descriptor_is_closed_on_exec_and_non_blocking(backend: Backend) {
     let pipe = pipe::new().unwrap();
 
     let new: Vec<RawFd> = open().difference(&before).copied().collect();
-    // The wakers' pipes have two ends.
+    // A waker's pipe has two ends.
     let wakes = match (PIPES, backend) {
         (false, _) => usize::from(backend.wakes_by_descriptor()),
         (true, Backend::Poll) => 3, // one of the poll itself
@@ -137,7 +137,7 @@ fn with_ever_more_descriptors<T>(what: &str, make: impl Fn() -> std::io::Result<
     let (soft, hard) = rlimit::Resource::NOFILE.get().unwrap();
     let mut failures = 0;
     for left in 0..8 {
-        // The limit is on the number, so fill the gaps below it.
+        // The limit is on the number of a descriptor, so fill the gaps below it.
         let highest = before.iter().max().unwrap() + 1;
         let filled: Vec<_> = std::iter::repeat_with(|| std::fs::File::open("/dev/null"))
             .map(Result::unwrap)
@@ -167,7 +167,7 @@ fn with_ever_more_descriptors<T>(what: &str, make: impl Fn() -> std::io::Result<
 }
 
 fn no_descriptor_is_leaked_at_the_descriptor_limit(backend: Backend) {
-    // In a process of its own, which alone the limit holds for.
+    // In a process of its own, because the limit holds for the whole process.
     if !util::in_child(backend, "no_descriptor_is_leaked_at_the_descriptor_limit") {
         return;
     }
@@ -200,7 +200,7 @@ fn no_descriptor_is_leaked_at_the_descriptor_limit(backend: Backend) {
     with_ever_more_descriptors("UnixDatagram::unbound", UnixDatagram::unbound);
     with_ever_more_descriptors("UnixDatagram::pair", UnixDatagram::pair);
     with_ever_more_descriptors("pipe", pipe::new);
-    // Many wait by now: each try to accept takes one, when it succeeds.
+    // Many connections wait by now: each `accept` that succeeds takes a descriptor.
     with_ever_more_descriptors("TcpListener::accept", || tcp_listener.accept());
     with_ever_more_descriptors("UnixListener::accept", || unix_listener.accept());
 }
@@ -239,7 +239,7 @@ const ACCEPT: libc::c_long = libc::SYS_accept;
 #[cfg(not(mio_model = "kqueue"))]
 const ACCEPT: libc::c_long = libc::SYS_accept4;
 
-/// Each step of each constructor refused in turn, as a sandbox can.
+/// Each system call of each constructor is refused in turn, as a sandbox can refuse it.
 fn no_descriptor_is_leaked_when_the_system_refuses_a_step(backend: Backend) {
     if !util::in_child(
         backend,
@@ -326,7 +326,7 @@ fn dropping_everything_closes_everything(backend: Backend) {
         }
         assert_eq!(open(), before);
     }
-    // A clone of a registry is none.
+    // A clone of a registry has no descriptor.
     let poll = Poll::with_backend(backend).unwrap();
     let with_poll = open();
     let clones: Vec<_> = (0..10).map(|_| poll.registry().try_clone()).collect();

@@ -1,7 +1,7 @@
-//! The guide's connection, which is `examples/echo.rs`, in the situations that it is for.
+//! The guide's server, `examples/echo.rs`, in the situations that it handles.
 #![cfg(all(feature = "os-poll", feature = "net"))]
 
-// The program that the guide shows, as it is.
+// The program that the guide shows, unchanged.
 #[allow(dead_code)]
 #[path = "../examples/echo.rs"]
 mod echo;
@@ -27,7 +27,7 @@ on_each_backend![
     many_clients_at_once_are_served,
 ];
 
-/// The server of the guide on a thread of its own.
+/// The server of the guide, on a thread of its own.
 struct Running {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -51,7 +51,7 @@ impl Running {
             let stop = Arc::clone(&stop);
             move || {
                 let mut server = echo::Server::new(poll, listener).unwrap();
-                // Fewer than there are clients, in one of the tests.
+                // Fewer than the clients of one of the tests.
                 let mut events = Events::with_capacity(4);
                 while !stop.load(Ordering::Relaxed) {
                     server.turn(&mut events).unwrap();
@@ -66,7 +66,7 @@ impl Running {
         }
     }
 
-    /// A client whose operations fail when they take too long.
+    /// A client whose operations fail if they take too long.
     fn client(&self) -> TcpStream {
         let client = TcpStream::connect(self.address).unwrap();
         client.set_read_timeout(Some(patience())).unwrap();
@@ -92,7 +92,7 @@ impl Drop for Running {
     }
 }
 
-/// Bytes of which no part is like another one.
+/// Bytes in which no part looks like another.
 fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n * 7 + n / 251) as u8).collect()
 }
@@ -109,7 +109,8 @@ fn sixteen_megabytes_reach_a_peer_that_reads_late(backend: Backend) {
             client.shutdown(Shutdown::Write).unwrap();
         }
     });
-    // Nothing is read until the server is full, so that the writer is, too.
+    // The client reads nothing until the server is full, so that the client's writes would block as
+    // well.
     wait_until_full(&client);
     let mut received = Vec::new();
     client.read_to_end(&mut received).unwrap();
@@ -122,7 +123,7 @@ fn sixteen_megabytes_reach_a_peer_that_reads_late(backend: Backend) {
     writer.join().unwrap();
 }
 
-/// Waits until there is something to be read, and it has not grown for a while.
+/// Waits until data can be read, and its amount has stopped growing.
 fn wait_until_full(client: &TcpStream) {
     let mut buffer = vec![0; 16 << 20];
     let mut before = 0;
@@ -155,10 +156,10 @@ fn what_a_half_closed_peer_sent_is_sent_back(backend: Backend) {
     }
 }
 
-/// With each number of bytes that wait in the server when it reads the end.
+/// Each possible number of bytes is still in the server when it reads the end.
 fn a_half_closed_peer_that_reads_late_gets_everything(backend: Backend) {
     let server = Running::start_after(backend, |listener| {
-        // Accepted sockets inherit it. They are full soon.
+        // Accepted sockets inherit this size. They fill up soon.
         let listener = socket2::SockRef::from(listener);
         listener.set_send_buffer_size(16 * 1024).unwrap();
     });
@@ -187,7 +188,7 @@ fn a_peer_that_only_sends_is_stopped(backend: Backend) {
     let server = Running::start(backend);
     let client = server.client();
     client.set_nonblocking(true).unwrap();
-    // Were the server to take it all, this would go on for ever.
+    // If the server took everything, this would never end.
     let mut total = 0;
     let mut idle = 0;
     while idle < 10 {
@@ -200,7 +201,7 @@ fn a_peer_that_only_sends_is_stopped(backend: Backend) {
         }
         assert!(total < 256 << 20, "the server takes everything");
     }
-    // The others do not notice.
+    // The other clients are not affected.
     server.assert_serves();
 }
 
@@ -219,7 +220,7 @@ fn a_reset_ends_its_connection_alone(backend: Backend) {
             client.write_all(b"x").unwrap();
             client.read_exact(&mut [0]).unwrap();
         }
-        // Closed at once, without the usual farewell.
+        // Closed at once, without a shutdown first.
         socket2::SockRef::from(&client)
             .set_linger(Some(Duration::ZERO))
             .unwrap();

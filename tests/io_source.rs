@@ -1,4 +1,4 @@
-//! `IoSource` around objects that the crate has no type for.
+//! `IoSource` around objects for which the crate has no type.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -44,7 +44,7 @@ fn do_io_works_in_each_direction(backend: Backend) {
         }
     };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
-    // Where a stream crosses a network it comes in parts.
+    // A stream across a network may arrive in parts.
     let mut received = Vec::new();
     while received.len() < sent {
         assert!(other.read_to_end(&mut received).is_err());
@@ -88,7 +88,7 @@ fn a_shared_object_can_be_a_source(backend: Backend) {
         .unwrap();
     other.write_all(b"x").unwrap();
     looper.until_readable(T);
-    // Its methods can be reached.
+    // The object's methods can be called.
     let peer = format!("{:?}", source.peer_addr().unwrap());
     assert_eq!(peer, format!("{:?}", other.local_addr().unwrap()));
     let kind = std::any::type_name::<StdStream>();

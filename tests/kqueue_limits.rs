@@ -1,4 +1,4 @@
-//! What comes of a limit of kqueue's: how many events of their own programs may have.
+//! The effect of a limit of kqueue's: the number of user events that a program may have.
 #![cfg(all(feature = "os-poll", mio_model = "kqueue"))]
 
 mod util;
@@ -8,8 +8,8 @@ use std::sync::Once;
 use mio::{Backend, Token, Waker};
 use util::Loop;
 
-/// A kqueue that takes two such events. (The model reads the variable when it makes one, and all of
-/// this process's are alike.)
+/// A kqueue with capacity for two user events. (The model reads the variable when it opens a
+/// kqueue, and all kqueues of this process are alike.)
 fn small_queue() -> Loop {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::env::set_var("KQUEUE_MODEL_MAX_USER", "2"));
@@ -42,7 +42,7 @@ fn there_are_more_wakers_than_user_events() {
     looper.assert_quiet();
 }
 
-/// The room that a waker leaves is used again.
+/// The capacity that a dropped waker frees is used again.
 #[test]
 fn wakers_come_and_go_at_the_limit() {
     let mut looper = small_queue();

@@ -1,4 +1,4 @@
-//! What comes of a kernel's limits.
+//! The effects of a kernel's limits.
 #![cfg(all(feature = "os-poll", feature = "net", mio_model = "event-ports"))]
 
 mod util;
@@ -13,15 +13,15 @@ use mio::net::UnixStream;
 use mio::{Backend, Interest, Token, Waker};
 use util::Loop;
 
-/// A port that has room for two events, and how many a poll reports. (The model reads
-/// the variable when it makes one, and all of this process's are alike.)
+/// A port with capacity for two events, and how many events a poll reports. (The model reads the
+/// variable when it opens a port, and all ports of this process are alike.)
 fn small_port(capacity: usize) -> Loop {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::env::set_var("EVENT_PORTS_MODEL_MAX_EVENTS", "2"));
     Loop::with_capacity(Backend::EventPorts, capacity)
 }
 
-/// A program would wait for readiness then, for ever.
+/// Otherwise a program would wait for readiness for ever.
 #[test]
 fn exceeding_the_ports_capacity_is_not_would_block() {
     let mut looper = small_port(64);
@@ -37,14 +37,14 @@ fn exceeding_the_ports_capacity_is_not_would_block() {
     assert_ne!(error.kind(), ErrorKind::WouldBlock);
     assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
 
-    // Nothing has come of it, and there is room when another one has left.
+    // The failure has changed nothing, and there is capacity after another source was deregistered.
     looper.until_writable(Token(1));
     looper.registry().deregister(&mut first).unwrap();
     register(&looper, &mut third, 4).unwrap();
     looper.until_writable(Token(4));
 }
 
-/// A port that has room for nothing more: two sources that nothing happens to have it all.
+/// A port without any capacity left: two idle sources take all of it.
 struct FullPort {
     looper: Loop,
     one: UnixStream,
@@ -100,7 +100,7 @@ fn a_wake_ends_a_wait_on_a_full_queue() {
     }
 }
 
-/// The other thread is not interrupted otherwise, and never learns that it has to arm the source.
+/// Otherwise the other thread is not interrupted, and never arms the source.
 #[test]
 fn a_wait_on_a_full_queue_is_interrupted() {
     let mut port = FullPort::new(64);
@@ -129,7 +129,7 @@ fn a_wait_on_a_full_queue_is_interrupted() {
     }
 }
 
-/// While a port is in alert mode, it gives nothing else.
+/// A port in alert mode returns nothing else.
 #[test]
 fn a_wake_of_a_full_queue_hides_no_event() {
     let mut port = FullPort::new(64);
@@ -153,7 +153,7 @@ fn a_wake_of_a_full_queue_hides_no_event() {
     }
 }
 
-/// What is left of it in the port takes the only slot of the buffer.
+/// Its remaining event in the port takes the only slot of the buffer.
 #[test]
 fn a_dropped_wakers_wake_hides_no_source() {
     let mut looper = small_port(1);
@@ -188,7 +188,7 @@ fn each_wake_of_a_full_queue_is_reported_once() {
         assert_eq!(woken, [1; 5]);
         port.looper.assert_nothing_ready();
     }
-    // One that is gone wakes nobody.
+    // A waker that was dropped wakes no poll.
     for waker in &wakers {
         waker.wake().unwrap();
     }
@@ -202,7 +202,8 @@ fn each_wake_of_a_full_queue_is_reported_once() {
     port.looper.assert_quiet();
 }
 
-/// Several threads wake, others have the polling thread interrupted, and nothing has room.
+/// Several threads wake, others make changes that interrupt the polling thread, and the port has no
+/// capacity.
 #[test]
 fn no_wake_of_a_full_queue_is_lost_between_threads() {
     const THREADS: usize = 3;
@@ -232,7 +233,7 @@ fn no_wake_of_a_full_queue_is_lost_between_threads() {
                 thread::yield_now();
             }
         });
-        // A program that looks at its messages only when it is woken.
+        // A program that reads its messages only when it is woken.
         let mut seen = [0; THREADS];
         while seen != [rounds; THREADS] {
             looper.until("a wake-up", |event| {

@@ -1,4 +1,4 @@
-//! With the feature `log`, registrations are told to the program's logger.
+//! With the feature `log`, the crate logs registrations.
 #![cfg(all(
     feature = "os-poll",
     feature = "os-ext",
@@ -6,7 +6,7 @@
     feature = "log"
 ))]
 
-// The kernel of the tests.
+// Links the model of the kernel.
 #[cfg(mio_model = "event-ports")]
 extern crate event_ports_model as _;
 #[cfg(mio_model = "kqueue")]

@@ -31,7 +31,7 @@ const SERVER: Token = Token(1);
 const CLIENT: Token = Token(2);
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// A name that no other test has.
+/// A name that no other test uses.
 fn name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -46,7 +46,7 @@ fn client(name: &str) -> NamedPipe {
         .custom_flags(FILE_FLAG_OVERLAPPED)
         .open(name)
         .unwrap();
-    // SAFETY: it was just given up.
+    // SAFETY: the handle was just given up, so nothing else owns it.
     unsafe { NamedPipe::from_raw_handle(file.into_raw_handle()) }
 }
 
@@ -55,7 +55,7 @@ fn blocking_client(name: &str) -> File {
     File::options().read(true).write(true).open(name).unwrap()
 }
 
-/// A server's end, registered, that waits for a client of this name.
+/// A registered server's end that waits for a client of this name.
 #[track_caller]
 fn listening(looper: &Loop) -> (NamedPipe, String) {
     let name = name();
@@ -96,7 +96,7 @@ fn would_block<R: std::fmt::Debug>(result: std::io::Result<R>) {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// Reads so many bytes, with events.
+/// Reads this many bytes, with events.
 #[track_caller]
 fn read_all(looper: &mut Loop, mut pipe: &NamedPipe, token: Token, length: usize) -> Vec<u8> {
     let mut all = vec![0; length];
@@ -131,7 +131,7 @@ fn a_server_and_a_client_talk() {
     assert!(server.take_error().unwrap().is_none());
 }
 
-/// Such a program would wait for an event that does not come.
+/// Such a program would wait for an event that never comes.
 #[test]
 fn nothing_is_done_before_it_is_registered() {
     let name = name();
@@ -171,7 +171,7 @@ fn connecting_is_reported_as_writable_and_not_before() {
     server.connect().unwrap();
 }
 
-/// A server need not be interested in writing to wait for a client.
+/// A server can wait for a client without an interest in writing.
 #[test]
 fn connecting_is_reported_as_writable_whatever_the_interest() {
     for is_registered_again in [false, true] {
@@ -196,7 +196,7 @@ fn connecting_is_reported_as_writable_whatever_the_interest() {
         looper.until_writable(SERVER);
         server.connect().unwrap();
         looper.assert_quiet();
-        // That alone is no interest in writing.
+        // Waiting for a client is no interest in writing.
         client.write_all(b"x").unwrap();
         looper.until("data alone", |event| {
             assert!(!event.is_writable());
@@ -208,7 +208,7 @@ fn connecting_is_reported_as_writable_whatever_the_interest() {
     }
 }
 
-/// Programs and runtimes take the first event of their token.
+/// Programs and runtimes use the first event of their token.
 #[test]
 fn a_poll_has_one_event_of_a_pipe() {
     let (mut looper, mut server, mut client) = pair();
@@ -216,7 +216,7 @@ fn a_poll_has_one_event_of_a_pipe() {
     for round in 0..50 {
         assert_eq!(client.write(b"question").unwrap(), 8, "round {round}");
         assert_eq!(server.write(b"answer").unwrap(), 6);
-        // It is ready as well without any packet.
+        // It is ready even without a packet.
         if round % 2 == 0 {
             looper
                 .registry()
@@ -244,7 +244,7 @@ fn a_poll_has_one_event_of_a_pipe() {
     }
 }
 
-/// Somebody else may have made it, to be talked to by this program's clients.
+/// Another program may have created it so that this program's clients connect to it.
 #[test]
 fn a_pipe_that_exists_is_not_joined_unless_that_is_asked_for() {
     let mut looper = Loop::new(Backend::Afd);
@@ -254,7 +254,7 @@ fn a_pipe_that_exists_is_not_joined_unless_that_is_asked_for() {
     for second in [NamedPipe::new(&name), options.create(&name)] {
         match second {
             Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied),
-            // Wine passes the flag over. The library's own tests see that it is passed on.
+            // Wine ignores the flag. The library's unit tests check that it is passed on.
             Ok(_) => assert!(util::under_wine()),
         }
     }
@@ -325,8 +325,8 @@ fn vectored_io_uses_every_buffer() {
     assert_eq!((&a, &b[..4]), (b"on", &b"etwo"[..]));
 }
 
-/// As something to read, and not as closed: runtimes take that for final, and the next client may
-/// come.
+/// It is reported as readable, and not as closed: runtimes take that as final, but another client
+/// may connect.
 #[test]
 fn the_peers_end_is_reported_once_and_read_as_an_end() {
     let (mut looper, mut server, mut client) = pair();
@@ -345,7 +345,7 @@ fn the_peers_end_is_reported_once_and_read_as_an_end() {
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
 }
 
-/// It waited for ever, elsewhere.
+/// Another implementation waited for ever here.
 #[test]
 fn writing_to_a_pipe_that_was_disconnected_is_an_error() {
     let (_looper, mut server, _client) = pair();
@@ -354,12 +354,12 @@ fn writing_to_a_pipe_that_was_disconnected_is_an_error() {
     assert_ne!(error.kind(), ErrorKind::WouldBlock);
 }
 
-/// It went out in the background, so that the next call has to tell.
+/// The data went out in the background, so the next call has to report the error.
 #[test]
 fn a_write_that_fails_in_the_background_fails_the_next_one() {
     let (mut looper, mut server, client) = pair();
     while server.write(&[1; 60_000]).is_ok() {}
-    // As long as there is room it goes out.
+    // The data goes out while there is capacity.
     loop {
         looper
             .poll
@@ -380,7 +380,7 @@ fn a_write_that_fails_in_the_background_fails_the_next_one() {
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
 }
 
-/// How much of it has gone out nobody knows, so it is not sent again. What was to be read is read.
+/// It is not known how much of it has gone out, so it is not sent again. Data to be read is read.
 #[test]
 fn a_write_that_others_cancel_is_an_error_and_is_not_sent_again() {
     let mut looper = Loop::new(Backend::Afd);
@@ -390,7 +390,7 @@ fn a_write_that_others_cancel_is_an_error_and_is_not_sent_again() {
     let pattern: Vec<u8> = (0..1_000_000u32).map(|n| (n * 7 % 251) as u8).collect();
     let mut sent = 0;
     let soon = Some(Duration::from_millis(100));
-    // The last one is in flight until somebody reads.
+    // The last write is in flight until the peer reads.
     loop {
         match server.write(&pattern[sent..sent + 60_000]) {
             Ok(length) => sent += length,
@@ -403,7 +403,7 @@ fn a_write_that_others_cancel_is_an_error_and_is_not_sent_again() {
             }
         }
     }
-    // SAFETY: the handle is open; all that is in flight on it is meant.
+    // SAFETY: the handle is open. The null pointer selects all operations in flight on it.
     let cancelled = unsafe { CancelIoEx(server.as_raw_handle(), std::ptr::null()) };
     assert_ne!(cancelled, 0);
     looper.until_writable(SERVER);
@@ -427,8 +427,8 @@ fn a_write_that_others_cancel_is_an_error_and_is_not_sent_again() {
     assert!(received[..] == pattern[..received.len()]);
 }
 
-/// `cargo xtask wine` has a port: after each byte that it receives the device sends 15,000 bytes without
-/// a gap, for more than a second.
+/// `cargo xtask wine` has a port: after each byte that it receives, the device sends 15,000 bytes
+/// without a gap, for more than a second.
 #[test]
 fn a_serial_port_delivers_while_its_device_goes_on_sending() {
     const WHOLE: usize = 15_000;
@@ -439,12 +439,12 @@ fn a_serial_port_delivers_while_its_device_goes_on_sending() {
     };
     let mut looper = Loop::new(Backend::Afd);
     let mut serial = client(&format!(r"\\.\{port}"));
-    // A read ends when it is full, or when there was nothing for so long.
+    // A read ends when its buffer is full, or after a pause.
     let timeouts = COMMTIMEOUTS {
         ReadIntervalTimeout: 500,
         ..COMMTIMEOUTS::default()
     };
-    // SAFETY: the handle is open, and the structure is read.
+    // SAFETY: the handle is open, and the call reads the structure.
     let set = unsafe { SetCommTimeouts(serial.as_raw_handle(), &timeouts) };
     assert_ne!(set, 0, "{}", std::io::Error::last_os_error());
     looper
@@ -466,7 +466,7 @@ fn a_serial_port_delivers_while_its_device_goes_on_sending() {
     assert!(reads[0] <= WHOLE / 2, "only at the end: {reads:?}");
 }
 
-/// It would go on taking nothing, with a packet each time.
+/// Otherwise it would continue to write nothing, with a packet each time.
 #[test]
 fn a_full_pipe_that_does_not_wait_fails_and_does_not_hold_up_a_poll() {
     let mut looper = Loop::new(Backend::Afd);
@@ -474,7 +474,7 @@ fn a_full_pipe_that_does_not_wait_fails_and_does_not_hold_up_a_poll() {
     let _client = blocking_client(&name);
     looper.until_writable(SERVER);
     let mode = PIPE_NOWAIT;
-    // SAFETY: a number is read.
+    // SAFETY: the call reads one number.
     let set = unsafe {
         SetNamedPipeHandleState(
             server.as_raw_handle(),
@@ -499,7 +499,7 @@ fn a_full_pipe_that_does_not_wait_fails_and_does_not_hold_up_a_poll() {
     assert_eq!(error.kind(), ErrorKind::WriteZero);
 }
 
-/// What is there already when it is registered needs no operation that ends.
+/// Data that has arrived before the registration needs no operation that ends.
 #[test]
 fn registering_while_another_thread_polls_takes_effect() {
     let (mut looper, mut server, mut client) = pair();
@@ -525,7 +525,7 @@ fn registering_while_another_thread_polls_takes_effect() {
     assert!(start.elapsed() < patience() / 2, "when its wait was over");
 }
 
-/// The client was there before anybody waited for one, and is found by writing to it.
+/// The client connects before the server waits for one, and the server finds it by writing to it.
 #[test]
 fn a_server_that_never_connects_is_writable_when_a_write_is_out() {
     let mut looper = Loop::new(Backend::Afd);
@@ -543,13 +543,13 @@ fn a_server_that_never_connects_is_writable_when_a_write_is_out() {
         client.read_exact(&mut greeting).unwrap();
         looper.until_writable(SERVER);
     }
-    // And from then on it reads ahead.
+    // From then on it reads ahead.
     client.write_all(b"answer").unwrap();
     looper.until_readable(SERVER);
     assert_eq!(read_all(&mut looper, &server, SERVER, 6), b"answer");
 }
 
-/// Likewise by reading what it has sent.
+/// The same by reading the data that it has sent.
 #[test]
 fn a_server_that_never_connects_is_writable_when_it_has_read() {
     let mut looper = Loop::new(Backend::Afd);
@@ -567,7 +567,7 @@ fn a_server_that_never_connects_is_writable_when_it_has_read() {
     assert_eq!(read_all(&mut looper, &server, SERVER, 5), b"hello");
 }
 
-/// A pipe that is ready whenever it is registered anew, a waker that is woken each time, and two
+/// A pipe that is ready whenever it is registered again, a waker that is woken each time, and two
 /// others with one event each.
 #[test]
 fn a_small_buffer_is_shared_by_those_with_and_without_packets() {
@@ -600,17 +600,17 @@ fn a_small_buffer_is_shared_by_those_with_and_without_packets() {
     });
 }
 
-/// What others start on the same file ends on the poll's port as well.
+/// Operations that other code starts on the same file end on the poll's port as well.
 #[test]
 fn operations_of_others_on_the_same_pipe_are_passed_over() {
-    /// Behind it is what could be taken for an address.
+    /// Followed by data that looks like an address.
     #[repr(C)]
     struct Theirs {
         overlapped: OVERLAPPED,
         words: [usize; 8],
     }
 
-    // Who follows such an address comes to an end.
+    // Dereferencing this address would crash.
     if !util::in_child_test("operations_of_others_on_the_same_pipe_are_passed_over") {
         return;
     }
@@ -635,7 +635,8 @@ fn operations_of_others_on_the_same_pipe_are_passed_over() {
     let mut buffer = [0; 8];
     let mut length = 0;
     for round in 0..10u8 {
-        // SAFETY: the buffer and the structure are there, and left alone, until it has ended.
+        // SAFETY: the buffer and the structure are valid, and not accessed, until the operation has
+        // ended.
         unsafe {
             *theirs = Theirs {
                 overlapped: OVERLAPPED::default(),
@@ -644,7 +645,7 @@ fn operations_of_others_on_the_same_pipe_are_passed_over() {
             ReadFile(handle, buffer.as_mut_ptr(), 8, &mut length, overlapped);
         }
         client.write_all(&[round; 3]).unwrap();
-        // SAFETY: as above; it is waited for.
+        // SAFETY: as above; the call waits for the operation.
         let ended = unsafe { GetOverlappedResult(handle, overlapped, &mut length, 1) };
         assert_ne!(ended, 0);
         assert_eq!(buffer[..length as usize], [round; 3]);
@@ -659,7 +660,7 @@ fn operations_of_others_on_the_same_pipe_are_passed_over() {
         assert_eq!(received, [round; 3]);
         looper.assert_quiet();
 
-        // And the pipe's own are told from them.
+        // The pipe's own packets are told apart from them.
         assert_eq!(server.write(b"ours").unwrap(), 4);
         let mut received = [0; 4];
         client.read_exact(&mut received).unwrap();
@@ -668,7 +669,7 @@ fn operations_of_others_on_the_same_pipe_are_passed_over() {
     }
 }
 
-/// Data of one client, read ahead or not, is not the next one's.
+/// The next client does not get data of the previous one, whether or not it was read ahead.
 #[test]
 fn a_disconnected_pipe_starts_clean() {
     let mut looper = Loop::new(Backend::Afd);
@@ -688,7 +689,7 @@ fn a_disconnected_pipe_starts_clean() {
         server.connect().unwrap();
         client.write_all(&[round; 10]).unwrap();
         match round % 3 {
-            // Read ahead, in part or whole, or not yet.
+            // Read ahead, in part or in whole, or not yet.
             0 => {
                 looper.until_readable(SERVER);
                 assert_eq!(server.read(&mut [0; 4]).unwrap(), 4);
@@ -734,7 +735,7 @@ fn a_message_is_a_read_and_a_long_one_is_several() {
     let mut looper = Loop::new(Backend::Afd);
     let name = name();
     let wide: Vec<u16> = name.encode_utf16().chain([0]).collect();
-    // SAFETY: the name ends with a zero; there are no attributes.
+    // SAFETY: the name ends with a zero, and there are no attributes.
     let handle = unsafe {
         CreateNamedPipeW(
             wide.as_ptr(),
@@ -748,11 +749,11 @@ fn a_message_is_a_read_and_a_long_one_is_several() {
         )
     };
     assert_ne!(handle, INVALID_HANDLE_VALUE);
-    // SAFETY: it is new.
+    // SAFETY: the handle is new, so nothing else owns it.
     let mut server = NamedPipe::from(unsafe { OwnedHandle::from_raw_handle(handle) });
     let mut client = client(&name);
     let mode = PIPE_READMODE_MESSAGE;
-    // SAFETY: a number is read.
+    // SAFETY: the call reads one number.
     let set = unsafe {
         SetNamedPipeHandleState(
             client.as_raw_handle(),
@@ -791,7 +792,7 @@ fn a_message_is_a_read_and_a_long_one_is_several() {
         };
         assert_eq!(&buffer[..length], message);
     }
-    // Longer than what is asked for, and longer than what is read ahead.
+    // Longer than the buffer of a read, and longer than the data that is read ahead.
     for length in [1000, 200_000] {
         let long: Vec<u8> = (0..length).map(|n| (n % 253) as u8).collect();
         send(&mut looper, &long);
@@ -801,13 +802,13 @@ fn a_message_is_a_read_and_a_long_one_is_several() {
     }
 }
 
-/// It may ask neither what kind of pipe it is nor whether anybody is there.
+/// The end may query neither the type of its pipe nor whether a client has connected.
 #[test]
 fn a_server_that_only_writes_sends_whole_messages_to_clients_that_are_there() {
     let mut looper = Loop::new(Backend::Afd);
     let name = name();
     let wide: Vec<u16> = name.encode_utf16().chain([0]).collect();
-    // SAFETY: the name ends with a zero; there are no attributes.
+    // SAFETY: the name ends with a zero, and there are no attributes.
     let handle = unsafe {
         CreateNamedPipeW(
             wide.as_ptr(),
@@ -821,7 +822,7 @@ fn a_server_that_only_writes_sends_whole_messages_to_clients_that_are_there() {
         )
     };
     assert_ne!(handle, INVALID_HANDLE_VALUE);
-    // SAFETY: it is new.
+    // SAFETY: the handle is new, so nothing else owns it.
     let mut server = NamedPipe::from(unsafe { OwnedHandle::from_raw_handle(handle) });
     looper
         .registry()
@@ -836,7 +837,7 @@ fn a_server_that_only_writes_sends_whole_messages_to_clients_that_are_there() {
         .open(name)
         .unwrap();
     let mode = PIPE_READMODE_MESSAGE;
-    // SAFETY: a number is read.
+    // SAFETY: the call reads one number.
     let set = unsafe {
         SetNamedPipeHandleState(
             client.as_raw_handle(),
@@ -850,13 +851,13 @@ fn a_server_that_only_writes_sends_whole_messages_to_clients_that_are_there() {
     looper.until_writable(SERVER);
     for length in [3, 200_000, 0, 5] {
         assert_eq!(server.write(&vec![7; length]).unwrap(), length);
-        // It is out.
+        // The data has gone out.
         looper.until_writable(SERVER);
         assert_eq!(client.read(&mut buffer).unwrap(), length);
     }
 }
 
-/// A client that only writes has a server, whether or not it may look.
+/// A client that only writes has a server, whether or not it may query the pipe.
 #[test]
 fn a_client_that_only_writes_is_writable() {
     let mut looper = Loop::new(Backend::Afd);
@@ -881,7 +882,7 @@ fn a_client_that_only_writes_is_writable() {
 #[test]
 fn nothing_comes_of_a_pipe_that_was_deregistered() {
     let (mut looper, mut server, mut client) = pair();
-    // A read is under way, and its packet comes after that.
+    // A read is in flight, and its packet arrives after that.
     looper.registry().deregister(&mut server).unwrap();
     client.write_all(b"unseen").unwrap();
     let soon = Instant::now() + util::A_WHILE;
@@ -897,7 +898,7 @@ fn nothing_comes_of_a_pipe_that_was_deregistered() {
         .reregister(&mut server, SERVER, BOTH)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    // And what came meanwhile is reported to the next registration.
+    // Data that has arrived meanwhile is reported to the next registration.
     looper
         .registry()
         .register(&mut server, Token(3), Interest::READABLE)
@@ -972,7 +973,8 @@ fn a_handle_that_is_not_overlapped_is_refused() {
     assert!(looper.registry().register(&mut pipe, CLIENT, BOTH).is_err());
 }
 
-/// More than the kernel takes while nobody reads, so that it is under way when the pipe is dropped.
+/// More than the kernel takes while the peer does not read, so that it is in flight when the pipe
+/// is dropped.
 #[test]
 fn dropping_a_pipe_loses_nothing_that_was_written() {
     let mut looper = Loop::new(Backend::Afd);
@@ -980,7 +982,7 @@ fn dropping_a_pipe_loses_nothing_that_was_written() {
     let mut client = blocking_client(&name);
     looper.until_writable(SERVER);
     let mut written = 0;
-    // The last one is under way for ever.
+    // The last write is in flight for ever.
     loop {
         match server.write(&vec![7; 60_000]) {
             Ok(length) => written += length,
@@ -1005,14 +1007,14 @@ fn dropping_a_pipe_loses_nothing_that_was_written() {
             all
         }
     });
-    // Somebody has to take its packet.
+    // A poll has to take its packet.
     looper.until_readable(Token(0));
     let all = reading.join().unwrap();
     assert_eq!(all.len(), written);
     assert!(all.iter().all(|&byte| byte == 7));
 }
 
-/// What was written goes out, and then the client reads the end, in whatever order the poll and the
+/// The written data goes out, and then the client reads the end, in whatever order the poll and the
 /// pipe are dropped.
 #[test]
 fn a_pipe_is_closed_although_its_poll_was_dropped_before() {
@@ -1034,7 +1036,7 @@ fn a_pipe_is_closed_although_its_poll_was_dropped_before() {
         let mut client = blocking_client(&name);
         looper.until_writable(SERVER);
         let mut written = 0;
-        // The last of it may be in flight until somebody reads.
+        // The last write may be in flight until the peer reads.
         let mut write = |server: &mut NamedPipe, looper: Option<&mut Loop>| {
             let mut looper = looper;
             let mut tries = 0;
@@ -1112,8 +1114,7 @@ fn a_pipe_goes_on_when_its_poll_is_gone() {
     next.assert_quiet();
 }
 
-/// Pipes are used and dropped by threads, with operations under way, while another one takes their
-/// packets.
+/// Threads use and drop pipes, with operations in flight, while another thread takes their packets.
 #[test]
 fn pipes_are_dropped_while_another_thread_polls() {
     let polling = util::Polling::begin(Loop::new(Backend::Afd));
@@ -1173,7 +1174,7 @@ fn no_handle_is_left_whatever_is_dropped_first() {
                     drop(client);
                 }
                 _ => {
-                    // What is behind data that was not read is not known.
+                    // The poll does not know what follows data that was not read.
                     assert_eq!(read_all(&mut looper, &server, SERVER, 1), b"y");
                     drop(client);
                     looper.until_readable(SERVER);

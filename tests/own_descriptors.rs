@@ -1,5 +1,5 @@
-//! What a poll does when its own descriptors were closed by somebody else, as daemons close all
-//! that they find open.
+//! A poll whose own descriptors were closed by other code, like a daemon that closes all open
+//! descriptors.
 #![cfg(all(unix, feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -31,7 +31,7 @@ fn open_descriptors() -> Vec<RawFd> {
     (0..1024).filter(is_open).collect()
 }
 
-/// A poll and a waker of it, whose descriptors are closed. They are not to be dropped.
+/// A poll and its waker, whose descriptors are closed. They must not be dropped.
 fn without_descriptors(backend: Backend) -> (&'static mut Loop, &'static mut Waker, Vec<RawFd>) {
     let before = open_descriptors();
     let mut looper = Loop::new(backend);
@@ -42,7 +42,7 @@ fn without_descriptors(backend: Backend) -> (&'static mut Loop, &'static mut Wak
     own.retain(|fd| !before.contains(fd));
     assert!(!own.is_empty());
     for &fd in &own {
-        // A model's queue has several, which it may close together.
+        // A model's queue has several descriptors, which it may close together.
         // SAFETY: `close` has no memory-safety preconditions. The owner of the descriptor is never used or
         // dropped again as if it were open.
         unsafe { libc::close(fd) };
@@ -51,7 +51,7 @@ fn without_descriptors(backend: Backend) -> (&'static mut Loop, &'static mut Wak
     (util::kept(looper), util::kept(waker), own)
 }
 
-/// It does not wait, and it says so again.
+/// It does not wait, and the next poll returns the same error.
 fn assert_closed(looper: &mut Loop) {
     for timeout in [LONG, Some(Duration::ZERO), LONG] {
         let start = Instant::now();
@@ -70,7 +70,7 @@ fn polling_with_closed_descriptors_is_ebadf(backend: Backend) {
     assert_closed(looper);
 }
 
-/// Where its number is one of a socket now, of which it knows nothing.
+/// A socket has reused the descriptor. The poll knows nothing of that socket.
 fn sockets_that_reuse_the_polls_descriptors_are_not_read(backend: Backend) {
     if !in_child(
         backend,
@@ -105,7 +105,7 @@ fn sockets_that_reuse_the_polls_descriptors_are_not_read(backend: Backend) {
     }
 }
 
-/// As where nobody waits, and the kernel is asked. An event would be lost else.
+/// It fails as if no thread waited and the kernel were called. Otherwise an event would be lost.
 fn registering_fails_if_the_polling_thread_cannot_be_interrupted(backend: Backend) {
     let name = "registering_fails_if_the_polling_thread_cannot_be_interrupted";
     if !in_child(backend, name) {
@@ -126,12 +126,13 @@ fn registering_fails_if_the_polling_thread_cannot_be_interrupted(backend: Backen
         let _ = poll.poll(events, None);
     });
     until_asleep(told.recv().unwrap());
-    // Kept open under other numbers, or the end of a pipe would wake the polling thread.
-    // SAFETY: they are open.
+    // Kept open as other descriptors: otherwise the end of a pipe would wake the polling thread.
+    // SAFETY: the descriptors are open.
     let duplicate = |&fd: &RawFd| unsafe { borrow(fd) }.try_clone_to_owned().unwrap();
     let _duplicates: Vec<OwnedFd> = own.iter().map(duplicate).collect();
     for fd in own {
-        // SAFETY: takes a number; what had it is never used or dropped again as if it were open.
+        // SAFETY: `close` has no memory-safety preconditions. The owner of the descriptor is never
+        // used or dropped again as if it were open.
         unsafe { libc::close(fd) };
     }
     for _ in 0..2 {

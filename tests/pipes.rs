@@ -153,12 +153,12 @@ fn descriptors_go_in_and_come_out() {
     let number = sender.as_raw_fd();
     assert_eq!(sender.as_fd().as_raw_fd(), number);
     let sender = Sender::from(OwnedFd::from(sender));
-    // SAFETY: it was just given up.
+    // SAFETY: the descriptor was just given up, so nothing else owns it.
     let mut sender = unsafe { Sender::from_raw_fd(sender.into_raw_fd()) };
     assert_eq!(sender.as_raw_fd(), number);
     let number = receiver.as_raw_fd();
     let receiver = Receiver::from(OwnedFd::from(receiver));
-    // SAFETY: it was just given up.
+    // SAFETY: the descriptor was just given up, so nothing else owns it.
     let mut receiver = unsafe { Receiver::from_raw_fd(receiver.into_raw_fd()) };
     assert_eq!(receiver.as_fd().as_raw_fd(), number);
     sender.write_all(b"still the same").unwrap();

@@ -1,4 +1,4 @@
-//! Waiting: capacity, fairness, what a poll leaves behind, nesting, threads.
+//! Waiting: capacity, fairness, the state after a poll, nesting, threads.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -72,7 +72,7 @@ fn capacity_is_kept_and_clamped() {
     assert_eq!(Events::with_capacity(usize::MAX).capacity(), 1 << 20);
 }
 
-/// Pipes with something to read in each, registered under 0, 1, 2 …
+/// Pipes with unread data, registered with the tokens 0, 1, 2 …
 fn ready_pipes(looper: &Loop, count: usize) -> Vec<(pipe::Sender, pipe::Receiver)> {
     (0..count)
         .map(|n| {
@@ -110,7 +110,7 @@ fn more_ready_sources_than_capacity_are_all_reported(backend: Backend) {
     });
 }
 
-/// Two sources keep becoming ready again; the third gets its turn all the same.
+/// Two sources keep becoming ready again. The third must still get its turn.
 fn a_small_buffer_starves_no_source(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
     let mut pipes = ready_pipes(&looper, 3);
@@ -206,7 +206,7 @@ fn registering_while_another_thread_polls_takes_effect(backend: Backend) {
             .unwrap()
     });
 
-    // And so does reregistering, with another token.
+    // Reregistering, with another token, does the same.
     looper.assert_nothing_ready();
     while_it_waits(looper, Token(10), || {
         registry
@@ -214,8 +214,7 @@ fn registering_while_another_thread_polls_takes_effect(backend: Backend) {
             .unwrap()
     });
 }
-/// Makes a change while another thread waits in a poll, which then reports the
-/// token readable.
+/// Makes a change while another thread waits in a poll, which then reports the token as readable.
 fn while_it_waits(mut looper: Loop, token: Token, change: impl FnOnce()) -> Loop {
     let (about_to_wait, waits) = mpsc::channel();
     let poller = thread::spawn(move || {
@@ -228,15 +227,15 @@ fn while_it_waits(mut looper: Loop, token: Token, change: impl FnOnce()) -> Loop
     poller.join().unwrap()
 }
 
-/// Tokens are checked against the set of those that are registered, as if they
-/// were addresses of things that are freed after deregistering.
+/// Compares tokens with the set of those that are registered, as if they were addresses of things
+/// that are freed after deregistering.
 fn deregistering_while_another_thread_polls_takes_effect(backend: Backend) {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Arc;
 
     let rounds = if util::slowness() > 1 { 50 } else { 2000 };
-    // The round that the registration belongs to; a poll that begins after
-    // `deregister` returned must not see an older one.
+    // The round of the registration. A poll that begins after `deregister` has returned must not
+    // report an older one.
     let freed = Arc::new(AtomicUsize::new(0));
     let mut looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
@@ -318,7 +317,7 @@ fn a_nested_poll_is_readable_while_events_wait(backend: Backend) {
         inner.until_readable(Token(1));
     }
 
-    // A loop that is level-triggered sees it until the events are taken.
+    // A level-triggered loop reports it until the events are taken.
     waker.wake().unwrap();
     assert!(poll_readable(descriptor));
     assert!(poll_readable(descriptor));
@@ -352,7 +351,7 @@ fn a_nested_poll_is_readable_until_all_wakes_are_taken(backend: Backend) {
     }
 }
 
-/// What poll(2) says of a descriptor, without waiting.
+/// A descriptor's readiness by poll(2), without waiting.
 #[cfg(unix)]
 fn poll_readable(fd: i32) -> bool {
     let mut entry = libc::pollfd {
@@ -360,13 +359,13 @@ fn poll_readable(fd: i32) -> bool {
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: one entry, as said.
+    // SAFETY: the kernel reads and writes one entry, `entry`.
     let ready = unsafe { libc::poll(&mut entry, 1, 0) };
     assert!(ready >= 0);
     entry.revents & libc::POLLIN != 0
 }
 
-/// People add descriptors to the queue with calls of their own.
+/// Programs may add descriptors to the queue by calls of their own.
 #[cfg(unix)]
 fn a_descriptor_added_to_the_epoll_directly_is_reported_with_its_user_data(backend: Backend) {
     if backend != Backend::Epoll {
@@ -377,7 +376,7 @@ fn a_descriptor_added_to_the_epoll_directly_is_reported_with_its_user_data(backe
     util::add_to_epoll(looper.poll.as_raw_fd(), other.as_raw_fd(), 0xfeed);
     one.write_all(b"x").unwrap();
     looper.until_readable(Token(0xfeed));
-    // It is level-triggered, as it was asked for.
+    // It is level-triggered, as it was added.
     looper.until_readable(Token(0xfeed));
 }
 

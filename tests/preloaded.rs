@@ -1,5 +1,5 @@
-//! A network stack that is preloaded replaces the C library's functions on sockets and epoll: its
-//! sockets are watched by its epoll, and wakers wake that. `preloaded/stack.c` is such a stack.
+//! A preloaded network stack replaces the C library's functions on sockets and epoll. Its epoll
+//! then watches its sockets, and wakers wake that epoll. `preloaded/stack.c` is such a stack.
 #![cfg(all(
     feature = "os-poll",
     feature = "os-ext",
@@ -37,7 +37,7 @@ fn with_the_stack(test: &str, flags: &[&str]) -> bool {
     util::in_child_with(test, &[("LD_PRELOAD", library.as_os_str())])
 }
 
-/// With the compiler that `MIO_TEST_CC` names, where the tests are of another processor.
+/// Compiled by the compiler in `MIO_TEST_CC`, if the tests are for another processor.
 fn compile(library: &Path, flags: &[&str]) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/preloaded/stack.c");
     let compiler = env::var_os("MIO_TEST_CC").unwrap_or_else(|| "cc".into());
@@ -51,20 +51,20 @@ fn compile(library: &Path, flags: &[&str]) {
     assert!(compiled.success());
 }
 
-/// What the stack has under this name: a function or a variable.
+/// The stack's function or variable of this name.
 fn symbol<T: Copy>(name: &str) -> T {
     let terminated = CString::new(name).unwrap();
     // SAFETY: the name ends with a NUL.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, terminated.as_ptr()) };
     assert!(!found.is_null(), "{name} is preloaded");
     assert_eq!(std::mem::size_of::<T>(), std::mem::size_of_val(&found));
-    // SAFETY: the callers know what the stack has under each name: a pointer to it is wanted.
+    // SAFETY: the callers request the type that the stack has under each name, which is a pointer.
     unsafe { std::mem::transmute_copy(&found) }
 }
 
 fn get(variable: &str) -> c_int {
     let variable: *const c_int = symbol(variable);
-    // SAFETY: it is there, and no other thread uses it.
+    // SAFETY: the variable exists, and no other thread uses it.
     unsafe { variable.read() }
 }
 
@@ -74,7 +74,7 @@ fn set(variable: &str, value: c_int) {
     unsafe { variable.write(value) };
 }
 
-/// A socket of the stack's.
+/// A socket of the stack.
 fn socket() -> c_int {
     let socket: extern "C" fn() -> c_int = symbol("stack_socket");
     socket()
@@ -87,12 +87,13 @@ fn deliver(fd: c_int, bytes: usize) {
 
 fn receive(fd: c_int) -> isize {
     let mut buffer = [0u8; 64];
-    // SAFETY: at most as many bytes are written as the buffer has.
+    // SAFETY: the function writes at most `buffer.len()` bytes into `buffer`.
     unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) }
 }
 
 fn close(fd: c_int) {
-    // SAFETY: nothing uses it any more.
+    // SAFETY: the function accesses no memory of the test, and nothing uses the descriptor any
+    // more.
     assert_eq!(unsafe { libc::close(fd) }, 0);
 }
 
@@ -188,8 +189,8 @@ fn wakers_wake_a_preloaded_stack() {
     assert_eq!(open_objects(), 0);
 }
 
-/// Polls for that long, and returns how many times the stack waited, in milliseconds and in
-/// nanoseconds.
+/// Polls for that long. Returns how many times the stack waited, with timeouts in milliseconds and
+/// in nanoseconds.
 fn waits_for(looper: &mut Loop, timeout: Duration) -> [c_int; 2] {
     set("stack_waits_of_millis", 0);
     set("stack_waits_of_nanos", 0);
@@ -237,7 +238,7 @@ fn a_preloaded_stack_does_not_interrupt_a_poll_with_timeout_zero() {
     assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 
-/// On 32-bit machines it is not known what it takes for a timespec.
+/// On 32-bit machines the size of the stack's timespec is not known.
 #[cfg(target_pointer_width = "64")]
 #[test]
 fn a_preloaded_stack_with_epoll_pwait2_waits_fractions_of_a_millisecond() {

@@ -1,4 +1,4 @@
-//! Priority (out-of-band) data, on systems that have an interest for it.
+//! Priority (out-of-band) data, on systems that have an interest in it.
 #![cfg(all(
     feature = "os-poll",
     feature = "os-ext",
@@ -28,7 +28,7 @@ fn priority_data_is_reported(backend: Backend) {
         .unwrap();
     looper.assert_quiet();
     let urgent = b"!";
-    // SAFETY: one byte is read.
+    // SAFETY: the kernel reads one byte.
     let sent = unsafe {
         libc::send(
             server.as_raw_fd(),

@@ -1,4 +1,4 @@
-//! Child processes, and what has to be in one of its own.
+//! Child processes, and tests that need a process of their own.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", unix))]
 
 mod util;
@@ -46,7 +46,7 @@ fn a_reused_descriptor_is_a_source_of_its_own(backend: Backend) {
     }
 }
 
-/// A child that drops what it inherited, and nothing else.
+/// A child that drops its inherited values, and does nothing else.
 fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
     let mut looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
@@ -56,8 +56,8 @@ fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
         .register(&mut receiver, Token(2), Interest::READABLE)
         .unwrap();
 
-    // SAFETY: the child drops, which closes descriptors and frees memory, and
-    // leaves by `_exit`.
+    // SAFETY: the child only drops, which closes descriptors and frees memory, and leaves by
+    // `_exit`.
     let child = unsafe { libc::fork() };
     assert!(child != -1);
     if child == 0 {
@@ -77,8 +77,8 @@ fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
     registry.deregister(&mut receiver).unwrap();
 }
 
-/// The child opens files of its own, of which one may get the descriptor that was a queue's,
-/// where such are not inherited.
+/// The child opens files of its own. If it does not inherit the queue's descriptor, one of them may
+/// get that descriptor.
 fn dropping_in_a_forked_child_closes_no_descriptor_of_the_child(backend: Backend) {
     let looper = Loop::new(backend);
     let waker = Waker::new(looper.registry(), Token(1)).unwrap();
@@ -112,7 +112,7 @@ fn dropping_in_a_forked_child_closes_no_descriptor_of_the_child(backend: Backend
     );
 }
 
-/// As the first process of a container that makes another container.
+/// Like the first process of a container that creates another container.
 fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: Backend) {
     let test = "a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own";
     if !util::HAS_PROCESS_NAMESPACES || !util::in_child(backend, test) {
@@ -133,7 +133,7 @@ fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: 
                 unsafe { libc::dup(0) }
             });
             drop(inherited.take());
-            // SAFETY: takes numbers.
+            // SAFETY: `fcntl` with F_GETFD has no memory-safety preconditions.
             let is_open = |&fd: &i32| unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 };
             own.iter().all(is_open)
         });
@@ -147,7 +147,7 @@ fn a_child_with_its_parents_process_id_closes_no_descriptor_of_its_own(backend: 
     assert!(is_well);
 }
 
-/// Stops this process when the calling thread sleeps next, and then lets it go on.
+/// Stops this process when the calling thread sleeps the next time, and then continues it.
 fn stop_and_continue() -> Option<process::Child> {
     const SCRIPT: &str = r#"
         read -r begin
@@ -168,7 +168,7 @@ fn stop_and_continue() -> Option<process::Child> {
         .stdin(process::Stdio::piped())
         .spawn()
         .unwrap();
-    // Not before it runs: to start it may take a sleep.
+    // Only once it is running: starting a thread may sleep as well.
     let mut begin = shell.stdin.take().unwrap();
     begin.write_all(b"\n").unwrap();
     Some(shell)
@@ -190,7 +190,7 @@ fn poll_until_continues_after_the_process_was_stopped_and_continued(backend: Bac
     shell.wait().unwrap();
 }
 
-/// As it is documented for Linux: no signal was handled, and epoll is interrupted all the same.
+/// The documentation describes this for Linux: no signal was handled, but epoll is interrupted.
 fn poll_is_interrupted_or_continues_when_the_process_was_stopped_and_continued(backend: Backend) {
     let test = "poll_is_interrupted_or_continues_when_the_process_was_stopped_and_continued";
     if !util::in_child(backend, test) {

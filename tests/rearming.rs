@@ -1,6 +1,6 @@
-//! Edges, where a backend has to make them itself out of levels: no event lost, no
-//! busy loop, one direction at a time, and what nobody tells of. Where it has a
-//! meaning there, a backend whose kernel makes them is tested as well.
+//! Edges that a backend has to make itself out of levels: no event is lost, there is no busy loop,
+//! each direction is armed alone, and raw descriptors are probed. A test that is meaningful there
+//! also runs on the backends whose kernels make edges.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -141,8 +141,8 @@ fn fill(mut stream: impl Write) -> usize {
     }
 }
 
-/// Else a program that reads until it would block gets a writable event for it,
-/// reads again, and never rests.
+/// Otherwise a program that reads until it would block gets a writable event in return, reads
+/// again, and never rests.
 fn a_read_that_would_block_does_not_rearm_writing(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = pair(&looper, BOTH);
@@ -175,7 +175,7 @@ fn try_io_that_would_block_rearms_every_fired_direction(backend: Backend) {
     let mut buffer = [0; 1];
     one.try_io(|| (&one).read(&mut buffer)).unwrap();
     would_block(one.try_io(|| {
-        // By a call of its own, of which nobody else tells.
+        // By a call of its own, which nothing reports.
         Err::<(), _>(ErrorKind::WouldBlock.into())
     }));
     other.write_all(b"y").unwrap();
@@ -236,7 +236,7 @@ fn every_reading_call_rearms(backend: Backend) {
         assert_eq!(receiver.read(&mut buffer).unwrap(), 1);
         would_block(receiver.read(&mut buffer));
     }
-    // TCP's `peek` and UDP's four are in `tcp.rs` and `udp.rs`.
+    // `tcp.rs` and `udp.rs` test TCP's `peek` and UDP's four methods.
 }
 
 fn every_writing_call_rearms(backend: Backend) {
@@ -307,14 +307,14 @@ fn accepting_of_unix_rearms(backend: Backend) {
     }
 }
 
-/// Runtimes take a short write for a sign that there is no room, and wait.
+/// Runtimes take a short write for a sign that there is no capacity, and wait.
 fn a_short_write_brings_the_next_edge(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, other) = pair(&looper, Interest::WRITABLE);
     looper.until_writable(T);
     let large = vec![1; 16 << 20];
     let written = (&one).write(&large).unwrap();
-    // Windows takes all that it is given, whatever its size, or nothing.
+    // Windows takes all data, whatever its size, or none.
     let is_short = written < large.len();
     assert!(is_short || cfg!(windows), "the write was meant to be short");
     if !is_short {
@@ -350,8 +350,7 @@ fn another_thread_drains_while_the_poll_waits(backend: Backend) {
     let draining = thread::spawn(move || {
         for () in is_readable {
             drain(&one);
-            // It is the drained stream that the poll has to hear of, wherever it
-            // is by now.
+            // The poll has to learn that the stream was drained, wherever the stream was moved to.
             other.write_all(b"x").unwrap();
         }
         (one, other, waker)
@@ -364,7 +363,7 @@ fn another_thread_drains_while_the_poll_waits(backend: Backend) {
     draining.join().unwrap();
 }
 
-/// The read may have drained the stream, and does not say so.
+/// The read may have drained the stream, and does not report it.
 fn a_read_that_fails_while_another_thread_polls_rearms(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = pair(&looper, Interest::READABLE);
@@ -389,7 +388,7 @@ fn a_read_that_fails_while_another_thread_polls_rearms(backend: Backend) {
     polling.join().unwrap();
 }
 
-/// A descriptor whose I/O nobody tells of.
+/// A descriptor whose I/O nothing reports.
 #[cfg(unix)]
 fn raw_pair(looper: &Loop, interest: Interest) -> (File, File) {
     let (one, other) = stream_pair();
@@ -437,8 +436,8 @@ fn a_raw_descriptor_drained_during_a_wait_is_armed_again(backend: Backend) {
     draining.join().unwrap();
 }
 
-/// What looking at it has told is not told again by the kernel: a program may forget it at
-/// the first of them.
+/// The kernel does not report again what a probe has seen: a program may stop at the first of the
+/// events.
 #[cfg(unix)]
 fn a_probed_registration_has_one_event_a_poll(backend: Backend) {
     for _ in 0..20 {
@@ -469,8 +468,7 @@ fn a_raw_descriptor_drained_and_filled_between_polls_is_reported(backend: Backen
     }
 }
 
-/// About 16 events a second, once it has been ready for a while, and nothing in
-/// between.
+/// About 16 events a second, once it has been ready for a while, and no polls in between.
 #[cfg(unix)]
 fn a_raw_descriptor_that_is_always_ready_does_not_spin(backend: Backend) {
     let mut looper = Loop::new(backend);
@@ -491,13 +489,12 @@ fn a_raw_descriptor_that_is_always_ready_does_not_spin(backend: Backend) {
     assert!(polls <= 22, "{polls} polls");
 }
 
-/// The pause starts over when it was drained: a stream that somebody drains every
-/// 5 ms stays fast.
+/// The pauses start again after it was drained: a stream that is drained every 5 ms stays fast.
 #[cfg(unix)]
 fn draining_a_raw_descriptor_resets_its_pause(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = raw_pair(&looper, Interest::READABLE);
-    // A burst that nobody drains, so that the pauses grow.
+    // A burst that is not drained, so that the pauses grow.
     other.write_all(b"burst").unwrap();
     let end = Instant::now() + Duration::from_millis(150);
     while Instant::now() < end {
@@ -530,8 +527,8 @@ fn draining_a_raw_descriptor_resets_its_pause(backend: Backend) {
     );
 }
 
-/// A number that was closed and handed out again is one that is registered twice,
-/// for all that a table knows; epoll knows better.
+/// To a table, a descriptor that was closed and reused looks like one that is registered twice.
+/// epoll can tell them apart.
 #[cfg(unix)]
 fn registering_a_raw_descriptor_again_replaces_its_registration(backend: Backend) {
     if !backend.keeps_a_table() {
@@ -553,7 +550,7 @@ fn registering_a_raw_descriptor_again_replaces_its_registration(backend: Backend
         .unwrap();
     looper.assert_quiet();
 
-    // But not over a source, which knows that it is registered.
+    // But it does not replace the registration of a source, which is known to be registered.
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     let fd = socket.as_raw_fd();
     looper
@@ -579,7 +576,7 @@ fn a_closed_raw_descriptor_is_reported_once(backend: Backend) {
         .unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EBADF));
 
-    // One that is closed when it is registered, and one that nobody looks up.
+    // One is closed when it is registered, and no call looks up the other.
     const DEAD: [i32; 2] = [100_000, 1_000_000_000];
     for dead in DEAD {
         let mut looper = Loop::new(backend);
@@ -591,7 +588,7 @@ fn a_closed_raw_descriptor_is_reported_once(backend: Backend) {
         let expected = util::Seen::named("readable writable error");
         looper.until_reported(T, expected);
         looper.assert_quiet();
-        // Until it is registered anew.
+        // Until it is registered again.
         looper.registry().reregister(&mut source, T, BOTH).unwrap();
         looper.until_reported(T, expected);
         looper.assert_quiet();
@@ -601,11 +598,11 @@ fn a_closed_raw_descriptor_is_reported_once(backend: Backend) {
     }
 }
 
-/// A descriptor that turned out to be dead is in hand, when looking at others fails.
+/// A descriptor was found closed, and then probing others fails.
 #[cfg(unix)]
 fn collected_events_are_returned_before_an_error(backend: Backend) {
     let finds_out_early = backend.keeps_a_table() && !backend.takes_everything();
-    // On a real system of the kind there is no refusing a call.
+    // On a real system of this kind no call can be refused.
     if !finds_out_early || !util::ON_A_MODEL {
         return;
     }
@@ -622,8 +619,8 @@ fn collected_events_are_returned_before_an_error(backend: Backend) {
     looper.until_readable(raw);
 
     let (mut sender, receiver) = pipe::new().unwrap();
-    // SAFETY: it is closed while this is in use, which is what is tested; the process
-    // opens nothing after that, so that the number is a stale or foreign token.
+    // SAFETY: closing it while it is in use is what this tests. The process opens nothing
+    // afterwards, so the descriptor is not reused.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(receiver.as_raw_fd()) };
     let mut source = IoSource::new(borrowed);
     looper
@@ -660,7 +657,7 @@ fn files_are_always_ready_where_they_can_be_registered(backend: Backend) {
     looper.assert_quiet();
 }
 
-/// Events in the time, of a source that the program does not touch.
+/// The number of events in the time, for a source that the program does not touch.
 fn events_in(looper: &mut Loop, time: Duration) -> usize {
     let end = Instant::now() + time;
     let mut polls = 0;
@@ -689,7 +686,7 @@ fn a_hang_up_does_not_spin(backend: Backend) {
         let in_parts = backend.reports_in_parts() && events == 2;
         assert!(events == 1 || in_parts, "{events} events");
     }
-    // Nothing to read, so that reading is waited for still.
+    // There is nothing to read, so reading is still armed.
     let mut looper = Loop::new(backend);
     let (sender, mut receiver) = pipe::new().unwrap();
     looper
@@ -711,7 +708,7 @@ fn an_error_does_not_spin(backend: Backend) {
     socket.send(b"anybody?").unwrap();
     looper.until("the error", |event| util::is_refusal(backend, event));
     assert_eq!(events_in(&mut looper, 3 * util::A_WHILE), 0);
-    // Reading goes on once the error was picked up, although no read has blocked.
+    // Reading is armed again after the error was picked up, although no read would have blocked.
     match cfg!(unix) {
         true => assert!(socket.take_error().unwrap().is_some()),
         false => assert!(socket.recv(&mut [0; 8]).is_err()),
@@ -756,8 +753,8 @@ fn named_pipe() -> (pipe::Receiver, std::path::PathBuf, tempfile::TempDir) {
     (pipe::Receiver::from(OwnedFd::from(reader)), path, folder)
 }
 
-/// A named pipe hangs up when its last writer leaves, and comes to life with the
-/// next one. A read says 0 in between, and never that it would block.
+/// A named pipe hangs up when its last writer leaves, and works again with the next one. In between
+/// a read returns 0, and never `WouldBlock`.
 #[cfg(unix)]
 fn a_named_pipe_is_reported_when_a_new_writer_comes(backend: Backend) {
     let (mut receiver, path, _folder) = named_pipe();
@@ -778,9 +775,9 @@ fn a_named_pipe_is_reported_when_a_new_writer_comes(backend: Backend) {
     }
 }
 
-/// The first one was picked up by a call that failed, and not by one that blocked.
+/// A call that fails picks the first one up, and no call would block.
 fn a_second_error_is_reported(backend: Backend) {
-    // Not everywhere can it be asked for.
+    // `take_error` takes it on Unix only.
     let takes: &[bool] = match cfg!(unix) {
         true => &[false, true],
         false => &[false],
@@ -858,8 +855,7 @@ fn a_socket_connected_after_registering_is_reported_writable(backend: Backend) {
     assert!(stream.peer_addr().is_ok());
 }
 
-/// A registered socket that was reported as hung up, and goes on receiving, as one of
-/// Linux does.
+/// A registered socket that was reported as hung up and still receives, as on Linux.
 #[cfg(unix)]
 fn hung_up(backend: Backend) -> (Loop, UdpSocket, UdpSocket) {
     let mut looper = Loop::new(backend);
@@ -880,15 +876,15 @@ fn hung_up(backend: Backend) -> (Loop, UdpSocket, UdpSocket) {
 #[cfg(unix)]
 fn a_read_that_would_block_after_a_hang_up_rearms(backend: Backend) {
     let (mut looper, socket, peer) = hung_up(backend);
-    // A shut down UDP socket of Linux goes on receiving.
+    // On Linux a UDP socket that was shut down still receives.
     would_block(socket.recv(&mut [0; 8]));
     peer.send_to(b"x", socket.local_addr().unwrap()).unwrap();
     looper.until_readable(T);
     assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
 }
 
-/// Else a program that does not read for now, because it has enough, does not learn
-/// that its peer has gone.
+/// Otherwise a program that stops reading for a while, because it has enough, does not learn that
+/// its peer has gone.
 fn an_end_behind_unread_data_is_reported(backend: Backend) {
     if !backend.reports_half_close() {
         return; // reading the data finds it
@@ -899,7 +895,7 @@ fn an_end_behind_unread_data_is_reported(backend: Backend) {
     looper.until_readable(T);
     looper.assert_quiet();
     if util::under_wine() {
-        // Its driver sees the end when there is nothing before it any more.
+        // Wine's driver reports the end only after all data was read.
         drain(&one);
     }
     other.shutdown(std::net::Shutdown::Write).unwrap();
@@ -909,8 +905,8 @@ fn an_end_behind_unread_data_is_reported(backend: Backend) {
     looper.assert_quiet();
 }
 
-/// The program takes longer over each event than the longest pause, so that the
-/// bare descriptors are due each time.
+/// The program takes longer over each event than the longest pause, so the raw descriptors are due
+/// each time.
 #[cfg(unix)]
 fn a_small_buffer_is_shared_with_raw_descriptors(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
@@ -926,7 +922,7 @@ fn a_small_buffer_is_shared_with_raw_descriptors(backend: Backend) {
             (one, other)
         })
         .collect();
-    // Those that are looked at have another turn.
+    // Probed descriptors have another turn.
     let turns = if backend.keeps_a_table() { 2 } else { 1 };
     let mut waiting = vec![Token(0), Token(1)];
     waiting.extend([Token(10), Token(11), Token(12)].repeat(turns));
@@ -955,7 +951,7 @@ fn a_small_buffer_is_shared_with_raw_descriptors(backend: Backend) {
     assert_eq!(waiting, [], "were starved");
 }
 
-/// With the token `n` the receiver of the `n`th.
+/// The token of the `n`th receiver is `n`.
 #[cfg(unix)]
 fn registered_pipes(looper: &Loop, count: usize) -> Vec<(pipe::Sender, pipe::Receiver)> {
     let register = |n| {
@@ -1008,7 +1004,7 @@ fn polling_works_beyond_a_lowered_descriptor_limit(backend: Backend) {
         looper.until_readable(Token(99));
         thread.join().unwrap().unwrap();
     }
-    // It waits as long as it is told to, without asking all the time.
+    // It waits for its timeout, without repeated system calls.
     let (start, spent) = (Instant::now(), util::processor_time());
     let timeout = Duration::from_millis(300);
     looper.poll.poll(&mut looper.events, Some(timeout)).unwrap();
@@ -1019,7 +1015,7 @@ fn polling_works_beyond_a_lowered_descriptor_limit(backend: Backend) {
     assert!(spent * 4 < took * util::slowness(), "{spent:?} of {took:?}");
 }
 
-/// Bare descriptors, which are reported again while they are ready.
+/// Raw descriptors, which are reported again while they are ready.
 #[cfg(unix)]
 fn probing_works_beyond_a_lowered_descriptor_limit(backend: Backend) {
     if !util::in_child(backend, "probing_works_beyond_a_lowered_descriptor_limit") {
@@ -1036,7 +1032,7 @@ fn probing_works_beyond_a_lowered_descriptor_limit(backend: Backend) {
     }
     let (_, hard) = rlimit::Resource::NOFILE.get().unwrap();
     rlimit::Resource::NOFILE.set(7, hard).unwrap();
-    // The kernels that report edges have them once.
+    // Kernels that report edges report them once.
     let rounds = match backend {
         Backend::Poll | Backend::EventPorts => 3,
         _ => 1,
@@ -1078,10 +1074,10 @@ fn a_poll_with_timeout_zero_ends_while_other_threads_register(backend: Backend) 
     }
 }
 
-/// No loop inside a wait either: a second of it takes next to no processor time.
+/// There is no loop inside a wait either: a second of it takes next to no processor time.
 fn waiting_with_latched_sources_takes_no_processor_time(backend: Backend) {
-    // A pipe or stream that hung up, an error that nobody picks up, a bare descriptor
-    // that is always ready.
+    // A pipe or stream that hung up, an error that is not picked up, a raw descriptor that is
+    // always ready.
     let (sender, mut hung_up) = pipe::new().unwrap();
     drop(sender);
     let mut failed = UdpSocket::bind(any_port()).unwrap();
@@ -1107,7 +1103,7 @@ fn waiting_with_latched_sources_takes_no_processor_time(backend: Backend) {
     );
 }
 
-/// The child has the locks of the parent's threads in whatever state they were.
+/// The child has inherited the locks of the parent's threads in whatever state they were.
 #[cfg(unix)]
 fn dropping_in_a_forked_child_does_not_hang(backend: Backend) {
     if !util::in_child(backend, "dropping_in_a_forked_child_does_not_hang") {
@@ -1163,7 +1159,7 @@ fn the_timeout_does_not_start_over_when_sources_are_registered(backend: Backend)
         let done = Arc::clone(&done);
         move || {
             let (_sender, mut receiver) = pipe::new().unwrap();
-            // For so long at most, lest a wait that starts over never ends.
+            // With a limit, in case a wait that starts again never ends.
             let end = Instant::now() + Duration::from_secs(2) * util::slowness();
             while !done.load(Ordering::Acquire) && Instant::now() < end {
                 registry
@@ -1174,7 +1170,7 @@ fn the_timeout_does_not_start_over_when_sources_are_registered(backend: Backend)
             }
         }
     });
-    // Long enough for the other thread, where the machine is busy, to come between.
+    // Long enough for the other thread to run in between, even on a busy machine.
     let timeout = Duration::from_millis(200);
     let start = Instant::now();
     looper.poll.poll(&mut looper.events, Some(timeout)).unwrap();
@@ -1187,8 +1183,7 @@ fn the_timeout_does_not_start_over_when_sources_are_registered(backend: Backend)
     assert!(waited < most, "{waited:?}");
 }
 
-/// The kernel holds on to a descriptor that it is asked about; the peer must hear
-/// of the end all the same.
+/// The kernel keeps a descriptor alive that it is polling. The peer must learn of the end anyway.
 fn dropping_a_source_while_the_poll_waits_closes_it(backend: Backend) {
     let mut looper = Loop::new(backend);
     let waker = Arc::new(Waker::new(looper.registry(), Token(0)).unwrap());
@@ -1196,8 +1191,8 @@ fn dropping_a_source_while_the_poll_waits_closes_it(backend: Backend) {
     let waiting = thread::spawn(move || {
         looper.until_readable(Token(0));
     });
-    // For the kernel to be asked about it by then; if it is not, the test sees
-    // nothing, and does not fail for it.
+    // Time for the kernel to be polling by then. If it is not, the test tests nothing, and does not
+    // fail.
     let until_asked = || thread::sleep(util::A_WHILE);
     until_asked();
     for deregister in [true, false] {
@@ -1208,7 +1203,7 @@ fn dropping_a_source_while_the_poll_waits_closes_it(backend: Backend) {
             registry.deregister(&mut one).unwrap();
         }
         drop(one);
-        // A blocking read with a limit, instead of an event of the same poll.
+        // A blocking read with a timeout, instead of an event of the same poll.
         let peer = util::into_std(other);
         peer.set_nonblocking(false).unwrap();
         peer.set_read_timeout(Some(patience())).unwrap();
@@ -1218,8 +1213,8 @@ fn dropping_a_source_while_the_poll_waits_closes_it(backend: Backend) {
     waiting.join().unwrap();
 }
 
-/// One thread polls, another registers and deregisters; a poll that begins after a
-/// token was deregistered must not report it.
+/// One thread polls, and another registers and deregisters. A poll that begins after a token was
+/// deregistered must not report it.
 fn tokens_of_deregistered_sources_never_come(backend: Backend) {
     use std::sync::atomic::AtomicUsize;
 
@@ -1247,7 +1242,7 @@ fn tokens_of_deregistered_sources_never_come(backend: Backend) {
         }
     });
     for round in 1..=rounds {
-        // A new descriptor each time, most often with the number of the last one.
+        // A new descriptor each time, which usually has the number of the last one.
         let (mut sender, mut receiver) = pipe::new().unwrap();
         sender.write_all(b"x").unwrap();
         #[cfg(unix)]
@@ -1275,7 +1270,7 @@ fn tokens_of_deregistered_sources_never_come(backend: Backend) {
     polling.join().unwrap();
 }
 
-/// The table grows while the kernel has it.
+/// The table grows while the kernel uses it.
 fn registering_many_while_the_poll_waits(backend: Backend) {
     let mut looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
@@ -1300,7 +1295,7 @@ fn registering_many_while_the_poll_waits(backend: Backend) {
     drop(pipes);
 }
 
-/// Having been interrupted, a poll waits on and does not spin.
+/// After an interruption a poll continues to wait, and does not spin.
 fn a_poll_interrupted_by_registering_continues_to_wait(backend: Backend) {
     let mut looper = Loop::new(backend);
     let registry = looper.registry().try_clone().unwrap();
@@ -1314,7 +1309,7 @@ fn a_poll_interrupted_by_registering_continues_to_wait(backend: Backend) {
         let most = long / 4 * util::slowness();
         assert!(spent < most, "{spent:?} of {long:?}");
     });
-    // Long enough for the poll to wait; it need not.
+    // Usually long enough for the poll to wait. The test does not depend on it.
     thread::sleep(util::A_WHILE);
     registry.register(&mut one, T, Interest::READABLE).unwrap();
     thread::sleep(long);
@@ -1322,7 +1317,7 @@ fn a_poll_interrupted_by_registering_continues_to_wait(backend: Backend) {
     polling.join().unwrap();
 }
 
-/// What became free is handed out once.
+/// A slot that has become free gets one source only.
 fn a_free_slot_goes_to_one_source(backend: Backend) {
     let mut looper = Loop::new(backend);
     let register = |token| {
@@ -1350,21 +1345,20 @@ fn a_free_slot_goes_to_one_source(backend: Backend) {
     });
 }
 
-/// What one source left behind is not taken for another one's: neither by what it
-/// still tells, nor when it is dropped at last.
+/// The remains of one source affect no other source: neither its later reports, nor its late drop.
 #[cfg(unix)]
 fn a_source_does_not_act_on_the_next_holder_of_its_slot(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut old, _old_peer) = stream_pair();
     looper.registry().register(&mut old, T, BOTH).unwrap();
     looper.until_writable(T);
-    // Behind its back.
+    // Without the source learning of it.
     let fd = old.as_raw_fd();
     looper.registry().deregister(&mut SourceFd(&fd)).unwrap();
 
     let (mut new, mut new_peer) = stream_pair();
     let registry = looper.registry();
-    // However many have been registered since.
+    // However many were registered since.
     for _ in 0..4095 {
         registry
             .register(&mut new, Token(2), Interest::READABLE)
@@ -1384,7 +1378,7 @@ fn a_source_does_not_act_on_the_next_holder_of_its_slot(backend: Backend) {
     looper.until_readable(Token(2));
 }
 
-/// That it had none is not reported any more.
+/// That it had no reader before is no longer reported.
 #[cfg(unix)]
 fn a_named_pipe_is_writable_when_a_new_reader_comes(backend: Backend) {
     use std::os::unix::fs::OpenOptionsExt;
@@ -1418,7 +1412,7 @@ fn a_named_pipe_is_writable_when_a_new_reader_comes(backend: Backend) {
     looper.assert_quiet();
 }
 
-/// As `a_read_that_would_block_after_a_hang_up_rearms`, but the poll waits already.
+/// Like `a_read_that_would_block_after_a_hang_up_rearms`, but the poll is waiting already.
 #[cfg(unix)]
 fn a_read_that_would_block_after_a_hang_up_rearms_during_a_wait(backend: Backend) {
     let (mut looper, socket, peer) = hung_up(backend);
@@ -1436,7 +1430,7 @@ fn a_read_that_would_block_after_a_hang_up_rearms_during_a_wait(backend: Backend
     polling.join().unwrap();
 }
 
-/// What is looked at takes part of the room.
+/// Probed descriptors take part of the buffer.
 #[cfg(unix)]
 fn no_more_events_than_capacity_with_raw_descriptors(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 3);
@@ -1448,7 +1442,7 @@ fn no_more_events_than_capacity_with_raw_descriptors(backend: Backend) {
         (one, other)
     });
     for _ in 0..5 {
-        // Longer than the longest pause, so that the bare ones are due.
+        // Longer than the longest pause, so that the raw ones are due.
         thread::sleep(Duration::from_millis(70));
         looper
             .poll
@@ -1460,12 +1454,12 @@ fn no_more_events_than_capacity_with_raw_descriptors(backend: Backend) {
     drop((raw, ready));
 }
 
-/// Who reads from it on goes on being told, if by an error.
+/// A program that continues to read from it is still informed, if only by an error.
 fn a_source_whose_descriptor_was_closed_is_reported(backend: Backend) {
     if !backend.keeps_a_table() {
         return; // its registration has ended
     }
-    // In a process of its own, where no other test takes the number.
+    // In a process of its own, where no other test reuses the descriptor.
     if !util::in_child(backend, "a_source_whose_descriptor_was_closed_is_reported") {
         return;
     }
@@ -1474,13 +1468,13 @@ fn a_source_whose_descriptor_was_closed_is_reported(backend: Backend) {
     }
 }
 
-/// `is_reported`, or deregistered before.
+/// The closed descriptor was either reported (`is_reported`) or deregistered before.
 fn closed_behind_its_source(backend: Backend, is_reported: bool) {
     let mut looper = Loop::new(backend);
     let (one, mut other) = stream_pair();
     let fd = util::raw(&one);
-    // SAFETY: it is closed while this is in use, which is what is tested; the process
-    // opens nothing after that, so that the number is a stale or foreign token.
+    // SAFETY: closing it while it is in use is what this tests. The process opens nothing
+    // afterwards, so the descriptor is not reused.
     let borrowed = unsafe { util::borrow(fd) };
     let mut source = IoSource::new(borrowed);
     looper
@@ -1502,7 +1496,7 @@ fn closed_behind_its_source(backend: Backend, is_reported: bool) {
     looper.assert_quiet();
 }
 
-/// A poll that has an event in hand does not wait for others.
+/// A poll that has already collected an event does not wait for others.
 #[cfg(unix)]
 fn a_probe_that_finds_readiness_ends_the_wait(backend: Backend) {
     if !backend.keeps_a_table() {
@@ -1523,8 +1517,8 @@ fn a_probe_that_finds_readiness_ends_the_wait(backend: Backend) {
     assert!(best < Duration::from_millis(32), "at best {best:?}");
 }
 
-/// A poll that waits is told that a stream has hung up, which is closed by then; and one that
-/// has not is there in its place, with the same number most often.
+/// A waiting poll learns that a stream has hung up, which is closed by then. Another stream has
+/// taken its place, usually with the same descriptor, and that one has not hung up.
 fn stale_readiness_is_not_reported_of_the_next_source(backend: Backend) {
     const DOOMED: Token = Token(1);
     const STANDING: Token = Token(2);
@@ -1569,7 +1563,7 @@ fn stale_readiness_is_not_reported_of_the_next_source(backend: Backend) {
     polling.join().unwrap();
 }
 
-/// A source that gives its descriptor away takes its registration along.
+/// A source that gives its descriptor up gives its registration up as well.
 #[cfg(unix)]
 #[test]
 fn into_raw_fd_ends_the_registration_in_a_table() {
@@ -1583,6 +1577,6 @@ fn into_raw_fd_ends_the_registration_in_a_table() {
         .register(&mut SourceFd(&fd), Token(2), Interest::READABLE)
         .unwrap();
     looper.until_readable(Token(2));
-    // SAFETY: it was just given up.
+    // SAFETY: the descriptor was just given up, so nothing else owns it.
     drop(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
 }

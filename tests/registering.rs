@@ -1,8 +1,8 @@
-//! Who is registered: register, reregister, deregister, bad input, descriptors
-//! that are shared, and polls that are gone.
+//! Registrations: register, reregister, deregister, wrong arguments, shared descriptors, and polls
+//! that are gone.
 //!
-//! No test here starts a process: a child holds copies of the descriptors of all
-//! the tests around it, and so keeps registrations alive that they expect to end.
+//! No test here starts a process: a child holds copies of the descriptors of all concurrent tests,
+//! and so keeps registrations alive that those tests expect to end.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -86,7 +86,7 @@ fn only_the_interest_is_reported(backend: Backend) {
         .registry()
         .register(&mut one, Token(1), Interest::READABLE)
         .unwrap();
-    // It is writable, which nobody asked for.
+    // It is writable, but not registered for writing.
     looper.assert_quiet();
     other.write_all(b"x").unwrap();
     looper.until_readable(Token(1));
@@ -110,7 +110,7 @@ fn an_edge_is_reported_once(backend: Backend) {
     looper.until_writable(Token(1));
     one.write_all(b"x").unwrap();
     looper.until_readable(Token(1));
-    // Nothing was read; readiness does not begin again.
+    // Nothing was read, so readiness does not begin again.
     looper.assert_quiet();
 }
 
@@ -202,7 +202,7 @@ fn register_deregister_register_works_without_a_poll(backend: Backend) {
     });
 }
 
-/// The first one stays open, and the kernel may still be asked about it.
+/// The first one stays open, and the kernel may still watch it.
 fn a_source_takes_the_token_of_a_deregistered_one(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut kept = Vec::new();
@@ -235,8 +235,8 @@ const NOT_REGISTERED: (ErrorKind, &str) = (
     "I/O source not registered with this `Registry`",
 );
 
-/// The error is of the kind, and says what the mistake is; in release builds a kernel may have
-/// reported it, in its own words.
+/// The error has the right kind, and names the mistake. In release builds it may be the kernel's
+/// own error instead.
 fn assert_names(error: &std::io::Error, (kind, text): (ErrorKind, &str)) {
     assert_eq!(error.kind(), kind);
     if cfg!(debug_assertions) || error.raw_os_error().is_none() {
@@ -244,7 +244,7 @@ fn assert_names(error: &std::io::Error, (kind, text): (ErrorKind, &str)) {
     }
 }
 
-/// Where the kernel keeps the registrations.
+/// If the kernel stores the registrations.
 #[cfg(unix)]
 fn assert_is_the_kernels(backend: Backend, error: &std::io::Error, code: i32) {
     if matches!(backend, Backend::Epoll | Backend::Kqueue) {
@@ -266,7 +266,7 @@ fn registering_twice_already_exists(backend: Backend) {
         .register(&mut socket, Token(2), Interest::READABLE)
         .unwrap_err();
     assert_names(&error, ALREADY_REGISTERED);
-    // The first registration stands.
+    // The first registration is unchanged.
     looper.until_writable(Token(1));
     looper.registry().deregister(&mut socket).unwrap();
 }
@@ -286,7 +286,7 @@ fn registering_twice_replaces(backend: Backend) {
     let seen = looper.until_reported(Token(2), util::Seen::named("readable"));
     assert!(!seen.writable);
     looper.assert_quiet();
-    // What is not registered is, by reregistering.
+    // Reregistering registers a source that is not registered.
     looper.registry().deregister(&mut one).unwrap();
     looper
         .registry()
@@ -333,7 +333,7 @@ fn deregistering_an_unregistered_source_is_not_found(backend: Backend) {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_is_the_kernels(backend, &error, libc::ENOENT);
     }
-    // Once more, after it was registered.
+    // The same after it was registered.
     registry.register(&mut socket, Token(1), BOTH).unwrap();
     registry.deregister(&mut socket).unwrap();
     let error = registry.deregister(&mut socket).unwrap_err();
@@ -355,7 +355,7 @@ fn a_source_can_move_to_another_poll(backend: Backend) {
     second.until_writable(Token(2));
     first.assert_quiet();
 
-    // And when its poll is gone.
+    // The same when its poll is gone.
     drop(second);
     first
         .registry()
@@ -364,14 +364,14 @@ fn a_source_can_move_to_another_poll(backend: Backend) {
     first.until_writable(Token(3));
 }
 
-/// Whether it is found out that a source is reregistered with another poll: not where
-/// the kernel registers it then, but debug builds know.
+/// Whether reregistering a source with another poll is noticed. It is not if the kernel registers
+/// the source then, except in debug builds.
 fn notices_reregistering_elsewhere(backend: Backend) -> bool {
     cfg!(debug_assertions) || !backend.register_replaces()
 }
 
-/// Debug builds know; in release builds the kernel of epoll sees nothing wrong
-/// in registering, and answers itself for the rest.
+/// Debug builds notice it. In release builds epoll's kernel accepts the registering, and reports
+/// the other mistakes itself.
 fn using_another_polls_source_is_an_error(backend: Backend) {
     let (mut mine, other) = (Loop::new(backend), Loop::new(backend));
     let (mut socket, _peer) = stream_pair();
@@ -394,12 +394,12 @@ fn using_another_polls_source_is_an_error(backend: Backend) {
     }
     let error = other.registry().deregister(&mut socket).unwrap_err();
     assert_names(&error, NOT_REGISTERED);
-    // Nothing of it has changed the registration.
+    // None of this has changed the registration.
     mine.until_writable(Token(1));
     mine.registry().deregister(&mut socket).unwrap();
 }
 
-/// A descriptor number that is not open.
+/// A descriptor that is not open.
 #[cfg(unix)]
 const DEAD: i32 = 1_000_000_000;
 
@@ -461,14 +461,14 @@ fn a_cycle_of_polls_is_refused(backend: Backend) {
     assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
 }
 
-/// What can only be read from is not refused to who asks for both.
+/// A source that can only be read from may be registered for both directions.
 #[cfg(unix)]
 fn a_direction_the_source_lacks_is_never_ready(backend: Backend) {
     if !backend.can_be_nested() {
         return;
     }
     let mut looper = Loop::new(backend);
-    // A queue can be read from, as it were, and not written to.
+    // A queue can become readable, and never writable.
     let inner = Loop::new(backend);
     let waker = Waker::new(inner.registry(), Token(0)).unwrap();
     let fd = inner.poll.as_raw_fd();
@@ -564,7 +564,7 @@ fn one_descriptor_can_be_in_two_polls(backend: Backend) {
     first.assert_nothing_ready();
 }
 
-/// Documented: a registration lives as long as any copy of the descriptor.
+/// As documented, a registration lasts as long as any copy of the descriptor.
 #[cfg(unix)]
 fn a_duplicate_keeps_the_registration_alive(backend: Backend) {
     let mut looper = Loop::new(backend);
@@ -576,7 +576,7 @@ fn a_duplicate_keeps_the_registration_alive(backend: Backend) {
         .registry()
         .register(&mut source, Token(1), Interest::READABLE)
         .unwrap();
-    // Deregistered before the drop, it is gone although the copy is open.
+    // It was deregistered before the drop, so it is gone although the copy is open.
     looper.registry().deregister(&mut source).unwrap();
     sender.write_all(b"x").unwrap();
     looper.assert_quiet();
@@ -639,13 +639,13 @@ fn mixing_with_source_fd_leaves_no_state_behind(backend: Backend) {
     let (mut socket, _peer) = stream_pair();
     let fd = socket.as_raw_fd();
 
-    // Registered as itself and deregistered by number.
+    // Registered as a source, and deregistered by its descriptor.
     first
         .registry()
         .register(&mut socket, Token(1), Interest::WRITABLE)
         .unwrap();
     first.registry().deregister(&mut SourceFd(&fd)).unwrap();
-    // The kernel knows it no longer; but the attempt clears what we knew.
+    // The kernel does not know it any more, but the attempt clears what the source has stored.
     let error = first.registry().deregister(&mut socket).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     second
@@ -655,7 +655,7 @@ fn mixing_with_source_fd_leaves_no_state_behind(backend: Backend) {
     second.until_writable(Token(2));
     second.registry().deregister(&mut socket).unwrap();
 
-    // Registered by number, changed and deregistered as itself.
+    // Registered by its descriptor, and changed and deregistered as a source.
     first
         .registry()
         .register(&mut SourceFd(&fd), Token(3), Interest::WRITABLE)
@@ -710,7 +710,7 @@ fn a_boxed_source_is_a_source(backend: Backend) {
     looper.registry().deregister(&mut *source).unwrap();
 }
 
-/// A source made of another one, which counts what is asked of it.
+/// A source around another one, which counts the calls.
 struct Counting {
     inner: util::Stream,
     calls: Vec<&'static str>,
@@ -773,7 +773,7 @@ fn a_poll_dropped_first_leaves_the_others_sound(backend: Backend) {
     for _ in 0..3 {
         waker.wake().unwrap();
     }
-    // The queue lives on while there is a registry.
+    // The queue lives as long as a registry.
     registry.reregister(&mut stream, Token(3), BOTH).unwrap();
     registry.deregister(&mut stream).unwrap();
     let mut next = Loop::new(backend);
@@ -784,7 +784,7 @@ fn a_poll_dropped_first_leaves_the_others_sound(backend: Backend) {
 
     drop(registry);
     waker.wake().unwrap();
-    // Its queue is gone, so the listener is free.
+    // Its queue is gone, so the listener can be registered again.
     next.registry()
         .register(&mut listener, Token(5), Interest::READABLE)
         .unwrap();
@@ -792,7 +792,7 @@ fn a_poll_dropped_first_leaves_the_others_sound(backend: Backend) {
     waker.wake().unwrap();
 }
 
-/// Documented at `IoSource`.
+/// The documentation of `IoSource` describes this.
 fn an_io_source_that_borrows_must_be_deregistered(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut sender, receiver) = pipe::new().unwrap();
@@ -807,7 +807,7 @@ fn an_io_source_that_borrows_must_be_deregistered(backend: Backend) {
     looper.assert_quiet();
 }
 
-/// What was registered may be turned into its std type, and stays registered.
+/// A registered source may be turned into its std type, and stays registered.
 #[cfg(unix)]
 fn a_source_turned_into_its_std_type_stays_registered(backend: Backend) {
     if backend.keeps_a_table() {
@@ -823,9 +823,9 @@ fn a_source_turned_into_its_std_type_stays_registered(backend: Backend) {
     one.write_all(b"x").unwrap();
     looper.until_readable(Token(1));
 
-    // And back, by way of its number: the kernel knows it still.
+    // And back, by its descriptor: the kernel still has the registration.
     let number = std::os::fd::IntoRawFd::into_raw_fd(other);
-    // SAFETY: the descriptor was just given up.
+    // SAFETY: the descriptor was just given up, so nothing else owns it.
     let mut other = unsafe { Stream::from_raw_fd(number) };
     looper.registry().deregister(&mut other).unwrap();
 }

@@ -124,19 +124,19 @@ fn a_finished_connect_is_reported_writable(backend: Backend) {
     assert_eq!(client.peer_addr().unwrap(), listener.local_addr().unwrap());
 }
 
-/// Why the guide tells programs to write nothing before.
+/// The reason why the guide tells programs not to write earlier.
 #[cfg(unix)]
 fn an_operation_before_the_connection_stands_takes_its_error(backend: Backend) {
     for is_write in [false, true] {
         let mut looper = Loop::new(backend);
-        // Bound, so that nobody else takes it, and not listening.
+        // Bound, so that no other program takes it, and not listening.
         let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let nobody = nobody.unwrap();
         nobody.bind(&any_port().into()).unwrap();
         let address = nobody.local_addr().unwrap().as_socket().unwrap();
         let mut client = match TcpStream::connect(address) {
             Ok(client) => client,
-            // Legal, and then there is nothing to take.
+            // The connection is allowed to succeed at once. Then there is nothing to take.
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
                 continue;
@@ -158,14 +158,14 @@ fn an_operation_before_the_connection_stands_takes_its_error(backend: Backend) {
 
 fn a_full_stream_is_writable_again_when_drained(backend: Backend) {
     let (mut looper, mut client, mut server) = connection(backend, any_port());
-    // Written until there is no room.
+    // Written until there is no capacity.
     let data: Vec<u8> = (0..8 << 20).map(|n: u32| (n % 251) as u8).collect();
     let mut written = 0;
     let mut received = Vec::new();
     let mut blocked = 0;
     while received.len() < data.len() {
         while written < data.len() {
-            // Windows takes all that it is given, or nothing.
+            // Windows takes all data, or none.
             let piece = &data[written..data.len().min(written + (1 << 20))];
             match client.write(piece) {
                 Ok(length) => written += length,
@@ -180,7 +180,7 @@ fn a_full_stream_is_writable_again_when_drained(backend: Backend) {
             Ok(_) => panic!("the peer has not closed"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
-        // Both would block; whichever goes on is heard of.
+        // Both would block, and an event reports the first that can continue.
         if received.len() < data.len() {
             looper.until("data, or capacity for more", |event| {
                 event.is_readable() || event.is_writable()
@@ -253,7 +253,7 @@ fn shutdown_ends_a_direction(backend: Backend) {
     // WSAESHUTDOWN has no kind of its own.
     assert!(error.kind() == ErrorKind::BrokenPipe || error.raw_os_error() == Some(10058));
     looper.until("the end", |event| {
-        // Wine's driver sees it when there is nothing before it any more.
+        // Wine's driver reports it only after all data was read.
         let is_told = backend.reports_half_close() && !util::under_wine();
         let is_end = event.is_read_closed() || !is_told;
         event.token() == SERVER && event.is_readable() && is_end
@@ -310,8 +310,8 @@ fn settings_are_kept() {
     assert_eq!(stream.ttl().unwrap(), 62);
 }
 
-/// So that a server can be started anew while its old connections linger, and
-/// as many clients may wait as the system lets.
+/// A server can be restarted while its old connections linger, and as many clients may wait as the
+/// system allows.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_listener_reuses_its_address_and_has_a_long_queue() {
@@ -319,7 +319,7 @@ fn a_listener_reuses_its_address_and_has_a_long_queue() {
     let socket = socket2::SockRef::from(&listener);
     assert!(socket.reuse_address().unwrap());
     let address = listener.local_addr().unwrap();
-    // More than the traditional 128, where the system lets.
+    // More than the traditional 128, if the system allows it.
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let most: usize = most.trim().parse().unwrap();
     let waiting: Vec<_> = (0..most.min(200))
@@ -343,7 +343,7 @@ fn std_types_go_in_and_come_out() {
     let stream = TcpStream::from_std(std::net::TcpStream::connect(address).unwrap());
     assert_eq!(stream.peer_addr().unwrap(), address);
 
-    // Taken over as they are: these block.
+    // These are taken over unchanged, so they block.
     let (mut accepted, _) = std::net::TcpListener::from(listener).accept().unwrap();
     accepted.write_all(b"x").unwrap();
     let mut stream = std::net::TcpStream::from(stream);
@@ -362,7 +362,7 @@ fn descriptors_go_in_and_come_out() {
     let listener = TcpListener::from(owned);
     let raw = listener.into_raw_fd();
     assert_eq!(raw, expected);
-    // SAFETY: it was just given up.
+    // SAFETY: the descriptor was just given up, so nothing else owns it.
     let listener = unsafe { TcpListener::from_raw_fd(raw) };
     assert_eq!(listener.local_addr().unwrap(), address);
 
@@ -370,7 +370,7 @@ fn descriptors_go_in_and_come_out() {
     let expected = stream.as_raw_fd();
     let stream = TcpStream::from(OwnedFd::from(stream));
     assert_eq!(stream.as_fd().as_raw_fd(), expected);
-    // SAFETY: it was just given up.
+    // SAFETY: the descriptor was just given up, so nothing else owns it.
     let stream = unsafe { TcpStream::from_raw_fd(stream.into_raw_fd()) };
     assert_eq!(stream.peer_addr().unwrap(), address);
     let printed = format!("{stream:?} {listener:?}");
@@ -391,7 +391,7 @@ fn sockets_go_in_and_come_out() {
     let listener = TcpListener::from(owned);
     let raw = listener.into_raw_socket();
     assert_eq!(raw, expected);
-    // SAFETY: it was just given up.
+    // SAFETY: the socket was just given up, so nothing else owns it.
     let listener = unsafe { TcpListener::from_raw_socket(raw) };
     assert_eq!(listener.local_addr().unwrap(), address);
 
@@ -399,14 +399,14 @@ fn sockets_go_in_and_come_out() {
     let expected = stream.as_raw_socket();
     let stream = TcpStream::from(OwnedSocket::from(stream));
     assert_eq!(stream.as_socket().as_raw_socket(), expected);
-    // SAFETY: it was just given up.
+    // SAFETY: the socket was just given up, so nothing else owns it.
     let stream = unsafe { TcpStream::from_raw_socket(stream.into_raw_socket()) };
     assert_eq!(stream.peer_addr().unwrap(), address);
     let printed = format!("{stream:?} {listener:?}");
     assert!(printed.contains(&address.port().to_string()), "{printed}");
 }
 
-/// A listener that is none: its connections have another family's addresses.
+/// A `TcpListener` that was made from a socket of another family.
 #[cfg(unix)]
 #[test]
 fn a_unix_listener_in_disguise_is_an_error() {

@@ -58,8 +58,8 @@ fn refused_as_other_sandboxes_do(backend: Backend) {
     refused_with(backend, libc::EACCES, "refused_as_other_sandboxes_do");
 }
 
-/// That a refusal is remembered shows where a second try is deadly. Filters
-/// stack, and the harshest verdict counts.
+/// A second attempt to call it kills the process, so the test shows that the refusal is remembered.
+/// (Filters stack, and the harshest verdict counts.)
 fn killed_at_the_second_try(backend: Backend) {
     if util::in_child(backend, "killed_at_the_second_try") {
         refuse(libc::SYS_epoll_pwait2, Some(libc::ENOSYS));

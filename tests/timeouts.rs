@@ -1,5 +1,4 @@
-//! Timeouts: never early, never for ever, exact where the system can, and the
-//! rest of the time after a signal.
+//! Timeouts: never early, never for ever, exact if the system can, and continued after a signal.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -61,7 +60,7 @@ fn a_timeout_is_never_cut_short(backend: Backend) {
     assert!(waited(&mut looper, timeout) >= timeout);
 }
 
-/// Else a loop that waits for a timer spins until it is due.
+/// Otherwise a loop that waits for a timer spins until it is due.
 fn a_timeout_below_a_millisecond_is_not_zero(backend: Backend) {
     let mut looper = Loop::new(backend);
     let end = Instant::now() + Duration::from_millis(5);
@@ -73,9 +72,9 @@ fn a_timeout_below_a_millisecond_is_not_zero(backend: Backend) {
     assert!(turns <= 10, "{turns} turns in 5 ms");
 }
 
-/// Of many waits for 100 us most take less than a millisecond: whoever rounds
-/// up to milliseconds takes that for each. Where the system cannot do better
-/// (under instrumentation), nothing is to be seen.
+/// Most of many waits for 100 µs take less than a millisecond. If the timeout were rounded up to
+/// milliseconds, each would take one. If the system cannot do better (under instrumentation), this
+/// tests nothing.
 fn fractions_of_a_millisecond_are_exact(backend: Backend) {
     if !util::exact_timeouts() || !backend.waits_for_fractions() {
         return;
@@ -209,7 +208,7 @@ fn a_signal_interrupts_poll(backend: Backend) {
     thread::spawn(move || {
         let mut looper = Loop::new(backend);
         let _signals = Signals::to_this_thread();
-        // With each kind of wait there is.
+        // With each kind of wait.
         for timeout in [
             None,
             Some(patience()),
@@ -224,10 +223,10 @@ fn a_signal_interrupts_poll(backend: Backend) {
     .unwrap();
 }
 
-/// Also where the poll probes: a raw descriptor that is always ready makes it.
+/// This also holds if the poll probes: a raw descriptor that is always ready makes it probe.
 #[cfg(unix)]
 fn signals_never_interrupt_a_poll_with_timeout_zero(backend: Backend) {
-    // Inherited by the child, whose other threads shall not handle them.
+    // Inherited by the child, whose other threads must not handle them.
     alarms::mask(libc::SIG_BLOCK);
     if !util::in_child(backend, "signals_never_interrupt_a_poll_with_timeout_zero") {
         return;
@@ -254,7 +253,7 @@ fn signals_never_interrupt_a_poll_with_timeout_zero(backend: Backend) {
     }
 }
 
-/// Signals to this process, by a timer of the kernel's, which fires wherever the thread is, also in
+/// Signals to this process, from a timer of the kernel. They arrive wherever the thread is, even in
 /// the middle of a system call that does not wait.
 #[cfg(unix)]
 mod alarms {
@@ -269,9 +268,10 @@ mod alarms {
         HANDLED.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Blocks or unblocks them for this thread.
+    /// Blocks or unblocks the signals for this thread.
     pub fn mask(how: libc::c_int) {
-        // SAFETY: a zeroed set is memory for one, which is made empty before it is used.
+        // SAFETY: a zeroed set is valid memory for one, and `sigemptyset` initialises it before it
+        // is used.
         unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
             assert_eq!(libc::sigemptyset(&mut set), 0);
@@ -280,7 +280,7 @@ mod alarms {
         }
     }
 
-    /// To be handled by this thread, where all others block them.
+    /// Lets this thread handle the signals, which all other threads block.
     pub fn begin(every: Duration) {
         let handler: extern "C" fn(libc::c_int) = count;
         let interval = libc::timeval {

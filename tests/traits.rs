@@ -1,7 +1,7 @@
-//! What the types promise to the compiler.
+//! The properties of the types that the compiler can check.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
-// The kernel of the tests.
+// Links the model of the kernel.
 #[cfg(mio_model = "event-ports")]
 extern crate event_ports_model as _;
 #[cfg(mio_model = "kqueue")]
@@ -53,11 +53,11 @@ fn unix_types_can_be_sent_and_shared() {
     source::<UnixStream>();
 }
 
-/// Tables of connections stay small, and in release builds a source is no more
-/// than its descriptor where the kernel keeps the registrations.
+/// Tables of connections stay small. In release builds, if the kernel stores the registrations, a
+/// source is no larger than its descriptor.
 #[test]
 fn sources_are_small() {
-    // A socket of Windows is as wide as a pointer.
+    // Windows' sockets are as wide as a pointer.
     let most = if cfg!(windows) { 24 } else { 16 };
     assert!(size_of::<TcpStream>() <= most);
     if !cfg!(debug_assertions) && Backend::available() == [Backend::Epoll] {
@@ -91,6 +91,6 @@ fn interests_are_sets() {
     );
     assert!(Interest::READABLE < both);
     assert_eq!(format!("{both:?}"), "READABLE | WRITABLE");
-    // An `Option` of one costs nothing.
+    // An `Option` of it needs no extra memory.
     assert_eq!(size_of::<Option<Interest>>(), size_of::<Interest>());
 }

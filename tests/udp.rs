@@ -51,7 +51,7 @@ fn datagrams_between_unconnected_sockets(backend: Backend) {
     looper.until_readable(B);
     let mut buffer = [0; 16];
     assert_eq!(b.peek_from(&mut buffer).unwrap(), (8, from));
-    // A short buffer cuts it off; the rest is lost.
+    // A short buffer truncates it, and the rest is lost.
     let cut_off = b.recv_from(&mut buffer[..4]);
     match cfg!(windows) {
         false => assert_eq!(cut_off.unwrap(), (4, from)),
@@ -117,7 +117,7 @@ fn a_refused_datagram_is_reported_as_an_error(backend: Backend) {
     });
     let error = a.recv(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), util::REFUSED_DATAGRAM);
-    // And the socket goes on.
+    // The socket still works.
     let c = UdpSocket::bind(any_port()).unwrap();
     a.connect(c.local_addr().unwrap()).unwrap();
     c.send_to(b"I am", a.local_addr().unwrap()).unwrap();
@@ -145,8 +145,8 @@ fn ipv6_works(backend: Backend) {
     }
     a.only_v6().unwrap();
     let group: Ipv6Addr = "ff02::1:2".parse().unwrap();
-    // Whether there is a route for it is the machine's affair; leaving what was
-    // not joined is always an error.
+    // Whether there is a route for it depends on the machine. Leaving a group that was not joined
+    // is always an error.
     if a.join_multicast_v6(&group, 0).is_ok() {
         a.leave_multicast_v6(&group, 0).unwrap();
     }
@@ -186,14 +186,14 @@ fn other_types_go_in_and_come_out() {
     let socket = {
         assert_eq!(socket.as_fd().as_raw_fd(), expected);
         let socket = UdpSocket::from(OwnedFd::from(socket));
-        // SAFETY: it was just given up.
+        // SAFETY: the descriptor was just given up, so nothing else owns it.
         unsafe { UdpSocket::from_raw_fd(socket.into_raw_fd()) }
     };
     #[cfg(windows)]
     let socket = {
         assert_eq!(socket.as_socket().as_raw_socket(), expected);
         let socket = UdpSocket::from(OwnedSocket::from(socket));
-        // SAFETY: it was just given up.
+        // SAFETY: the socket was just given up, so nothing else owns it.
         unsafe { UdpSocket::from_raw_socket(socket.into_raw_socket()) }
     };
     assert!(format!("{socket:?}").contains(&address.port().to_string()));

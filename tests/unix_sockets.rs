@@ -1,4 +1,4 @@
-//! Unix listeners, streams and datagrams, and the addresses they have.
+//! Unix listeners, streams and datagrams, and their addresses.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net", unix))]
 
 mod util;
@@ -62,7 +62,7 @@ fn a_listener_accepts(backend: Backend) {
     assert!(listener.take_error().unwrap().is_none());
 }
 
-/// A stream bound to an address before it connects, as std has no way to.
+/// A stream that is bound to an address before it connects, which std does not support.
 fn connect_from(own: &socket2::SockAddr, to: &Path) -> socket2::Socket {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     socket.bind(own).unwrap();
@@ -73,7 +73,7 @@ fn connect_from(own: &socket2::SockAddr, to: &Path) -> socket2::Socket {
 }
 
 #[test]
-fn accept_tells_the_peers_path() {
+fn accept_returns_the_peers_path() {
     let folder = folder();
     let path = folder.path().join("listener");
     let listener = UnixListener::bind(&path).unwrap();
@@ -87,8 +87,8 @@ fn accept_tells_the_peers_path() {
     );
 }
 
-/// The longest path that the kernel takes leaves no room for a final NUL. The
-/// standard library can't make such an address, and shows it as it can.
+/// The longest path that the kernel accepts leaves no space for a final NUL. The standard library
+/// cannot represent this address, and shows it as well as it can.
 #[cfg(target_os = "linux")]
 #[test]
 fn accept_survives_a_peer_with_the_longest_path() {
@@ -98,8 +98,7 @@ fn accept_survives_a_peer_with_the_longest_path() {
     let capacity = std::mem::size_of::<libc::sockaddr_un>() - std::mem::size_of::<u16>();
     let prefix = folder.path().to_str().unwrap().to_string() + "/";
     let own = prefix.clone() + &"x".repeat(capacity - prefix.len());
-    // SAFETY: the closure fills in an address of the family and as long as it
-    // says.
+    // SAFETY: the closure writes an address of this family, with the length that it returns.
     let (_, own) = unsafe {
         socket2::SockAddr::try_init(|storage, length| {
             let address = &mut *storage.cast::<libc::sockaddr_un>();
@@ -149,7 +148,7 @@ fn abstract_names() {
     assert_eq!(peer.as_abstract_name(), Some(own.as_bytes()));
 }
 
-/// To bind to an unnamed address means, on Linux, to be given an abstract name.
+/// On Linux, binding to an unnamed address assigns an abstract name.
 #[cfg(all(target_os = "linux", not(mio_model = "kqueue")))]
 #[test]
 fn an_unnamed_address_binds_as_in_std() {
@@ -196,7 +195,7 @@ fn impossible_paths_are_refused() {
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
 
-/// Linux does not wait for room in the listener's queue, and says so at once.
+/// Linux does not wait for capacity in the listener's queue, and reports the failure at once.
 #[cfg(target_os = "linux")]
 #[test]
 fn connecting_to_a_full_queue_would_block() {
@@ -216,7 +215,7 @@ fn connecting_to_a_full_queue_would_block() {
         assert!(waiting.len() < 100);
     };
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
-    // Once one is accepted, there is room.
+    // Once one connection is accepted, there is capacity.
     socket.accept().unwrap();
     UnixStream::connect(&path).unwrap();
 }
@@ -362,7 +361,7 @@ fn other_types_go_in_and_come_out() {
     let fd = listener.as_raw_fd();
     assert_eq!(listener.as_fd().as_raw_fd(), fd);
     let listener = UnixListener::from(OwnedFd::from(listener));
-    // SAFETY: it was just given up.
+    // SAFETY: the descriptor was just given up, so nothing else owns it.
     let listener = unsafe { UnixListener::from_raw_fd(listener.into_raw_fd()) };
     assert!(format!("{listener:?}").contains("socket"));
     let std_listener = std::os::unix::net::UnixListener::from(listener);
@@ -372,7 +371,7 @@ fn other_types_go_in_and_come_out() {
     let one = UnixStream::from_std(one);
     let fd = one.as_raw_fd();
     let one = UnixStream::from(OwnedFd::from(one));
-    // SAFETY: it was just given up.
+    // SAFETY: the descriptor was just given up, so nothing else owns it.
     let one = unsafe { UnixStream::from_raw_fd(one.into_raw_fd()) };
     assert_eq!(one.as_fd().as_raw_fd(), fd);
     let mut one = std::os::unix::net::UnixStream::from(one);
@@ -383,14 +382,14 @@ fn other_types_go_in_and_come_out() {
     let datagram = UnixDatagram::from_std(datagram);
     let fd = datagram.as_raw_fd();
     let datagram = UnixDatagram::from(OwnedFd::from(datagram));
-    // SAFETY: it was just given up.
+    // SAFETY: the descriptor was just given up, so nothing else owns it.
     let datagram = unsafe { UnixDatagram::from_raw_fd(datagram.into_raw_fd()) };
     assert_eq!(datagram.as_fd().as_raw_fd(), fd);
     let datagram = std::os::unix::net::UnixDatagram::from(datagram);
     assert_eq!(datagram.as_raw_fd(), fd);
 }
 
-/// A listener that is none: its connections have another family's addresses.
+/// A `UnixListener` that was made from a socket of another family.
 #[test]
 fn a_tcp_listener_in_disguise_is_an_error() {
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

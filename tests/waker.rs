@@ -1,5 +1,4 @@
-//! Waking: no wake-up is lost, several coalesce, each waker has its token, and
-//! nothing is left behind.
+//! Waking: no wake-up is lost, several coalesce, each waker has its token, and nothing leaks.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -111,7 +110,7 @@ fn every_wake_after_a_poll_is_reported(backend: Backend) {
     }
 }
 
-/// A wake-up that ended a wait is over, although it came when the wait had begun.
+/// A wake-up that has ended a wait is over, even if it came after the wait had begun.
 fn a_wake_after_one_that_ended_a_wait_is_kept(backend: Backend) {
     let mut looper = Loop::new(backend);
     let waker = Arc::new(Waker::new(looper.registry(), WAKE).unwrap());
@@ -119,7 +118,7 @@ fn a_wake_after_one_that_ended_a_wait_is_kept(backend: Backend) {
         let waking = thread::spawn({
             let waker = Arc::clone(&waker);
             move || {
-                // Long enough for the poll to wait; it need not.
+                // Usually long enough for the poll to wait. The test does not depend on it.
                 thread::sleep(util::A_WHILE);
                 waker.wake().unwrap();
             }
@@ -143,8 +142,8 @@ fn a_wake_before_a_register_is_kept(backend: Backend) {
     looper.until_readable(WAKE);
 }
 
-/// Several threads send messages and wake; the consumer looks at its messages
-/// only when it is told to. A lost wake-up leaves it waiting for ever.
+/// Several threads send messages and wake. The consumer reads its messages only after a wake-up. A
+/// lost wake-up leaves it waiting for ever.
 fn no_wake_is_lost_between_threads(backend: Backend) {
     const THREADS: usize = 4;
     let messages = if util::slowness() > 1 { 200 } else { 20_000 };
@@ -252,7 +251,7 @@ fn many_wakers_each_with_its_token(backend: Backend) {
     assert_eq!(tokens, [(0, 1), (3, 1), (6, 1), (9, 1)]);
 }
 
-/// Wakers beyond the bits of a word do not coalesce, and work.
+/// Wakers beyond the bits of the word do not coalesce, but work.
 fn more_wakers_than_bits(backend: Backend) {
     let count = usize::BITS as usize + 6;
     let mut looper = Loop::with_capacity(backend, 2 * count);
@@ -271,14 +270,14 @@ fn more_wakers_than_bits(backend: Backend) {
         });
         looper.assert_nothing_ready();
     }
-    // One beyond the word is dropped; the others are not disturbed.
+    // One beyond the word is dropped, which does not affect the others.
     let mut wakers = wakers;
     drop(wakers.pop());
     wakers[0].wake().unwrap();
     looper.until_readable(Token(0));
 }
 
-/// A waker that has no bit of the word signals each time, and is reported once.
+/// A waker without a bit in the word signals each time, and is reported once.
 fn wakes_coalesce_beyond_the_bits(backend: Backend) {
     let mut looper = Loop::new(backend);
     let wakers: Vec<_> = (0..=usize::BITS as usize)
@@ -358,7 +357,7 @@ fn a_dropped_wakers_wake_is_not_inherited(backend: Backend) {
     let first = Waker::new(looper.registry(), Token(1)).unwrap();
     first.wake().unwrap();
     drop(first);
-    // It takes the same bit, which must be clear: its wake must call.
+    // It takes the same bit, which must be clear: its wake must call the kernel.
     let second = Waker::new(looper.registry(), Token(2)).unwrap();
     looper.assert_quiet();
     second.wake().unwrap();
@@ -378,7 +377,7 @@ fn a_dropped_wakers_wake_is_not_inherited(backend: Backend) {
     });
 }
 
-/// What is left of it takes the only place in the buffer, and nobody waits.
+/// Its remaining event takes the only slot of the buffer, and no thread waits.
 fn a_dropped_wakers_wake_hides_no_source(backend: Backend) {
     let mut looper = Loop::with_capacity(backend, 1);
     for n in 0..3 {
@@ -446,8 +445,8 @@ fn wake_works_together_with_other_events(backend: Backend) {
     });
 }
 
-/// A thread wakes while the poll keeps timing out at once: whatever falls
-/// between its wait and its return must show up later.
+/// A thread wakes while the poll keeps timing out at once. A wake between the end of the wait and
+/// the return of the poll must be reported later.
 fn a_poll_that_times_out_loses_no_wake(backend: Backend) {
     let rounds = if util::slowness() > 1 { 100 } else { 20_000 };
     let mut looper = Loop::new(backend);
@@ -486,14 +485,14 @@ fn a_poll_that_times_out_loses_no_wake(backend: Backend) {
     waking.join().unwrap();
 }
 
-/// The poll sits inside another loop, which must see every wake, although the
-/// poll itself never waits.
+/// The poll is nested in another loop, which must see every wake although the poll itself never
+/// waits.
 #[cfg(unix)]
 fn a_poll_by_another_loop_sees_each_wake(backend: Backend) {
     if !backend.can_be_nested() {
         return;
     }
-    // Where nobody tells that the inner poll was emptied, a round can take 64 ms.
+    // If nothing reports that the inner poll was emptied, a round can take 64 ms.
     let is_slow = util::slowness() > 1 || backend.keeps_a_table();
     let rounds = if is_slow { 50 } else { 2000 };
     let mut inner = Loop::new(backend);
@@ -513,7 +512,7 @@ fn a_poll_by_another_loop_sees_each_wake(backend: Backend) {
     });
     for _ in 0..rounds {
         ask.send(()).unwrap();
-        // The inner loop's event, which the outer one's may precede.
+        // The inner poll's event, which may arrive after the outer one's.
         loop {
             outer.until_readable(Token(1));
             inner

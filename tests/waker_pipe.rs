@@ -1,4 +1,4 @@
-//! Where eventfd is refused, as sandboxes do, wakers stand on pipes.
+//! If eventfd is refused, as by sandboxes, wakers are on pipes.
 #![cfg(all(
     feature = "os-poll",
     feature = "os-ext",
@@ -47,7 +47,7 @@ fn wakers_work_where_eventfd_is_forbidden(backend: Backend) {
 
 fn another_error_is_not_a_refusal(backend: Backend) {
     if cfg!(mio_unsupported_force_waker_pipe) {
-        return; // it is not even asked for
+        return; // no call asks for an eventfd
     }
     if util::in_child(backend, "another_error_is_not_a_refusal") {
         let poll = Poll::with_backend(backend).unwrap();
@@ -62,7 +62,7 @@ fn check_wakers(backend: Backend) {
     let waker = Arc::new(Waker::new(looper.registry(), Token(1)).unwrap());
     let other = Waker::new(looper.registry(), Token(2)).unwrap();
 
-    // More than a pipe holds, with and without a poll in between.
+    // More than a pipe's capacity, with and without a poll in between.
     for _ in 0..20_000 {
         waker.wake().unwrap();
         looper.until_readable(Token(1));
@@ -73,7 +73,7 @@ fn check_wakers(backend: Backend) {
     looper.until_readable(Token(2));
     looper.assert_quiet();
 
-    // Beyond the wakers that coalesce, where every wake writes.
+    // Beyond the wakers that coalesce, each wake writes.
     let many: Vec<_> = (0..usize::BITS)
         .map(|_| Waker::new(looper.registry(), Token(3)).unwrap())
         .collect();

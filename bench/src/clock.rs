@@ -1,17 +1,18 @@
-//! Measuring sections of code, in time or otherwise. The workloads do not know which.
+//! Measures sections of code, in time or in counts. The workloads do not know which.
 
 use std::ffi::CString;
 
 use crate::allocator;
 
-/// What is done around each section.
+/// The measurement of each section.
 enum Mode {
     /// Measures nothing.
     Off,
     Time,
-    /// Counts allocations; callgrind, by `section`'s name, instructions.
+    /// Counts allocations; callgrind counts instructions, by the name of `section`.
     Count,
-    /// Tells strace where a section begins and ends, by writing to a descriptor that does not exist.
+    /// Marks the begin and the end of a section for strace, by writing to a descriptor that does
+    /// not exist.
     Marks {
         begin: CString,
         end: CString,
@@ -25,7 +26,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// To run something that is not measured.
+    /// For code that is run but not measured.
     pub fn off() -> Clock {
         Clock::of(Mode::Off)
     }
@@ -50,12 +51,12 @@ impl Clock {
         Clock { mode, total: 0 }
     }
 
-    /// What has come together since the last call.
+    /// The total since the last call.
     pub fn take(&mut self) -> u64 {
         std::mem::take(&mut self.total)
     }
 
-    /// Runs what is to be measured.
+    /// Runs the code that is measured.
     #[inline(always)]
     pub fn measure<R>(&mut self, work: impl FnOnce() -> R) -> R {
         match &self.mode {
@@ -88,22 +89,23 @@ fn measured_section<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Called between two countings: callgrind writes down what it has counted since the last one.
+/// Called between two counts: callgrind writes down its count since the last call.
 #[inline(never)]
 pub fn counted_boundary() {
     std::hint::black_box(());
 }
 
 fn write_mark(mark: &CString) {
-    // SAFETY: reads the bytes of the mark; the descriptor is none, so that nothing is written.
+    // SAFETY: the kernel reads the bytes of the mark. The descriptor is invalid, so nothing is
+    // written.
     unsafe { libc::write(-1, mark.as_ptr().cast(), mark.as_bytes().len()) };
 }
 
-/// A counter that goes on evenly; its unit does not matter, since only ratios are told.
+/// A counter that increases evenly. Its unit does not matter, because only ratios are reported.
 #[inline(always)]
 fn ticks() -> u64 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 processor has it.
+    // SAFETY: every x86-64 processor has this instruction.
     return unsafe { std::arch::x86_64::_rdtsc() };
     #[cfg(not(target_arch = "x86_64"))]
     {

@@ -1,8 +1,8 @@
-//! Counting what repeats exactly: instructions and system calls, which other programs count while
-//! this one runs, and allocations.
+//! Counts that repeat exactly: instructions and system calls, which other programs count while this
+//! one runs, and allocations.
 //!
-//! Everything is run twice, the second time with twice as many operations: the difference is theirs
-//! alone.
+//! Everything runs twice, the second time with twice as many operations. The difference is the cost
+//! of the operations alone.
 
 use clap::Args as ClapArgs;
 
@@ -14,15 +14,15 @@ pub struct Args {
     /// Only this operation (may be given several times)
     #[arg(long, value_name = "OPERATION")]
     only: Vec<String>,
-    /// Shows strace where each operation begins and ends
+    /// Marks for strace where each operation begins and ends
     #[arg(long)]
     marks: bool,
 }
 
-/// How many operations the first time.
+/// The number of operations in the first run.
 const OPERATIONS: usize = 64;
 
-/// How many of them strace is shown.
+/// The number of operations that strace is shown.
 const MARKED: usize = 4;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -44,7 +44,7 @@ fn count(operations: Vec<Counted>) {
     counted_boundary();
     for Counted { name, contenders } in operations {
         for mut contender in contenders() {
-            // What is only done the first time is done.
+            // Warms up.
             (contender.run)(&mut Clock::off(), 2 * OPERATIONS);
             for operations in [OPERATIONS, 2 * OPERATIONS] {
                 (contender.run)(&mut clock, operations);

@@ -1,5 +1,5 @@
-//! What sources cost to which nothing happens: how often the process wakes, and what of a processor
-//! it uses, on each backend. `cargo xtask bench --idle` prints the table of docs/EVENTS.md.
+//! The cost of idle sources: how often the process wakes, and how much of a processor it uses, on
+//! each backend. `cargo xtask bench --idle` prints the table of docs/EVENTS.md.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
@@ -14,10 +14,10 @@ use mio::{Backend, Events, Interest, Poll, Token};
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// What passes before anything is measured: the pauses of probes reach their longest.
+/// The time before anything is measured, in which the pauses of probes reach their longest.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// A program's sources, and what it does with the events.
+/// A program's sources, and its response to their events.
 trait Sources {
     fn register(&mut self, poll: &Poll) -> io::Result<()>;
 
@@ -32,7 +32,7 @@ impl Sources for Nothing {
     }
 }
 
-/// Which is read at each event, gives 0 bytes, and is kept.
+/// A pipe at its end that the program keeps, and reads at each event, which returns 0.
 struct EndedPipe(pipe::Receiver);
 
 impl Sources for EndedPipe {
@@ -46,7 +46,7 @@ impl Sources for EndedPipe {
     }
 }
 
-/// Which are read at each event, until that would block.
+/// Streams that the program reads at each event until that would block.
 struct Streams(Vec<(UnixStream, StdStream)>);
 
 impl Sources for Streams {
@@ -166,7 +166,7 @@ fn measure(
 }
 
 struct Usage {
-    /// Each ends by a wake-up.
+    /// Each wait ends with a wake-up.
     sleeps: u64,
     processor: Duration,
 }
@@ -175,12 +175,12 @@ impl Usage {
     fn of_this_thread() -> Usage {
         // SAFETY: all zeros are a valid `rusage`.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: writes one `rusage`.
+        // SAFETY: the kernel writes one `rusage`.
         let got = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
         assert_eq!(got, 0);
         // SAFETY: all zeros are a valid `timespec`.
         let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-        // SAFETY: writes one `timespec`.
+        // SAFETY: the kernel writes one `timespec`.
         let got = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
         assert_eq!(got, 0);
         Usage {

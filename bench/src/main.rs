@@ -1,4 +1,4 @@
-//! This crate beside its peers, in one process, by turns. `cargo xtask bench` runs it.
+//! Compares this crate with its peers, in one process, in turns. `cargo xtask bench` runs it.
 
 mod allocator;
 mod clock;
@@ -35,45 +35,45 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// What workloads there are
+    /// Lists the workloads
     List,
     /// Measures time, and writes ratios
     Time {
-        /// Only workloads whose names begin so (may be given several times)
+        /// Only workloads whose names begin with this (may be given several times)
         #[arg(long, value_name = "PREFIX")]
         only: Vec<String>,
-        /// Of a workload that one thread runs
+        /// Rounds of a workload that one thread runs
         #[arg(long, default_value_t = 400)]
         rounds: usize,
-        /// Of one that the scheduler has a part in
+        /// Rounds of a workload that involves the scheduler
         #[arg(long, default_value_t = 60)]
         scheduled_rounds: usize,
-        /// A file; otherwise they are shown only
+        /// A file for the ratios; otherwise they are only shown
         #[arg(long)]
         out: Option<PathBuf>,
     },
     /// Counts what repeats exactly, for `cargo xtask counts`
     Counts(counts::Args),
-    /// Measures what sources cost to which nothing happens, and prints a table
+    /// Measures the cost of idle sources, and prints a table
     Idle {
-        /// For which each is measured
+        /// The seconds for which each is measured
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
         seconds: u64,
     },
-    /// Puts what several runs have written together, and makes the report of it
+    /// Combines the results of several runs, and writes the report
     Report {
-        /// What `time --out` has written
+        /// Files that `time --out` has written
         runs: Vec<PathBuf>,
-        /// Keep what is there of workloads whose names begin so, unless a run has them
+        /// Keeps existing results of workloads whose names begin with this, unless a run has them
         #[arg(long, value_name = "PREFIX")]
         keep: Option<String>,
-        /// What stands above the report (may be given several times)
+        /// Facts above the report (may be given several times)
         #[arg(long, value_name = "NAME: VALUE")]
         fact: Vec<String>,
         #[arg(long)]
         out: PathBuf,
     },
-    /// Tells how far two reports are apart
+    /// Shows the differences between two reports
     Compare { old: PathBuf, new: PathBuf },
 }
 
@@ -118,7 +118,7 @@ fn time(only: &[String], rounds: [usize; 2], out: Option<PathBuf>) -> Result<()>
     let mut has_threads = false;
     for row in rows {
         if row.with_threads && !has_threads {
-            // One that is just there.
+            // A thread that only exists.
             thread::spawn(|| loop {
                 thread::park();
             });
@@ -173,8 +173,8 @@ fn measure(row: &Row, [rounds, scheduled_rounds]: [usize; 2]) -> Vec<Comparison>
         .collect()
 }
 
-/// What several processes have measured: of each figure the median, since where a process lies in
-/// memory has a part in it.
+/// The results of several processes: the median of each number, because the addresses of a process'
+/// code and data change its speed.
 fn together(runs: &[Results]) -> Results {
     let mut results = Results::default();
     for comparison in runs.iter().flat_map(|run| &run.comparisons) {
@@ -228,8 +228,8 @@ fn write_report(runs: &[PathBuf], keep: Option<&str>, facts: &[String], out: &Pa
     plot::all(&results, out)
 }
 
-/// The new results, and of the old ones those that the new ones do not have, of workloads whose
-/// names begin so.
+/// The new results, and those old results that the new ones lack, for workloads whose names begin
+/// with this.
 fn kept(old: Results, prefix: &str, new: Results) -> Results {
     let mut all = old;
     all.comparisons.retain(|comparison| {
@@ -237,7 +237,7 @@ fn kept(old: Results, prefix: &str, new: Results) -> Results {
         comparison.workload.starts_with(prefix) && !new.comparisons.iter().any(is_measured)
     });
     all.comparisons.extend(new.comparisons);
-    // A table of its own, and the last one, whatever was measured first.
+    // It has a table of its own, which is the last one in any case.
     all.comparisons
         .sort_by_key(|comparison| comparison.workload.starts_with("http/"));
     all
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_measured_anew_takes_the_place_of_what_was_there() {
+    fn new_results_replace_old_ones() {
         let names = |results: &Results| -> Vec<String> {
             let name = |row: &Comparison| format!("{} {}", row.workload, row.p10);
             results.comparisons.iter().map(name).collect()

@@ -1,54 +1,54 @@
-//! What the workloads need of the operating system, and of nobody who is compared.
+//! The operating system's services for the workloads, which use none of the contenders.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 
-/// The seeds of hash maps, for which std asks this function of the C library's: always the same, so
-/// that what a map costs is the same in every run.
+/// The seeds of hash maps, for which std calls this function of the C library. They are always the
+/// same, so that the cost of a map is the same in every run.
 #[no_mangle]
 extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: libc::c_uint) -> isize {
-    // SAFETY: the caller has so much room.
+    // SAFETY: the caller guarantees that `buffer` has `length` bytes.
     unsafe { buffer.write_bytes(0x5a, length) };
     length as isize
 }
 
 /// A descriptor that becomes readable when it is written to.
 pub fn eventfd() -> OwnedFd {
-    // SAFETY: takes numbers; returns a descriptor or -1.
+    // SAFETY: `eventfd` has no memory-safety preconditions.
     let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
     assert!(fd >= 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: new, open and nobody else's.
+    // SAFETY: the call has just opened this descriptor, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// A copy with this number, which must be free.
+/// A duplicate with this number, which must be free.
 pub fn duplicate(fd: &OwnedFd, number: usize) -> OwnedFd {
-    // SAFETY: takes numbers; returns a descriptor or -1.
+    // SAFETY: `fcntl` has no memory-safety preconditions with these arguments.
     let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number) };
     assert_eq!(copy as usize, number, "{}", std::io::Error::last_os_error());
-    // SAFETY: new, open and nobody else's.
+    // SAFETY: the call has just opened this descriptor, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(copy) }
 }
 
-/// Makes an edge on every copy of an eventfd.
+/// Makes an edge on every duplicate of an eventfd.
 pub fn signal(eventfd: &OwnedFd) {
     let one = 1u64;
-    // SAFETY: reads the 8 bytes of `one`.
+    // SAFETY: the kernel reads the 8 bytes of `one`.
     let written = unsafe { libc::write(eventfd.as_raw_fd(), (&one as *const u64).cast(), 8) };
     assert_eq!(written, 8);
 }
 
-/// Makes it unreadable.
+/// Makes the eventfd not readable.
 pub fn drain(eventfd: &OwnedFd) {
     let mut count = 0u64;
-    // SAFETY: writes the 8 bytes of `count`.
+    // SAFETY: the kernel writes the 8 bytes of `count`.
     let read = unsafe { libc::read(eventfd.as_raw_fd(), (&mut count as *mut u64).cast(), 8) };
     assert_eq!(read, 8);
 }
 
-/// The one side, which blocks, and the other, which does not.
+/// Two connected streams: the first blocks, and the second does not.
 pub fn unix_pair() -> (UnixStream, OwnedFd) {
     let (client, server) = UnixStream::pair().expect("descriptors");
     server.set_nonblocking(true).expect("a socket");
@@ -70,10 +70,10 @@ pub fn tcp_listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").expect("a port")
 }
 
-/// While this lives, the thread that made it and those that it begins share one processor.
+/// While this lives, the thread that created it, and threads that it starts, share one processor.
 ///
-/// Two threads that take turns are then as far apart as the scheduler makes them. On two processors
-/// what is measured is how long an idle one takes to begin, which in a virtual machine is most of it.
+/// The delay between two threads that take turns is then the scheduler's. On two processors most of
+/// the measured time would be that of an idle processor to start, above all in a virtual machine.
 pub struct OneProcessor(());
 
 impl OneProcessor {
@@ -81,7 +81,7 @@ impl OneProcessor {
         OneProcessor::of(processors().next())
     }
 
-    /// Another one than the first, where there is one.
+    /// A processor other than the first one, if there is one.
     pub fn last() -> OneProcessor {
         OneProcessor::of(processors().last())
     }
@@ -89,7 +89,7 @@ impl OneProcessor {
     fn of(number: Option<usize>) -> OneProcessor {
         // SAFETY: all zeros are an empty set.
         let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: the number was in another set.
+        // SAFETY: the number comes from another set, so it is in range.
         unsafe { libc::CPU_SET(number.expect("the thread runs somewhere"), &mut one) };
         set_processors(&one);
         OneProcessor(())
@@ -102,11 +102,11 @@ impl Drop for OneProcessor {
     }
 }
 
-/// The numbers of those that this process may use.
+/// The numbers of the processors that this process may use.
 fn processors() -> impl Iterator<Item = usize> {
     let all = processors_at_start();
     (0..libc::CPU_SETSIZE as usize).filter(|&number| {
-        // SAFETY: the number is one of those that a set has.
+        // SAFETY: the number is in the range of a set.
         unsafe { libc::CPU_ISSET(number, all) }
     })
 }
@@ -116,7 +116,7 @@ fn processors_at_start() -> &'static libc::cpu_set_t {
     AT_START.get_or_init(|| {
         // SAFETY: all zeros are an empty set.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: writes to `set`, of that size.
+        // SAFETY: the kernel writes to `set`, with its size.
         let got = unsafe { libc::sched_getaffinity(0, std::mem::size_of_val(&set), &mut set) };
         assert_eq!(got, 0);
         set
@@ -124,7 +124,7 @@ fn processors_at_start() -> &'static libc::cpu_set_t {
 }
 
 fn set_processors(set: &libc::cpu_set_t) {
-    // SAFETY: reads `set`, of that size.
+    // SAFETY: the kernel reads `set`, with its size.
     let done = unsafe { libc::sched_setaffinity(0, std::mem::size_of_val(set), set) };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }

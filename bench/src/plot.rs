@@ -1,8 +1,9 @@
-//! Results as pictures: what an operation costs with the others, where it costs 1 with this crate.
+//! Results as charts: the cost of an operation with the others, where its cost with this crate is
+//! 1.
 //!
-//! Nothing here knows a font: whoever shows the picture chooses one. So the room for text is
-//! estimated by its letters, generously, and text stands where it may be longer than that without
-//! meeting other text.
+//! No font is known here: the viewer of the chart chooses one. So the width of text is estimated by
+//! its letters, generously, and text is placed where it may be wider without overlapping other
+//! text.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use crate::report::{self, Group};
 use crate::results::{Comparison, Results};
 
-/// What the overview shows: workloads, and what they are called there.
+/// The workloads of the overview, with their names there.
 const OVERVIEW: [(&str, &str); 9] = [
     ("wake/pending", "wake-up, one pending"),
     ("messages/1-thread", "message, each with a wake-up"),
@@ -27,10 +28,11 @@ const OVERVIEW: [(&str, &str); 9] = [
     ("idle/100000", "100 000 idle connections"),
 ];
 
-/// Whom the overview shows. (A raw loop is what is there without any library.)
+/// The subjects of the overview. (A raw loop is no library.)
 const OVERVIEW_OTHERS: [&str; 4] = ["mio 1.2.5", "polling", "libuv", "libevent"];
 
-/// Okabe and Ito's colours, which the colour-blind tell apart too; the same in all pictures.
+/// Okabe and Ito's colours, which colour-blind readers can tell apart. They are the same in all
+/// charts.
 const COLOURS: [(&str, RGBColor); 5] = [
     ("mio 1.2.5", RGBColor(0, 114, 178)),
     ("raw epoll", RGBColor(119, 119, 119)),
@@ -39,7 +41,7 @@ const COLOURS: [(&str, RGBColor); 5] = [
     ("libevent", RGBColor(204, 121, 167)),
 ];
 
-/// For whom the table does not know.
+/// For subjects that the table does not have.
 const OTHER_COLOURS: [RGBColor; 3] = [
     RGBColor(86, 180, 233),
     RGBColor(213, 94, 0),
@@ -54,22 +56,22 @@ const STRIPE: RGBColor = RGBColor(246, 246, 246);
 const WIDTH: i32 = 900;
 const MARGIN: i32 = 16;
 const BAR: i32 = 11;
-/// From one bar to the next.
+/// The distance from one bar to the next.
 const BAR_STEP: i32 = 14;
-/// Above and below the bars of a row.
+/// The margin above and below the bars of a row.
 const ROW_MARGIN: i32 = 6;
-/// For the number at the end of a bar.
+/// The space for the number at the end of a bar.
 const NUMBER_ROOM: i32 = 52;
-/// A picture that is taller than a screen has its scale at both ends.
+/// A chart that is taller than a screen has its scale at both ends.
 const TALL: i32 = 700;
 
-/// Text's heights in pixels.
+/// The heights of text in pixels.
 const TITLE: f64 = 17.0;
 const LABEL: f64 = 13.0;
 const SMALL: f64 = 11.0;
 
-/// Writes `overview.svg`, and one picture for each group. The overview is not written where nothing
-/// of it was measured.
+/// Writes `overview.svg`, and one chart for each group. If no workload of the overview was
+/// measured, it is not written.
 pub fn all(results: &Results, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let write = |name: &str, chart: &Chart| {
@@ -90,7 +92,7 @@ pub fn all(results: &Results, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A name in which nothing means something to a file system or in a link.
+/// A name without characters that have a meaning in a file system or in a link.
 fn file_name(group: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     group
@@ -101,7 +103,7 @@ fn file_name(group: &str) -> String {
 
 struct Chart<'a> {
     title: String,
-    /// In the order in which they are drawn.
+    /// The bars, in the order in which they are drawn.
     legend: Vec<(&'a str, RGBColor)>,
     rows: Vec<Row>,
 }
@@ -113,12 +115,12 @@ struct Row {
 
 struct Bar {
     colour: RGBColor,
-    /// The other's cost, in costs of this crate.
+    /// The other's cost, as a multiple of this crate's.
     times: f64,
 }
 
 impl Row {
-    /// `None` where there is nothing to show.
+    /// `None` if there is nothing to show.
     fn new<'a>(
         label: String,
         legend: &[(&str, RGBColor)],
@@ -129,7 +131,7 @@ impl Row {
                 .clone()
                 .find(|comparison| comparison.other == other)?;
             let times = comparison.p10.recip();
-            // A cost of nothing has no place on this scale.
+            // A cost of zero has no position on this scale.
             (times.is_normal() && times > 0.0).then_some(Bar { colour, times })
         };
         let bars: Vec<Bar> = legend.iter().filter_map(bar).collect();
@@ -195,18 +197,18 @@ fn legend(results: &Results) -> Vec<(&str, RGBColor)> {
     others.into_iter().zip(colours).collect()
 }
 
-/// Where on a logarithmic scale something is.
+/// A position on a logarithmic scale.
 struct Scale {
     left: i32,
     right: i32,
-    /// The place of 1, and how far it is from there to e.
+    /// The position of 1, and the distance from there to e.
     one: f64,
     unit: f64,
 }
 
 impl Scale {
     fn new(left: i32, right: i32, times: impl Iterator<Item = f64> + Clone) -> Scale {
-        // Up to 2 at least, for a difference of a few per cent must not look like one of worlds.
+        // At least up to 2: a difference of a few per cent must not look large.
         let low = times.clone().fold(1.0, f64::min).ln();
         let high = times.fold(2.0, f64::max).ln();
         let unit = f64::from(right - left - 2 * NUMBER_ROOM) / (high - low);
@@ -222,9 +224,9 @@ impl Scale {
         (self.one + self.unit * times.ln()).round() as i32
     }
 
-    /// As many round numbers as there is room for.
+    /// As many round numbers as fit.
     fn ticks(&self) -> Vec<f64> {
-        /// What is round, in tenths of a power of ten: from fine to coarse.
+        /// Sets of round numbers, in tenths of a power of ten: from fine to coarse.
         const ROUND: [&[u32]; 5] = [
             &[
                 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 26, 28, 30, 35, 40, 45, 50, 60,
@@ -243,9 +245,9 @@ impl Scale {
         for tenths in ROUND {
             ticks = (first..=last)
                 .flat_map(|power| tenths.iter().map(move |tenths| (tenths, power - 1)))
-                // Read as text, for the number next to what is meant.
+                // Parsed from text, which gives the number nearest to the decimal one.
                 .map(|(tenths, power)| format!("{tenths}e{power}").parse().expect("a number"))
-                // Not so near to the edge that its text leaves the picture.
+                // Not so near to the edge that its text would leave the chart.
                 .filter(|tick| (self.left + 20..=self.right - 20).contains(&self.x(*tick)))
                 .collect();
             let mut pairs = ticks.windows(2);
@@ -261,7 +263,7 @@ impl Scale {
     }
 }
 
-/// More digits where small differences count.
+/// More digits where small differences matter.
 fn number(times: f64) -> String {
     if times < 0.0995 {
         format!("{times:.3}×")
@@ -274,18 +276,18 @@ fn number(times: f64) -> String {
     }
 }
 
-/// How wide text is at most, in the widest of the usual fonts.
+/// The maximum width of text, in the widest of the usual fonts.
 fn text_width(text: &str, size: f64) -> i32 {
     (0.64 * size * text.chars().count() as f64).ceil() as i32
 }
 
 fn font<'a>(size: f64, colour: RGBColor, h_pos: HPos, v_pos: VPos) -> TextStyle<'a> {
-    // An SVG's font size is not what plotters calls one.
+    // An SVG's font size differs from that of plotters.
     let style = ("sans-serif", size * 1.24).into_font().color(&colour);
     style.pos(Pos::new(h_pos, v_pos))
 }
 
-/// What stands for whom, and where: lines are broken where they are full.
+/// The entries of the legend, and their positions: a full line is broken.
 fn lay_out_legend<'a>(
     legend: &[(&'a str, RGBColor)],
     top: i32,
@@ -304,12 +306,12 @@ fn lay_out_legend<'a>(
     places
 }
 
-/// The picture, as SVG.
+/// The chart, as SVG.
 fn draw(chart: &Chart) -> Result<String> {
     let rows_height: i32 = chart.rows.iter().map(Row::height).sum();
     let is_tall = rows_height > TALL;
 
-    // From top to bottom: title, how to read it, legend, the name of 1, scale, rows, scale.
+    // From top to bottom: title, how to read it, legend, the label of 1, scale, rows, scale.
     let legend = lay_out_legend(&chart.legend, 66);
     let legend_bottom = legend.last().map_or(52, |(_, _, (_, y))| y + 10);
     let top = legend_bottom + if is_tall { 42 } else { 24 };
@@ -379,7 +381,7 @@ fn draw(chart: &Chart) -> Result<String> {
             y += row.height();
         }
 
-        // Last, over the bars' beginnings.
+        // Drawn last, over the beginnings of the bars.
         let one = scale.x(1.0);
         line(one, top - 2, bottom + 2, TEXT, 2)?;
         let style = font(LABEL, TEXT, HPos::Center, VPos::Center);
@@ -392,7 +394,7 @@ fn draw(chart: &Chart) -> Result<String> {
 
 type Point = (i32, i32);
 
-/// From 1 to where it belongs, with its number behind it.
+/// A bar from 1 to its value, with the number at its end.
 fn draw_bar<E>(
     scale: &Scale,
     bar: &Bar,
@@ -400,7 +402,7 @@ fn draw_bar<E>(
     fill: impl Fn(Point, Point, RGBColor) -> Result<(), E>,
     text: impl Fn(&str, &TextStyle, Point) -> Result<(), E>,
 ) -> Result<(), E> {
-    /// Of one that is next to nothing, so that its colour is seen beside the line.
+    /// The minimum length of a bar, so that its colour is visible beside the line.
     const SHORTEST: i32 = 4;
 
     let one = scale.x(1.0);
@@ -519,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_room_beside_the_farthest_bars() {
+    fn numbers_fit_beside_the_longest_bars() {
         let scale = Scale::new(200, 880, [0.8, 60.0].into_iter());
         assert_eq!(scale.x(0.8), 200 + NUMBER_ROOM);
         assert_eq!(scale.x(60.0), 880 - NUMBER_ROOM);

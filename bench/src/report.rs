@@ -1,19 +1,19 @@
-//! Results for a reader: as Markdown, and beside those of an earlier run.
+//! Results for readers: as Markdown, and compared with an earlier run.
 
 use std::fmt::Write as _;
 
 use crate::results::{Class, Comparison, Results};
 
-/// Where there is nothing to tell.
+/// The text of an empty cell.
 const NONE: &str = "—";
 
-/// The workloads of one kind: those that are named alike up to the first `/`.
+/// The workloads of one kind: their names are equal up to the first `/`.
 pub struct Group<'a> {
     pub name: &'a str,
     pub rows: Vec<Row<'a>>,
 }
 
-/// A workload on one backend, beside each of the others.
+/// A workload on one backend, compared with each of the others.
 pub struct Row<'a> {
     /// The workload's name without the group's.
     pub label: &'a str,
@@ -22,7 +22,7 @@ pub struct Row<'a> {
 }
 
 impl Group<'_> {
-    /// Whether a row is only told by its backend, too.
+    /// Whether rows differ in their backends.
     pub fn has_backends(&self) -> bool {
         let mut backends = self.rows.iter().map(|row| row.backend);
         let first = backends.next();
@@ -35,7 +35,7 @@ pub fn groups(results: &Results) -> Vec<Group<'_>> {
     let mut groups: Vec<Group> = Vec::new();
     for comparison in &results.comparisons {
         let workload = comparison.workload.as_str();
-        // A group may be of one workload, whose name is the group's.
+        // A group may have one workload, whose name is the group's.
         let (name, label) = workload.split_once('/').unwrap_or((workload, workload));
         let backend = comparison.backend.as_str();
 
@@ -74,7 +74,7 @@ fn find_or_push<T>(
     &mut items[index]
 }
 
-/// What this crate is compared with, in the order of the first comparison with each.
+/// The subjects that this crate is compared with, in the order of the first comparison with each.
 pub fn others(results: &Results) -> Vec<&str> {
     let mut others = Vec::new();
     for comparison in &results.comparisons {
@@ -88,16 +88,15 @@ pub fn others(results: &Results) -> Vec<&str> {
 /// All results as a document.
 pub fn markdown(results: &Results) -> String {
     let mut text = String::from(
-        "# This crate beside its peers\n\
+        "# This crate compared with its peers\n\
          \n\
-         Every number is a ratio: what an operation costs with this crate, divided by what it \
-         costs with the other. Below 1 this crate is cheaper. Both are measured in one process, in \
-         rounds that take turns; the ratio is that of their 10th percentiles, which other work on \
-         the machine disturbs least. In parentheses stand the first and the third quartile of the \
-         ratios round by round. There are no times here: they differ from machine to machine, the \
-         ratios much less. `cargo xtask bench` makes this document; \
-         [the page above](../README.md) says what the workloads are, and why what is not reached \
-         is not.\n",
+         Every number is a ratio: the cost of an operation with this crate, divided by its cost \
+         with the other. Below 1 this crate is cheaper. Both are measured in one process, in \
+         rounds that take turns. The ratio is that of their 10th percentiles, which other work on \
+         the machine disturbs least. The numbers in parentheses are the first and the third \
+         quartile of the ratios of the rounds. There are no times here: they differ from machine \
+         to machine, and the ratios differ much less. `cargo xtask bench` writes this document; \
+         [the page above](../README.md) describes the workloads, and explains missed targets.\n",
     );
     if !results.facts.is_empty() {
         text.push('\n');
@@ -106,7 +105,7 @@ pub fn markdown(results: &Results) -> String {
         writeln!(text, "- {name}: {value}").expect("to memory");
     }
 
-    asked_for(&mut text, results);
+    targets(&mut text, results);
     let others = others(results);
     for group in groups(results) {
         section(&mut text, &group, &others);
@@ -114,33 +113,33 @@ pub fn markdown(results: &Results) -> String {
     text
 }
 
-/// Each comparison of which something was asked, and whether it is reached.
-fn asked_for(text: &mut String, results: &Results) {
-    let asked: Vec<(&Comparison, f64)> = results
+/// The comparisons that have a target, and whether each target is met.
+fn targets(text: &mut String, results: &Results) {
+    let with_target: Vec<(&Comparison, f64)> = results
         .comparisons
         .iter()
         .filter_map(|comparison| Some((comparison, comparison.target?)))
         .collect();
-    if asked.is_empty() {
+    if with_target.is_empty() {
         return;
     }
-    let is_reached = |&(comparison, most): &(&Comparison, f64)| comparison.p10 <= most;
-    let reached = asked.iter().filter(|asked| is_reached(asked)).count();
+    let is_met = |&(comparison, most): &(&Comparison, f64)| comparison.p10 <= most;
+    let met = with_target.iter().filter(|one| is_met(one)).count();
 
     write!(
         text,
-        "\n## Asked for\n\nReached: {reached} of {}.\n\n",
-        asked.len()
+        "\n## Targets\n\nMet: {met} of {}.\n\n",
+        with_target.len()
     )
     .expect("to memory");
     table_head(
         text,
         &["workload", "backend", "other"],
-        &["asked (≤)", "measured", "reached?"],
+        &["target (≤)", "measured", "met?"],
     );
-    for asked in &asked {
-        let (comparison, most) = asked;
-        let answer = if is_reached(asked) { "yes" } else { "**no**" };
+    for one in &with_target {
+        let (comparison, most) = one;
+        let answer = if is_met(one) { "yes" } else { "**no**" };
         table_row(
             text,
             [
@@ -155,7 +154,7 @@ fn asked_for(text: &mut String, results: &Results) {
     }
 }
 
-/// A group's table.
+/// The table of a group.
 fn section(text: &mut String, group: &Group, others: &[&str]) {
     write!(text, "\n## {}\n\n", group.name).expect("to memory");
     let takes_part = |other: &&&str| {
@@ -180,7 +179,7 @@ fn section(text: &mut String, group: &Group, others: &[&str]) {
     }
 }
 
-/// The first line of a table and the one below it: names stand left, numbers right.
+/// The first line of a table and the one below it. Names are aligned left, numbers right.
 fn table_head(text: &mut String, names: &[&str], numbers: &[&str]) {
     table_row(text, names.iter().chain(numbers).map(|title| cell(title)));
     text.push('|');
@@ -197,7 +196,7 @@ fn table_row(text: &mut String, cells: impl IntoIterator<Item = String>) {
     text.push('\n');
 }
 
-/// Text in which nothing ends a table's cell.
+/// Text in which no character ends a table's cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
@@ -212,7 +211,7 @@ fn with_quartiles(comparison: &Comparison) -> String {
     format!("{p10} ({}–{})", ratio(first), ratio(third))
 }
 
-/// Two decimals; three significant digits where these would not tell much.
+/// Two decimals, or three significant digits if two decimals would say little.
 fn ratio(ratio: f64) -> String {
     // After rounding: 0.09996 is 0.10.
     let rounded = format!("{ratio:.2e}");
@@ -222,12 +221,13 @@ fn ratio(ratio: f64) -> String {
             let decimals = 2 + usize::try_from(-exponent).expect("it is negative");
             format!("{ratio:.decimals$}")
         }
-        // None: there was nothing to divide by.
+        // Not a number: the divisor was zero.
         _ => format!("{ratio:.2}"),
     }
 }
 
-/// A ratio beside the most that was asked of it: one that is just missed must not read as reached.
+/// A ratio, printed beside its target: one that just misses it must not look like one that meets
+/// it.
 fn measured(p10: f64, most: f64) -> String {
     let usual = ratio(p10);
     let looks_reached = usual.parse().is_ok_and(|read: f64| read <= most);
@@ -238,18 +238,18 @@ fn measured(p10: f64, most: f64) -> String {
     }
 }
 
-/// What has become of a comparison from one run to another.
+/// The change of a comparison from one run to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     pub workload: String,
     pub backend: String,
     pub other: String,
-    /// How far it may be off, as a part of the old ratio.
+    /// The tolerance, as a part of the old ratio.
     pub limit: f64,
     pub outcome: Outcome,
 }
 
-/// The ratios, in those runs that have the comparison.
+/// The ratios, in the runs that have the comparison.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub enum Outcome {
     Both { old: f64, new: f64 },
@@ -258,7 +258,7 @@ pub enum Outcome {
 }
 
 impl Difference {
-    /// What has been added to the old ratio, as a part of it; `None` where one run has none.
+    /// The increase, as a part of the old ratio. `None` if one run does not have the comparison.
     pub fn relative(&self) -> Option<f64> {
         match self.outcome {
             Outcome::Both { old, new } => Some((new - old) / old),
@@ -266,21 +266,22 @@ impl Difference {
         }
     }
 
-    /// `None` where there is nothing to tell it by.
+    /// `None` if there is no old ratio to compare with.
     pub fn is_within(&self) -> Option<bool> {
-        // A difference of exactly 5 % is within 5 %, whatever became of it in binary.
+        // A difference of exactly 5 % is within 5 %, whatever its binary representation.
         const ROUNDING: f64 = 1e-9;
         let relative = self.relative()?;
         Some(relative.abs() <= self.limit + ROUNDING)
     }
 
-    /// How often the limit fits into the difference.
+    /// The difference in multiples of the limit.
     fn limits(&self) -> f64 {
         self.relative().unwrap_or(0.0).abs() / self.limit
     }
 }
 
-/// All comparisons of both runs: the new run's in its order, then those that only the old one has.
+/// The comparisons of both runs: those of the new run in its order, then those that only the old
+/// one has.
 pub fn compare(old: &Results, new: &Results) -> Vec<Difference> {
     let mut differences = Vec::new();
     for row in &new.comparisons {
@@ -311,7 +312,7 @@ fn difference(row: &Comparison, outcome: Outcome) -> Difference {
     }
 }
 
-/// The comparison of the same things.
+/// Whether both compare the same things.
 fn find<'a>(results: &'a Results, row: &Comparison) -> Option<&'a Comparison> {
     results.comparisons.iter().find(|comparison| {
         comparison.workload == row.workload
@@ -320,7 +321,7 @@ fn find<'a>(results: &'a Results, row: &Comparison) -> Option<&'a Comparison> {
     })
 }
 
-/// Those that are beyond their limits, the farthest first, and how many the rest are.
+/// Those beyond their limits, the farthest first, and the number of the others.
 pub fn differences(differences: &[Difference]) -> String {
     let mut beyond: Vec<&Difference> = Vec::new();
     let (mut within, mut in_one) = (0, 0);
@@ -331,7 +332,8 @@ pub fn differences(differences: &[Difference]) -> String {
             None => in_one += 1,
         }
     }
-    // In limits, since 10 % are much of a single thread's and nothing of the scheduler's.
+    // In multiples of the limit, because 10 % is much for a single thread and little for the
+    // scheduler.
     beyond.sort_by(|a, b| b.limits().total_cmp(&a.limits()));
 
     let width = |name: fn(&Difference) -> &str| {
@@ -437,11 +439,11 @@ mod tests {
                     | `pending` | 0.50 (0.48–0.52) |\n";
         assert!(text.ends_with(&format!("\n{turn}\n{wake}")), "{text}");
         assert!(text.contains("\n\n- kernel: 6.1\n\n"), "{text}");
-        assert!(!text.contains("Asked for"), "{text}");
+        assert!(!text.contains("Targets"), "{text}");
     }
 
     #[test]
-    fn backends_are_told_where_a_group_has_several() {
+    fn backends_are_named_if_a_group_has_several() {
         let text = markdown(&results(vec![
             comparison("turn/1", "epoll", "polling", 0.97),
             comparison("wake/pending", "poll(2)", "polling", 0.5),
@@ -463,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_comes_first() {
+    fn targets_come_first() {
         let mut rows = vec![
             comparison("turn/1", "epoll", "polling", 0.9),
             comparison("turn/2", "epoll", "polling", 0.97),
@@ -476,11 +478,11 @@ mod tests {
         let text = markdown(&results(rows));
         let asked = "- kernel: 6.1\n\
                      \n\
-                     ## Asked for\n\
+                     ## Targets\n\
                      \n\
-                     Reached: 1 of 3.\n\
+                     Met: 1 of 3.\n\
                      \n\
-                     | workload | backend | other | asked (≤) | measured | reached? |\n\
+                     | workload | backend | other | target (≤) | measured | met? |\n\
                      |---|---|---|---:|---:|---:|\n\
                      | `turn/2` | epoll | polling | 0.97 | 0.97 | yes |\n\
                      | `turn/3` | epoll | polling | 0.97 | 1.20 | **no** |\n\
@@ -491,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_that_is_none_has_not_reached_what_was_asked() {
+    fn a_ratio_that_is_no_number_misses_its_target() {
         let mut row = comparison("turn/1", "epoll", "polling", f64::NAN);
         row.target = Some(1.0);
         let text = markdown(&results(vec![row]));

@@ -1,40 +1,40 @@
-//! What came out of measuring, as lines of text that a later run can be compared with.
+//! The results of measurements, as lines of text that a later run can be compared with.
 
 use std::fmt::Write as _;
 
 use anyhow::{bail, Context, Result};
 
-/// How far a later run may be off.
+/// The tolerance for a later run.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Class {
     /// One thread: within 5 %.
     Single,
-    /// Where the scheduler has a say: within 20 %.
+    /// The scheduler is involved: within 20 %.
     Scheduled,
 }
 
-/// This crate beside another subject, in one workload. Ratios of what an operation costs: below 1
-/// this crate is cheaper.
+/// This crate compared with another subject, in one workload. The numbers are ratios of the cost of
+/// an operation: below 1 this crate is cheaper.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// `turn/1/none`: the group, and what was varied in it.
+    /// `turn/1/none`: the group, and its variant.
     pub workload: String,
     pub class: Class,
-    /// Which of this crate's backends: `epoll` or `poll(2)`.
+    /// The backend of this crate: `epoll` or `poll(2)`.
     pub backend: String,
-    /// The name of the other one.
+    /// The name of the other subject.
     pub other: String,
-    /// Ratio of the 10th percentiles.
+    /// The ratio of the 10th percentiles.
     pub p10: f64,
-    /// Quartiles of the ratios round by round: the first, the median, the third.
+    /// The quartiles of the ratios of the rounds: the first, the median, the third.
     pub quartiles: [f64; 3],
-    /// At most so much was asked for, of `p10`.
+    /// The target for `p10`: at most this.
     pub target: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Results {
-    /// What was measured where: `("kernel", "6.1")`, in the order in which it is told.
+    /// The versions and the machine: `("kernel", "6.1")`, in the order in which they are printed.
     pub facts: Vec<(String, String)>,
     pub comparisons: Vec<Comparison>,
 }

@@ -1,4 +1,4 @@
-//! Contenders by turns, so that whatever else the machine does falls on all of them alike.
+//! Contenders in turns, so that other load on the machine affects all of them alike.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,15 @@ pub struct Contender {
     pub run: Run,
 }
 
-/// How often, and how long.
+/// The number of rounds, and their length.
 #[derive(Copy, Clone, Debug)]
 pub struct Plan {
     pub rounds: usize,
-    /// What one contender does in one round takes about so long.
+    /// The approximate time of one contender in one round.
     pub batch: Duration,
 }
 
-/// What an operation of one contender took, for each round, in ticks.
+/// The time of an operation of one contender, for each round, in ticks.
 pub type Times = Vec<f64>;
 
 pub fn measure(contenders: &mut [Contender], plan: Plan) -> Vec<Times> {
@@ -31,8 +31,8 @@ pub fn measure(contenders: &mut [Contender], plan: Plan) -> Vec<Times> {
     let mut order: Vec<usize> = (0..contenders.len()).collect();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for _ in 0..plan.rounds {
-        // Who comes after whom is never the same for long: what one leaves in the caches is found
-        // by the next.
+        // The order changes, because each contender finds the caches as the previous one has left
+        // them.
         random.shuffle(&mut order);
         for &index in &order {
             (contenders[index].run)(&mut clock, operations[index]);
@@ -42,11 +42,11 @@ pub fn measure(contenders: &mut [Contender], plan: Plan) -> Vec<Times> {
     times
 }
 
-/// How many operations take that long.
+/// The number of operations that take that long.
 fn fitting(run: &mut Run, clock: &mut Clock, batch: Duration) -> usize {
     const MOST: usize = 1 << 16;
     let mut operations = 1;
-    // Also to warm up.
+    // This also warms up.
     run(clock, operations);
     loop {
         let start = Instant::now();
@@ -60,7 +60,7 @@ fn fitting(run: &mut Run, clock: &mut Clock, batch: Duration) -> usize {
     }
 }
 
-/// The value that so many of the others are below: `share` of them.
+/// The quantile: `share` of the values are below it.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Which workloads there are, who takes part in each, and what was asked for.
+//! The workloads, the contenders of each, and the targets.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ pub struct Row {
     /// `GROUP/VARIANT`.
     pub name: String,
     pub class: Class,
-    /// Whether the process has another thread meanwhile. Those that have not come first, because
-    /// what a C library does for threads it does for ever.
+    /// Whether the process has another thread meanwhile. Workloads without one come first, because
+    /// the C library's preparations for threads last until the process ends.
     pub with_threads: bool,
-    /// What one contender does in a round takes about so long.
+    /// The approximate time of one contender in a round.
     pub batch: Duration,
-    /// What was asked for, of whom: at most that ratio.
+    /// The target: the other subject, and the maximum ratio.
     pub targets: Vec<(&'static str, f64)>,
-    /// Prepares it for everybody who takes part; this crate comes first.
+    /// Prepares the workload for all contenders; this crate comes first.
     pub contenders: Box<dyn Fn() -> Vec<Contender>>,
 }
 
@@ -42,7 +42,7 @@ macro_rules! contenders {
     };
 }
 
-/// Contenders, and beside them what none of them can cost less than.
+/// The contenders, and a floor: an operation that each of them includes.
 fn with_floor(
     contenders: Box<dyn Fn() -> Vec<Contender>>,
     name: &'static str,
@@ -67,7 +67,7 @@ fn row(
         with_threads: class == Scheduled,
         batch: match class {
             Single => Duration::from_micros(40),
-            // Long enough that a thread that was asleep has its share.
+            // Long enough for a thread that was asleep to get its share.
             Scheduled => Duration::from_millis(3),
         },
         targets: targets.to_vec(),
@@ -75,7 +75,7 @@ fn row(
     }
 }
 
-/// All of this build, in the order in which they are measured.
+/// All workloads of this build, in the order in which they are measured.
 pub fn all() -> Vec<Row> {
     let mut rows = if ON_POLL { on_poll() } else { on_epoll() };
     rows.sort_by_key(|row| row.with_threads);
@@ -103,7 +103,7 @@ fn on_epoll() -> Vec<Row> {
             rows.push(with_threads);
         }
     }
-    // No whole number of milliseconds, which costs a newer call.
+    // Not a whole number of milliseconds, which needs a newer and more expensive call.
     let timeout = Some(Duration::from_micros(4_999_500));
     rows.push(row(
         "turn/1/4999.5ms",
@@ -200,7 +200,7 @@ fn on_epoll() -> Vec<Row> {
         contenders!(S => waking::messages::<S>(4)),
     ));
     for messages in rows.iter_mut().rev().take(2) {
-        // How many come together is by chance, and evens out.
+        // How many messages come together varies at random, and averages out.
         messages.batch = Duration::from_millis(15);
     }
 
@@ -293,7 +293,7 @@ fn on_epoll() -> Vec<Row> {
     rows
 }
 
-/// Where the three Rust crates stand on poll(2).
+/// The three Rust crates, on poll(2).
 fn on_poll() -> Vec<Row> {
     let mut rows = vec![
         row(
@@ -318,7 +318,7 @@ fn on_poll() -> Vec<Row> {
         ),
     ];
     if let Some(rearming) = rows.last_mut() {
-        // What is measured is a small part of it.
+        // The measured part is small.
         rearming.batch = Duration::from_micros(500);
     }
     for ready in [1, 64] {
@@ -334,7 +334,7 @@ fn on_poll() -> Vec<Row> {
             format!("poll-turn/{ready}/6000-idle"),
             Single,
             &[(UPSTREAM, 0.8)],
-            // All have descriptors of their own, of which there are 20,000 to a process.
+            // All contenders have descriptors of their own, and a process may have 20,000.
             contenders!(S => rearming::turn::<S>(ready, 6000); Mio, Upstream, RawPoll),
         ));
     }
@@ -365,7 +365,7 @@ fn on_poll() -> Vec<Row> {
             "poll-messages/1-thread",
             Scheduled,
             &[(UPSTREAM, 0.05)],
-            // Polling's poll(2) loses wake-ups here, and would wait for ever.
+            // polling's poll(2) loses wake-ups here, and would wait for ever.
             contenders!(S => waking::messages::<S>(1); Mio, Upstream),
         ),
         row(
@@ -378,13 +378,13 @@ fn on_poll() -> Vec<Row> {
     rows
 }
 
-/// An operation of which instructions, system calls and allocations are counted.
+/// An operation whose instructions, system calls and allocations are counted.
 pub struct Counted {
     pub name: String,
     pub contenders: Box<dyn Fn() -> Vec<Contender>>,
 }
 
-/// All of this build.
+/// All operations of this build.
 pub fn counted() -> Vec<Counted> {
     let counted = |name: &str, contenders| Counted {
         name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! What is compared: event queues behind one face, which costs nothing.
+//! The subjects: event queues behind one trait, which costs nothing.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -8,34 +8,34 @@ use std::time::Duration;
 pub trait Subject: Sized + 'static {
     const NAME: &'static str;
 
-    /// Whether readiness is reported when it begins. Otherwise it is as long as it lasts, and what
-    /// is ready has to be drained before the next wait.
+    /// Whether readiness is reported when it begins. Otherwise it is reported as long as it lasts,
+    /// and a ready source has to be drained before the next wait.
     const EDGES: bool;
 
-    /// Whether closing a descriptor ends its registration, as programs that use it rely on.
+    /// Whether closing a descriptor ends its registration, as programs on this subject rely on.
     const CLOSING_DEREGISTERS: bool = false;
 
     /// A connected stream socket.
     type Tcp: Source<Self> + Read + Write + From<OwnedFd>;
     type Unix: Source<Self> + Read + Write + From<OwnedFd>;
-    /// A TCP listener, and what it accepts.
+    /// A TCP listener, and the streams that it accepts.
     type Listener: Source<Self> + Accept<Self::Tcp> + From<OwnedFd>;
     /// Any descriptor.
     type Bare: Source<Self> + From<OwnedFd>;
 
     type Waker: Wake;
 
-    /// `capacity`: how many events a wait takes at most, where that can be told.
+    /// `capacity`: the maximum number of events of a wait, if the subject has a setting for it.
     fn new(capacity: usize) -> Self;
 
     /// Waits, and calls `each` for every event.
     fn wait(&mut self, timeout: Option<Duration>, each: impl FnMut(Ready));
 
-    /// Something to wake it with. It may be made once only.
+    /// Creates a waker. It may be called only once.
     fn waker(&mut self) -> Self::Waker;
 }
 
-/// What can be watched.
+/// The sources that can be watched.
 pub trait Source<S> {
     fn register(&mut self, subject: &mut S, token: usize, want: Want);
     fn reregister(&mut self, subject: &mut S, token: usize, want: Want);
@@ -43,7 +43,7 @@ pub trait Source<S> {
 }
 
 pub trait Accept<Stream> {
-    /// `None` where it would block.
+    /// `None` if it would block.
     fn accept(&mut self) -> Option<Stream>;
 }
 
@@ -67,12 +67,12 @@ impl Want {
     }
 }
 
-/// An event, but for a waker's, of which only the number counts.
+/// An event. For a waker's event only the token matters.
 #[derive(Copy, Clone, Debug)]
 pub struct Ready {
     pub token: usize,
     pub readable: bool,
 }
 
-/// The token that a waker's event has.
+/// The token of a waker's event.
 pub const WAKER: usize = usize::MAX - 1;

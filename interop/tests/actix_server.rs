@@ -1,5 +1,5 @@
-//! actix-server on top of this mio: a thread of its own waits with a `Poll` for connections, and
-//! for its workers to have room for them.
+//! actix-server on this crate: a thread waits with a `Poll` for connections, and for a worker with
+//! capacity for them.
 
 #![cfg(unix)]
 
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 const LIMIT: usize = 4;
 
-/// Connections that are served, now and at most.
+/// Connections that are served at the same time, at most.
 #[derive(Default)]
 struct Served {
     now: AtomicUsize,
@@ -38,7 +38,7 @@ fn clients_beyond_the_limit_wait_until_others_have_gone() {
         for first in &mut clients[..LIMIT] {
             assert_eq!(first.read_u8().await.unwrap(), 7);
         }
-        // They were accepted in their order; one place that is free lets one more in.
+        // They were accepted in order. A worker that becomes free accepts one more.
         for next in LIMIT..clients.len() {
             let early = timeout(A_WHILE, clients[next].read_u8()).await;
             assert!(early.is_err(), "client {next} was served: {early:?}");
@@ -82,7 +82,7 @@ fn clients_of_a_paused_server_wait_until_it_resumes() {
         let (address, server, _) = start();
         for _ in 0..5 {
             server.handle.pause().await;
-            // It is only told to: a few may still be served.
+            // This only requests the end: the server may still accept a few connections.
             let mut waiting = loop {
                 let mut client = TcpStream::connect(address).await.unwrap();
                 client.write_u8(7).await.unwrap();
@@ -109,7 +109,7 @@ impl Running {
     }
 }
 
-/// A server with one worker, which sends back what it gets.
+/// A server with one worker, which sends its input back.
 fn start() -> (SocketAddr, Running, Arc<Served>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,5 +1,5 @@
-//! crossterm on top of this mio: a program on a terminal waits with a `Poll` for keys, and for the
-//! signal that tells of another size.
+//! crossterm on this crate: a program on a terminal waits with a `Poll` for keys, and for the
+//! signal of a new size.
 
 #![cfg(unix)]
 
@@ -45,7 +45,7 @@ fn keys_that_come_together_are_events_one_by_one() {
         "keys_that_come_together_are_events_one_by_one",
         |pty, program| {
             let mut keyboard = pty.keyboard();
-            // Less than crossterm reads at once: of what it has not read it does not ask.
+            // Less than crossterm reads at once: it does not read the rest without another event.
             for _ in 0..20 {
                 let all = KEYS.map(|(typed, _)| typed).concat().repeat(20);
                 keyboard.write_all(all.as_bytes()).unwrap();
@@ -61,7 +61,7 @@ fn keys_that_come_together_are_events_one_by_one() {
 fn another_size_is_an_event_among_the_keys() {
     on_a_terminal("another_size_is_an_event_among_the_keys", |pty, program| {
         let mut keyboard = pty.keyboard();
-        // Its signals are signal-hook-mio's.
+        // Its signals come from signal-hook-mio.
         let sizes = if MIO_MAKES_EDGES { 1 } else { 20 };
         for columns in 81..81 + sizes {
             pty.resize(columns, 25);
@@ -72,7 +72,8 @@ fn another_size_is_an_event_among_the_keys() {
     });
 }
 
-/// Runs a test beside a program that says what its terminal tells it, until it is told to quit.
+/// Runs a test next to a program that prints its terminal's events, until the test ends the
+/// program.
 fn on_a_terminal(name: &'static str, test: fn(&Pty, &Child)) {
     bounded(move || {
         if child::part().is_some() {
@@ -93,7 +94,7 @@ fn on_a_terminal(name: &'static str, test: fn(&Pty, &Child)) {
 
 fn program() {
     terminal::enable_raw_mode().unwrap();
-    // By this the terminal is registered.
+    // This registers the terminal.
     assert!(!event::poll(Duration::ZERO).unwrap());
     say("ready");
     loop {

@@ -1,4 +1,4 @@
-//! hyper on top of tokio on top of this mio: HTTP/1 and HTTP/2, both ends.
+//! hyper on tokio on this crate: HTTP/1 and HTTP/2, both ends.
 
 #![cfg(unix)]
 
@@ -87,7 +87,7 @@ fn large_bodies_go_there_and_back() {
     }
 }
 
-/// A server that sends a body back while it still comes in.
+/// A server that sends a body back while it is still receiving it.
 async fn start(version: Version) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -96,7 +96,7 @@ async fn start(version: Version) -> SocketAddr {
             let (stream, _) = listener.accept().await.unwrap();
             let stream = TokioIo::new(stream);
             let echo = service_fn(echo);
-            // What is wrong with a connection its client says.
+            // The client reports the errors of a connection.
             match version {
                 Version::One => {
                     let serving = server::conn::http1::Builder::new();
@@ -133,7 +133,7 @@ async fn http_2(server: SocketAddr) -> client::conn::http2::SendRequest<Full<Byt
     client
 }
 
-/// A request, and what is to come back for it.
+/// A request, and its expected response.
 struct Exchange {
     path: String,
     body: Bytes,

@@ -1,4 +1,4 @@
-//! ipc-channel on top of this mio: its set of receivers is a `Poll` with their sockets.
+//! ipc-channel on this crate: its set of receivers is a `Poll` with their sockets.
 
 #![cfg(unix)]
 
@@ -14,7 +14,7 @@ use ipc_channel::ipc::{
 /// A number, and bytes that depend on it.
 type Message = (usize, Vec<u8>);
 
-/// The end of what the other process is told, and of what it answers.
+/// The other process' ends of two channels: for requests, and for answers.
 type Ends = (IpcSender<Message>, IpcReceiver<Message>);
 
 #[test]
@@ -84,7 +84,7 @@ fn two_processes_send_each_other_messages_and_channels() {
             questions.send((n, pattern(n, n * 10))).unwrap();
             assert_eq!(next(&mut set), (id, Some((n + 1, pattern(n, n * 10)))));
         }
-        // More than a socket takes at once.
+        // More than a socket accepts at once.
         let large = pattern(1, 2 << 20);
         questions.send((7, large.clone())).unwrap();
         let received = next(&mut set);
@@ -95,7 +95,7 @@ fn two_processes_send_each_other_messages_and_channels() {
     });
 }
 
-/// The other process: sends back what it receives until there is no more.
+/// The other process: it sends its messages back until there are no more.
 fn answer(server: String) {
     let (questions_to, questions) = ipc::channel().unwrap();
     let (answers, answers_from) = ipc::channel().unwrap();
@@ -108,7 +108,7 @@ fn answer(server: String) {
     }
 }
 
-/// The one message that is there or comes, or `None` for the end of a channel.
+/// The only message that is there or arrives, or `None` for the end of a channel.
 fn next(set: &mut IpcReceiverSet) -> (u64, Option<Message>) {
     loop {
         let mut results = set.select().unwrap();
@@ -118,7 +118,7 @@ fn next(set: &mut IpcReceiverSet) -> (u64, Option<Message>) {
                 return (id, Some(message.to().unwrap()));
             }
             Some(IpcSelectionResult::ChannelClosed(id)) => return (id, None),
-            // An event for what was received already.
+            // An event for a message that was received already.
             None => {}
         }
     }

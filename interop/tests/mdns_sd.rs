@@ -1,5 +1,5 @@
-//! mdns-sd on top of this mio: services on two daemons, each of which waits with a `Poll` for
-//! multicast and for what it is told, find each other.
+//! mdns-sd on this crate: the services of two daemons find each other. Each daemon waits with a
+//! `Poll` for multicast and for commands.
 
 #![cfg(unix)]
 
@@ -9,7 +9,7 @@ use std::time::Instant;
 use interop::{bounded, PATIENCE};
 use mdns_sd::{IfKind, Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};
 
-/// Not that of mDNS, at which others may speak where the network is not this test's own.
+/// Not the port of mDNS, which others may use if the network is not this test's own.
 const PORT: u16 = 15_353;
 
 const TYPE: &str = "_mio-interop._udp.local.";
@@ -18,7 +18,7 @@ const TYPE: &str = "_mio-interop._udp.local.";
 fn two_services_find_each_other_and_see_each_other_go() {
     bounded(|| {
         if let Err(error) = own_network() {
-            // Not held back by the harness: this is another test than usual.
+            // Printed even if the harness captures output: this test differs from the usual one.
             let said = format!("mdns_sd: on the loopback interface that all share: {error}\n");
             io::stderr().write_all(said.as_bytes()).unwrap();
         }
@@ -49,10 +49,10 @@ fn two_services_find_each_other_and_see_each_other_go() {
     });
 }
 
-/// One that publishes a service of this name.
+/// A daemon that publishes a service of this name.
 fn daemon(name: &str) -> ServiceDaemon {
     let daemon = ServiceDaemon::new_with_port(PORT).unwrap();
-    // Nothing of this is anybody else's business.
+    // No other service is relevant.
     daemon.disable_interface(IfKind::All).unwrap();
     daemon.enable_interface(IfKind::LoopbackV4).unwrap();
     let host = format!("{name}.local.");
@@ -73,7 +73,7 @@ fn full(name: &str) -> String {
     format!("{name}.{TYPE}")
 }
 
-/// Another one for each, that they can be told apart by.
+/// A different name for each, so that the test can tell them apart.
 fn port_of(name: &str) -> u16 {
     1_000 + name.len() as u16
 }
@@ -91,12 +91,12 @@ fn wait_for(events: &Receiver<ServiceEvent>, is_it: impl Fn(&ServiceEvent) -> bo
     }
 }
 
-/// Gives this thread, and those that it starts, a network with nothing but a loopback interface,
-/// which takes multicast.
+/// Gives this thread, and those that it starts, a network with only a loopback interface, which
+/// supports multicast.
 fn own_network() -> io::Result<()> {
-    // SAFETY: takes a number. Sockets that are open stay where they are.
+    // SAFETY: `unshare` has no memory-safety preconditions. Open sockets keep their network.
     checked(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
-    // SAFETY: plain numbers and a name of zeros.
+    // SAFETY: all zeros are a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = *from as libc::c_char;
@@ -105,7 +105,7 @@ fn own_network() -> io::Result<()> {
     request.ifr_ifru.ifru_flags = up as libc::c_short;
     let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
     let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
-    // SAFETY: the request is read, and lives until the call ends.
+    // SAFETY: the kernel reads the request, which outlives the call.
     checked(unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, &request) })
 }
 

@@ -1,4 +1,4 @@
-//! mio-serial on top of this mio: a serial port, for which a pseudo-terminal stands in, is a source.
+//! mio-serial on this crate: a serial port is a source. A pseudo-terminal replaces the port.
 
 #![cfg(unix)]
 
@@ -37,7 +37,7 @@ fn a_port_is_readable_each_time_that_its_device_has_sent() {
         poll.registry().deregister(&mut port).unwrap();
         device.write_all(b"unseen").unwrap();
         assert!(!is_ready(&mut poll, A_WHILE), "ready after deregistering");
-        // What came meanwhile is told of by registering.
+        // Registering reports the bytes that have arrived meanwhile.
         poll.registry()
             .register(&mut port, PORT, Interest::READABLE)
             .unwrap();
@@ -104,7 +104,7 @@ fn echo(mut device: File, len: usize) {
     }
 }
 
-/// Until it would block.
+/// Reads until it would block.
 fn read_all(port: &mut SerialStream, received: &mut Vec<u8>) {
     match port.read_to_end(received) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -1,5 +1,4 @@
-//! notify on top of this mio: a thread of its own waits with a `Poll` for inotify and for what it
-//! is told.
+//! notify on this crate: a thread waits with a `Poll` for inotify and for commands.
 
 #![cfg(unix)]
 
@@ -59,7 +58,7 @@ fn a_folder_that_is_new_is_watched_too_until_it_is_unwatched() {
         let folder = dir.path().join("folder");
         fs::create_dir(&folder).unwrap();
         wait_for(&events, EventKind::Create(CreateKind::Folder), &[&folder]);
-        // It answers after it has looked at the new folder.
+        // It answers after it has read the new folder.
         let other = tempfile::tempdir().unwrap();
         watcher
             .watch(other.path(), RecursiveMode::NonRecursive)

@@ -1,4 +1,4 @@
-//! quinn on top of tokio on top of this mio: QUIC, both ends, each on one UDP socket.
+//! quinn on tokio on this crate: QUIC, both ends, each on one UDP socket.
 
 #![cfg(unix)]
 
@@ -59,7 +59,7 @@ async fn echo_streams() {
     client.wait_idle().await;
 }
 
-/// A server and a client that trusts it, and where the server is.
+/// A server, a client that trusts it, and the server's address.
 fn endpoints() -> (Endpoint, Endpoint, SocketAddr) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
@@ -76,7 +76,7 @@ fn endpoints() -> (Endpoint, Endpoint, SocketAddr) {
     (server, client, address)
 }
 
-/// Sends back what comes on each stream, until the other end closes its connection.
+/// Sends the bytes of each stream back, until the other end closes its connection.
 async fn serve(server: Endpoint) {
     while let Some(connecting) = server.accept().await {
         tokio::spawn(async move {
@@ -91,7 +91,7 @@ async fn serve(server: Endpoint) {
     }
 }
 
-/// On a stream of its own.
+/// Echoes on a stream of its own.
 async fn echo(connection: &Connection, sent: Vec<u8>) {
     let (mut sender, mut receiver) = connection.open_bi().await.unwrap();
     let expected = sent.clone();

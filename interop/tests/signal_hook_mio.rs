@@ -1,4 +1,4 @@
-//! signal-hook-mio on top of this mio: signals are events of a `Poll`.
+//! signal-hook-mio on this crate: signals are events of a `Poll`.
 
 #![cfg(unix)]
 
@@ -55,7 +55,7 @@ fn a_signal_from_before_the_registration_is_reported_after_it() {
             .register(&mut signals, SIGNALS, Interest::READABLE)
             .unwrap();
         assert_eq!(next(&mut poll, &mut signals), [SIGHUP]);
-        // What is not registered any more tells nothing.
+        // A signal that is not registered any more has no event.
         poll.registry().deregister(&mut signals).unwrap();
         send(SIGHUP);
         assert!(!wait(&mut poll, A_WHILE));
@@ -72,14 +72,14 @@ fn polled(which: &[i32]) -> (Poll, Signals) {
     (poll, signals)
 }
 
-/// The signals that the next event tells of. There may be one that tells of none: a signal that
-/// came while the last ones were taken.
+/// The signals of the next event. An event may have none: its signal arrived while the previous
+/// ones were taken.
 fn next(poll: &mut Poll, signals: &mut Signals) -> Vec<i32> {
     loop {
         assert!(wait(poll, PATIENCE), "no event in {PATIENCE:?}");
         let came: Vec<i32> = signals.pending().collect();
         if MIO_MAKES_EDGES {
-            // signal-hook has read its socket by itself.
+            // signal-hook has read its socket itself.
             poll.registry()
                 .reregister(signals, SIGNALS, Interest::READABLE)
                 .unwrap();
@@ -90,7 +90,7 @@ fn next(poll: &mut Poll, signals: &mut Signals) -> Vec<i32> {
     }
 }
 
-/// Whether there is an event of the signals in that time. A wait that a signal interrupts is begun
+/// Whether the signals have an event in that time. A wait that a signal interrupts is started
 /// again.
 fn wait(poll: &mut Poll, limit: Duration) -> bool {
     let mut events = Events::with_capacity(8);
@@ -110,8 +110,8 @@ fn wait(poll: &mut Poll, limit: Duration) -> bool {
     true
 }
 
-/// To the whole process: any of its threads gets it.
+/// Sends it to the whole process: any of its threads gets it.
 fn send(signal: i32) {
-    // SAFETY: the signal has a handler, signal-hook's.
+    // SAFETY: signal-hook has set a handler for the signal.
     assert_eq!(unsafe { libc::kill(libc::getpid(), signal) }, 0);
 }

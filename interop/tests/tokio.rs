@@ -1,4 +1,4 @@
-//! tokio on top of this mio: what tokio does with it, end to end, with every byte checked.
+//! tokio on this crate: how tokio uses it, end to end, with every byte checked.
 
 #[cfg(unix)]
 use std::io::{self, Read, Write};
@@ -28,14 +28,14 @@ use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{Barrier, Semaphore};
 use tokio::task::JoinSet;
 
-/// Wine is slow at them.
+/// Wine is slow at connecting.
 const CONNECTIONS: usize = if cfg!(windows) { 200 } else { 1_000 };
 
-/// How many connect at the same time: no more than fit the queue of a listener, which drops the
-/// others' attempts.
+/// How many connect at the same time: no more than fit into a listener's queue, because the
+/// listener drops further attempts.
 const CONNECTING: usize = 64;
 
-/// More than a socket's buffers hold, for some connections: writing has to wait for reading.
+/// More than a socket's buffers hold, for some connections: writes have to wait for reads.
 const LARGE: usize = 1 << 20;
 
 #[test]
@@ -54,8 +54,7 @@ fn an_async_fd_on_a_pipe_waits_for_data_and_for_its_end() {
     run(one_thread(), async {
         let (reader, mut writer) = io::pipe().unwrap();
         set_nonblocking(&reader);
-        // SAFETY: the reader owns its descriptor, which stays the same and open for as long as it
-        // lives.
+        // SAFETY: the reader owns its descriptor, which stays open for as long as the reader lives.
         let reader =
             unsafe { AsyncFd::register_with_interest(reader, Interest::READABLE) }.unwrap();
         let read_some = || {
@@ -83,7 +82,7 @@ fn an_async_fd_on_a_terminal_waits_for_each_line() {
         let pty = Pty::open();
         let terminal = pty.terminal();
         set_nonblocking(&terminal);
-        // SAFETY: the file owns its descriptor, which stays open and the same as long as it lives.
+        // SAFETY: the file owns its descriptor, which stays open for as long as the file lives.
         let terminal = unsafe { AsyncFd::register(terminal) }.unwrap();
         let mut keyboard = pty.keyboard();
         for n in 0..20 {
@@ -102,7 +101,7 @@ fn an_async_fd_on_a_terminal_waits_for_each_line() {
             };
             assert_eq!(&buffer[..len], line.as_bytes());
             typing.await.unwrap();
-            // What the terminal echoes is taken, or it would fill up.
+            // Reads the terminal's echo, which would fill it up otherwise.
             let _ = keyboard.read(&mut buffer).unwrap();
         }
     });
@@ -117,19 +116,18 @@ fn an_async_fd_waits_for_urgent_data() {
         let (receiver, _) = listener.accept().unwrap();
         set_nonblocking(&receiver);
         let fd = receiver.as_raw_fd();
-        // SAFETY: the stream owns its descriptor, which stays open and the same as long as it
-        // lives.
+        // SAFETY: the stream owns its descriptor, which stays open for as long as the stream lives.
         let receiver =
             unsafe { AsyncFd::register_with_interest(receiver, Interest::PRIORITY) }.unwrap();
         for sent in *b"urgent" {
-            // SAFETY: one byte is read.
+            // SAFETY: the kernel reads one byte.
             let result =
                 unsafe { libc::send(sender.as_raw_fd(), [sent].as_ptr().cast(), 1, libc::MSG_OOB) };
             assert_eq!(result, 1);
             let mut ready = receiver.ready(Interest::PRIORITY).await.unwrap();
             assert!(ready.ready().is_priority());
             let mut received = [0_u8];
-            // SAFETY: one byte is written.
+            // SAFETY: the kernel writes one byte to `received`.
             let result = unsafe { libc::recv(fd, received.as_mut_ptr().cast(), 1, libc::MSG_OOB) };
             assert_eq!((result, received), (1, [sent]));
             ready.clear_ready();
@@ -219,7 +217,7 @@ fn a_signal_raised_by_the_process_itself_arrives() {
     run(one_thread(), async {
         let mut signals = signal(SignalKind::user_defined1()).unwrap();
         for _ in 0..3 {
-            // SAFETY: the signal has a handler, tokio's.
+            // SAFETY: tokio has set a handler for the signal.
             assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
             assert_eq!(signals.recv().await, Some(()));
         }
@@ -260,7 +258,7 @@ fn unix_datagrams_keep_their_boundaries_and_senders() {
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         let sender = UnixDatagram::bind(&a).unwrap();
         let receiver = UnixDatagram::bind(&b).unwrap();
-        // Far more than a socket's queue holds: sending has to wait.
+        // Far more than a socket's queue holds: sends have to wait.
         let sending = tokio::spawn(async move {
             for n in 1..=500 {
                 sender.send_to(&pattern(n, n), &b).await.unwrap();
@@ -295,13 +293,13 @@ fn named_pipes_serve_one_client_after_the_other() {
                 let mut all = vec![0; LARGE];
                 server.read_exact(&mut all).await.unwrap();
                 server.write_all(&all).await.unwrap();
-                // Until it has gone, for what it has not read by then is lost.
+                // Until the client has closed: bytes that it has not read by then are lost.
                 assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
                 server.disconnect().unwrap();
                 server
             });
             let sent = pattern(client, LARGE);
-            // Before the server waits again the pipe is busy.
+            // The pipe is busy until the server waits again.
             let mut stream = loop {
                 match ClientOptions::new().open(&name) {
                     Ok(stream) => break stream,
@@ -328,7 +326,7 @@ fn readiness_is_waited_for_without_reading_or_writing() {
         let (client, (server, _)) = (client.unwrap(), server.unwrap());
         let (mut written, mut received) = (0, Vec::new());
         let sent = pattern(9, LARGE);
-        // As much as fits, then all of that is read, and so on.
+        // As many bytes as fit, then all of them are read, and so on.
         while received.len() < sent.len() {
             client.writable().await.unwrap();
             while written < sent.len() {
@@ -350,7 +348,7 @@ fn readiness_is_waited_for_without_reading_or_writing() {
         }
         assert!(received == sent, "other bytes came through");
         drop(client);
-        // What it was last known to be may be old.
+        // The last known state may be out of date.
         let end = loop {
             server.readable().await.unwrap();
             match server.try_read(&mut [0; 8]) {
@@ -362,12 +360,12 @@ fn readiness_is_waited_for_without_reading_or_writing() {
     });
 }
 
-/// Windows asks again for two seconds.
+/// Windows repeats the attempt for two seconds.
 #[cfg(unix)]
 #[test]
 fn a_connection_that_nobody_takes_is_refused() {
     run(one_thread(), async {
-        // It has the port, so that nobody else takes it, and does not listen.
+        // It holds the port, so that no other program takes it, and does not listen.
         let deaf = TcpSocket::new_v4().unwrap();
         deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = deaf.local_addr().unwrap();
@@ -393,7 +391,7 @@ fn udp_goes_back_and_forth() {
         let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         client.connect(address).await.unwrap();
         let mut buffer = [0; 2048];
-        // One at a time, so that none is lost for want of room.
+        // One at a time, so that none is lost because a queue is full.
         for n in 0..1_000 {
             let sent = pattern(n, 1 + n);
             client.send(&sent).await.unwrap();
@@ -437,7 +435,7 @@ fn another_thread_wakes_a_runtime_that_has_nothing_to_do() {
 
 /// Connections that are all open at once, each with its own bytes, which a server sends back.
 async fn echo_connections() {
-    // Two ends each, and two tests that may run at once.
+    // Two descriptors for each, and two tests that may run at once.
     want_descriptors(2 * 2 * CONNECTIONS as u64 + 200);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -453,7 +451,7 @@ async fn echo_connections() {
         echoes.join_all().await.into_iter().sum::<u64>()
     });
 
-    // Nobody sends before everybody is connected.
+    // No client sends before all are connected.
     let everybody = Arc::new(Barrier::new(CONNECTIONS));
     let connecting = Arc::new(Semaphore::new(CONNECTING));
     let mut clients = JoinSet::new();
@@ -462,7 +460,7 @@ async fn echo_connections() {
         clients.spawn(async move {
             let turn = connecting.acquire().await.unwrap();
             let mut stream = TcpStream::connect(address).await.unwrap();
-            // A first byte there and back: the connection has left the listener's queue.
+            // A byte in both directions: then the connection has left the listener's queue.
             stream.write_u8(7).await.unwrap();
             assert_eq!(stream.read_u8().await.unwrap(), 7);
             drop(turn);
@@ -495,7 +493,7 @@ async fn echo_connections() {
 
 #[cfg(unix)]
 fn set_nonblocking(fd: &impl AsRawFd) {
-    // SAFETY: these calls only read and set flags of a descriptor that is open.
+    // SAFETY: these calls only read and set flags of an open descriptor.
     let result = unsafe {
         let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
         libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK)

@@ -16,11 +16,10 @@ use crate::Token;
 ///
 /// # What is reported when
 ///
-/// On Linux (epoll), to a source that was registered for reading and writing.
-/// An event reports everything that is ready at the time, not only what is new. So nearly every
-/// event of a stream that is not full is writable as well: `(yes)`. A source that was
-/// registered for one direction alone is not reported ready for the other. Errors and
-/// hang-ups are always reported.
+/// The table is for Linux (epoll), and a source that is registered for reading and writing. An
+/// event reports everything that is ready at the time, not only what is new. So nearly every event
+/// of a stream that is not full is writable as well: `(yes)`. A source that is registered for one
+/// direction only is not reported ready for the other. Errors and hang-ups are always reported.
 ///
 /// | happening | readable | writable | read closed | write closed | error |
 /// |---|---|---|---|---|---|
@@ -54,7 +53,7 @@ use crate::Token;
 /// | the peer of a Unix stream was closed | yes | yes | yes | yes | |
 /// | a datagram was refused by its destination (UDP) | yes | | | | |
 /// | the last sender of a pipe was closed | yes | | yes | | |
-/// | the last receiver of a pipe was closed | if asked for | yes | if asked for | yes | |
+/// | the last receiver of a pipe was closed | if requested | yes | if requested | yes | |
 /// | this side shut down its own writing half | | yes | | yes | |
 ///
 /// A stream that was never connected, which other backends report closed, is not
@@ -121,7 +120,7 @@ impl Event {
         }
     }
 
-    /// Whether this is what the event consists of; for checking the layout.
+    /// Whether the event consists of these; for checking the layout.
     #[allow(dead_code)] // where no kernel has this layout
     pub(crate) const fn has_parts(&self, readiness: Readiness, token: u64) -> bool {
         self.readiness.0 == readiness.0 && self.token == token
@@ -144,8 +143,7 @@ impl Event {
     /// ```
     #[inline]
     pub fn token(&self) -> Token {
-        // A token has the width of a pointer: what was widened for the kernel
-        // is narrowed back.
+        // A token has the width of a pointer, so this restores what was widened for the kernel.
         Token(self.token as usize)
     }
 
@@ -373,8 +371,8 @@ mod tests {
     const LIO: u32 = Readiness::LIO.0;
     const WRHUP: u32 = Readiness::WRHUP.0;
 
-    /// Every combination of bits against the definition of each method,
-    /// written out independently of how the methods test them.
+    /// Compares every combination of bits with the definition of each method, which is written out
+    /// here independently of how the methods test the bits.
     #[test]
     fn each_method_tests_its_bits() {
         let bits = [IN, PRI, OUT, ERR, HUP, RDHUP, AIO, LIO, WRHUP];

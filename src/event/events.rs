@@ -89,8 +89,7 @@ impl Events {
         self.buffer.events().is_empty()
     }
 
-    /// The events of the last poll, in the order in which the operating system
-    /// gave them.
+    /// The events of the last poll, in the order in which the operating system reported them.
     ///
     /// ```
     /// use mio::{Events, Poll, Token, Waker};
@@ -112,7 +111,7 @@ impl Events {
         }
     }
 
-    /// Forgets the events. There is no need to call it before a poll.
+    /// Removes all events. There is no need to call it before a poll.
     ///
     /// ```
     /// use mio::{Events, Poll, Token, Waker};

@@ -1,5 +1,5 @@
-//! What happened, and to whom: [`Event`], the [`Events`] that a poll fills,
-//! and the [`Source`] trait of everything that can be registered.
+//! [`Event`], the [`Events`] that a poll fills, and the [`Source`] trait of everything that can be
+//! registered.
 
 #[allow(clippy::module_inception)] // the type has a file of its own, named after it
 mod event;

@@ -2,9 +2,9 @@
 
 /// What a source is ready for, as bits.
 ///
-/// The values are epoll's own, so that an epoll event needs no conversion;
-/// the other backends translate into them once, when they take events over
-/// from their kernel. What epoll does not have uses bits that it leaves free.
+/// The values are epoll's own, so an epoll event needs no conversion. The other backends convert
+/// their kernels' flags once, when they take the events over. What epoll does not have uses bits
+/// that epoll leaves free.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Readiness(pub(crate) u32);
@@ -19,8 +19,8 @@ impl Readiness {
     pub(crate) const RDHUP: Readiness = Readiness(0x2000);
     pub(crate) const AIO: Readiness = Readiness(0x1_0000);
     pub(crate) const LIO: Readiness = Readiness(0x2_0000);
-    /// Nothing can be written any more, and nothing is said of reading: what kqueue
-    /// knows, where epoll says that both have ended.
+    /// Nothing can be written any more; says nothing about reading. kqueue reports the end of
+    /// writing alone, and epoll only that both directions have ended.
     pub(crate) const WRHUP: Readiness = Readiness(0x4_0000);
 
     pub(crate) const fn or(self, other: Readiness) -> Readiness {

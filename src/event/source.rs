@@ -10,18 +10,16 @@ use crate::{Interest, Registry, Token};
 /// [`Registry::register`], [`Registry::reregister`] and
 /// [`Registry::deregister`], which call them.
 ///
-/// A source that shares its descriptor with others (a `dup`, a child process)
-/// must be deregistered *before* it is dropped, because the operating system
-/// goes on reporting it while any copy of the descriptor is open.
+/// If a source shares its descriptor with others (a `dup`, a child process), deregister it *before*
+/// it is dropped: the operating system continues to report it while any copy of the descriptor is
+/// open.
 ///
 /// # Implementing it
 ///
-/// Hand each method on to a source inside: a socket of [`net`](crate::net), an
-/// [`IoSource`](crate::IoSource), or a `SourceFd`
-/// around a raw descriptor. One with several sources inside registers all or none: the
-/// [guide](crate::guide::sources) has one. There is nothing else to be
-/// told: where a backend has to learn that a source was drained, the source inside does
-/// that.
+/// Forward each method to an inner source: a socket of [`net`](crate::net), an
+/// [`IoSource`](crate::IoSource), or a `SourceFd` around a raw descriptor. A source with several
+/// inner sources registers all or none: the [guide](crate::guide::sources) has an example. Nothing
+/// else is needed: the inner source reports to the backend that it was drained.
 ///
 /// ```
 /// use std::io;
@@ -60,8 +58,8 @@ use crate::{Interest, Registry, Token};
 /// }
 /// ```
 pub trait Source {
-    /// Begins to report `interests` of this source to the registry's poll,
-    /// under `token`. See [`Registry::register`] for what it promises.
+    /// Registers this source with the registry's poll, for `interests` and with `token`. See
+    /// [`Registry::register`] for its guarantees.
     ///
     /// ```
     /// use mio::event::Source;
@@ -84,8 +82,8 @@ pub trait Source {
         interests: Interest,
     ) -> io::Result<()>;
 
-    /// Replaces token and interests of the registration. See
-    /// [`Registry::reregister`] for what it promises.
+    /// Replaces the token and the interests of the registration. See [`Registry::reregister`] for
+    /// its guarantees.
     ///
     /// ```
     /// use mio::event::Source;
@@ -109,8 +107,7 @@ pub trait Source {
         interests: Interest,
     ) -> io::Result<()>;
 
-    /// Ends the registration. See [`Registry::deregister`] for what it
-    /// promises.
+    /// Ends the registration. See [`Registry::deregister`] for its guarantees.
     ///
     /// ```
     /// use mio::event::Source;

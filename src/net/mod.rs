@@ -1,28 +1,28 @@
-//! TCP, UDP and Unix sockets, non-blocking.
+//! Non-blocking TCP, UDP and Unix sockets.
 //!
-//! They are the standard library's sockets as event sources: whatever does I/O
-//! here returns [`WouldBlock`](std::io::ErrorKind::WouldBlock) instead of
-//! waiting. What they have no method for can be done on the socket itself,
-//! through its descriptor (`AsFd`) and, for I/O, `try_io`.
+//! These are the standard library's sockets as event sources. I/O that would block returns
+//! [`WouldBlock`](std::io::ErrorKind::WouldBlock) instead of waiting. For an operation without a
+//! method here, use the socket itself, through its descriptor (`AsFd`), and do the I/O through
+//! `try_io`.
 //!
-//! A new socket is non-blocking and closed on exec (on Windows: not inherited). On
-//! Linux, the BSDs and illumos the call that makes it says so; on Apple's systems
-//! further calls follow, so that a child process which another thread starts in
-//! between inherits it. A socket taken over (`from_std`, `From<OwnedFd>`,
-//! `FromRawFd`, `FromRawSocket`) is left as it is, and must be non-blocking.
+//! A new socket is non-blocking and closed on exec (on Windows, not inherited). On Linux, the BSDs
+//! and illumos the call that creates the socket sets both. On Apple's systems further calls set
+//! them: a child process that another thread starts in between inherits the socket. A socket that
+//! is taken over (`from_std`, `From<OwnedFd>`, `FromRawFd`, `FromRawSocket`) is not changed, and
+//! must be non-blocking already.
 //!
 //! # Cost
 //!
-//! Each read, write, accept, send, receive or peek is one system call on Linux
-//! (`cargo xtask calls` holds that), and so is each method that asks for or sets an
-//! option, an address or an error. None of them allocates. Closing is one more;
-//! dropping makes no call beside it on epoll and kqueue.
+//! On Linux, each read, write, accept, send, receive or peek is one system call, and so is each
+//! method that gets or sets an option, an address or an error (`cargo xtask calls` checks this).
+//! None of them allocates. Closing is one system call. On epoll and kqueue, dropping makes no other
+//! call.
 //!
 //! # Sharing
 //!
-//! A source can be shared between threads by reference or in an `Arc`: all I/O takes
-//! `&self`, and of the streams `&TcpStream` and `&UnixStream` are `Read` and `Write`.
-//! Registering takes `&mut`, so it comes first.
+//! Threads can share a source by reference or in an `Arc`: all I/O takes `&self`, and `&TcpStream`
+//! and `&UnixStream` implement `Read` and `Write`. Registering takes `&mut`, so register before you
+//! share.
 
 mod tcp_listener;
 mod tcp_stream;

@@ -8,8 +8,8 @@ use crate::{sys, Interest, IoSource};
 
 /// A TCP socket that accepts connections.
 ///
-/// Readable when a connection waits. Several may wait behind one event, so
-/// accept until that fails with [`WouldBlock`](io::ErrorKind::WouldBlock).
+/// It is readable when a connection waits. Several connections may wait behind one event, so accept
+/// until `accept` returns [`WouldBlock`](io::ErrorKind::WouldBlock).
 ///
 /// # Examples
 ///
@@ -50,20 +50,19 @@ pub struct TcpListener {
 impl TcpListener {
     /// Listens on an address; port 0 lets the system choose a port.
     ///
-    /// Makes a socket, sets `SO_REUSEADDR`, so that a restarted server need not
-    /// wait for its old connections (not on Windows, where it need not anyway, and
-    /// the option lets others take the address over), binds it and listens with the longest
-    /// queue that the system lets. For other options make a socket with the
+    /// It creates a socket, sets `SO_REUSEADDR`, binds the socket, and listens with the longest
+    /// queue that the system allows. With `SO_REUSEADDR` a restarted server need not wait for its
+    /// old connections to end. (It is not set on Windows: no server has to wait there, and the
+    /// option would let others take over the address.) For other options, create a socket with the
     /// `socket2` crate and use [`from_std`](TcpListener::from_std).
     ///
     /// # Errors
     ///
-    /// Those of the system's
-    /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html),
+    /// Those of the system's [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html),
     /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html)
     /// ([`AddrInUse`](io::ErrorKind::AddrInUse), …) and
-    /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html). Nothing is
-    /// left open then.
+    /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html). After an error no
+    /// descriptor is left open.
     ///
     /// # Cost
     ///
@@ -82,25 +81,23 @@ impl TcpListener {
         sys::socket::tcp_listen(addr).map(TcpListener::from_std)
     }
 
-    /// Accepts a connection, with the peer's address; the stream is
-    /// non-blocking.
+    /// Accepts a connection. Returns a non-blocking stream, and the peer's address.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none waits; otherwise
-    /// those of [accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html).
-    /// A server should survive all of them. Most are of one connection:
-    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the errors of its
-    /// network, which accept(2) passes on. Others pass after a while: EMFILE, ENFILE,
-    /// ENOBUFS and ENOMEM, when no descriptor or no memory is left. The connections then
-    /// wait on, *without another event*. So the program reports an error that it does not
-    /// know, and tries again when it has closed some connections, and in any case after
-    /// a while: the [guide](crate::guide#accepting) shows how.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if no connection waits; otherwise those of
+    /// [accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html). A server should survive
+    /// all of them. Most concern one connection:
+    /// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted), and the errors of its network,
+    /// which accept(2) passes on. Others are temporary: EMFILE, ENFILE, ENOBUFS and ENOMEM, if no
+    /// descriptor or no memory is left. The connections then keep waiting, *without another event*.
+    /// So report an error that you do not know, and try again when you have closed some
+    /// connections, and in any case after a while: the [guide](crate::guide#accepting) shows how.
     ///
     /// # Cost
     ///
-    /// One system call, and no allocation. On Apple's systems and Windows, where the call
-    /// itself does not make the stream non-blocking, there are a few more.
+    /// One system call, and no allocation. On Apple's systems and Windows a few more, because the
+    /// call itself does not make the stream non-blocking.
     ///
     /// ```
     /// use std::io::ErrorKind;
@@ -161,12 +158,12 @@ impl TcpListener {
         self.inner.ttl()
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. The next
-    /// call finds none, except on Windows, which does not clear it.
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. This clears the error,
+    /// except on Windows.
     ///
     /// # Errors
     ///
-    /// None of a socket that is open.
+    /// None, as long as the socket is open.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {

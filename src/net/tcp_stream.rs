@@ -7,8 +7,8 @@ use crate::{sys, IoSource};
 
 /// A TCP connection.
 ///
-/// Read and written through [`Read`](io::Read) and [`Write`](io::Write), which `&TcpStream` has as
-/// well. A read that returns 0 is the end of what the peer sends.
+/// `TcpStream` and `&TcpStream` implement [`Read`](io::Read) and [`Write`](io::Write). A read that
+/// returns 0 means that the peer sends no more data.
 ///
 /// # Examples
 ///
@@ -26,7 +26,7 @@ use crate::{sys, IoSource};
 /// let mut events = Events::with_capacity(8);
 /// poll.registry().register(&mut stream, Token(0), Interest::WRITABLE)?;
 ///
-/// // Writable once the connection stands, or could not be made.
+/// // Writable when the connect attempt has succeeded or failed.
 /// poll.poll(&mut events, None)?;
 /// if let Some(error) = stream.take_error()? {
 ///     return Err(error);
@@ -44,24 +44,22 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Starts to connect, and does not wait for the end of it.
+    /// Starts a connect attempt, and does not wait for its result.
     ///
-    /// To wait, register the stream for
-    /// [`WRITABLE`](crate::Interest::WRITABLE). After a writable event:
+    /// To wait, register the stream for [`WRITABLE`](crate::Interest::WRITABLE). After a writable
+    /// event, call:
     ///
-    /// 1. [`take_error`](TcpStream::take_error): an error says that the attempt
-    ///    failed.
-    /// 2. [`peer_addr`](TcpStream::peer_addr): success says that the connection
-    ///    stands; [`NotConnected`](io::ErrorKind::NotConnected) that the event
-    ///    was spurious and the attempt goes on.
+    /// 1. [`take_error`](TcpStream::take_error): an error means that the attempt failed.
+    /// 2. [`peer_addr`](TcpStream::peer_addr): success means that the stream is connected.
+    ///    [`NotConnected`](io::ErrorKind::NotConnected) means that the event was spurious and that
+    ///    the attempt continues.
     ///
     /// # Errors
     ///
-    /// Those of the system's
-    /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html), and of
-    /// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html)
-    /// as far as it knows at once that it can't succeed, as with an unreachable
-    /// network. A refusal usually comes as an event.
+    /// Those of the system's [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html) and
+    /// [connect(2)](https://man7.org/linux/man-pages/man2/connect.2.html), if the attempt fails at
+    /// once, for example because the network is unreachable. A refused attempt is usually reported
+    /// by an event.
     ///
     /// # Cost
     ///
@@ -94,8 +92,8 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected) before the connection
-    /// stands, and after it failed or ended.
+    /// [`NotConnected`](io::ErrorKind::NotConnected) before the stream is connected, and after the
+    /// connection failed or ended.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -110,7 +108,7 @@ impl TcpStream {
         self.inner.peer_addr()
     }
 
-    /// The address of this end.
+    /// The local address.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -125,15 +123,14 @@ impl TcpStream {
         self.inner.local_addr()
     }
 
-    /// Ends reading, writing or both.
+    /// Shuts down reading, writing or both.
     ///
-    /// Ending writing tells the peer that nothing more will come, and lets it
-    /// go on sending.
+    /// Shutting down writing tells the peer that no more data will come. The peer may still send.
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected) without a connection;
-    /// macOS says so too when the peer has closed it before. Otherwise those of
+    /// [`NotConnected`](io::ErrorKind::NotConnected) if the stream is not connected, and on macOS
+    /// also if the peer has already closed the connection. Otherwise those of
     /// [shutdown(2)](https://man7.org/linux/man-pages/man2/shutdown.2.html).
     ///
     /// ```
@@ -144,12 +141,12 @@ impl TcpStream {
     /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
     /// let mut peer = listener.accept()?.0;
-    /// // A blocking stream here, to need no events.
+    /// // A blocking stream, so that the example needs no events.
     /// let mut stream = mio::net::TcpStream::from_std(stream);
     /// stream.shutdown(Shutdown::Write)?;
     /// assert_eq!(peer.read(&mut [0; 8])?, 0);
     ///
-    /// // The other direction goes on.
+    /// // The other direction still works.
     /// peer.write_all(b"answer")?;
     /// stream.read_exact(&mut [0; 6])?;
     /// # Ok(())
@@ -159,13 +156,12 @@ impl TcpStream {
         self.inner.shutdown(how)
     }
 
-    /// Sets whether small pieces are sent at once or gathered (Nagle's algorithm):
+    /// Sets whether small writes are sent at once (`true`) or collected (Nagle's algorithm):
     /// `TCP_NODELAY` of [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html).
     ///
     /// # Errors
     ///
-    /// Some systems refuse while the connection is not established; Linux does
-    /// not.
+    /// Some systems return an error before the connection is established. Linux does not.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -196,7 +192,7 @@ impl TcpStream {
         self.inner.nodelay()
     }
 
-    /// Sets how many hops packets may take: `IP_TTL` of
+    /// Sets the maximum number of hops of a packet: `IP_TTL` of
     /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), for IPv4.
     ///
     /// ```
@@ -228,14 +224,14 @@ impl TcpStream {
         self.inner.ttl()
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any: why
-    /// connecting failed, or that the peer reset the connection. The next call
-    /// finds none; but on Windows why connecting failed is found by each call, and a reset by none: the
-    /// next read or write has it.
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any: why connecting failed,
+    /// or that the peer reset the connection. This clears the error. On Windows, the reason of a
+    /// failed connect is not cleared, and a reset is not returned here but by the next read or
+    /// write.
     ///
     /// # Errors
     ///
-    /// None of a socket that is open.
+    /// None, as long as the socket is open.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -250,12 +246,11 @@ impl TcpStream {
         self.inner.do_take_error(|inner| inner.take_error())
     }
 
-    /// Reads without taking what it read: the next read returns the same.
+    /// Reads data and leaves it in the queue: the next read returns the same data.
     ///
     /// # Errors
     ///
-    /// As for reading: [`WouldBlock`](io::ErrorKind::WouldBlock) when there is
-    /// nothing.
+    /// Those of reading: [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no data.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -265,7 +260,7 @@ impl TcpStream {
     /// # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
     /// listener.accept()?.0.write_all(b"once")?;
     ///
-    /// // A blocking stream here, to need no events.
+    /// // A blocking stream, so that the example needs no events.
     /// let mut stream = mio::net::TcpStream::from_std(stream);
     /// let mut buffer = [0; 4];
     /// stream.peek(&mut buffer[..1])?;

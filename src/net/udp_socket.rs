@@ -7,14 +7,14 @@ use crate::{sys, Interest, IoSource};
 
 /// A UDP socket.
 ///
-/// Each call sends or receives one datagram. A datagram that is longer than the
-/// buffer loses its rest (on Windows with an error).
+/// Each call sends or receives one datagram. If a datagram is longer than the buffer, the rest of
+/// it is lost (on Windows the call returns an error as well).
 ///
-/// # Errors of other datagrams, on Windows
+/// # Errors of earlier datagrams, on Windows
 ///
-/// Receiving fails with [`ConnectionReset`](io::ErrorKind::ConnectionReset) when a datagram that the
-/// socket has sent, to anybody, was refused, and with WSAENETRESET when it was sent too far. A server
-/// goes on after these errors, or turns them off:
+/// Receiving fails with [`ConnectionReset`](io::ErrorKind::ConnectionReset) if a datagram that this
+/// socket has sent, to any address, was refused, and with WSAENETRESET if its hop limit ran out. A
+/// server continues after these errors, or turns them off:
 ///
 /// ```
 /// # #[cfg(windows)]
@@ -25,7 +25,7 @@ use crate::{sys, Interest, IoSource};
 /// use mio::net::UdpSocket;
 /// use windows_sys::Win32::Networking::WinSock::{WSAIoctl, SIO_UDP_CONNRESET, SOCKET};
 ///
-/// // `_WSAIOW(IOC_VENDOR, 15)`, which Windows has from 8 on.
+/// // `_WSAIOW(IOC_VENDOR, 15)`, in Windows since 8.
 /// const SIO_UDP_NETRESET: u32 = 0x9800_000F;
 ///
 /// fn turn_off(socket: &UdpSocket, setting: u32) -> io::Result<()> {
@@ -89,7 +89,7 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// A socket bound to an address; port 0 lets the system choose a port.
+    /// Opens a socket and binds it to an address; port 0 lets the system choose a port.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected) where it is not.
+    /// [`NotConnected`](io::ErrorKind::NotConnected) if the socket is not connected.
     ///
     /// ```
     /// use mio::net::UdpSocket;
@@ -150,13 +150,12 @@ impl UdpSocket {
         self.inner.peer_addr()
     }
 
-    /// Sends a datagram to an address; returns its length.
+    /// Sends a datagram to an address. Returns its length.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room. Those
-    /// of [sendto(2)](https://man7.org/linux/man-pages/man2/sendto.2.html)
-    /// otherwise.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the send buffer is full; otherwise those of
+    /// [sendto(2)](https://man7.org/linux/man-pages/man2/sendto.2.html).
     ///
     /// ```
     /// use mio::net::UdpSocket;
@@ -173,20 +172,20 @@ impl UdpSocket {
             .do_io(Interest::WRITABLE, |inner| inner.send_to(buf, target))
     }
 
-    /// Receives a datagram; returns its length and who sent it.
+    /// Receives a datagram. Returns its length and the sender's address.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none. On Windows also
-    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), when a datagram that this
-    /// socket has sent was refused; otherwise those of
-    /// [recvfrom(2)](https://man7.org/linux/man-pages/man2/recvfrom.2.html).
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no datagram; otherwise those of
+    /// [recvfrom(2)](https://man7.org/linux/man-pages/man2/recvfrom.2.html). On Windows also
+    /// [`ConnectionReset`](io::ErrorKind::ConnectionReset), if a datagram that this socket has sent
+    /// was refused.
     ///
     /// ```
     /// use mio::net::UdpSocket;
     ///
     /// # fn main() -> std::io::Result<()> {
-    /// // A blocking socket here, to need no events.
+    /// // A blocking socket, so that the example needs no events.
     /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
     /// socket.send_to(b"ping", socket.local_addr()?)?;
     ///
@@ -202,14 +201,14 @@ impl UdpSocket {
             .do_io(Interest::READABLE, |inner| inner.recv_from(buf))
     }
 
-    /// [`recv_from`](UdpSocket::recv_from) that leaves the datagram in the
-    /// queue, with the same errors.
+    /// Like [`recv_from`](UdpSocket::recv_from), with the same errors, but leaves the datagram in
+    /// the queue.
     ///
     /// ```
     /// use mio::net::UdpSocket;
     ///
     /// # fn main() -> std::io::Result<()> {
-    /// // A blocking socket here, to need no events.
+    /// // A blocking socket, so that the example needs no events.
     /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
     /// socket.send_to(b"twice", socket.local_addr()?)?;
     ///
@@ -228,16 +227,15 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room. An
-    /// earlier datagram's failure may be reported here:
-    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) when nobody
-    /// listens at the peer's port.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if the send buffer is full. The error may be an
+    /// earlier datagram's: [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if no socket is
+    /// bound to the peer's port.
     ///
     /// ```
     /// use mio::net::UdpSocket;
     ///
     /// # fn main() -> std::io::Result<()> {
-    /// // A blocking socket here, to need no events.
+    /// // A blocking socket, so that the example needs no events.
     /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
     /// socket.connect(socket.local_addr()?)?;
     /// assert_eq!(socket.send(b"ping")?, 4);
@@ -253,14 +251,14 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none; otherwise
-    /// as for [`send`](UdpSocket::send).
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no datagram; otherwise those of
+    /// [`send`](UdpSocket::send).
     ///
     /// ```
     /// use mio::net::UdpSocket;
     ///
     /// # fn main() -> std::io::Result<()> {
-    /// // A blocking socket here, to need no events.
+    /// // A blocking socket, so that the example needs no events.
     /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
     /// socket.connect(socket.local_addr()?)?;
     /// socket.send(b"ping")?;
@@ -273,14 +271,13 @@ impl UdpSocket {
             .do_io(Interest::READABLE, |inner| inner.recv(buf))
     }
 
-    /// [`recv`](UdpSocket::recv) that leaves the datagram in the queue, with the same
-    /// errors.
+    /// Like [`recv`](UdpSocket::recv), with the same errors, but leaves the datagram in the queue.
     ///
     /// ```
     /// use mio::net::UdpSocket;
     ///
     /// # fn main() -> std::io::Result<()> {
-    /// // A blocking socket here, to need no events.
+    /// // A blocking socket, so that the example needs no events.
     /// let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?);
     /// socket.connect(socket.local_addr()?)?;
     /// socket.send(b"twice")?;
@@ -294,9 +291,8 @@ impl UdpSocket {
             .do_io(Interest::READABLE, |inner| inner.peek(buf))
     }
 
-    /// Sets the address that [`send`](UdpSocket::send) sends to, and the only
-    /// one from which datagrams are received. Nothing is sent by that; another call
-    /// sets another address.
+    /// Sets the address that [`send`](UdpSocket::send) sends to. From then on only datagrams of
+    /// that address are received. This sends nothing, and a further call sets another address.
     ///
     /// # Errors
     ///
@@ -348,9 +344,9 @@ impl UdpSocket {
         self.inner.broadcast()
     }
 
-    /// Sets whether multicast datagrams of this socket come back to this host:
-    /// `IP_MULTICAST_LOOP` of [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
-    /// IPv4 only. On Windows the option is the receiving socket's.
+    /// Sets whether this host receives the multicast datagrams that this socket sends:
+    /// `IP_MULTICAST_LOOP` of [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html). IPv4 only.
+    /// On Windows the receiving socket has this option.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -370,7 +366,7 @@ impl UdpSocket {
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// let socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap())?;
-    /// println!("they come back: {}", socket.multicast_loop_v4()?);
+    /// println!("received here as well: {}", socket.multicast_loop_v4()?);
     /// # Ok(())
     /// # }
     /// ```
@@ -378,9 +374,9 @@ impl UdpSocket {
         self.inner.multicast_loop_v4()
     }
 
-    /// Sets how many hops multicast datagrams may take; 1, which keeps them in the
-    /// local network, unless set: `IP_MULTICAST_TTL` of
-    /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html). IPv4 only.
+    /// Sets the maximum number of hops of multicast datagrams: `IP_MULTICAST_TTL` of
+    /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html). The default is 1, which keeps them
+    /// in the local network. IPv4 only.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -408,10 +404,9 @@ impl UdpSocket {
         self.inner.multicast_ttl_v4()
     }
 
-    /// Sets whether multicast datagrams of this socket come back to this host:
-    /// `IPV6_MULTICAST_LOOP` of
-    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html). IPv6 only. On
-    /// Windows the option is the receiving socket's.
+    /// Sets whether this host receives the multicast datagrams that this socket sends:
+    /// `IPV6_MULTICAST_LOOP` of [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html). IPv6
+    /// only. On Windows the receiving socket has this option.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -431,7 +426,7 @@ impl UdpSocket {
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
     /// let socket = mio::net::UdpSocket::bind("[::]:0".parse().unwrap())?;
-    /// println!("they come back: {}", socket.multicast_loop_v6()?);
+    /// println!("received here as well: {}", socket.multicast_loop_v6()?);
     /// # Ok(())
     /// # }
     /// ```
@@ -439,7 +434,7 @@ impl UdpSocket {
         self.inner.multicast_loop_v6()
     }
 
-    /// Sets how many hops datagrams may take: `IP_TTL` of
+    /// Sets the maximum number of hops of a datagram: `IP_TTL` of
     /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html), for IPv4.
     ///
     /// ```
@@ -467,14 +462,14 @@ impl UdpSocket {
         self.inner.ttl()
     }
 
-    /// Joins a multicast group on the interface with the given address; with the
-    /// unspecified one the system chooses: `IP_ADD_MEMBERSHIP` of
-    /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html).
+    /// Joins a multicast group on the interface with the given address: `IP_ADD_MEMBERSHIP` of
+    /// [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html). With the unspecified address, the
+    /// system chooses the interface.
     ///
     /// # Errors
     ///
-    /// For an address that is no group's, an interface that there is not, a group that
-    /// was joined already, and where the system has no memory, or no route, for it.
+    /// The address is not that of a group, the interface does not exist, the group was joined
+    /// already, or the system has no memory or no route for it.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -483,8 +478,8 @@ impl UdpSocket {
     /// let socket = mio::net::UdpSocket::bind("0.0.0.0:0".parse().unwrap())?;
     /// let group = Ipv4Addr::new(224, 0, 0, 251);
     /// socket.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST)?;
-    /// socket.set_multicast_loop_v4(true)?; // to be heard on this host as well
-    /// socket.set_multicast_ttl_v4(1)?; // and in this network
+    /// socket.set_multicast_loop_v4(true)?; // this host receives them as well
+    /// socket.set_multicast_ttl_v4(1)?; // they stay in this network
     /// socket.leave_multicast_v4(&group, &Ipv4Addr::LOCALHOST)?;
     /// # Ok(())
     /// # }
@@ -493,13 +488,13 @@ impl UdpSocket {
         self.inner.join_multicast_v4(multiaddr, interface)
     }
 
-    /// Joins a multicast group on the interface with the given index; with 0 the system
-    /// chooses: `IPV6_ADD_MEMBERSHIP` of
-    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
+    /// Joins a multicast group on the interface with the given index: `IPV6_ADD_MEMBERSHIP` of
+    /// [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html). With index 0, the system
+    /// chooses the interface.
     ///
     /// # Errors
     ///
-    /// As for [`join_multicast_v4`](UdpSocket::join_multicast_v4).
+    /// Those of [`join_multicast_v4`](UdpSocket::join_multicast_v4).
     ///
     /// ```no_run
     /// use std::net::Ipv6Addr;
@@ -517,7 +512,7 @@ impl UdpSocket {
     }
 
     /// Leaves a multicast group (`IP_DROP_MEMBERSHIP`); see
-    /// [`join_multicast_v4`](UdpSocket::join_multicast_v4). An error where it was not
+    /// [`join_multicast_v4`](UdpSocket::join_multicast_v4). It is an error if the group was not
     /// joined.
     ///
     /// ```
@@ -536,7 +531,7 @@ impl UdpSocket {
     }
 
     /// Leaves a multicast group (`IPV6_DROP_MEMBERSHIP`); see
-    /// [`join_multicast_v6`](UdpSocket::join_multicast_v6). An error where it was not
+    /// [`join_multicast_v6`](UdpSocket::join_multicast_v6). It is an error if the group was not
     /// joined.
     ///
     /// ```no_run
@@ -554,10 +549,9 @@ impl UdpSocket {
         self.inner.leave_multicast_v6(multiaddr, interface)
     }
 
-    /// Whether the socket takes IPv6 only, and not IPv4 by mapped addresses as well:
-    /// `IPV6_V6ONLY` of [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html).
-    /// An error of an IPv4 socket. It is set before the socket is bound, so by the crate
-    /// `socket2`.
+    /// Whether the socket receives only IPv6, or also IPv4 through mapped addresses: `IPV6_V6ONLY`
+    /// of [ipv6(7)](https://man7.org/linux/man-pages/man7/ipv6.7.html). An IPv4 socket returns an
+    /// error. The option has to be set before the socket is bound: use the crate `socket2`.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -570,13 +564,13 @@ impl UdpSocket {
         socket2::SockRef::from(&*self.inner).only_v6()
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any: most often
-    /// that a datagram was refused, of a connected socket. The next call finds none.
-    /// (On Windows it is the next `recv` that has it.)
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. Most often a datagram of
+    /// a connected socket was refused. This clears the error. (On Windows the next `recv` returns
+    /// it instead.)
     ///
     /// # Errors
     ///
-    /// None of a socket that is open.
+    /// None, as long as the socket is open.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {

@@ -1,4 +1,4 @@
-//! A Unix socket for datagrams.
+//! A Unix datagram socket.
 
 use std::io;
 use std::net::Shutdown;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::{sys, Interest, IoSource};
 
-/// A Unix socket for datagrams: whole messages, in order, none lost.
+/// A Unix datagram socket: it transfers whole messages, in order, and loses none.
 ///
 /// # Examples
 ///
@@ -38,12 +38,12 @@ pub struct UnixDatagram {
 }
 
 impl UnixDatagram {
-    /// A socket bound to a path, where a socket file is made; nobody removes it
-    /// but the program. Two system calls on Linux.
+    /// Opens a socket and binds it to a path. This creates a socket file, which only the program
+    /// removes. Two system calls on Linux.
     ///
     /// # Errors
     ///
-    /// As for [`UnixListener::bind`](crate::net::UnixListener::bind).
+    /// Those of [`UnixListener::bind`](crate::net::UnixListener::bind).
     ///
     /// ```
     /// use mio::net::UnixDatagram;
@@ -61,7 +61,7 @@ impl UnixDatagram {
         UnixDatagram::bind_addr(&SocketAddr::from_pathname(path)?)
     }
 
-    /// [`bind`](UnixDatagram::bind) to an address, which on Linux and Android may be
+    /// Like [`bind`](UnixDatagram::bind), but takes an address, which on Linux and Android may be
     /// abstract: see [`UnixListener::bind_addr`](crate::net::UnixListener::bind_addr).
     ///
     /// ```
@@ -80,8 +80,8 @@ impl UnixDatagram {
         sys::socket::unix_datagram_bind(address).map(UnixDatagram::from_std)
     }
 
-    /// A socket without an address: it can send, and receives nothing unless
-    /// connected. One system call on Linux.
+    /// Opens a socket without an address. It can send, and it receives only if it is connected. One
+    /// system call on Linux.
     ///
     /// # Errors
     ///
@@ -100,13 +100,12 @@ impl UnixDatagram {
         sys::socket::unix_datagram_unbound().map(UnixDatagram::from_std)
     }
 
-    /// Two sockets, unnamed and connected to each other. One system call on
-    /// Linux.
+    /// Opens two sockets without addresses, connected to each other. One system call on Linux.
     ///
     /// # Errors
     ///
-    /// Those of [socketpair(2)](https://man7.org/linux/man-pages/man2/socketpair.2.html),
-    /// when no descriptor is left.
+    /// Those of [socketpair(2)](https://man7.org/linux/man-pages/man2/socketpair.2.html), if no
+    /// descriptor is left.
     ///
     /// ```
     /// use mio::net::UnixDatagram;
@@ -123,15 +122,15 @@ impl UnixDatagram {
         Ok((UnixDatagram::from_std(one), UnixDatagram::from_std(other)))
     }
 
-    /// Sets the socket that [`send`](UnixDatagram::send) sends to, and the only
-    /// one from which datagrams are received.
+    /// Sets the socket that [`send`](UnixDatagram::send) sends to. From then on only datagrams of
+    /// that socket are received.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) where nothing is at the path,
-    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) where nobody has the
-    /// socket open any more, [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that
-    /// is too long or has a NUL byte.
+    /// [`NotFound`](io::ErrorKind::NotFound) if the path does not exist,
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if no process has the socket open
+    /// any more, [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is too long or contains
+    /// a NUL byte.
     ///
     /// ```
     /// use mio::net::UnixDatagram;
@@ -171,7 +170,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected) where it is not.
+    /// [`NotConnected`](io::ErrorKind::NotConnected) if the socket is not connected.
     ///
     /// ```
     /// use mio::net::UnixDatagram;
@@ -191,12 +190,12 @@ impl UnixDatagram {
         self.inner.peer_addr()
     }
 
-    /// Receives a datagram; returns its length and who sent it. What is longer than the
-    /// buffer loses its rest.
+    /// Receives a datagram. Returns its length and the sender's address. If the datagram is longer
+    /// than the buffer, the rest of it is lost.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no datagram.
     ///
     /// ```
     /// use mio::net::UnixDatagram;
@@ -216,12 +215,12 @@ impl UnixDatagram {
             .do_io(Interest::READABLE, |inner| inner.recv_from(buf))
     }
 
-    /// Receives a datagram; returns its length. What is longer than the buffer loses its
-    /// rest.
+    /// Receives a datagram. Returns its length. If the datagram is longer than the buffer, the rest
+    /// of it is lost.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is none.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no datagram.
     ///
     /// ```
     /// use mio::net::UnixDatagram;
@@ -238,14 +237,13 @@ impl UnixDatagram {
             .do_io(Interest::READABLE, |inner| inner.recv(buf))
     }
 
-    /// Sends a datagram to the socket at a path; returns its length.
+    /// Sends a datagram to the socket at a path. Returns its length.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room; that
-    /// there is room at *another* socket again is no event of this one, so that the
-    /// program tries again after a while. Otherwise as for
-    /// [`connect`](UnixDatagram::connect).
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no capacity for the datagram. No event
+    /// of this socket reports that *another* socket has capacity again, so try again after a while.
+    /// Otherwise those of [`connect`](UnixDatagram::connect).
     ///
     /// ```
     /// use mio::net::UnixDatagram;
@@ -265,16 +263,15 @@ impl UnixDatagram {
 
     /// Sends a datagram to the socket that this one is connected to.
     ///
-    /// On Linux an attempt to send to a peer whose queue is full, or which is gone, makes the kernel
-    /// report this socket writable again, on every backend. A program that retries at each writable
-    /// event is in a busy loop: retry after a while.
+    /// On Linux, an attempt to send to a peer whose queue is full, or which is gone, makes the
+    /// kernel report this socket writable again, on every backend. A program that tries again at
+    /// each writable event is a busy loop: try again after a while instead.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room;
-    /// [`NotConnected`](io::ErrorKind::NotConnected) where it is connected to none;
-    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) when that one is closed,
-    /// on Linux.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no capacity for the datagram,
+    /// [`NotConnected`](io::ErrorKind::NotConnected) if the socket is not connected, and on Linux
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if the peer is closed.
     ///
     /// ```
     /// use mio::net::UnixDatagram;
@@ -291,12 +288,11 @@ impl UnixDatagram {
             .do_io(Interest::WRITABLE, |inner| inner.send(buf))
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. The next
-    /// call finds none.
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. This clears the error.
     ///
     /// # Errors
     ///
-    /// None of a socket that is open.
+    /// None, as long as the socket is open.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -309,9 +305,8 @@ impl UnixDatagram {
         self.inner.do_take_error(|inner| inner.take_error())
     }
 
-    /// Ends receiving, sending or both; as
-    /// [`TcpStream::shutdown`](crate::net::TcpStream::shutdown), but that the peer reads
-    /// no end by that.
+    /// Shuts down receiving, sending or both, like
+    /// [`TcpStream::shutdown`](crate::net::TcpStream::shutdown). But the peer reads no end of data.
     ///
     /// ```
     /// use std::net::Shutdown;

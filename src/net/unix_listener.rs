@@ -9,9 +9,8 @@ use crate::{sys, Interest, IoSource};
 
 /// A Unix socket that accepts connections.
 ///
-/// Readable when a connection waits; accept until
-/// [`WouldBlock`](io::ErrorKind::WouldBlock), as with a
-/// [`TcpListener`](crate::net::TcpListener).
+/// It is readable when a connection waits. Accept until `accept` returns
+/// [`WouldBlock`](io::ErrorKind::WouldBlock), as with a [`TcpListener`](crate::net::TcpListener).
 ///
 /// # Examples
 ///
@@ -40,13 +39,12 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Listens on a path, where a socket file is made; nobody removes it but
-    /// the program.
+    /// Listens on a path. This creates a socket file, which only the program removes.
     ///
     /// # Stale socket files
     ///
-    /// A server that ended without removing its file leaves it in the way of the next
-    /// one. Connecting shows whether somebody still listens:
+    /// If a server ends without removing its file, the next server cannot bind the path. Connecting
+    /// shows whether a process still listens:
     ///
     /// ```
     /// use std::fs;
@@ -67,7 +65,7 @@ impl UnixListener {
     /// }
     ///
     /// fn is_stale(path: &Path) -> io::Result<bool> {
-    ///     // Linux refuses a connection to a file of another kind, too.
+    ///     // Linux also refuses to connect to a file that is no socket.
     ///     if !fs::symlink_metadata(path)?.file_type().is_socket() {
     ///         return Ok(false);
     ///     }
@@ -89,17 +87,16 @@ impl UnixListener {
     /// # }
     /// ```
     ///
-    /// This is a race: between the attempt and the removal another server may have bound
-    /// the path, and its file is removed. Where several may start at once, each holds a
-    /// lock (flock(2) on a file beside it) meanwhile. And on some systems (the BSDs) a
-    /// server whose queue is full refuses, too.
+    /// This is a race: between the attempt to connect and the removal another server may bind the
+    /// path, and then its file is removed. If several servers may start at the same time, each
+    /// should hold a lock meanwhile (flock(2) on a file beside the socket). And on some systems
+    /// (the BSDs) a server whose queue is full refuses as well.
     ///
     /// # Errors
     ///
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) where the path exists,
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for one that is too long
-    /// or has a NUL byte, and those of the system's
-    /// [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html),
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if the path exists,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is too long or contains a NUL byte, and
+    /// those of the system's [socket(2)](https://man7.org/linux/man-pages/man2/socket.2.html),
     /// [bind(2)](https://man7.org/linux/man-pages/man2/bind.2.html) and
     /// [listen(2)](https://man7.org/linux/man-pages/man2/listen.2.html).
     ///
@@ -110,8 +107,8 @@ impl UnixListener {
         UnixListener::bind_addr(&SocketAddr::from_pathname(path)?)
     }
 
-    /// [`bind`](UnixListener::bind) to an address, which on Linux and Android may be
-    /// abstract: a name that is in no file system, and goes with the socket.
+    /// Like [`bind`](UnixListener::bind), but takes an address, which on Linux and Android may be
+    /// abstract: a name in no file system, which disappears with the socket.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")]
@@ -134,17 +131,17 @@ impl UnixListener {
         sys::socket::unix_listen(address).map(UnixListener::from_std)
     }
 
-    /// Accepts a connection, with the peer's address, which most often is
-    /// unnamed; the stream is non-blocking.
+    /// Accepts a connection. Returns a non-blocking stream, and the peer's address, which usually
+    /// is unnamed.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none waits; otherwise as
-    /// for [`TcpListener::accept`](crate::net::TcpListener::accept).
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if no connection waits; otherwise those of
+    /// [`TcpListener::accept`](crate::net::TcpListener::accept).
     ///
     /// # Cost
     ///
-    /// As for [`TcpListener::accept`](crate::net::TcpListener::accept).
+    /// That of [`TcpListener::accept`](crate::net::TcpListener::accept).
     ///
     /// ```
     /// use mio::net::{UnixListener, UnixStream};
@@ -182,12 +179,11 @@ impl UnixListener {
         self.inner.local_addr()
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. The next
-    /// call finds none.
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. This clears the error.
     ///
     /// # Errors
     ///
-    /// None of a socket that is open.
+    /// None, as long as the socket is open.
     ///
     /// ```
     /// use mio::net::UnixListener;

@@ -9,8 +9,8 @@ use crate::{sys, IoSource};
 
 /// A connection between Unix sockets.
 ///
-/// Read and written through [`Read`](io::Read) and [`Write`](io::Write), which `&UnixStream` has as
-/// well. A read that returns 0 is the end of what the peer sends.
+/// `UnixStream` and `&UnixStream` implement [`Read`](io::Read) and [`Write`](io::Write). A read
+/// that returns 0 means that the peer sends no more data.
 ///
 /// # Examples
 ///
@@ -44,14 +44,13 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) where nothing is at the path,
-    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) where nobody
-    /// listens, [`InvalidInput`](io::ErrorKind::InvalidInput) for a path that is
-    /// too long or has a NUL byte.
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) on Linux, when the listener's
-    /// queue is full: no attempt goes on then, no event will tell, and the
-    /// program has to try again later. A system that can wait without
-    /// blocking gives a stream that becomes writable in the end.
+    /// [`NotFound`](io::ErrorKind::NotFound) if the path does not exist,
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if no process listens,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is too long or contains a NUL
+    /// byte. On Linux, [`WouldBlock`](io::ErrorKind::WouldBlock) if the listener's queue is full:
+    /// then no attempt continues and no event follows, so try again later. Where the system
+    /// continues the attempt without blocking, this returns a stream that becomes writable when the
+    /// attempt has finished.
     ///
     /// # Cost
     ///
@@ -73,8 +72,8 @@ impl UnixStream {
         UnixStream::connect_addr(&SocketAddr::from_pathname(path)?)
     }
 
-    /// [`connect`](UnixStream::connect) to an address, which on Linux and Android may be
-    /// abstract: see [`UnixListener::bind_addr`](crate::net::UnixListener::bind_addr).
+    /// Like [`connect`](UnixStream::connect), but takes an address, which on Linux and Android may
+    /// be abstract: see [`UnixListener::bind_addr`](crate::net::UnixListener::bind_addr).
     ///
     /// ```
     /// use mio::net::{UnixListener, UnixStream};
@@ -91,13 +90,12 @@ impl UnixStream {
         sys::socket::unix_connect(address).map(UnixStream::from_std)
     }
 
-    /// Two streams, unnamed and connected to each other. One system call on
-    /// Linux.
+    /// Opens two streams without addresses, connected to each other. One system call on Linux.
     ///
     /// # Errors
     ///
-    /// Those of [socketpair(2)](https://man7.org/linux/man-pages/man2/socketpair.2.html),
-    /// when no descriptor is left.
+    /// Those of [socketpair(2)](https://man7.org/linux/man-pages/man2/socketpair.2.html), if no
+    /// descriptor is left.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -116,7 +114,7 @@ impl UnixStream {
         Ok((UnixStream::from_std(one), UnixStream::from_std(other)))
     }
 
-    /// The address of this end.
+    /// The local address.
     ///
     /// ```
     /// use mio::net::UnixStream;
@@ -131,11 +129,11 @@ impl UnixStream {
         self.inner.local_addr()
     }
 
-    /// The peer's address, which most often is unnamed: a client need not bind.
+    /// The peer's address. It is usually unnamed, because a client need not bind its socket.
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected) without a connection.
+    /// [`NotConnected`](io::ErrorKind::NotConnected) if the stream is not connected.
     ///
     /// ```
     /// use mio::net::UnixStream;
@@ -150,12 +148,11 @@ impl UnixStream {
         self.inner.peer_addr()
     }
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. The next
-    /// call finds none.
+    /// Takes the error that is pending on the socket (`SO_ERROR`), if any. This clears the error.
     ///
     /// # Errors
     ///
-    /// None of a socket that is open.
+    /// None, as long as the socket is open.
     ///
     /// ```
     /// use mio::net::UnixStream;
@@ -170,7 +167,7 @@ impl UnixStream {
         self.inner.do_take_error(|inner| inner.take_error())
     }
 
-    /// Ends reading, writing or both; see
+    /// Shuts down reading, writing or both; see
     /// [`TcpStream::shutdown`](crate::net::TcpStream::shutdown).
     ///
     /// ```

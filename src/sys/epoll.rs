@@ -139,7 +139,7 @@ impl<C: Calls> Selector for Epoll<C> {
     fn after_io(&self, _: Key, _: Outcome) {}
 
     /// Nothing to do: closing the descriptor deregisters it.
-    fn forget(&self, _: Key) {}
+    fn release(&self, _: Key) {}
 
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()

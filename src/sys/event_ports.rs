@@ -114,7 +114,7 @@ impl Kernel for Port {
     }
 
     fn arm(&self, state: &mut State<UserEvents>, slot: usize) -> io::Result<()> {
-        match state.table.entry(slot).wanted() {
+        match state.table.entry(slot).to_arm() {
             Some((fd, token, events)) => self.associate(fd, token, events),
             None => {
                 // A probe may have latched a condition whose event the port has queued meanwhile.

@@ -10,7 +10,7 @@
 //! - **Registrations**: the kernel stores them. `register` and `reregister` are the
 //!   same operation, and replace; `deregister` of an unregistered descriptor is
 //!   `NotFound`. A closed descriptor is EBADF.
-//! - **Changes**: one call changes all filters of a descriptor. Each change asks for a
+//! - **Changes**: one call changes all filters of a descriptor. Each change requests a
 //!   receipt, so that the call retrieves no event.
 //! - **Deregistering** removes the registration's events from the kernel's queue. This
 //!   file keeps no events.
@@ -144,7 +144,7 @@ impl Selector for Kqueue {
     fn after_io(&self, _: Key, _: Outcome) {}
 
     /// Deletes the event that replaces a refused write filter. Closing the descriptor deletes its filters.
-    fn forget(&self, key: Key) {
+    fn release(&self, key: Key) {
         if !self.is_inherited() {
             // Fails if the program has deregistered the raw descriptor.
             let _ = self.apply(&[Change::delete(Filter::User, no_reader_event(key))]);

@@ -45,7 +45,7 @@ use timeout::millis_rounded_up;
 pub(crate) use wake::Wake;
 
 // The systems, a row each, with each condition once. A new system needs a file in `platform/` and a row
-// here. With `mio_model`, Linux stands in for another system, and lacks the calls that it lacks.
+// here. With `mio_model`, Linux is built like another system, without the calls that the other lacks.
 
 #[cfg(all(
     target_os = "linux",

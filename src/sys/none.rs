@@ -55,7 +55,7 @@ impl Selector for Absent {
         match *self {}
     }
 
-    fn forget(&self, _: Key) {
+    fn release(&self, _: Key) {
         match *self {}
     }
 

@@ -83,7 +83,7 @@ impl Kernel for PollCall {
         if all.len() <= slot + 1 {
             all.resize(slot + 2, UNUSED);
         }
-        all[slot + 1] = match state.table.entry(slot).wanted() {
+        all[slot + 1] = match state.table.entry(slot).to_arm() {
             Some((fd, _, events)) => pollfd {
                 fd,
                 events,
@@ -198,46 +198,48 @@ mod tests {
     /// thread makes changes.
     #[test]
     fn stale_readiness_of_a_changed_slot_is_dropped() {
-        let poll: Poll = Selector::open().unwrap();
+        let backend: Poll = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let register = |stream: &UnixStream, token| {
             let interest = Interest::READABLE;
-            Selector::register(&poll, stream.as_raw_fd(), token, interest, Owner::Source).unwrap()
+            Selector::register(&backend, stream.as_raw_fd(), token, interest, Owner::Source)
+                .unwrap()
         };
         let (old, peer) = UnixStream::pair().unwrap();
         let key = register(&old, Token(1));
         drop(peer);
 
-        poll.registrations.lock().waiting.begin();
-        Selector::deregister(&poll, old.as_raw_fd(), key).unwrap();
+        backend.registrations.lock().waiting.begin();
+        Selector::deregister(&backend, old.as_raw_fd(), key).unwrap();
         let (next, mut peer) = UnixStream::pair().unwrap();
         assert_eq!(register(&next, Token(2)), key, "its slot");
-        let (state, waited) = PollCall::wait(&poll, poll.registrations.lock(), None, &mut events);
+        let (state, waited) =
+            PollCall::wait(&backend, backend.registrations.lock(), None, &mut events);
         assert!(waited.unwrap(), "that the old one has hung up");
         assert!(events.events().is_empty());
         drop(state);
 
         peer.write_all(b"x").unwrap();
-        poll.select(&mut events, None).unwrap();
+        backend.select(&mut events, None).unwrap();
         let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
         assert_eq!(tokens, [Token(2)]);
     }
 
     #[test]
     fn free_slots_at_the_end_are_not_polled() {
-        let poll: Poll = Selector::open().unwrap();
+        let backend: Poll = Selector::open().unwrap();
         let streams: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap().0).collect();
         let keys = streams.iter().map(|stream| {
             let (fd, interest) = (stream.as_raw_fd(), Interest::READABLE);
-            Selector::register(&poll, fd, Token(0), interest, Owner::Source).unwrap()
+            Selector::register(&backend, fd, Token(0), interest, Owner::Source).unwrap()
         });
         let keys: Vec<_> = keys.collect();
         for free in [1, 3, 4] {
-            Selector::deregister(&poll, -1, keys[free]).unwrap();
+            Selector::deregister(&backend, -1, keys[free]).unwrap();
         }
         let mut events = EventBuffer::with_capacity(8);
-        poll.select(&mut events, Some(Duration::ZERO)).unwrap();
-        let state = poll.registrations.lock();
+        backend.select(&mut events, Some(Duration::ZERO)).unwrap();
+        let state = backend.registrations.lock();
         assert_eq!(
             state.armed.all.len(),
             1 + 3,
@@ -251,7 +253,7 @@ mod tests {
     fn an_error_that_was_picked_up_before_it_was_collected_is_not_latched() {
         use std::net::UdpSocket;
 
-        let poll: Poll = Selector::open().unwrap();
+        let backend: Poll = Selector::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let unused = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = unused.local_addr().unwrap();
@@ -259,23 +261,23 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(address).unwrap();
         let (fd, interest) = (socket.as_raw_fd(), Interest::READABLE);
-        Selector::register(&poll, fd, Token(1), interest, Owner::Source).unwrap();
+        Selector::register(&backend, fd, Token(1), interest, Owner::Source).unwrap();
         socket.send(b"anybody?").unwrap();
 
-        let mut state = poll.registrations.lock();
+        let mut state = backend.registrations.lock();
         let mut all = std::mem::take(&mut state.armed.all);
         drop(state);
         let ready = super::super::platform::poll::poll(&mut all, None).unwrap();
         assert!(socket.take_error().unwrap().is_some());
-        let mut state = poll.registrations.lock();
+        let mut state = backend.registrations.lock();
         state.armed.all = all;
-        collect(&poll, &mut state, ready, &mut events);
-        let wanted = state.table.entry(0).edges.wanted();
-        assert!(wanted.is_some(), "it is still armed");
+        collect(&backend, &mut state, ready, &mut events);
+        let armed = state.table.entry(0).edges.armed_set();
+        assert!(armed.is_some(), "it is still armed");
         drop(state);
 
         socket.send(b"anybody?").unwrap();
-        poll.select(&mut events, None).unwrap();
+        backend.select(&mut events, None).unwrap();
         assert!(events.events().iter().any(Event::is_error));
     }
 }

@@ -26,7 +26,7 @@ impl Process {
 
     /// Whether the calling process is that process.
     pub(super) fn is_this(self) -> bool {
-        // The count first: the id takes a system call.
+        // The count first: the id takes a system call. Relaxed: see `now`.
         self.forks == FORKS.load(Ordering::Relaxed) && self == Process::now()
     }
 
@@ -42,10 +42,13 @@ impl Process {
 fn count_forks() {
     static ARE_COUNTED: AtomicBool = AtomicBool::new(false);
     // Without a lock, which another thread could hold while this one forks. Two threads may register the
-    // function twice, and each fork then counts twice. Relaxed: the flag publishes no other memory.
+    // function twice, and each fork then counts twice. Relaxed: the flag publishes no other memory. A thread
+    // that sees it set, and forks, takes the C library's lock after the one that has registered.
     if !ARE_COUNTED.load(Ordering::Relaxed) {
-        // SAFETY: `in_child` may run in a child at any time, because it only adds to an atomic. It stays
-        // valid for as long as the process lives.
+        // SAFETY: `in_child` runs in each child, also one of a process with threads, where only
+        // async-signal-safe code may run: it adds to an atomic. The function must be in memory when it is
+        // called. In a program it always is; with a library (cdylib) that is unloaded glibc drops it, and
+        // musl unloads none.
         let failed = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
         // It fails for lack of memory, and the next call tries again.
         ARE_COUNTED.store(failed == 0, Ordering::Relaxed);
@@ -53,5 +56,6 @@ fn count_forks() {
 }
 
 extern "C" fn in_child() {
+    // Relaxed: see `now`.
     FORKS.fetch_add(1, Ordering::Relaxed);
 }

@@ -198,7 +198,7 @@ impl Queue {
     }
 
     pub(super) fn release(&self, key: Key) {
-        dispatch!(self, forget(key))
+        dispatch!(self, release(key))
     }
 
     #[cfg(all(windows, feature = "os-ext"))]

@@ -51,7 +51,6 @@ use std::time::{Duration, Instant};
 use crate::event::readiness::Readiness;
 use crate::Interest;
 
-const NONE: Readiness = Readiness::NONE;
 const ERR: Readiness = Readiness::ERR;
 const HUP: Readiness = Readiness::HUP;
 const RDHUP: Readiness = Readiness::RDHUP;
@@ -181,11 +180,11 @@ impl Edges {
     /// A state without an interest.
     pub(super) fn new() -> Edges {
         Edges {
-            interest: NONE,
-            armed: NONE,
-            backed_off: NONE,
-            latched: NONE,
-            pending: NONE,
+            interest: Readiness::NONE,
+            armed: Readiness::NONE,
+            backed_off: Readiness::NONE,
+            latched: Readiness::NONE,
+            pending: Readiness::NONE,
             pauses: Pauses::RESET,
             drained: Drained::Reported,
             error_backed_off: false,
@@ -199,20 +198,20 @@ impl Edges {
     pub(super) fn begin(&mut self, interest: Interest, drained: Drained) {
         self.interest = bits_of(interest);
         self.armed = self.interest;
-        self.backed_off = NONE;
-        self.latched = NONE;
-        self.pending = NONE;
+        self.backed_off = Readiness::NONE;
+        self.latched = Readiness::NONE;
+        self.pending = Readiness::NONE;
         self.drained = drained;
         self.error_backed_off = false;
         self.end_reported = false;
         self.probe_at_once = false;
     }
 
-    /// The bits that the kernel watches during a wait. `None` removes the descriptor from the armed set,
-    /// so that not even errors are reported.
+    /// Its part of the armed set: the bits that the kernel watches during a wait. `None` takes the
+    /// descriptor out of the set, so that the kernel does not even report errors.
     #[inline]
-    pub(super) fn wanted(&self) -> Option<Readiness> {
-        if self.latched != NONE {
+    pub(super) fn armed_set(&self) -> Option<Readiness> {
+        if self.latched != Readiness::NONE {
             None
         } else if self.waits_for_end() {
             Some(self.armed.or(RDHUP))
@@ -227,7 +226,7 @@ impl Edges {
         reads && !self.end_reported
     }
 
-    /// The bits that a probe asks for, and that are reported with an error or a hang-up.
+    /// The bits that a probe polls for, and that are reported with an error or a hang-up.
     #[inline]
     pub(super) fn interest(&self) -> Readiness {
         self.interest
@@ -275,7 +274,7 @@ impl Edges {
             Drained::Reported => fired.and(DIRECTIONS[PRIORITY]),
             Drained::Unreported => fired,
         };
-        if backs_off != NONE {
+        if backs_off != Readiness::NONE {
             self.back_off(backs_off);
         }
     }
@@ -301,12 +300,12 @@ impl Edges {
         if !self.is_probed() {
             return None;
         }
-        if self.probe_at_once || self.pending != NONE {
+        if self.probe_at_once || self.pending != Readiness::NONE {
             return Some(now);
         }
         let is_backed_off = |index: usize| match DIRECTIONS.get(index) {
             Some(&bits) => self.backed_off.intersects(bits),
-            None => self.latched != NONE,
+            None => self.latched != Readiness::NONE,
         };
         let pauses = (0..=LATCHED).filter(|&index| is_backed_off(index));
         let ends = pauses.map(|index| match self.pauses.is_over(index, now) {
@@ -319,7 +318,7 @@ impl Edges {
     /// Whether the registration is probed.
     #[inline]
     pub(super) fn is_probed(&self) -> bool {
-        self.backed_off.or(self.latched).or(self.pending) != NONE
+        self.backed_off.or(self.latched).or(self.pending) != Readiness::NONE
     }
 
     /// A poll's probe has found it ready for these bits. Returns what to report, if anything.
@@ -353,14 +352,14 @@ impl Edges {
             due = due.or(ERR);
         }
 
-        if due == NONE {
-            if self.latched != NONE && self.pauses.is_over(LATCHED, now) {
+        if due == Readiness::NONE {
+            if self.latched != Readiness::NONE && self.pauses.is_over(LATCHED, now) {
                 self.pause_latched(now);
             }
             return None;
         }
         let report = seen.and(self.interest.or(UNMASKED));
-        if ready.and(UNMASKED).without(self.latched) != NONE {
+        if ready.and(UNMASKED).without(self.latched) != Readiness::NONE {
             self.latch(ready);
         }
         self.pause(report, now);
@@ -395,7 +394,7 @@ impl Edges {
 
     /// Begins the next pause of a latched condition, which is probed and not reported.
     fn pause_latched(&mut self, now: Tick) {
-        if self.latched != NONE {
+        if self.latched != Readiness::NONE {
             let longest = match self.latched.contains(HUP.or(RDHUP)) && !self.error_backed_off {
                 true => LONGEST_STEP_HUNG_UP,
                 false => LONGEST_STEP,
@@ -425,7 +424,7 @@ impl Edges {
             true => lasting,
             false => {
                 self.pauses.reset(LATCHED);
-                NONE
+                Readiness::NONE
             }
         };
         if !ready.intersects(RDHUP) {
@@ -447,7 +446,7 @@ impl Edges {
     #[inline]
     pub(super) fn may_have_drained(&mut self) {
         let fired = self.fired_directions();
-        if fired != NONE {
+        if fired != Readiness::NONE {
             self.back_off(fired);
         }
         self.may_have_taken_error();
@@ -461,13 +460,13 @@ impl Edges {
     /// Whether the next poll has to probe it.
     #[inline]
     pub(super) fn is_due_at_once(&self) -> bool {
-        self.probe_at_once || self.pending != NONE
+        self.probe_at_once || self.pending != Readiness::NONE
     }
 
     /// Whether a probe has to follow an operation that does not succeed.
     #[inline]
     pub(super) fn is_latched(&self) -> bool {
-        self.latched != NONE
+        self.latched != Readiness::NONE
     }
 
     #[inline]
@@ -478,7 +477,7 @@ impl Edges {
     /// Whether every direction is armed, so that a probe could arm nothing.
     #[inline]
     pub(super) fn is_armed_for_all(&self) -> bool {
-        self.armed == self.interest && self.latched == NONE
+        self.armed == self.interest && self.latched == Readiness::NONE
     }
 
     /// A probe that follows an operation has found it ready for these bits. It reports nothing: it arms
@@ -503,7 +502,7 @@ impl Edges {
 
     #[inline]
     pub(super) fn take_pending(&mut self) -> Readiness {
-        std::mem::replace(&mut self.pending, NONE)
+        std::mem::replace(&mut self.pending, Readiness::NONE)
     }
 
     /// Keeps readiness that the probe consumed by seeing it. The next poll reports it.
@@ -525,13 +524,13 @@ impl Edges {
             }
         }
         self.backed_off = self.backed_off.or(fired);
-        self.probe_at_once |= self.backed_off != NONE;
+        self.probe_at_once |= self.backed_off != Readiness::NONE;
     }
 
     /// For a backend that does not probe what is latched: unlatches everything, so that it is armed again.
     #[allow(dead_code)] // on a backend that probes it
     pub(super) fn unlatch(&mut self) {
-        self.latched = NONE;
+        self.latched = Readiness::NONE;
         self.error_backed_off = false;
     }
 }
@@ -551,7 +550,7 @@ fn whole(bits: Readiness) -> Readiness {
 fn bits_of(interest: Interest) -> Readiness {
     let bits_if = |is_named: bool, direction: usize| match is_named {
         true => DIRECTIONS[direction],
-        false => NONE,
+        false => Readiness::NONE,
     };
     bits_if(interest.is_readable(), READING)
         .or(bits_if(interest.is_writable(), WRITING))
@@ -596,7 +595,8 @@ impl Waiting {
         !std::mem::replace(&mut self.is_interrupted, true)
     }
 
-    /// The signal could not be sent: the next interruption sends it.
+    /// The signal could not be sent: the next interruption sends it. A thread that relied on this one
+    /// meanwhile does not learn of it.
     #[allow(dead_code)] // on a backend that returns a failed signal as the caller's error
     pub(super) fn not_interrupted(&mut self) {
         self.is_interrupted = false;
@@ -640,6 +640,18 @@ mod loom_tests {
             }
         }
 
+        /// As `add_source`, but the signal fails.
+        fn add_source_unheard(&self) {
+            let mut table = self.table.lock().unwrap();
+            table.sources += 1;
+            if !table.waiting.is_waiting() {
+                table.armed_sources = table.sources;
+            } else if table.waiting.interrupt() {
+                drop(table);
+                self.table.lock().unwrap().waiting.not_interrupted();
+            }
+        }
+
         /// Waits once. Returns how many sources were ready.
         fn wait(&self) -> usize {
             let mut table = self.table.lock().unwrap();
@@ -661,20 +673,21 @@ mod loom_tests {
         }
     }
 
-    #[test]
-    fn loom_a_waiting_thread_is_interrupted_for_every_change() {
+    /// Polls until two sources were ready, while other threads make changes.
+    fn polls_until_both_are_seen(change: [fn(&Model); 2], threads: usize) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
-        builder.check(|| {
+        builder.check(move || {
             let model = Arc::new(Model {
                 table: Mutex::default(),
                 interrupt: Mutex::new(false),
                 signalled: Condvar::new(),
             });
-            let changing: Vec<_> = (0..2)
-                .map(|_| {
-                    let model = model.clone();
-                    thread::spawn(move || model.add_source())
+            let changing: Vec<_> = change
+                .chunks(2 / threads)
+                .map(|changes| {
+                    let (model, changes) = (model.clone(), changes.to_vec());
+                    thread::spawn(move || changes.iter().for_each(|change| change(&model)))
                 })
                 .collect();
             // The ready ones that it saw are taken out again.
@@ -690,6 +703,16 @@ mod loom_tests {
                 thread.join().unwrap();
             }
         });
+    }
+
+    #[test]
+    fn loom_a_waiting_thread_is_interrupted_for_every_change() {
+        polls_until_both_are_seen([Model::add_source; 2], 2);
+    }
+
+    #[test]
+    fn loom_the_change_after_a_failed_interrupt_interrupts() {
+        polls_until_both_are_seen([Model::add_source_unheard, Model::add_source], 1);
     }
 }
 
@@ -740,24 +763,24 @@ mod tests {
     #[test]
     fn a_direction_fires_once_until_it_would_block() {
         let mut edges = typed(BOTH);
-        assert_eq!(edges.wanted(), Some(READ.or(OUT)));
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT)));
         assert_eq!(edges.fired(OUT), OUT);
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
         assert_eq!(edges.fired(IN), IN);
-        assert_eq!(edges.wanted(), Some(RDHUP), "and errors");
+        assert_eq!(edges.armed_set(), Some(RDHUP), "and errors");
         assert!(!edges.is_probed());
 
         edges.would_block(READABLE);
-        assert_eq!(edges.wanted(), Some(READ), "and not writing");
+        assert_eq!(edges.armed_set(), Some(READ), "and not writing");
         edges.would_block(WRITABLE);
-        assert_eq!(edges.wanted(), Some(READ.or(OUT)));
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT)));
     }
 
     #[test]
     fn a_direction_outside_the_interest_is_never_armed_or_reported() {
         let mut edges = typed(READABLE);
         edges.would_block(WRITABLE);
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
         assert_eq!(edges.fired(IN.or(OUT)), IN);
     }
 
@@ -766,7 +789,7 @@ mod tests {
         let mut edges = typed(BOTH);
         edges.fired(IN.or(OUT));
         edges.probed_after_io(OUT, true, Tick(5));
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
         assert_eq!(edges.next_probe(Tick(5)), Some(Tick(7)));
         assert_eq!(edges.probed(OUT, Tick(6)), None, "a pause runs");
         assert_eq!(edges.probed(OUT, Tick(7)), Some(OUT));
@@ -779,7 +802,10 @@ mod tests {
         edges.would_block_in_unknown_direction(Tick(0));
         assert_eq!(edges.next_probe(Tick(0)), Some(Tick(0)));
         assert_eq!(edges.probed(OUT, Tick(0)), None, "a pause runs");
-        assert!(edges.wanted().unwrap().intersects(IN), "drained, so armed");
+        assert!(
+            edges.armed_set().unwrap().intersects(IN),
+            "drained, so armed"
+        );
         let end = edges.next_probe(Tick(0)).unwrap();
         assert_eq!(end, Tick(2));
         edges.would_block_in_unknown_direction(Tick(1));
@@ -806,7 +832,7 @@ mod tests {
     fn a_raw_descriptor_is_reported_again_at_growing_pauses() {
         let mut edges = raw(WRITABLE);
         edges.fired(OUT);
-        assert_eq!(edges.wanted(), Some(NONE));
+        assert_eq!(edges.armed_set(), Some(Readiness::NONE));
         let mut now = 1;
         assert_eq!(edges.probed(OUT, Tick(now)), Some(OUT), "by the next poll");
         for pause in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
@@ -848,8 +874,8 @@ mod tests {
         let mut edges = raw(READABLE);
         edges.fired(IN);
         assert!(reports(&mut edges, IN, 0, 500) > 5);
-        assert_eq!(edges.probed(NONE, Tick(501)), None);
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.probed(Readiness::NONE, Tick(501)), None);
+        assert_eq!(edges.armed_set(), Some(READ));
         assert!(!edges.is_probed());
         edges.fired(IN);
         assert_eq!(edges.probed(IN, Tick(502)), Some(IN), "at once");
@@ -865,7 +891,7 @@ mod tests {
         let mut edges = raw(BOTH);
         edges.fired(OUT);
         reports(&mut edges, OUT, 0, 500);
-        assert_eq!(edges.wanted(), Some(READ), "is armed");
+        assert_eq!(edges.armed_set(), Some(READ), "is armed");
         // A poll that probes it all the same sees what has come meanwhile.
         assert_eq!(edges.probed(IN.or(OUT), Tick(501)), Some(IN.or(OUT)));
     }
@@ -882,7 +908,7 @@ mod tests {
         edges.may_have_drained();
         assert_eq!(edges.next_probe(Tick(501)), next);
         edges.would_block(READABLE);
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
     }
 
     #[test]
@@ -902,7 +928,11 @@ mod tests {
         let mut edges = typed(BOTH);
         let all = READ.or(OUT).or(HUP);
         assert_eq!(edges.fired(all), all);
-        assert_eq!(edges.wanted(), None, "the kernel would report it for ever");
+        assert_eq!(
+            edges.armed_set(),
+            None,
+            "the kernel would report it for ever"
+        );
         assert_eq!(reports(&mut edges, all, 0, 5000), 0);
     }
 
@@ -931,13 +961,13 @@ mod tests {
         edges.fired(OUT.or(HUP));
         assert_eq!(edges.probed(OUT.or(HUP), Tick(1)), None);
         assert_eq!(edges.probed(OUT, Tick(2)), Some(OUT), "a new connection");
-        assert_eq!(edges.wanted(), Some(READ));
+        assert_eq!(edges.armed_set(), Some(READ));
         assert!(!edges.is_probed());
 
         edges.fired(HUP);
-        edges.probed_after_io(NONE, false, Tick(3));
+        edges.probed_after_io(Readiness::NONE, false, Tick(3));
         assert_eq!(
-            edges.wanted(),
+            edges.armed_set(),
             Some(READ.or(OUT)),
             "an operation sees it, too"
         );
@@ -958,9 +988,9 @@ mod tests {
     fn an_end_behind_unread_data_is_reported_once() {
         let mut edges = typed(BOTH);
         edges.fired(IN.or(OUT));
-        assert_eq!(edges.wanted(), Some(RDHUP));
+        assert_eq!(edges.armed_set(), Some(RDHUP));
         assert_eq!(edges.fired(RDHUP), READ, "what has ended is readable");
-        assert_eq!(edges.wanted(), Some(NONE));
+        assert_eq!(edges.armed_set(), Some(Readiness::NONE));
     }
 
     #[test]
@@ -968,8 +998,8 @@ mod tests {
         let mut edges = typed(READABLE);
         edges.fired(ERR);
         edges.may_have_drained();
-        edges.probed_after_io(NONE, false, Tick(1));
-        assert_eq!(edges.wanted(), Some(READ), "unlatched at once");
+        edges.probed_after_io(Readiness::NONE, false, Tick(1));
+        assert_eq!(edges.armed_set(), Some(READ), "unlatched at once");
         assert_eq!(edges.fired(ERR), ERR);
     }
 
@@ -1014,10 +1044,10 @@ mod tests {
         let mut edges = with_priority(typed(BOTH));
         assert_eq!(edges.fired(PRI.or(IN)), PRI.or(IN));
         edges.would_block(READABLE);
-        assert_eq!(edges.wanted(), Some(READ.or(OUT)), "not armed by a read");
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT)), "not armed by a read");
         assert_eq!(edges.probed(PRI, Tick(1)), Some(PRI), "but probed");
-        edges.probed(NONE, Tick(2));
-        assert_eq!(edges.wanted(), Some(READ.or(OUT).or(PRI)));
+        edges.probed(Readiness::NONE, Tick(2));
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT).or(PRI)));
     }
 
     #[test]
@@ -1025,7 +1055,7 @@ mod tests {
         let mut edges = raw(BOTH);
         edges.fired(OUT.or(HUP));
         edges.begin(BOTH, Drained::Unreported);
-        assert_eq!(edges.wanted(), Some(READ.or(OUT)));
+        assert_eq!(edges.armed_set(), Some(READ.or(OUT)));
         assert!(!edges.is_probed());
         assert_eq!(edges.fired(OUT.or(HUP)), OUT.or(HUP));
     }
@@ -1049,10 +1079,10 @@ mod tests {
     fn a_second_end_behind_unread_data_is_armed_again() {
         let mut edges = typed(BOTH);
         edges.fired(READ);
-        assert_eq!(edges.wanted(), Some(OUT), "the end was reported");
+        assert_eq!(edges.armed_set(), Some(OUT), "the end was reported");
         edges.would_block(READABLE);
         edges.fired(IN);
-        assert_eq!(edges.wanted(), Some(OUT.or(RDHUP)));
+        assert_eq!(edges.armed_set(), Some(OUT.or(RDHUP)));
     }
 
     #[test]

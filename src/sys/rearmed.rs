@@ -252,7 +252,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         }
     }
 
-    fn forget(&self, key: Key) {
+    fn release(&self, key: Key) {
         if !self.registrations.is_inherited() {
             // Fails if the program has deregistered the raw descriptor.
             let _ = self.deregister(-1, key);
@@ -314,7 +314,7 @@ impl<K: Kernel> Rearmed<K> {
         outcome: Outcome,
     ) {
         let edges = &mut state.table.entry_mut(slot).edges;
-        let (wanted, was_probed) = (edges.wanted(), edges.is_probed());
+        let (armed_before, was_probed) = (edges.armed_set(), edges.is_probed());
         let mut needs_probe = edges.is_latched();
         match outcome {
             Outcome::WouldBlock(Some(direction)) => {
@@ -331,7 +331,7 @@ impl<K: Kernel> Rearmed<K> {
         }
         let edges = &state.table.entry(slot).edges;
         let begins = edges.is_probed() && (!was_probed || edges.is_due_at_once());
-        if edges.wanted() != wanted || begins {
+        if edges.armed_set() != armed_before || begins {
             let _ = self.change(state, slot, Change::ByIo { begins });
         }
     }
@@ -368,14 +368,15 @@ impl<K: Kernel> Rearmed<K> {
             let begins = change == Change::ByIo { begins: true };
             let must_interrupt = !K::TAKES_CHANGES || begins || armed.is_err();
             if must_interrupt && state.waiting.interrupt() {
-                let fd = state.table.entry(slot).fd;
+                let entry = state.table.entry(slot);
+                let (owner, begun) = (entry.owner, entry.begun);
                 if let Err(error) = K::interrupt(self, state) {
                     let change = match armed {
                         // A registration that has begun has ended again.
                         Err(_) => Change::Ended,
                         Ok(()) => change,
                     };
-                    let heard = self.not_interrupted(slot, fd, change, error);
+                    let heard = self.not_interrupted(slot, owner, begun, change, error);
                     return armed.and(heard);
                 }
             }
@@ -384,13 +385,15 @@ impl<K: Kernel> Rearmed<K> {
     }
 
     /// The polling thread does not learn what has changed: the next one to change something tries
-    /// again. A registration that has just begun ends with the error. One that has ended is not
-    /// reported any more, so that this is no error.
+    /// again. A registration that has just begun ends with the error, unless another thread has ended it
+    /// or begun it again since: the lock was free. One that has ended is not reported any more, so that
+    /// this is no error.
     #[cold]
     fn not_interrupted(
         &self,
         slot: usize,
-        fd: RawFd,
+        owner: Owner,
+        begun: u32,
         change: Change,
         error: io::Error,
     ) -> io::Result<()> {
@@ -400,16 +403,15 @@ impl<K: Kernel> Rearmed<K> {
             Change::Ended => return Ok(()),
             Change::BegunAgain | Change::ByIo { .. } => {}
             Change::Begun => {
-                let key = Key::of_slot(slot as u32);
-                let entry = state.table.entry(slot);
-                if entry.fd == fd {
+                if owner != Owner::RawFd {
+                    // The source does not learn of its key. Until now the slot was reserved for it.
+                    state.table.disown(Key::of_slot(slot as u32));
+                }
+                if state.table.is_current(slot, begun) {
                     let is_awaited = K::TAKES_CHANGES && state.waiting.is_waiting();
-                    let fd = state.table.remove(slot, key, is_awaited);
+                    let fd = state.table.remove(slot, Key::NONE, is_awaited);
                     let _ = self.kernel.disarm(fd);
                     let _ = self.change(state, slot, Change::Ended);
-                } else if entry.fd < 0 && entry.owner != Owner::RawFd {
-                    // Another thread has deregistered it by its descriptor.
-                    state.table.release_key(key);
                 }
             }
         }
@@ -459,7 +461,7 @@ impl<K: Kernel> Rearmed<K> {
                 continue;
             }
             let entry = table.entry_mut(slot);
-            let (wanted, ready) = (entry.edges.wanted(), from_poll(revents));
+            let (armed_before, ready) = (entry.edges.armed_set(), from_poll(revents));
             let error_may_be_new =
                 entry.edges.has_latched_error() && ready.intersects(Readiness::ERR);
             if error_may_be_new {
@@ -474,7 +476,7 @@ impl<K: Kernel> Rearmed<K> {
             } else if !error_may_be_new {
                 entry.keep_consumed(ready);
             }
-            if table.entry(slot).edges.wanted() != wanted {
+            if table.entry(slot).edges.armed_set() != armed_before {
                 self.rearm(state, slot);
             }
         }
@@ -548,5 +550,185 @@ impl<K: Kernel> Rearmed<K> {
                 self.rearm(state, slot);
             }
         }
+    }
+}
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::sync::Mutex;
+    use std::thread;
+
+    use super::*;
+
+    /// A double whose first interrupt fails. The lock is free meanwhile, and another thread makes calls.
+    struct Failing {
+        meanwhile: Mutex<Option<Meanwhile>>,
+        fd: OwnedFd,
+    }
+
+    type Meanwhile = Box<dyn FnOnce(&Rearmed<Failing>) + Send>;
+
+    impl Kernel for Failing {
+        type Armed = ();
+
+        const TAKES_CHANGES: bool = false;
+
+        fn open(_: &Arc<UnreadSignals>) -> io::Result<(Failing, ())> {
+            let kernel = Failing {
+                meanwhile: Mutex::new(None),
+                fd: File::open("/dev/null")?.into(),
+            };
+            Ok((kernel, ()))
+        }
+
+        fn arm(&self, _: &mut State<()>, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn wait<'a>(
+            _: &'a Rearmed<Failing>,
+            state: MutexGuard<'a, State<()>>,
+            _: Option<Duration>,
+            _: &mut EventBuffer,
+        ) -> (MutexGuard<'a, State<()>>, io::Result<bool>) {
+            (state, Ok(false))
+        }
+
+        fn interrupt(
+            backend: &Rearmed<Failing>,
+            state: MutexGuard<'_, State<()>>,
+        ) -> io::Result<()> {
+            drop(state);
+            let Some(meanwhile) = backend.kernel.meanwhile.lock().unwrap().take() else {
+                return Ok(());
+            };
+            thread::scope(|scope| scope.spawn(|| meanwhile(backend)).join().unwrap());
+            Err(io::Error::from_raw_os_error(libc::EBADF))
+        }
+
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.fd.as_fd()
+        }
+    }
+
+    type Failed = Rearmed<Failing>;
+
+    const FD: RawFd = 1000;
+
+    fn register(queue: &Failed, fd: RawFd, token: usize, owner: Owner) -> io::Result<Key> {
+        Selector::register(queue, fd, Token(token), Interest::READABLE, owner)
+    }
+
+    /// A registration of this owner, with token 1, has failed, and meanwhile another thread has made
+    /// these calls.
+    fn failed(owner: Owner, meanwhile: impl FnOnce(&Failed) + Send + 'static) -> Failed {
+        let queue: Failed = Selector::open().unwrap();
+        queue.registrations.lock().waiting.begin();
+        *queue.kernel.meanwhile.lock().unwrap() = Some(Box::new(meanwhile));
+        let error = register(&queue, FD, 1, owner).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        queue
+    }
+
+    /// The token with which the descriptor is registered.
+    fn token(queue: &Failed, fd: RawFd) -> Option<usize> {
+        let table = &queue.registrations.lock().table;
+        Some(table.entry(table.find(fd)?).token.0)
+    }
+
+    /// The slots that further registrations get. No two get the same, nor one that is taken.
+    fn next_slots(queue: &Failed) -> [usize; 3] {
+        let slots = [1, 2, 3].map(|n| {
+            register(queue, FD + n, 0, Owner::RawFd).unwrap();
+            let table = &queue.registrations.lock().table;
+            table.find(FD + n).unwrap()
+        });
+        assert!(slots[0] != slots[1] && slots[1] != slots[2] && slots[0] != slots[2]);
+        let table = &queue.registrations.lock().table;
+        assert!(table.find(FD).map_or(true, |slot| !slots.contains(&slot)));
+        slots
+    }
+
+    #[test]
+    fn a_registration_that_fails_for_lack_of_an_interrupt_leaves_nothing_behind() {
+        for owner in [Owner::RawFd, Owner::Source, Owner::Waker] {
+            let queue = failed(owner, |_| {});
+            assert_eq!(token(&queue, FD), None);
+            assert_eq!(next_slots(&queue), [0, 1, 2]);
+            // Deregistered by its descriptor.
+            let queue = failed(owner, |queue| {
+                Selector::deregister(queue, FD, Key::NONE).unwrap();
+            });
+            assert_eq!(token(&queue, FD), None);
+            assert_eq!(next_slots(&queue), [0, 1, 2]);
+        }
+    }
+
+    #[test]
+    fn a_failed_registration_ends_no_raw_one_that_another_thread_has_begun_since() {
+        let queue = failed(Owner::RawFd, |queue| {
+            Selector::deregister(queue, FD, Key::NONE).unwrap();
+            register(queue, FD, 2, Owner::RawFd).unwrap();
+        });
+        assert_eq!(token(&queue, FD), Some(2));
+        next_slots(&queue);
+        let queue = failed(Owner::RawFd, |queue| {
+            register(queue, FD, 2, Owner::RawFd).unwrap();
+        });
+        assert_eq!(token(&queue, FD), Some(2), "it replaced the failing one");
+        next_slots(&queue);
+    }
+
+    #[cfg(feature = "os-ext")]
+    #[test]
+    fn a_failed_registration_that_was_reregistered_since_is_a_raw_one() {
+        for owner in [Owner::RawFd, Owner::Source] {
+            let queue = failed(owner, |queue| {
+                queue
+                    .reregister_raw(FD, Token(2), Interest::READABLE)
+                    .unwrap();
+            });
+            assert_eq!(token(&queue, FD), Some(2));
+            next_slots(&queue);
+            Selector::deregister(&queue, FD, Key::NONE).unwrap();
+            register(&queue, FD + 10, 3, Owner::RawFd).unwrap();
+            let slot = queue.registrations.lock().table.find(FD + 10);
+            assert_eq!(slot, Some(0), "nobody has its key");
+        }
+    }
+
+    #[test]
+    fn a_failed_registration_takes_no_key_of_a_source_that_has_its_slot_since() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let deregister_by_descriptor = [false, true];
+        for is_ended in deregister_by_descriptor {
+            let tell = tell.clone();
+            let queue = failed(Owner::RawFd, move |queue| {
+                Selector::deregister(queue, FD, Key::NONE).unwrap();
+                tell.send(register(queue, FD, 2, Owner::Source).unwrap())
+                    .unwrap();
+                if is_ended {
+                    Selector::deregister(queue, FD, Key::NONE).unwrap();
+                }
+            });
+            let key = told.recv().unwrap();
+            assert_eq!(token(&queue, FD), (!is_ended).then_some(2));
+            assert_eq!(next_slots(&queue), [1, 2, 3], "the source has slot 0");
+            queue.release(key);
+            register(&queue, FD + 10, 3, Owner::RawFd).unwrap();
+            assert_eq!(queue.registrations.lock().table.find(FD + 10), Some(0));
+        }
+        // Or that has taken it over.
+        let queue = failed(Owner::RawFd, move |queue| {
+            let key = queue.reregister(FD, Key::NONE, Token(2), Interest::READABLE);
+            tell.send(key.unwrap()).unwrap();
+        });
+        let key = told.recv().unwrap();
+        assert_eq!(token(&queue, FD), Some(2));
+        assert_eq!(next_slots(&queue), [1, 2, 3]);
+        queue.release(key);
+        assert_eq!(token(&queue, FD), None);
     }
 }

@@ -93,7 +93,7 @@ pub(crate) trait Selector: Sized {
 
     /// Releases the key of a source that is dropped, and ends its registration.
     /// Never called with `Key::NONE`.
-    fn forget(&self, key: Key);
+    fn release(&self, key: Key);
 
     /// Opens a user event, which wakes without a descriptor, if the queue has such
     /// events. However often it is triggered between two polls, it is reported once,
@@ -148,7 +148,7 @@ pub(crate) enum Outcome {
     WouldBlock(Option<Interest>),
     /// It failed.
     Failed(Failure),
-    /// A peek at a stream returned fewer bytes than it asked for.
+    /// A peek at a stream returned fewer bytes than the buffer holds.
     #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets can be peeked at
     ShortPeek,
     /// The program took the pending error.
@@ -163,12 +163,12 @@ pub(crate) struct Failure {
     #[cfg_attr(unix, allow(dead_code))] // there a probe finds out which direction is ready
     pub(super) direction: Option<Interest>,
     /// The system's error code, where the error has one.
-    #[cfg_attr(unix, allow(dead_code))] // likewise
+    #[cfg_attr(unix, allow(dead_code))] // as above
     pub(super) code: Option<i32>,
 }
 
 /// The slot of a registration in a backend that stores registrations itself. One source has the key,
-/// and gives it back by [`forget`](Selector::forget) or `deregister`. Until then the slot is not
+/// and gives it back by [`release`](Selector::release) or `deregister`. Until then the slot is not
 /// reused, even if the registration has ended in another way.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key(pub(super) u32);

@@ -5,6 +5,7 @@
 //! registration has ended and the source has released the key. The registration of a raw descriptor is
 //! looked up by the descriptor.
 
+use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +25,6 @@ use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
 
-#[derive(Debug)]
 pub(super) struct Registrations<A> {
     state: Mutex<State<A>>,
     /// The number of threads that wait for the lock.
@@ -36,7 +36,6 @@ pub(super) struct Registrations<A> {
     process: Process,
 }
 
-#[derive(Debug)]
 pub(crate) struct State<A> {
     pub(super) table: Table,
     /// Whether a thread waits or is about to.
@@ -45,7 +44,6 @@ pub(crate) struct State<A> {
     pub(super) armed: A,
 }
 
-#[derive(Debug)]
 pub(super) struct Table {
     entries: Vec<Entry>,
     /// The slot of each descriptor, or `NO_SLOT`; and `REMOVED`.
@@ -78,7 +76,6 @@ pub(super) struct Table {
     died: Vec<u32>,
 }
 
-#[derive(Debug)]
 pub(super) struct Entry {
     /// -1 if there is no registration: the slot is free, or a source still holds its key.
     pub(super) fd: RawFd,
@@ -87,6 +84,9 @@ pub(super) struct Entry {
     pub(super) edges: Edges,
     /// The call of `select` that reported it last.
     pub(super) reported_by: u32,
+    /// Counts the registrations and reregistrations that the slot has had, so that a thread which gave up
+    /// the lock sees whether the slot still has its own.
+    pub(super) begun: u32,
     /// Its descriptor turned out to be closed, so it is no longer watched.
     pub(super) is_dead: bool,
     /// It is in `Table::probed`.
@@ -206,21 +206,30 @@ impl<A> Registrations<A> {
     }
 }
 
+/// Without the table: the program may write what is formatted to a source of the same queue, and its I/O
+/// needs the lock.
+impl<A> fmt::Debug for Registrations<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registrations").finish_non_exhaustive()
+    }
+}
+
 impl Entry {
     #[inline]
     fn begin(&mut self, token: Token, interest: Interest, select: u32) {
         self.token = token;
         self.edges.begin(interest, self.owner.drained());
         self.is_dead = false;
+        self.begun = self.begun.wrapping_add(1);
         // No `select` has reported it: the current one may be waiting.
         self.reported_by = select.wrapping_sub(1);
     }
 
     /// The descriptor, its token, and the bits to arm, if it is to be armed.
     #[inline]
-    pub(super) fn wanted(&self) -> Option<(RawFd, Token, c_short)> {
-        let wanted = self.edges.wanted().filter(|_| self.is_watched())?;
-        Some((self.fd, self.token, to_poll(wanted)))
+    pub(super) fn to_arm(&self) -> Option<(RawFd, Token, c_short)> {
+        let bits = self.edges.armed_set().filter(|_| self.is_watched())?;
+        Some((self.fd, self.token, to_poll(bits)))
     }
 
     /// Stops watching a closed descriptor until it is registered again. Returns what to report, once.
@@ -277,7 +286,7 @@ impl Entry {
     pub(super) fn keep_consumed(&mut self, ready: Readiness) {
         let taken = ready.without(Readiness::OUT);
         if taken != Readiness::NONE {
-            // If it cannot be asked, an event too many does less harm than one too few.
+            // If the probe fails, an additional event does less harm than a missing one.
             let again = probe(self.fd, self.edges.interest()).unwrap_or(Readiness::NONE);
             self.edges.keep_for_next_poll(taken.without(again));
         }
@@ -433,6 +442,7 @@ impl Table {
                 owner: Owner::RawFd,
                 edges: Edges::new(),
                 reported_by: self.select.wrapping_sub(1),
+                begun: 0,
                 is_dead: false,
                 is_listed: false,
                 is_changed: false,
@@ -463,6 +473,13 @@ impl Table {
             self.by_descriptor[index] = slot as u32 | (self.by_descriptor[index] & REMOVED);
         }
         Ok(slot)
+    }
+
+    /// Whether the slot has the registration that was the `begun`th there, and it has not begun again.
+    #[cold]
+    pub(super) fn is_current(&self, slot: usize, begun: u32) -> bool {
+        let entry = &self.entries[slot];
+        entry.fd >= 0 && entry.begun == begun
     }
 
     /// Ends a registration, selected by its key or its descriptor. With `is_awaited`, a thread waits and

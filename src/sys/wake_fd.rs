@@ -6,8 +6,12 @@
 use std::io;
 use std::mem::size_of_val;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(not(all(test, mio_loom)))]
+use std::sync::atomic::{fence, AtomicUsize, Ordering};
 use std::sync::Arc;
+
+#[cfg(all(test, mio_loom))]
+use loom::sync::atomic::{fence, AtomicUsize, Ordering};
 
 use super::error::cvt;
 use super::platform::{eventfd, libc_write, replaced, write, EVERY_WRITE_IS_AN_EDGE};
@@ -42,33 +46,54 @@ enum Sender {
 pub(crate) struct UnreadSignals(AtomicUsize);
 
 impl UnreadSignals {
+    /// Counts a signal that is about to be sent.
     fn sent(&self) {
-        // Relaxed, like the other accesses: a signal is read after it was written, and the kernel's locks
-        // order the write after this. No other memory is published by the count.
         self.0.fetch_add(1, Ordering::Relaxed);
+        // The count goes up before the descriptor is readable, on every processor. The kernel's locks alone
+        // do not order that: Linux reads an eventfd's counter and a pipe's length in poll(2) without a lock,
+        // if the timeout is zero. Pairs with the fence in `read_by`.
+        fence(Ordering::Release);
     }
 
     #[cold]
     fn not_sent(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.read_signals(1);
     }
 
     /// Drains one of the queue's descriptors, which is readable. Returns whether it still belongs to the
     /// queue. Must not be called by two threads at once.
     pub(super) fn read(&self, fd: RawFd) -> bool {
-        let unread = self.0.load(Ordering::Relaxed);
-        if unread == 0 {
+        self.read_by(|| drain(fd))
+    }
+
+    fn read_by(&self, drain: impl FnOnce() -> io::Result<u64>) -> bool {
+        // Pairs with the fence in `sent`: the load sees the signal that has made the descriptor readable.
+        fence(Ordering::Acquire);
+        if self.0.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        match drain(fd) {
+        match drain() {
             Ok(signals) => {
-                // A forked child with the descriptor may have sent signals that were not counted here.
-                let signals = signals.min(unread as u64) as usize;
-                self.0.fetch_sub(signals, Ordering::Relaxed);
+                self.read_signals(signals);
                 true
             }
             Err(_) => false,
         }
+    }
+
+    /// Counts signals that were read, or not sent. More signals than at the load above may have been read:
+    /// others have been sent since.
+    fn read_signals(&self, signals: u64) {
+        let signals = usize::try_from(signals).unwrap_or(usize::MAX);
+        // Relaxed: each of them was counted before it was sent, and the kernel's lock orders its being sent
+        // before its being read. The count publishes no other memory.
+        let subtracted = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |unread| {
+                // A forked child with the descriptor may have sent signals that were not counted here.
+                Some(unread.saturating_sub(signals))
+            });
+        debug_assert!(subtracted.is_ok(), "the update never refuses");
     }
 }
 
@@ -274,6 +299,34 @@ mod tests {
         }
     }
 
+    /// Otherwise the count never falls to 0 again, and another object that reuses the descriptor is read.
+    #[test]
+    fn a_signal_sent_between_the_count_and_the_reading_is_counted_as_read() {
+        let unread = Arc::new(UnreadSignals::default());
+        let some = Some(&unread);
+        for wake in WakeFd::eventfd(some).into_iter().chain(WakeFd::pipe(some)) {
+            wake.signal().unwrap();
+            let is_own = unread.read_by(|| {
+                wake.signal().unwrap();
+                drain(wake.raw_fd())
+            });
+            assert!(is_own && !is_readable(&wake));
+            assert_eq!(unread.0.load(Ordering::Relaxed), 0);
+            assert!(!unread.read(wake.raw_fd()), "there was none");
+        }
+    }
+
+    #[test]
+    fn signals_that_were_never_counted_leave_the_count_at_zero() {
+        let unread = Arc::new(UnreadSignals::default());
+        let wake = WakeFd::new(Some(&unread)).unwrap();
+        wake.signal().unwrap();
+        // As a forked child does.
+        write::write_word(wake.written_fd(), &ONE).unwrap();
+        assert!(unread.read(wake.raw_fd()));
+        assert_eq!(unread.0.load(Ordering::Relaxed), 0);
+    }
+
     #[test]
     fn a_descriptor_that_cannot_be_read_is_not_the_queues() {
         let unread = Arc::new(UnreadSignals::default());
@@ -294,7 +347,7 @@ mod tests {
     #[test]
     fn a_full_counter_starts_over() {
         let Ok(wake) = WakeFd::eventfd(None) else {
-            return; // there is none on this system
+            return; // this system has no eventfd
         };
         let full = u64::MAX - 1;
         // SAFETY: the kernel reads 8 bytes at the address of `full`, a `u64`.
@@ -323,5 +376,66 @@ mod tests {
         let wake = WakeFd::new(None).unwrap();
         let error = wake.signal_full_counter(io::ErrorKind::BrokenPipe.into());
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}
+
+/// Two threads signal a descriptor that a third one polls and reads. The kernel's part is modelled: its
+/// counter changes under a lock, and poll(2) reads it without the lock.
+#[cfg(all(test, mio_loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::{Arc, Mutex};
+    use loom::thread;
+
+    #[derive(Default)]
+    struct Model {
+        unread: UnreadSignals,
+        lock: Mutex<()>,
+        counter: AtomicUsize,
+    }
+
+    impl Model {
+        fn signal(&self) {
+            self.unread.sent();
+            let _lock = self.lock.lock().unwrap();
+            // One access: loom overlooks interleavings with a load that a store of the same thread follows.
+            self.counter.fetch_add(1, Ordering::Relaxed);
+        }
+
+        /// A poll(2) with timeout zero.
+        fn is_readable(&self) -> bool {
+            self.counter.load(Ordering::Relaxed) > 0
+        }
+
+        fn drain(&self) -> u64 {
+            let _lock = self.lock.lock().unwrap();
+            self.counter.swap(0, Ordering::Relaxed) as u64
+        }
+
+        /// Polls once. A descriptor that is readable is the queue's: nobody has closed it.
+        fn poll(&self) {
+            if self.is_readable() {
+                assert!(self.unread.read_by(|| Ok(self.drain())));
+            }
+        }
+    }
+
+    #[test]
+    fn loom_a_readable_descriptor_is_the_queues_until_it_is_drained() {
+        loom::model(|| {
+            let model = Arc::new(Model::default());
+            let senders = [(); 2].map(|()| {
+                let model = model.clone();
+                thread::spawn(move || model.signal())
+            });
+            model.poll();
+            for sender in senders {
+                sender.join().unwrap();
+            }
+            model.poll();
+            assert!(!model.is_readable());
+            let unread = model.unread.0.load(Ordering::Relaxed);
+            assert_eq!(unread, 0, "what is readable now is another object");
+        });
     }
 }

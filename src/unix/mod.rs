@@ -1,4 +1,4 @@
-//! Sources that Unix has and Windows has not: any file descriptor, and pipes.
+//! Sources that only Unix has: any file descriptor, and pipes.
 
 pub mod pipe;
 mod source_fd;

@@ -2,11 +2,11 @@
 //!
 //! # Closing
 //!
-//! Reading returns 0 once every [`Sender`] is closed and all is read; then the
-//! receiver's event is read-closed. Writing fails with
-//! [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) once every [`Receiver`] is
-//! closed; then the sender's event is write-closed, and an error but on kqueue. Both
-//! are reported whatever was asked for; on kqueue to who asked for that direction.
+//! Reading returns 0 when every [`Sender`] is closed and all data is read; the receiver's event is
+//! then read-closed. Writing fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) when every
+//! [`Receiver`] is closed; the sender's event is then write-closed, and except on kqueue also an
+//! error. Both are reported whatever the interests are; on kqueue they are reported only if the
+//! interests include that direction.
 //!
 //! # Examples
 //!
@@ -36,7 +36,7 @@
 //! # }
 //! ```
 //!
-//! What a child process writes:
+//! Reading the output of a child process:
 //!
 //! ```
 //! use std::io::{self, Read};
@@ -78,12 +78,12 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use crate::sys;
 use crate::IoSource;
 
-/// A new pipe, non-blocking and closed on exec at both ends.
+/// Opens a pipe. Both ends are non-blocking and closed on exec.
 ///
 /// # Errors
 ///
-/// Those of [pipe2(2)](https://man7.org/linux/man-pages/man2/pipe.2.html), when
-/// no descriptor is left.
+/// Those of [pipe2(2)](https://man7.org/linux/man-pages/man2/pipe.2.html), if no descriptor is
+/// left.
 ///
 /// # Cost
 ///
@@ -111,7 +111,7 @@ pub fn new() -> io::Result<(Sender, Receiver)> {
     ))
 }
 
-/// The end of a pipe that is written to; see the [module](self).
+/// The writing end of a pipe; see the [module](self).
 ///
 /// ```
 /// use std::io::Write;
@@ -124,7 +124,7 @@ pub fn new() -> io::Result<(Sender, Receiver)> {
 /// let mut sender = Sender::from(child.stdin.take().unwrap());
 /// sender.set_nonblocking(true)?;
 /// sender.write_all(b"few enough bytes to fit at once")?;
-/// drop(sender); // the end of the child's input
+/// drop(sender); // ends the child's input
 /// child.wait()?;
 /// # Ok(())
 /// # }
@@ -134,14 +134,12 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sets whether writing fails with
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when the pipe is full, as a
-    /// source must, or waits. [`new`] makes non-blocking ends; those of a child
-    /// process are blocking at first.
+    /// Sets whether writing to a full pipe fails with [`WouldBlock`](io::ErrorKind::WouldBlock), as
+    /// it must for a source, or waits. The ends of a [`new`] pipe are non-blocking. Those of a
+    /// child process are blocking until this is called.
     ///
-    /// Both processes see the change where they share the same end. Two system calls,
-    /// of [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), with its
-    /// errors.
+    /// If another process shares this end, it sees the change as well. This makes two system calls
+    /// of [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), and returns their errors.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -162,14 +160,14 @@ impl_write!(Sender, &Sender);
 impl_descriptor!(Sender, File);
 
 impl From<ChildStdin> for Sender {
-    /// The pipe to a child process, which is still blocking: see
+    /// The pipe to a child process. It is still blocking: see
     /// [`set_nonblocking`](Sender::set_nonblocking).
     fn from(stdin: ChildStdin) -> Sender {
         OwnedFd::from(stdin).into()
     }
 }
 
-/// The end of a pipe that is read from; see the [module](self).
+/// The reading end of a pipe; see the [module](self).
 ///
 /// ```
 /// use std::process::{Command, Stdio};
@@ -192,14 +190,12 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Sets whether reading fails with
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) when the pipe is empty, as a
-    /// source must, or waits. [`new`] makes non-blocking ends; those of a child
-    /// process are blocking at first.
+    /// Sets whether reading from an empty pipe fails with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock), as it must for a source, or waits. The ends of a
+    /// [`new`] pipe are non-blocking. Those of a child process are blocking until this is called.
     ///
-    /// Both processes see the change where they share the same end. Two system calls,
-    /// of [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), with its
-    /// errors.
+    /// If another process shares this end, it sees the change as well. This makes two system calls
+    /// of [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), and returns their errors.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -216,12 +212,12 @@ impl Receiver {
 }
 
 impl_source!(Receiver);
-// A named pipe can get a new writer.
+// The end is not the last one: a named pipe can get a new writer.
 impl_read!(end_is_last: false, Receiver, &Receiver);
 impl_descriptor!(Receiver, File);
 
 impl From<ChildStdout> for Receiver {
-    /// The pipe from a child process, which is still blocking: see
+    /// The pipe from a child process. It is still blocking: see
     /// [`set_nonblocking`](Receiver::set_nonblocking).
     fn from(stdout: ChildStdout) -> Receiver {
         OwnedFd::from(stdout).into()
@@ -229,7 +225,7 @@ impl From<ChildStdout> for Receiver {
 }
 
 impl From<ChildStderr> for Receiver {
-    /// The pipe from a child process, which is still blocking: see
+    /// The pipe from a child process. It is still blocking: see
     /// [`set_nonblocking`](Receiver::set_nonblocking).
     fn from(stderr: ChildStderr) -> Receiver {
         OwnedFd::from(stderr).into()

@@ -1,4 +1,4 @@
-//! A borrowed descriptor as a source.
+//! A raw descriptor as a source.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -7,46 +7,44 @@ use crate::event::Source;
 use crate::sys::selector::{Key, Owner};
 use crate::{Interest, Registry, Token};
 
-/// Registers a raw descriptor that somebody else owns.
+/// Registers a raw descriptor that other code owns.
 ///
-/// It is made for one call of [`Registry`] and remembers nothing. Whoever owns
-/// the descriptor sets it to non-blocking, and deregisters it before closing it
-/// where copies of it (`dup`, a forked child) stay open: on epoll the registration
-/// belongs to what the descriptor refers to, and lives as long as that. (On kqueue a
-/// pipe without receivers, closed before the next poll and not deregistered, is still
-/// reported.)
+/// A `SourceFd` is made for one call of [`Registry`] and stores nothing. The owner of the
+/// descriptor sets it to non-blocking. If copies of the descriptor (`dup`, a forked child) stay
+/// open, the owner deregisters it before closing it: on epoll the registration belongs to the
+/// object behind the descriptor, and lasts as long as that object. (On kqueue, a pipe without
+/// receivers that is closed before the next poll, and not deregistered, is still reported.)
 ///
 /// # poll(2) and event ports
 ///
 /// These backends cannot see that a raw descriptor was drained, so they report it with back-off:
-/// once, again by the next poll if it is still ready, and then after pauses that double from 1 ms to
-/// 64 ms, until a probe finds it drained. No event is lost, and what is new (another direction, an
-/// error, the end) is reported at once; but
+/// once, again by the next poll if it is still ready, and then after pauses that double from 1 ms
+/// to 64 ms, until a probe finds it drained. No event is lost, and anything new (another direction,
+/// an error, the end) is reported at once. But:
 ///
-/// - what arrives after the descriptor was drained *while* a poll waits, or was drained and filled
-///   again before the next poll, is reported up to 64 ms late;
-/// - a descriptor that hung up in both directions is probed once a second, so a new connection on the
-///   same descriptor is reported up to one second late;
-/// - a descriptor that is always ready causes at most 30 events in the first second and 17 in each
-///   later one, whatever the program does in response.
+/// - Readiness that begins after the descriptor was drained *while* a poll waits, or was drained
+///   and filled again before the next poll, is reported up to 64 ms late.
+/// - A descriptor that hung up in both directions is probed once a second, so a new connection on
+///   the same descriptor is reported up to one second late.
+/// - A descriptor that is always ready causes at most 30 events in the first second and 17 in each
+///   later second, whatever the program does in response.
 ///
-/// So a descriptor that is registered for writing, and can be written to, wakes an idle process on
-/// poll(2) some 15 times a second, and 2,000 of them take 4.8 % of a processor; registered for reading
-/// only they cost nothing measurable (`cargo xtask bench --idle`; `docs/EVENTS.md` has the table).
-/// Register for writing only while something waits to be written.
+/// So a writable descriptor that is registered for writing wakes an idle process on poll(2) some 15
+/// times a second, and 2,000 of them take 4.8 % of a processor. Descriptors that are registered for
+/// reading only cost nothing measurable. (`cargo xtask bench --idle` measures this;
+/// `docs/EVENTS.md` has the table.) Register for writing only while data waits to be written.
 ///
 /// An [`IoSource`](crate::IoSource) has none of these delays, if all I/O on it goes through
 /// [`do_io`](crate::IoSource::do_io).
 ///
-/// Registering a descriptor again replaces its registration, because its number may have been closed
-/// and reused in between.
+/// Registering a descriptor again replaces its registration, because the descriptor may have been
+/// closed and reused in between.
 ///
 /// # Errors
 ///
-/// EBADF where the descriptor is not open (not on poll(2), which reports that by an
-/// event), and on epoll EPERM
-/// ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for files and
-/// directories, which are always ready. [`Registry::register`] has them all.
+/// EBADF if the descriptor is not open (on poll(2) an event reports that instead). On epoll, EPERM
+/// ([`PermissionDenied`](io::ErrorKind::PermissionDenied)) for files and directories, which are
+/// always ready. [`Registry::register`] lists all errors.
 ///
 /// # Examples
 ///

@@ -1,8 +1,8 @@
-//! Sources that Windows has and Unix has not: named pipes.
+//! Sources that only Windows has: named pipes.
 //!
-//! Any socket, of whatever crate, is a source in an [`IoSource`](crate::IoSource). For example one of
-//! Unix, which Windows has from 10 (1803) on; this example is compiled, and not run, because Wine has
-//! no sockets of Unix:
+//! Any socket of any crate is a source in an [`IoSource`](crate::IoSource). This example uses a
+//! Unix socket, which Windows has since 10 (1803). The example is compiled and not run, because
+//! Wine has no Unix sockets:
 //!
 //! ```no_run
 //! use std::io::{self, Read};

@@ -11,74 +11,80 @@ use crate::event::Source;
 use crate::sys::afd::named_pipe;
 use crate::{Interest, Registry, Token};
 
-/// One end of a [named pipe](https://learn.microsoft.com/en-us/windows/win32/ipc/named-pipes),
-/// non-blocking.
+/// One non-blocking end of a [named
+/// pipe](https://learn.microsoft.com/en-us/windows/win32/ipc/named-pipes).
 ///
-/// A server's end is made by [`new`](NamedPipe::new), registered, and told to
-/// [`connect`](NamedPipe::connect); it serves one client at a time, so that a server has several, of
-/// the same name, made by [`NamedPipeOptions`]. A client opens the name as a file, with `FILE_FLAG_OVERLAPPED`, and hands the
-/// handle to [`from_raw_handle`](NamedPipe::from_raw_handle).
+/// A server creates its end with [`new`](NamedPipe::new), registers it, and calls
+/// [`connect`](NamedPipe::connect). An end serves one client at a time, so a server has several
+/// ends of the same name, which it creates with [`NamedPipeOptions`]. A client opens the name as a
+/// file, with `FILE_FLAG_OVERLAPPED`, and passes the handle to
+/// [`from_raw_handle`](NamedPipe::from_raw_handle).
 ///
 /// # Readiness
 ///
-/// Windows completes operations on pipes, and does not tell when one could be tried. So a registered
-/// pipe reads ahead, 64 KiB at most, and is readable when something has come; what is written is
-/// copied and goes out in the background, and the pipe is writable when that is done. Hence:
+/// Windows completes operations on pipes. It does not report when an operation could be tried. So a
+/// registered pipe reads ahead, up to 64 KiB, and is readable when data has arrived. A write copies
+/// its data, which goes out in the background, and the pipe is writable when it has gone out.
+/// Hence:
 ///
-/// - Before it was registered nothing can be read, written or connected:
+/// - Before the pipe is registered, reading, writing and connecting fail with
 ///   [`NotFound`](io::ErrorKind::NotFound).
-/// - A poll has at most one event for a pipe, which says all that is new.
-/// - Reading ahead begins when the pipe is registered for reading, or read: one that is registered for
-///   writing only is not reported readable.
-/// - That a write returned does not mean that it went well: an error comes with the next one, and
-///   makes the pipe writable.
-/// - A write takes 64 KiB at most, or a whole message, and the next one fails with
-///   [`WouldBlock`](io::ErrorKind::WouldBlock) until it has gone out.
-/// - A pipe stays with the poll that it was first registered with. It can be deregistered and
+/// - A poll reports at most one event for a pipe, which names everything that is new.
+/// - The pipe begins to read ahead when it is registered for reading, or read. If it is registered
+///   for writing only, it is not reported readable.
+/// - A write that has returned `Ok` may still fail: the next write returns the error, and the pipe
+///   is reported writable.
+/// - A write takes up to 64 KiB, or a whole message. Until that has gone out, the next write fails
+///   with [`WouldBlock`](io::ErrorKind::WouldBlock).
+/// - A pipe stays with the poll that it was first registered with. It can be deregistered, and
 ///   registered there again.
-/// - When that poll and its registries are gone, reading and writing go on, without events.
-/// - A server's end that is not told to connect learns of its client by a read or write that succeeds.
-/// - What other code, or another process, starts on a duplicate of the handle is its own: it is not
-///   reported, and what it reads is gone.
-/// - Each operation has to end with a packet: a handle that skips them on success
-///   (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`) delivers nothing.
-/// - A pipe in the mode `PIPE_NOWAIT` takes nothing when it is full: what was to be written is lost, and
-///   the next write fails with [`WriteZero`](io::ErrorKind::WriteZero).
-/// - A write that other code cancels (`CancelIoEx`; on a serial port `PurgeComm`) may have gone out in
-///   part. It is not sent again: the next write fails with `ERROR_OPERATION_ABORTED`. A read or
+/// - When that poll and its registries are gone, reading and writing continue, without events.
+/// - A server's end on which `connect` was not called reports its client only by a read or write
+///   that succeeds.
+/// - Operations that other code, or another process, starts on a duplicate of the handle are not
+///   reported, and data that they read is gone.
+/// - Each operation has to end with a completion packet: a handle that skips the packet on success
+///   (`FILE_SKIP_COMPLETION_PORT_ON_SUCCESS`) transfers no data.
+/// - A full pipe in the mode `PIPE_NOWAIT` takes no data: the data written is lost, and the next
+///   write fails with [`WriteZero`](io::ErrorKind::WriteZero).
+/// - A write that other code cancels (`CancelIoEx`; `PurgeComm` on a serial port) may have gone out
+///   in part. It is not sent again: the next write fails with `ERROR_OPERATION_ABORTED`. A read or
+///   connect that other code cancels is started again.
 ///   connect that other code cancels is begun again.
 ///
-/// A pipe whose peer has closed its end is readable: what came before is still read, and then reading
-/// returns 0. No event says [closed](crate::event::Event::is_read_closed) or
-/// [error](crate::event::Event::is_error), for the next client may come. Only a pipe that was
+/// A pipe whose peer has closed its end is readable: reads return the data that had arrived, and
+/// then 0. No event is [closed](crate::event::Event::is_read_closed) or an
+/// [error](crate::event::Event::is_error), because another client may connect. Only a pipe that was
 /// registered for reading learns of an end without writing.
 ///
 /// # Messages
 ///
-/// On a pipe of messages (`PIPE_TYPE_MESSAGE`) each write is one message, also an empty one. A server's
-/// end that only writes (`PIPE_ACCESS_OUTBOUND`) may not ask the system what kind of pipe it is, and
-/// each of its writes is passed on whole. Of a handle that reads
-/// messages (`PIPE_READMODE_MESSAGE`) a read returns one message, or the part of it that there was
-/// room for; the next read returns the rest.
+/// On a message pipe (`PIPE_TYPE_MESSAGE`) each write is one message, even an empty write. A
+/// server's end that only writes (`PIPE_ACCESS_OUTBOUND`) may not query the type of its pipe, so
+/// each of its writes is passed on whole. On a handle that reads messages
+/// (`PIPE_READMODE_MESSAGE`), a read returns one message, or as much of it as fits into the buffer;
+/// the next read returns the rest.
 ///
 /// # Serial ports
 ///
-/// A handle of a serial port (`\\.\COM3`, opened with `FILE_FLAG_OVERLAPPED`) works as well, and so does
-/// whatever else has overlapped reads and writes without an offset. From what is no pipe 4 KiB are read
-/// ahead at a time, because a port's read may return only when its buffer is full or the device pauses:
-/// [`COMMTIMEOUTS`](https://learn.microsoft.com/en-us/windows/win32/api/winbase/ns-winbase-commtimeouts)
-/// says when. Set them, and the speed, before registering.
+/// The handle of a serial port (`\\.\COM3`, opened with `FILE_FLAG_OVERLAPPED`) works as well, and
+/// so does any other object with overlapped reads and writes that need no offset. An object that is
+/// no pipe is read ahead 4 KiB at a time, because a port's read may return only when its buffer is
+/// full or the device pauses, as set by
+/// [`COMMTIMEOUTS`](https://learn.microsoft.com/en-us/windows/win32/api/winbase/ns-winbase-commtimeouts).
+/// Set them, and the speed, before registering.
 ///
 /// # Dropping
 ///
-/// What was written goes out first, in the background; then the peer reads the end. The poll sees to
-/// that, whenever it polls. If it is gone, a thread does, which lasts until everything has gone out. A
-/// library (cdylib) that has started it stays in memory even if it is unloaded.
+/// After the pipe was dropped, the written data still goes out in the background, and then the peer
+/// reads the end. The poll completes this whenever it polls. If the poll is gone, a thread does,
+/// and lasts until all data has gone out. If a library (cdylib) has started that thread, it stays
+/// in memory even after it was unloaded.
 ///
 /// # Cost
 ///
-/// A pipe has 128 KiB of buffers, from its first registration on. After that nothing is allocated, but
-/// for messages that are longer. A read or write is a system call, and another packet on the poll's port.
+/// A pipe has 128 KiB of buffers, from its first registration on. After that it allocates only for
+/// longer messages. A read or write is a system call, and another packet on the poll's port.
 ///
 /// # Examples
 ///
@@ -99,7 +105,7 @@ use crate::{Interest, Registry, Token};
 /// poll.registry().register(&mut server, Token(0), both)?;
 /// assert_eq!(server.connect().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 ///
-/// // A client that blocks, to keep it short.
+/// // A client that blocks, so that the example is short.
 /// let mut client = File::options().read(true).write(true).open(&name)?;
 /// client.write_all(b"hello")?;
 ///
@@ -120,15 +126,16 @@ pub struct NamedPipe {
 }
 
 impl NamedPipe {
-    /// The first server's end of a pipe with this name, such as `\\.\pipe\name`: of bytes, both ways. It
-    /// is not inherited by child processes.
+    /// Creates the first end of a server, for a pipe with this name, such as `\\.\pipe\name`. The
+    /// pipe transfers bytes, both ways. Child processes do not inherit the end.
     ///
-    /// A server that serves several clients makes its further ends by [`NamedPipeOptions`].
+    /// A server with several clients creates its further ends with [`NamedPipeOptions`].
     ///
     /// # Errors
     ///
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) where there is a pipe of this name already,
-    /// which somebody else may have made to be talked to by this program's clients; otherwise those of
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if a pipe of this name exists already:
+    /// another program may have created it so that this program's clients connect to it. Otherwise
+    /// those of
     /// [CreateNamedPipeW](https://learn.microsoft.com/en-us/windows/win32/api/winbase/nf-winbase-createnamedpipew).
     ///
     /// ```
@@ -144,15 +151,15 @@ impl NamedPipe {
         NamedPipeOptions::new().create(addr)
     }
 
-    /// Waits for a client, of a server's end: success says that there is one.
+    /// Waits for a client of a server's end. Success means that a client has connected.
     ///
-    /// When there is none yet the call fails with [`WouldBlock`](io::ErrorKind::WouldBlock). When one has
-    /// come, or waiting has failed, which [`take_error`](NamedPipe::take_error) tells, the pipe is
-    /// reported writable, whatever its interest.
+    /// If there is no client yet, this fails with [`WouldBlock`](io::ErrorKind::WouldBlock). The
+    /// pipe is reported writable, whatever its interests, when a client has connected or the wait
+    /// has failed; see [`take_error`](NamedPipe::take_error).
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) where the pipe was never registered; otherwise those of
+    /// [`NotFound`](io::ErrorKind::NotFound) if the pipe was never registered; otherwise those of
     /// [ConnectNamedPipe](https://learn.microsoft.com/en-us/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe).
     ///
     /// ```
@@ -171,7 +178,7 @@ impl NamedPipe {
     /// assert_eq!(server.connect().unwrap_err().kind(), ErrorKind::WouldBlock);
     ///
     /// let _client = File::options().read(true).write(true).open(&name)?;
-    /// poll.poll_until(&mut events, None)?; // writable: the client has come
+    /// poll.poll_until(&mut events, None)?; // writable: a client has connected
     /// # Ok(())
     /// # }
     /// ```
@@ -179,8 +186,8 @@ impl NamedPipe {
         self.inner.connect()
     }
 
-    /// Sends the client away, of a server's end. What was not read yet, on either side, is lost; the
-    /// next client, after another [`connect`](NamedPipe::connect), sees nothing of it.
+    /// Disconnects the client of a server's end. Data that was not read yet, on either side, is
+    /// lost: the next client, after another [`connect`](NamedPipe::connect), does not get it.
     ///
     /// # Errors
     ///
@@ -201,12 +208,12 @@ impl NamedPipe {
     /// let mut server = NamedPipe::new(&name)?;
     /// poll.registry().register(&mut server, Token(0), Interest::WRITABLE)?;
     ///
-    /// // One client after the other.
+    /// // One client after another.
     /// for _ in 0..2 {
     ///     let connecting = server.connect().unwrap_err();
     ///     assert_eq!(connecting.kind(), io::ErrorKind::WouldBlock);
     ///     let _client = File::options().read(true).write(true).open(&name)?;
-    ///     poll.poll_until(&mut events, None)?; // writable: the client has come
+    ///     poll.poll_until(&mut events, None)?; // writable: a client has connected
     ///     if let Some(error) = server.take_error()? {
     ///         return Err(error);
     ///     }
@@ -219,7 +226,7 @@ impl NamedPipe {
         self.inner.disconnect()
     }
 
-    /// Takes the error with which waiting for a client has failed, if it has.
+    /// Takes the error with which the wait for a client has failed, if it has failed.
     ///
     /// # Errors
     ///
@@ -240,11 +247,12 @@ impl NamedPipe {
     }
 }
 
-/// How to make a server's end of a named pipe: of bytes, both ways, and not inherited by child processes.
+/// Options for creating a server's end of a named pipe, which transfers bytes, both ways. Child
+/// processes do not inherit it.
 ///
 /// # Examples
 ///
-/// A server with room for two clients, of the same machine only:
+/// A server with capacity for two clients, on the same machine only:
 ///
 /// ```
 /// use mio::windows::NamedPipeOptions;
@@ -254,7 +262,7 @@ impl NamedPipe {
 /// let mut options = NamedPipeOptions::new();
 /// options.reject_remote_clients(true);
 /// let first = options.create(&name)?;
-/// // Of the same name, which the first one has by now.
+/// // The first end has taken the name.
 /// let second = options.first_instance(false).create(&name)?;
 /// # drop((first, second));
 /// # Ok(())
@@ -266,7 +274,7 @@ pub struct NamedPipeOptions {
 }
 
 impl NamedPipeOptions {
-    /// Those of [`NamedPipe::new`]: the first instance, and remote clients are not rejected.
+    /// The options of [`NamedPipe::new`]: the first instance, and remote clients are not rejected.
     pub fn new() -> NamedPipeOptions {
         NamedPipeOptions {
             inner: named_pipe::Options {
@@ -276,26 +284,28 @@ impl NamedPipeOptions {
         }
     }
 
-    /// Whether there must be no pipe of this name yet (`FILE_FLAG_FIRST_PIPE_INSTANCE`): true unless set.
+    /// Whether to fail if a pipe of this name exists already (`FILE_FLAG_FIRST_PIPE_INSTANCE`). The
+    /// default is true.
     ///
-    /// A server sets it to false for its further ends only. Otherwise it may join a pipe that another
-    /// program has made, to which some of its clients then talk.
+    /// Set it to false only for a server's further ends. Otherwise the server may join a pipe that
+    /// another program has created, to which some of the server's clients then connect.
     pub fn first_instance(&mut self, first_instance: bool) -> &mut NamedPipeOptions {
         self.inner.first_instance = first_instance;
         self
     }
 
-    /// Whether clients of other machines are refused (`PIPE_REJECT_REMOTE_CLIENTS`): false unless set.
+    /// Whether clients on other machines are rejected (`PIPE_REJECT_REMOTE_CLIENTS`). The default
+    /// is false.
     pub fn reject_remote_clients(&mut self, reject: bool) -> &mut NamedPipeOptions {
         self.inner.reject_remote_clients = reject;
         self
     }
 
-    /// Makes a server's end of a pipe with this name, such as `\\.\pipe\name`.
+    /// Creates a server's end of a pipe with this name, such as `\\.\pipe\name`.
     ///
     /// # Errors
     ///
-    /// As of [`NamedPipe::new`].
+    /// Those of [`NamedPipe::new`].
     pub fn create<A: AsRef<OsStr>>(&self, addr: A) -> io::Result<NamedPipe> {
         named_pipe::NamedPipe::new(addr.as_ref(), self.inner).map(|inner| NamedPipe { inner })
     }
@@ -326,7 +336,7 @@ impl Write for &NamedPipe {
         self.inner.write(buffers)
     }
 
-    /// Does nothing: whether it has gone out is told by the next event.
+    /// Does nothing: the next event reports when the data has gone out.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -388,26 +398,27 @@ impl AsRawHandle for NamedPipe {
 
 impl AsHandle for NamedPipe {
     fn as_handle(&self) -> BorrowedHandle<'_> {
-        // SAFETY: it is open for as long as the pipe is there, and longer.
+        // SAFETY: the handle must be open as long as the borrow lasts. It is closed when this `NamedPipe` is
+        // dropped, or later, and the borrow ends before.
         unsafe { BorrowedHandle::borrow_raw(self.inner.raw_handle()) }
     }
 }
 
 impl FromRawHandle for NamedPipe {
-    /// Takes over either end of a pipe, which must have been opened with `FILE_FLAG_OVERLAPPED`: else
-    /// registering it fails.
+    /// Takes over either end of a pipe. It must have been opened with `FILE_FLAG_OVERLAPPED`:
+    /// otherwise registering fails.
     ///
     /// # Safety
     ///
-    /// The handle must be open, and owned by nobody else.
+    /// The handle must be open, and nothing else may own it.
     unsafe fn from_raw_handle(handle: RawHandle) -> NamedPipe {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees that the handle is open and that nothing else owns it.
         NamedPipe::from(unsafe { OwnedHandle::from_raw_handle(handle) })
     }
 }
 
 impl From<OwnedHandle> for NamedPipe {
-    /// As [`from_raw_handle`](NamedPipe::from_raw_handle).
+    /// Like [`from_raw_handle`](NamedPipe::from_raw_handle).
     fn from(handle: OwnedHandle) -> NamedPipe {
         NamedPipe {
             inner: named_pipe::NamedPipe::from_handle(handle),

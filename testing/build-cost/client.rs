@@ -1,5 +1,6 @@
-//! A small program that calls every operation of the API of mio 1.2.5 once: what a client pays for
-//! building with a crate, beside the crate itself. It is built, and never run.
+//! A small program that calls every operation of the API of mio 1.2.5 once. It measures what a
+//! client pays for building with a crate, in addition to the crate itself. It is built, and never
+//! run.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;

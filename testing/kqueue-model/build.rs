@@ -1,4 +1,5 @@
-//! Where `MIO_KQUEUE_LIBRARY` names a shared library, the crate exports nothing and links that.
+//! If `MIO_KQUEUE_LIBRARY` names a shared library, the crate exports nothing and links that
+//! library.
 
 use std::env;
 use std::path::Path;
@@ -21,7 +22,8 @@ fn main() {
     };
     println!("cargo::rustc-cfg=kqueue_library");
     println!("cargo::rustc-link-search=native={}", folder.display());
-    // Verbatim, since what Debian installs without the headers is `libkqueue.so.0`.
+    // Verbatim, because the library that Debian installs without headers is called
+    // `libkqueue.so.0`.
     println!(
         "cargo::rustc-link-lib=dylib:+verbatim={}",
         name.to_string_lossy()

@@ -1,5 +1,5 @@
-//! What the tests have in common: a poll with a deadline on every wait, and
-//! each test run once for every backend of the machine.
+//! The tests' common parts: a poll with a deadline for every wait, and a macro that runs each test
+//! once for every backend of the machine.
 
 // Every test file is a crate of its own and uses part of this.
 #![allow(dead_code)]
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-// The kernel of the tests.
+// Links the model of the kernel.
 #[cfg(mio_model = "event-ports")]
 extern crate event_ports_model as _;
 #[cfg(mio_model = "kqueue")]
@@ -26,13 +26,12 @@ extern crate kqueue_model as _;
 use mio::event::Event;
 use mio::{Backend, Events, Poll, Registry, Token, Waker};
 
-/// Makes a `#[test]` of each function for each backend: `epoll::name`. Every
-/// function takes the backend; one that is not listed is a warning of dead code. What
-/// only some systems can do has a `#[cfg(…)]` before its name.
+/// Makes a `#[test]` of each function for each backend: `epoll::name`. Every function takes the
+/// backend. The compiler warns of dead code for a function that is not listed. A test for some
+/// systems only has a `#[cfg(…)]` before its name.
 ///
-/// `every_backend_is_tested`, in `tests/backends.rs`, holds the list here against
-/// what the crate says is available. Here, and nowhere else in the tests, it is said
-/// which system has which.
+/// `every_backend_is_tested`, in `tests/backends.rs`, compares the list here with
+/// `Backend::available`. Nowhere else in the tests is it written which system has which backend.
 #[macro_export]
 macro_rules! on_each_backend {
     ($($(#[$attribute:meta])* $test:ident),+ $(,)?) => {
@@ -110,71 +109,70 @@ macro_rules! on_each_backend {
     };
 }
 
-/// The module that `on_each_backend` makes for a backend.
+/// The module that `on_each_backend` creates for a backend.
 pub fn module(backend: Backend) -> String {
     backend.to_string().replace('-', "_")
 }
 
-/// Where backends really differ, by name.
+/// The differences between backends, by name.
 pub trait Differences {
-    /// Registrations are kept in a table of our own, not by the kernel: dropping a
-    /// source ends its registration, and so does turning it into something else.
+    /// A table of the crate stores the registrations, not the kernel. Dropping a source ends its
+    /// registration, and so does turning it into another type.
     fn keeps_a_table(self) -> bool;
 
-    /// An event says all that the source is ready for, and not only what is
-    /// waited for.
+    /// An event reports everything that the source is ready for, not only the armed directions.
     fn reports_all_readiness(self) -> bool;
 
-    /// Reading and writing have an event each, which says nothing of the other.
+    /// Reading and writing have separate events, each of which says nothing about the other.
     fn has_events_for_each_direction(self) -> bool;
 
-    /// Registering what is registered replaces; and so does reregistering, which
-    /// need not find anything.
+    /// Registering a registered source replaces its registration. Reregistering does the same, even
+    /// for a source that is not registered.
     fn register_replaces(self) -> bool;
 
-    /// A registration belongs to the number of a descriptor, and not to what it
-    /// shares with its duplicates.
+    /// A registration belongs to the descriptor, and not to the object that its duplicates share.
     fn goes_by_number(self) -> bool;
 
-    /// Registering asks the kernel nothing, so that it cannot refuse anything.
+    /// Registering makes no system call, so no kernel can refuse it.
     fn takes_everything(self) -> bool;
 
-    /// Files and directories, which are always ready, are not taken.
+    /// Files and directories, which are always ready, are refused.
     fn refuses_files(self) -> bool;
 
     /// A stream that was never connected counts as hung up.
     fn reports_unconnected(self) -> bool;
 
-    /// That nobody received a datagram is an error; elsewhere something to read.
+    /// A refused datagram is an error. On other backends it makes the socket readable.
     fn reports_refused_datagrams(self) -> bool;
 
-    /// That a peer will send nothing more is told apart from data that has come.
+    /// The end of a peer's data is reported as such, not only as data.
     fn reports_half_close(self) -> bool;
 
     /// A pipe without receivers can be registered for writing, and is then reported.
     fn takes_a_pipe_without_receivers(self) -> bool;
 
-    /// That both halves of a stream are shut down is told apart from the peer's alone.
+    /// If both halves of a stream are shut down, this is reported differently from the peer's half
+    /// alone.
     fn reports_both_halves(self) -> bool;
 
-    /// A Unix socket that is closed with data unread resets its peer. (Of a kqueue
-    /// system that is not known: NetBSD does not.)
+    /// Closing a Unix socket with unread data resets its peer. (For a kqueue system this is not
+    /// known: NetBSD does not.)
     fn resets_unix_peers(self) -> bool;
 
-    /// What happens at once may be reported by one event after another.
+    /// Several events may report conditions that begin at the same time.
     fn reports_in_parts(self) -> bool;
 
-    /// Timeouts are kept to less than a millisecond.
+    /// Timeouts are more precise than a millisecond.
     fn waits_for_fractions(self) -> bool;
 
-    /// The poll's descriptor can be watched by another event loop. (That of an event port which has no
-    /// room for more does not show wakes.)
+    /// The poll's descriptor can be watched by another event loop. (That of an event port without
+    /// any capacity left does not show wakes.)
     fn can_be_nested(self) -> bool;
 
     /// Polls that watch each other are refused.
     fn refuses_circles(self) -> bool;
 
-    /// A waker has a descriptor, and not an event of the queue's own.
+    /// A waker has a descriptor, and not a user event of the queue.
     fn wakes_by_descriptor(self) -> bool;
 }
 
@@ -250,7 +248,7 @@ impl Differences for Backend {
 
     fn waits_for_fractions(self) -> bool {
         match self {
-            // With `epoll_pwait2`, which is not in every C library.
+            // With `epoll_pwait2`, which not every C library has.
             Backend::Epoll => cfg!(target_os = "linux") && !ON_A_MODEL,
             // With `ppoll`.
             Backend::Poll => {
@@ -261,7 +259,7 @@ impl Differences for Backend {
                 ));
                 !lacks && !ON_A_MODEL
             }
-            // With a timer that the newest systems have.
+            // With a timer that only the newest releases have.
             Backend::Afd => false,
             _ => true,
         }
@@ -285,16 +283,16 @@ impl Differences for Backend {
     }
 }
 
-/// Whether a model is told to be a kernel that lacks something.
+/// Whether a model is switched to a kernel that lacks something.
 fn switched(switch: &str, value: &str) -> bool {
     ON_A_MODEL && std::env::var(switch).is_ok_and(|set| set == value)
 }
 
-/// Whether a model takes the place of the kernel, so that its own means count too.
+/// Whether a model replaces the kernel, so that its own resources count as well.
 pub const ON_A_MODEL: bool = cfg!(any(mio_model = "kqueue", mio_model = "event-ports"));
 
-/// How much slower than usual everything may be: the tests run under
-/// instrumentation as well, which sets `MIO_TEST_SLOW`.
+/// How much slower than usual everything may be. The tests also run under instrumentation, which
+/// sets `MIO_TEST_SLOW`.
 pub fn slowness() -> u32 {
     match std::env::var("MIO_TEST_SLOW") {
         Ok(factor) => factor.parse().expect("MIO_TEST_SLOW is a whole number"),
@@ -302,9 +300,9 @@ pub fn slowness() -> u32 {
     }
 }
 
-/// How long to wait for what must come: a test that fails may take so long, one
-/// that passes never does. Ten seconds, or as many as `MIO_TEST_PATIENCE` says,
-/// where tests are run of which it is known that they fail.
+/// How long to wait for an event that must come: a failing test may take that long, and a passing
+/// test never does. Ten seconds, or `MIO_TEST_PATIENCE` seconds, which is set for tests that are
+/// known to fail.
 pub fn patience() -> Duration {
     let seconds = match std::env::var("MIO_TEST_PATIENCE") {
         Ok(seconds) => seconds
@@ -315,10 +313,10 @@ pub fn patience() -> Duration {
     Duration::from_secs(seconds) * slowness()
 }
 
-/// How long to watch that nothing comes.
+/// How long to check that no event comes.
 pub const A_WHILE: Duration = Duration::from_millis(20);
 
-/// A poll and a buffer, and waiting that gives up.
+/// A poll and a buffer, with waits that give up.
 pub struct Loop {
     pub poll: Poll,
     pub events: Events,
@@ -340,7 +338,7 @@ impl Loop {
         self.poll.registry()
     }
 
-    /// Polls until `done` holds of an event, to which all are shown.
+    /// Polls until `done` returns true for an event. It is called for every event.
     #[track_caller]
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&Event) -> bool) {
         let deadline = Instant::now() + patience();
@@ -349,12 +347,12 @@ impl Loop {
                 .poll_until(&mut self.events, Some(deadline))
                 .expect("polls");
             assert!(!self.events.is_empty(), "waited in vain for {what}");
-            // All of them are shown, also those behind the one waited for.
+            // It sees all of them, including those behind the one that ends the wait.
             let mut found = false;
             for event in &self.events {
                 found |= done(event);
             }
-            // What is reported when the wait is over has not ended it.
+            // An event after the deadline has not ended the wait.
             assert!(Instant::now() < deadline, "waited in vain for {what}");
             if found {
                 return;
@@ -378,8 +376,8 @@ impl Loop {
         });
     }
 
-    /// Polls until everything that `wanted` names was reported of the token,
-    /// by one event or by several; returns all that was.
+    /// Polls until everything that `wanted` names was reported for the token, by one event or
+    /// several. Returns everything that was.
     #[track_caller]
     pub fn until_reported(&mut self, token: Token, wanted: Seen) -> Seen {
         let mut seen = Seen::default();
@@ -391,7 +389,7 @@ impl Loop {
         seen
     }
 
-    /// Polls for a little while and fails if there is any event.
+    /// Polls for a little while, and fails if there is any event.
     #[track_caller]
     pub fn assert_quiet(&mut self) {
         self.poll
@@ -400,7 +398,7 @@ impl Loop {
         assert!(self.events.is_empty(), "unexpected: {:?}", self.events);
     }
 
-    /// Polls for a little while and fails if there is an event that says anything but writable.
+    /// Polls for a little while, and fails if an event is anything but writable.
     #[track_caller]
     pub fn assert_quiet_but_writable(&mut self) {
         self.poll
@@ -412,7 +410,7 @@ impl Loop {
         }
     }
 
-    /// Polls once and fails if there is no event.
+    /// Polls once, and fails if there is no event.
     #[track_caller]
     pub fn assert_some_ready(&mut self) {
         self.poll
@@ -421,7 +419,7 @@ impl Loop {
         assert!(!self.events.is_empty(), "waited in vain");
     }
 
-    /// Looks, without waiting, and fails if there is any event.
+    /// Polls without waiting, and fails if there is any event.
     #[track_caller]
     pub fn assert_nothing_ready(&mut self) {
         self.poll
@@ -431,7 +429,7 @@ impl Loop {
     }
 }
 
-/// A thread that polls while others do what they like.
+/// A thread that polls while others make changes.
 pub struct Polling {
     registry: Registry,
     waker: Waker,
@@ -439,14 +437,14 @@ pub struct Polling {
 }
 
 impl Polling {
-    /// The token is that of nothing else.
+    /// Nothing else has this token.
     const DONE: Token = Token(usize::MAX);
 
     pub fn begin(mut looper: Loop) -> Polling {
         Polling {
             registry: looper.registry().try_clone().unwrap(),
             waker: Waker::new(looper.registry(), Polling::DONE).unwrap(),
-            // Until the event itself has come, so that it is not left to whoever polls next.
+            // Until the event itself was reported, so that no later poll gets it.
             thread: thread::spawn(move || loop {
                 looper.assert_some_ready();
                 let mut events = looper.events.iter();
@@ -467,7 +465,7 @@ impl Polling {
     }
 }
 
-/// What events say, without the token.
+/// The contents of events, without the token.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub readable: bool,
@@ -519,21 +517,21 @@ impl Seen {
     }
 }
 
-/// This thread, as `until_asleep` knows it.
+/// This thread, for `until_asleep`.
 #[cfg(target_os = "linux")]
 pub fn this_thread() -> libc::c_long {
     // SAFETY: `gettid` has no arguments and no memory-safety preconditions.
     unsafe { libc::syscall(libc::SYS_gettid) }
 }
 
-/// Waits until a thread of this process sleeps, by then in the kernel.
+/// Waits until a thread of this process sleeps, which it then does in the kernel.
 #[cfg(target_os = "linux")]
 #[track_caller]
 pub fn until_asleep(thread: libc::c_long) {
     let deadline = Instant::now() + patience();
     loop {
         let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
-        // Behind the name, which may hold anything.
+        // Begins after the name, which may contain any character.
         let (_, state) = status.rsplit_once(") ").expect("it has a name");
         if state.starts_with('S') {
             return;
@@ -543,11 +541,11 @@ pub fn until_asleep(thread: libc::c_long) {
     }
 }
 
-/// Whether that takes no longer than the thread needs.
+/// Whether the wait takes no longer than the thread needs.
 pub const KNOWS_WHO_SLEEPS: bool = cfg!(target_os = "linux");
 
-/// Where nothing tells whether a thread sleeps: it is given a while. What is tested has to hold of a
-/// thread that does not sleep yet as well.
+/// Without a way to tell whether a thread sleeps, this waits for a while. So the tested behaviour
+/// must also hold for a thread that does not sleep yet.
 #[cfg(not(target_os = "linux"))]
 pub fn this_thread() -> thread::ThreadId {
     thread::current().id()
@@ -558,7 +556,7 @@ pub fn until_asleep(_: thread::ThreadId) {
     thread::sleep(A_WHILE);
 }
 
-/// What the libc crate lacks on some systems; its number's type is not the same everywhere.
+/// Names that the libc crate lacks on some systems. Their numbers' types differ between systems.
 #[cfg(unix)]
 pub const ITIMER_REAL: u8 = 0;
 #[cfg(any(target_os = "illumos", target_os = "solaris"))]
@@ -573,8 +571,8 @@ extern "C" {
 #[allow(unused_imports)] // most tests have no timer
 pub use libc::setitimer;
 
-/// Whether the kernel is known to keep timeouts exactly: it has `epoll_pwait2`. A wrong descriptor is
-/// not what one without it complains of.
+/// Whether the kernel is known to keep timeouts exactly: it has `epoll_pwait2`. A kernel without
+/// the call does not complain of the wrong descriptor.
 #[cfg(target_os = "linux")]
 pub fn exact_timeouts() -> bool {
     // SAFETY: the descriptor is wrong, so nothing is read or written.
@@ -623,14 +621,15 @@ pub fn std_stream_pair() -> (StdStream, StdStream) {
     let listener = std::net::TcpListener::bind(any_port()).unwrap();
     let one = StdStream::connect(listener.local_addr().unwrap()).unwrap();
     let (other, _) = listener.accept().unwrap();
-    // What is written is not gathered.
+    // Small writes are sent at once.
     for stream in [&one, &other] {
         stream.set_nodelay(true).unwrap();
     }
     (one, other)
 }
 
-/// One writes, the other reads: a pipe, or streams where there are none to register.
+/// A writing and a reading end: a pipe, or streams on a system without pipes that can be
+/// registered.
 #[cfg(unix)]
 #[allow(unused_imports)] // not every test file uses it
 pub use mio::unix::pipe;
@@ -645,7 +644,7 @@ pub mod pipe {
     }
 }
 
-/// What the system calls a source.
+/// The system's name for a source.
 #[cfg(unix)]
 pub type RawSource = RawFd;
 #[cfg(windows)]
@@ -663,24 +662,24 @@ pub fn raw(source: &impl AsRawSocket) -> RawSource {
 
 /// # Safety
 ///
-/// As of the standard library's `borrow_raw`.
+/// That of the standard library's `borrow_raw`.
 #[cfg(unix)]
 pub unsafe fn borrow<'a>(source: RawSource) -> std::os::fd::BorrowedFd<'a> {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller guarantees the requirements of `borrow_raw`.
     unsafe { std::os::fd::BorrowedFd::borrow_raw(source) }
 }
 
 /// # Safety
 ///
-/// As of the standard library's `borrow_raw`.
+/// That of the standard library's `borrow_raw`.
 #[cfg(windows)]
 pub unsafe fn borrow<'a>(source: RawSource) -> std::os::windows::io::BorrowedSocket<'a> {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller guarantees the requirements of `borrow_raw`.
     unsafe { std::os::windows::io::BorrowedSocket::borrow_raw(source) }
 }
 
-/// Ends a stream so that its peer has hung up in both directions: a closed stream of
-/// TCP could be half open.
+/// Ends a stream so that its peer has hung up in both directions: a closed TCP stream could be half
+/// open.
 pub fn hang_up(stream: Stream) {
     #[cfg(windows)]
     socket2::SockRef::from(&stream)
@@ -699,7 +698,7 @@ pub fn into_std(stream: Stream) -> StdStream {
     StdStream::from(stream)
 }
 
-/// What this thread has had of a processor so far.
+/// The processor time that this thread has used so far.
 #[cfg(unix)]
 pub fn processor_time() -> Duration {
     let mut time = libc::timespec {
@@ -719,7 +718,7 @@ pub fn processor_time() -> Duration {
 
     let mut times = [FILETIME::default(); 4];
     let [created, ended, kernel, user] = &mut times;
-    // SAFETY: four times are written; the handle is this thread's.
+    // SAFETY: the call writes four times, and the handle is this thread's.
     let got = unsafe { GetThreadTimes(GetCurrentThread(), created, ended, kernel, user) };
     assert_ne!(got, 0);
     let units =
@@ -727,7 +726,7 @@ pub fn processor_time() -> Duration {
     Duration::from_nanos(100 * (units(times[2]) + units(times[3])))
 }
 
-/// Adds a descriptor to an epoll, to be reported readable with this word.
+/// Adds a descriptor to an epoll, which reports it as readable, with this word.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "illumos"))]
 pub fn add_to_epoll(epoll: RawFd, fd: RawFd, word: u64) {
     let mut event = libc::epoll_event {
@@ -752,8 +751,8 @@ pub fn any_port() -> std::net::SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
-/// An address of loopback where nobody receives datagrams, nor will: no other call has
-/// a port of the same host.
+/// A loopback address at which no socket receives datagrams, or ever will: no other call returns a
+/// port of the same host.
 pub fn unused_address() -> std::net::SocketAddr {
     static HOST: AtomicU8 = AtomicU8::new(1);
     let host = [127, 45, 67, HOST.fetch_add(1, Ordering::Relaxed)];
@@ -761,14 +760,14 @@ pub fn unused_address() -> std::net::SocketAddr {
     gone.local_addr().unwrap()
 }
 
-/// Whether Windows is played by Wine, where what its driver does not tell is not asked
-/// for. Everything else is expected of both.
+/// Whether Windows is implemented by Wine. Tests then skip what Wine's driver does not report.
+/// Everything else is required of both.
 #[cfg(windows)]
 pub fn under_wine() -> bool {
     use windows_sys::core::{s, w};
     use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 
-    // SAFETY: both names end with a zero, and the library is in every process.
+    // SAFETY: both names end with a zero, and every process has loaded the library.
     unsafe { GetProcAddress(GetModuleHandleW(w!("ntdll.dll")), s!("wine_get_version")) }.is_some()
 }
 
@@ -777,13 +776,13 @@ pub fn under_wine() -> bool {
     false
 }
 
-/// What receiving fails with after a datagram to nobody.
+/// The result of receiving after a datagram was refused.
 pub const REFUSED_DATAGRAM: std::io::ErrorKind = match cfg!(windows) {
     true => std::io::ErrorKind::ConnectionReset,
     false => std::io::ErrorKind::ConnectionRefused,
 };
 
-/// What comes of a datagram to nobody.
+/// The event after a datagram was refused.
 pub fn is_refusal(backend: Backend, event: &Event) -> bool {
     match backend.reports_refused_datagrams() {
         true => event.is_error(),
@@ -791,7 +790,7 @@ pub fn is_refusal(backend: Backend, event: &Event) -> bool {
     }
 }
 
-/// A value that is never dropped, and that is not leaked either: a static refers to it.
+/// A value that is never dropped and that does not count as leaked: a static refers to it.
 #[cfg(unix)]
 pub fn kept<T: 'static>(value: T) -> &'static mut T {
     static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
@@ -800,27 +799,26 @@ pub fn kept<T: 'static>(value: T) -> &'static mut T {
     kept
 }
 
-/// Runs a test's scenario in a child process of its own, for what would disturb
-/// the tests around it: `test` is the function's name. Returns true in the
-/// child, which then does the work and returns; in the parent, waits for the
-/// child, and fails as it failed.
+/// Runs a test's scenario in a child process of its own, because it would disturb concurrent tests.
+/// `test` is the function's name. In the child this returns true, and the test then does its work.
+/// The parent waits for the child, and fails if the child has failed.
 pub fn in_child(backend: Backend, test: &str) -> bool {
     in_child_test(&format!("{}::{test}", module(backend)))
 }
 
-/// What a child process has in its environment.
+/// The environment variables of a child process.
 const CHILD: &str = "MIO_TEST_CHILD";
 
 pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// `in_child` of a test that is none of each backend's.
+/// Like `in_child`, for a test that is not repeated for each backend.
 pub fn in_child_test(name: &str) -> bool {
     in_child_with(name, &[])
 }
 
-/// `in_child_test` with these variables in its environment.
+/// Like `in_child_test`, with these variables in its environment.
 pub fn in_child_with(name: &str, variables: &[(&str, &std::ffi::OsStr)]) -> bool {
     if is_child() {
         return true;
@@ -840,24 +838,25 @@ pub fn in_child_with(name: &str, variables: &[(&str, &std::ffi::OsStr)]) -> bool
     false
 }
 
-/// How many handles this process has open.
+/// The number of handles that this process has open.
 #[cfg(windows)]
 pub fn handles() -> u32 {
     use windows_sys::Win32::Foundation::{GetHandleInformation, HANDLE};
     use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
 
     let mut count = 0;
-    // SAFETY: a number is written; the handle is this process.
+    // SAFETY: the call writes one number; the handle is this process.
     let got = unsafe { GetProcessHandleCount(GetCurrentProcess(), &mut count) };
     assert_ne!(got, 0);
     if count > 0 {
         return count;
     }
-    // Wine does not count. Handles are multiples of four, the lowest one that is free first.
+    // Wine does not count them. Handles are multiples of four, and the lowest free one is used
+    // first.
     assert!(under_wine());
     let is_open = |&handle: &usize| {
         let mut flags = 0;
-        // SAFETY: a number is written, where there is such a handle.
+        // SAFETY: the call writes one number, if the handle exists.
         unsafe { GetHandleInformation(handle as HANDLE, &mut flags) != 0 }
     };
     let open = (4..1 << 14).step_by(4).filter(is_open).count();
@@ -865,7 +864,7 @@ pub fn handles() -> u32 {
     open as u32
 }
 
-/// Runs work of which no handle may be left, in a process of its own: the tests around it open
+/// Runs work after which no handle may be left open, in a process of its own: concurrent tests open
 /// and close others.
 #[cfg(windows)]
 #[track_caller]
@@ -873,13 +872,13 @@ pub fn without_leaking(test: &str, mut work: impl FnMut()) {
     if !in_child_test(test) {
         return;
     }
-    // The first time, libraries are loaded and threads started.
+    // The first run loads libraries and starts threads.
     work();
     let before = handles();
     for _ in 0..3 {
         work();
     }
-    // A thread that has ended may still be going, with its handles.
+    // The handles of a thread that has ended may be closed a little later.
     let deadline = Instant::now() + patience();
     while handles() > before {
         assert!(
@@ -891,8 +890,8 @@ pub fn without_leaking(test: &str, mut work: impl FnMut()) {
     }
 }
 
-/// The command that runs this program: by itself, or by the emulator that `MIO_TEST_RUNNER` names,
-/// with its arguments, where the kernel knows no way to run it.
+/// The command that runs this program: the program itself, or the emulator in `MIO_TEST_RUNNER`,
+/// with its arguments, if the kernel cannot run the program.
 pub fn itself() -> Command {
     let program = std::env::current_exe().unwrap();
     let Ok(runner) = std::env::var("MIO_TEST_RUNNER") else {
@@ -904,8 +903,8 @@ pub fn itself() -> Command {
     command
 }
 
-/// From now on, `call` fails with an error in this thread and those it starts,
-/// or, with none, kills the process: what a sandbox does.
+/// From now on, `call` fails with an error in this thread and those that it starts. Without an
+/// error, `call` kills the process. Sandboxes do the same.
 #[cfg(target_os = "linux")]
 pub fn refuse(call: libc::c_long, error: Option<i32>) {
     let action = match error {
@@ -916,7 +915,7 @@ pub fn refuse(call: libc::c_long, error: Option<i32>) {
     let skip_unless =
         |value, count| filter(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, count, value);
     let end = |action| filter(libc::BPF_RET | libc::BPF_K, 0, 0, action);
-    // Offset 0 of what a filter sees is the number of the call.
+    // In the data of a filter, offset 0 is the number of the call.
     let mut instructions = vec![load(0), skip_unless(call as u32, 1), end(action)];
     #[cfg(target_arch = "x86")]
     if let Some(number) = socketcall(call) {
@@ -942,7 +941,7 @@ pub fn refuse(call: libc::c_long, error: Option<i32>) {
     }
 }
 
-/// What a call on sockets is to `socketcall`, by which the C library makes it on 32-bit x86.
+/// The number by which `socketcall` makes a call on sockets. The C library uses it on 32-bit x86.
 #[cfg(all(target_os = "linux", target_arch = "x86"))]
 fn socketcall(call: libc::c_long) -> Option<u32> {
     match call {
@@ -967,8 +966,8 @@ fn filter(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     }
 }
 
-/// A thread that sends signals to the one that made it, until it is dropped, or
-/// two seconds have passed; they do nothing but interrupt.
+/// A thread that sends signals to the thread that created it, until it is dropped or two seconds
+/// have passed. The signals only interrupt.
 #[cfg(unix)]
 pub struct Signals {
     done: Arc<AtomicBool>,
@@ -993,7 +992,7 @@ impl Signals {
         let sender = thread::spawn({
             let done = Arc::clone(&done);
             move || {
-                // Lest a wait that starts over never ends.
+                // With a limit, in case a wait that starts again never ends.
                 let end = Instant::now() + Duration::from_secs(2) * slowness();
                 while !done.load(Ordering::SeqCst) && Instant::now() < end {
                     // SAFETY: the thread joins this one before it ends.
@@ -1020,11 +1019,11 @@ impl Drop for Signals {
 /// Whether process ids can be those of a namespace.
 pub const HAS_PROCESS_NAMESPACES: bool = cfg!(target_os = "linux");
 
-/// Does something in a process that is the first one of a namespace, so that its id is 1; whether
-/// that went well.
+/// Runs a function in the first process of a namespace, whose id is 1. Returns whether it
+/// succeeded.
 #[cfg(target_os = "linux")]
 pub fn as_first_process(work: impl FnOnce() -> bool) -> bool {
-    // Another one between them, for a new namespace is that of a process' children.
+    // A process in between, because a new namespace applies to a process' children.
     as_child(|| {
         // SAFETY: `unshare` has no memory-safety preconditions with these flags.
         let is_away = [libc::CLONE_NEWPID, libc::CLONE_NEWPID | libc::CLONE_NEWUSER]
@@ -1043,7 +1042,7 @@ pub fn as_first_process(work: impl FnOnce() -> bool) -> bool {
 
 #[cfg(target_os = "linux")]
 fn as_child(work: impl FnOnce() -> bool) -> bool {
-    // SAFETY: the process has no other thread that holds anything: it was started for this test. The
+    // SAFETY: this process was started for this test, and no other thread of it holds a lock. The
     // child leaves by `_exit`.
     let child = unsafe { libc::fork() };
     assert_ne!(child, -1);

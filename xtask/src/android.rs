@@ -1,4 +1,5 @@
-//! What the library refers to on Android: functions of testing/android/functions.txt and no others.
+//! Checks that on Android the library refers only to the functions of
+//! testing/android/functions.txt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,9 +35,9 @@ pub fn run() -> Result<()> {
     })
 }
 
-/// What the objects of this crate refer to, and is not in them.
+/// The functions that the objects of this crate refer to and do not define.
 fn functions(target: &str) -> Result<Vec<String>> {
-    // Not optimised: what would be inlined is then seen as well.
+    // Not optimised, so that a function that would be inlined is seen as well.
     let build = Cross::new(target)?
         .building("build")
         .args(["--lib", "--all-features"])
@@ -44,7 +45,7 @@ fn functions(target: &str) -> Result<Vec<String>> {
     println!("$ {build}");
     let messages = build.quiet()?.successful_stdout()?;
     let library = library(&messages).context("cargo has built no library")?;
-    // One of the archive's files is no object, of which readelf complains, and goes on.
+    // One of the archive's files is no object. readelf warns of it, and continues.
     let symbols = Cmd::new("sh")
         .args([
             "-c",
@@ -61,7 +62,7 @@ fn functions(target: &str) -> Result<Vec<String>> {
     Ok(functions)
 }
 
-/// Where cargo's messages say that mio's library is.
+/// The library's path, from cargo's messages.
 fn library(messages: &str) -> Option<String> {
     let messages = messages
         .lines()
@@ -75,7 +76,7 @@ fn library(messages: &str) -> Option<String> {
     files.find(|file| file.ends_with(".rlib"))
 }
 
-/// The undefined symbols among readelf's, but for those of Rust code.
+/// The undefined symbols in readelf's output, except for those of Rust code.
 fn undefined(symbols: &str) -> Vec<String> {
     let mut names = BTreeSet::new();
     for line in symbols.lines() {
@@ -91,7 +92,7 @@ fn undefined(symbols: &str) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// The functions that may be called, each on all targets, or on some.
+/// The functions that may be called, each on all targets or on some.
 struct Allowed(BTreeMap<String, Option<Vec<String>>>);
 
 impl Allowed {
@@ -115,7 +116,7 @@ impl Allowed {
                 bail!("{name}: {unknown:?} is none of the targets");
             }
             if allowed.insert(name.to_owned(), targets).is_some() {
-                bail!("{name} is there twice");
+                bail!("{name} appears twice");
             }
         }
         Ok(Allowed(allowed))
@@ -163,7 +164,7 @@ File: libmio.rlib(mio.rcgu.o)
     }
 
     #[test]
-    fn what_is_not_listed_for_the_target_is_told() {
+    fn functions_not_listed_for_the_target_are_reported() {
         let allowed = Allowed::parse("# a comment\n\nread\naccept4: aarch64-linux-android\n");
         let allowed = allowed.unwrap();
         let functions = ["accept4", "read"].map(String::from);

@@ -1,5 +1,5 @@
-//! The public API against that of mio 1.2.5, and against what it was itself, item by item, over
-//! rustdoc's JSON: `testing/api/parity.sh`, `testing/api/own`.
+//! Compares the public API, item by item and by rustdoc's JSON, with that of mio 1.2.5
+//! (`testing/api/parity.sh`) and with its own earlier state (`testing/api/own`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use crate::cross::{self, Cross};
 use crate::sh::Cmd;
 use crate::{root, target, tools};
 
-/// The listings in testing/api of the host: Linux, and sets of features there. The others are
-/// compared by [`targets`](crate::targets).
+/// The listings in testing/api that the host can check: Linux, with several sets of features.
+/// [`targets`](crate::targets) checks the others.
 pub const LISTINGS: [&str; 7] = [
     "x86_64-unknown-linux-gnu",
     "x86_64-unknown-linux-gnu-force-poll",
@@ -23,13 +23,13 @@ pub const LISTINGS: [&str; 7] = [
     "linux-os-poll+net",
 ];
 
-/// The listing that there is of our own API, as it is: under the same name as mio 1.2.5's. What is
-/// public on one system only is not held by it.
+/// The listing of our own API. It has the same name as that of mio 1.2.5. It does not cover items
+/// that are public on other systems only.
 const OWN: &str = "x86_64-unknown-linux-gnu";
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
-    /// Write what is public now into the listing of our own, to be reviewed
+    /// Write the present public items into the listing of our own API, to be reviewed
     #[arg(long)]
     bless: bool,
     /// Listings to compare with, instead of all that `--list` shows
@@ -80,9 +80,10 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What the checker is told to build with, and where.
+/// How the checker is called: with which compiler, and where it builds.
 pub struct Checker {
-    /// The name of one of rustup's, or of none: it then looks for another.
+    /// The name of a toolchain of rustup's, or a name that rustup does not have: then the checker
+    /// looks for another one.
     pub toolchain: String,
     pub target_dir: PathBuf,
 }
@@ -102,8 +103,8 @@ pub fn compare(listing: &str, checker: &Checker, verbose: bool) -> Result<()> {
     ended.success()
 }
 
-/// That nothing has gone of what was public, and that what has come is in the listing, so that it
-/// cannot go unseen either.
+/// Checks that no public item is gone, and that every new one is in the listing: otherwise a later
+/// change could remove it unnoticed.
 fn compare_own(checker: &Checker) -> Result<()> {
     let ended = checker
         .apilist("parity")
@@ -145,21 +146,21 @@ impl Checker {
     }
 }
 
-/// What is missing, and what is only new.
+/// The missing items, and the new ones.
 fn differing(output: &str) -> impl Iterator<Item = &str> {
     output
         .lines()
         .filter(|line| line.starts_with('-') || line.starts_with('+'))
 }
 
-/// Without what is only new.
+/// The differences without those that are only new items.
 fn shown(output: &str, verbose: bool) -> impl Iterator<Item = &str> {
     output
         .lines()
         .filter(move |line| verbose || !line.starts_with('+'))
 }
 
-/// How the checker is called so that it shares std with `Cross::checking`.
+/// Calls the checker in such a way that it shares std with `Cross::checking`.
 pub fn checker(cross: &Cross) -> Result<Checker> {
     Ok(Checker {
         toolchain: match cross.has_std_of_rustup() {
@@ -170,8 +171,7 @@ pub fn checker(cross: &Cross) -> Result<Checker> {
     })
 }
 
-/// The checker names its toolchain: `stable`, or else whatever is in use; or, where nobody has rustup,
-/// Debian's.
+/// The name of the checker's toolchain: `stable`, or the one in use; without rustup, Debian's.
 fn toolchain() -> Result<String> {
     if tools::toolchain("stable").is_some() {
         return Ok("stable".to_owned());

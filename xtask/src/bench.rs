@@ -1,7 +1,7 @@
-//! This crate beside its peers, in time: what mio-bench measures, put together to bench/results.
+//! This crate's speed, compared with its peers: runs mio-bench, and writes bench/results.
 //!
-//! Each build is run several times, for where a process happens to lie in memory has a part in what
-//! it measures; of the figures of all runs the medians count.
+//! Each build runs several times, because the addresses of a process' code and data change its
+//! speed. The medians of all runs count.
 
 mod http;
 
@@ -17,10 +17,10 @@ use crate::report::Report;
 use crate::sh::Cmd;
 use crate::{root, target};
 
-/// Where the results are, from the root of the repository.
+/// The folder of the results, relative to the root of the repository.
 const RESULTS: &str = "bench/results";
 
-/// For one run of one build.
+/// The time limit for one run of one build.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 #[derive(ClapArgs)]
@@ -28,16 +28,18 @@ pub struct Args {
     /// How often each build is run
     #[arg(long, default_value_t = 5)]
     passes: usize,
-    /// Only workloads whose names begin so (may be given several times); the results stay as they are
+    /// Only workloads whose names begin with this (may be given several times); does not change the
+    /// results
     #[arg(long, value_name = "PREFIX")]
     only: Vec<String>,
-    /// Only an HTTP server beside one on mio 1.2.5, under wrk; the other results stay as they are
+    /// Only compare an HTTP server with one on mio 1.2.5, under wrk; does not change the other
+    /// results
     #[arg(long, conflicts_with_all = ["only", "compare"])]
     http: bool,
-    /// Only what sources cost to which nothing happens: prints the table of docs/EVENTS.md
+    /// Only measure idle sources: prints the table of docs/EVENTS.md
     #[arg(long, conflicts_with_all = ["only", "compare", "http"])]
     idle: bool,
-    /// Tell how far the committed results are from new ones, and let them stay as they are
+    /// Show how new results differ from the committed ones, and do not change those
     #[arg(long)]
     compare: bool,
 }
@@ -76,8 +78,8 @@ fn run_http(results: &Path) -> Result<()> {
     report.run()
 }
 
-/// What `ci` runs: mio-bench's own tests, and of every workload a few rounds, which say nothing of
-/// its cost, but that it works.
+/// What `ci` runs: mio-bench's own tests, and a few rounds of every workload, which show only that
+/// it works.
 pub fn tried() -> Result<()> {
     Report::of(|report| {
         report.libtest(
@@ -96,9 +98,9 @@ pub fn tried() -> Result<()> {
     })
 }
 
-/// Writes the results into a folder. Returns the program that did.
+/// Writes the results into a folder. Returns the program that has measured them.
 fn measure(passes: usize, only: &[String], out: &Path) -> Result<PathBuf> {
-    // Built before anything is measured.
+    // Builds everything before it measures anything.
     let mut programs = Vec::new();
     for bench in Bench::ALL {
         programs.push(bench.build()?);
@@ -124,7 +126,7 @@ fn measure(passes: usize, only: &[String], out: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// What was measured where.
+/// The versions and the machine of a measurement.
 fn facts(passes: usize) -> Result<Vec<(&'static str, String)>> {
     let said = |program: &str, args: &[&str]| -> Result<String> {
         let output = Cmd::new(program).args(args).quiet()?.successful_stdout()?;
@@ -154,7 +156,7 @@ fn processor() -> Result<String> {
     Ok(model.map_or("unknown", |(_, name)| name).to_owned())
 }
 
-/// The version of a package in bench/Cargo.lock that begins so.
+/// The version of the package in bench/Cargo.lock whose version begins with this.
 fn locked(what: &str, package: &str, version: &str) -> Result<String> {
     let lock = fs::read_to_string(counts::workspace(root()).join("Cargo.lock"))?;
     let found = versions(&lock, package)
@@ -166,7 +168,7 @@ fn locked(what: &str, package: &str, version: &str) -> Result<String> {
     }
 }
 
-/// All versions of a package that a lock file has.
+/// All versions of a package in a lock file.
 fn versions<'a>(lock: &'a str, package: &str) -> Vec<&'a str> {
     let name = format!("name = \"{package}\"");
     let lines: Vec<&str> = lock.lines().collect();

@@ -1,8 +1,9 @@
-//! What each step of `ci` may cost: the table of steps in CONTRIBUTING.md, which is read here, so
-//! that what it says is what is held.
+//! The budget of each step of `ci`: the table of steps in CONTRIBUTING.md. This reads the table, so
+//! the numbers there are those that are checked.
 //!
-//! Wall time depends on what else the machine does, so that twice as much is only told. Processor
-//! time does so much less: three times as much fails the step.
+//! Wall time depends on other load on the machine, so a step that takes twice its budget is only a
+//! warning. Processor time depends on it much less, so a step that takes three times its budget
+//! fails.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +15,7 @@ use nix::sys::time::TimeVal;
 
 use crate::root;
 
-/// From how many times its line on a step is slow, and from how many it is too expensive.
+/// The multiples of a budget from which a step is slow, and from which it is too expensive.
 const SLOW: u32 = 2;
 const TOO_EXPENSIVE: u32 = 3;
 
@@ -27,8 +28,8 @@ pub struct Cost {
 pub struct Budget(BTreeMap<String, Cost>);
 
 impl Budget {
-    /// That of CONTRIBUTING.md; it must have a line for each of `steps`, and none for another, and
-    /// end with their sum.
+    /// Reads the table of CONTRIBUTING.md. It must have a line for each of `steps`, and for nothing
+    /// else, and end with their sum.
     pub fn read(steps: &[&str]) -> Result<Budget> {
         let text = fs::read_to_string(root().join("CONTRIBUTING.md"))?;
         let budget = Budget::parse(&text).context("CONTRIBUTING.md")?;
@@ -61,20 +62,21 @@ impl Budget {
         (sum(|cost| cost.wall), sum(|cost| cost.cpu))
     }
 
-    /// The lines that begin with a step's name: "| `NAME` | what it is | SECONDS | CPU SECONDS |".
+    /// The lines that begin with a step's name: "| `NAME` | what it checks | SECONDS | CPU SECONDS
+    /// |".
     fn parse(text: &str) -> Result<Budget> {
         let mut steps = BTreeMap::new();
         for line in text.lines().filter(|line| line.starts_with("| `")) {
             let (name, cost) = parse_line(line)
                 .with_context(|| format!("no step with its seconds and CPU seconds: {line}"))?;
             if steps.insert(name.to_owned(), cost).is_some() {
-                bail!("`{name}` is there twice");
+                bail!("`{name}` appears twice");
             }
         }
         Ok(Budget(steps))
     }
 
-    /// What there is to say of a step that has cost so much. An error where it is too much.
+    /// A warning about a step with this cost, if any. An error if it is too expensive.
     pub fn judge(&self, step: &str, cost: Cost) -> Result<Option<String>> {
         let budget = self.0.get(step).context("it has no budget")?;
         if cost.cpu > budget.cpu * TOO_EXPENSIVE {
@@ -108,7 +110,7 @@ fn parse_line(line: &str) -> Option<(&str, Cost)> {
     (!name.contains('`')).then_some((name, cost))
 }
 
-/// The processor time of all children until now, theirs included, as far as they have ended.
+/// The processor time of all children that have ended, and of their children.
 pub fn cpu_of_children() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     Ok(duration(usage.user_time()) + duration(usage.system_time()))
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_is_told_and_expensive_fails() {
+    fn slow_is_a_warning_and_expensive_fails() {
         let budget = Budget::parse(TABLE).unwrap();
         assert_eq!(budget.judge("fmt", cost(4, 3)).unwrap(), None);
         let slow = budget.judge("fmt", cost(5, 3)).unwrap().unwrap();

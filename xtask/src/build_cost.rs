@@ -1,8 +1,8 @@
-//! What it costs to build this crate, beside mio 1.2.5: the processor time for the crate and a small
-//! client that calls every operation, so that what is inlined into clients counts as well. What both
-//! depend on is built before, and not counted.
+//! The cost of building this crate, compared with mio 1.2.5: the processor time for the crate and a
+//! small client that calls every operation, so that code that is inlined into clients counts as
+//! well. The dependencies of both are built before, and not counted.
 //!
-//! Both are built in turns, so that what else the machine does slows both down; the ratio of the
+//! The two builds take turns, so that other load on the machine slows both down. The ratio of the
 //! medians counts.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::budget::cpu_of_children;
 use crate::sh::Cmd;
 use crate::{root, target};
 
-/// How many times the processor time of mio 1.2.5 the crate may take.
+/// The maximum ratio to the processor time of mio 1.2.5.
 const MOST: f64 = 2.2;
 
 const ROUNDS: usize = 7;
@@ -22,7 +22,7 @@ const CLIENTS: [&str; 2] = ["ours", "upstream"];
 
 pub fn run() -> Result<()> {
     for client in CLIENTS {
-        // With all that is built once.
+        // The first build compiles all dependencies.
         build(client).run()?;
     }
     let mut rounds = CLIENTS.map(|_| Vec::new());
@@ -68,7 +68,7 @@ fn in_its_folder(client: &str, subcommand: &str) -> Cmd {
 
 fn build(client: &str) -> Cmd {
     in_its_folder(client, "build")
-        // One after the other, so that waiting for one another costs nothing.
+        // With one job, so that jobs that wait for each other cost nothing.
         .args(["--quiet", "--locked", "--release", "--jobs", "1"])
 }
 

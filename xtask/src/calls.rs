@@ -1,9 +1,9 @@
-//! The system calls that each operation makes, as strace sees them, against the table in
+//! Compares the system calls of each operation, as strace prints them, with the table in
 //! testing/calls/expected.txt.
 //!
-//! The program in testing/calls runs the operations one by one, and tells where each begins and
-//! ends by writing `>NAME` and `<NAME` to a descriptor that does not exist. Each is run several
-//! times; all have to make the same calls.
+//! The program in testing/calls runs one operation after another. It marks the begin and the end of
+//! each by writing `>NAME` and `<NAME` to a descriptor that does not exist. Each operation runs
+//! several times, and must make the same calls every time.
 
 pub mod strace;
 
@@ -20,7 +20,7 @@ use crate::sh::Cmd;
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
-    /// Write what is seen into the table, to be reviewed
+    /// Write the observed calls into the table, to be reviewed
     #[arg(long)]
     bless: bool,
 }
@@ -49,7 +49,7 @@ fn table_path() -> PathBuf {
     root().join("testing/calls/expected.txt")
 }
 
-/// The operations in the order they were run, each with the calls of every time.
+/// The operations in the order in which they ran, each with its calls in every run.
 fn watch() -> Result<Vec<strace::Section>> {
     // Optimised: std checks descriptors with calls of its own in a debug build.
     Cmd::cargo("build")
@@ -58,7 +58,7 @@ fn watch() -> Result<Vec<strace::Section>> {
     strace::watch(&root().join("target/release/calls"), &[])
 }
 
-/// Each operation that is in either, and whether it is in both and does the same.
+/// Each operation of either table, and whether it is in both and makes the same calls.
 fn compare(
     expected: &BTreeMap<String, String>,
     seen: &[strace::Section],
@@ -81,7 +81,7 @@ fn compare(
     {
         outcomes.push((
             operation.clone(),
-            Err(anyhow!("in the table, but was not run")),
+            Err(anyhow!("in the table, but did not run")),
         ));
     }
     outcomes
@@ -120,7 +120,7 @@ fn read_table(text: &str) -> Result<BTreeMap<String, String>> {
             .insert(operation.to_owned(), calls.to_owned())
             .is_some()
         {
-            bail!("{operation} is there twice");
+            bail!("{operation} appears twice");
         }
     }
     Ok(table)
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_is_told() {
+    fn every_difference_is_reported() {
         let table = read_table("a: read\nb: -\nc: write\n").unwrap();
         let seen = [
             section("a", &[&["read", "read"]]),
@@ -174,7 +174,7 @@ mod tests {
                 "a: expected `read`, saw `read read`",
                 "b: not the same every time: `-`, then `brk`",
                 "d: not in the table, saw `-`",
-                "c: in the table, but was not run",
+                "c: in the table, but did not run",
             ]
         );
     }

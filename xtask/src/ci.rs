@@ -28,7 +28,7 @@ const CI: &[Step] = &[
     ("licences", licences::run),
     ("layers", layers::run),
     ("os-names", os_names::run),
-    ("faults-check", faults::check_all),
+    ("faults-check", || faults::check_all(runs)),
     ("clippy", lint::clippy),
     ("xtask-test", testing::xtask),
     ("test", testing::plain),
@@ -57,7 +57,7 @@ const CI: &[Step] = &[
     ("android", android::run),
 ];
 
-/// What most mistakes show in, with Rust and a C compiler alone.
+/// The steps that find most mistakes, and need only Rust and a C compiler.
 const QUICK: &[Step] = &[
     ("fmt", lint::fmt),
     ("clippy", lint::quick_clippy),
@@ -65,7 +65,7 @@ const QUICK: &[Step] = &[
     ("doc", lint::doc),
 ];
 
-/// What `full` has in a longer form.
+/// The steps that `full` runs in a longer form.
 const ONLY_CI: &[Step] = &[
     ("targets", targets::bounded),
     ("link", link::bounded),
@@ -102,12 +102,12 @@ pub fn runs(chore: &str) -> bool {
         .any(|name| name == chore)
 }
 
-/// What to run while working on a change.
+/// The steps to run while working on a change.
 pub fn quick() -> Result<()> {
     conclude(&run(whole(QUICK), |_, _| Ok(None))?)
 }
 
-/// All that decides whether a change may go in.
+/// Every step that decides whether a change may go in.
 pub fn ci() -> Result<()> {
     build_small();
     let budget = budget()?;
@@ -187,8 +187,8 @@ fn revision() -> Result<String> {
     ))
 }
 
-/// Has the steps' builds take less of the disk: nothing here is built twice or looked at with a
-/// debugger, and backtraces need lines only.
+/// Makes the steps' builds smaller on the disk: nothing here is built again after a change, or
+/// debugged, and backtraces need only line numbers.
 fn build_small() {
     for (name, value) in [
         ("CARGO_INCREMENTAL", "0"),
@@ -205,7 +205,7 @@ fn budget() -> Result<Budget> {
     Budget::read(&steps.map(|(name, _)| *name).collect::<Vec<_>>())
 }
 
-/// How a step came out.
+/// The result of a step.
 struct Ended {
     name: &'static str,
     outcome: Outcome,

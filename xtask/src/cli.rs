@@ -1,4 +1,4 @@
-//! What one can type behind `cargo xtask`.
+//! The command line of `cargo xtask`.
 
 use clap::{Parser, Subcommand};
 
@@ -15,7 +15,7 @@ use crate::{
     disable_help_subcommand = true
 )]
 pub struct Cli {
-    /// Install what a step lacks (with apt-get, rustup, pip). So do all steps where CI is set
+    /// Install what a step lacks (with apt-get, rustup, pip). If CI is set, all steps do so
     #[arg(long, global = true)]
     pub install: bool,
     #[command(subcommand)]
@@ -24,7 +24,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Chore {
-    /// fmt, clippy, test and doc of the workspace: what to run while working on a change
+    /// fmt, clippy, test and doc of the workspace: run it while working on a change
     Quick,
     /// Every step that decides whether a change may go in, each even if an earlier one failed
     Ci,
@@ -39,53 +39,55 @@ pub enum Chore {
     Fmt,
     /// The minimum supported Rust version builds the crate and passes its tests
     Msrv,
-    /// What the library is built with may be passed on under MIT, and is there once
+    /// All dependencies may be distributed under MIT, and none has two versions
     Licences,
-    /// No source files use one another in a circle, and no layer an upper one
+    /// No source files use each other in a circle, and no layer uses one above it
     Layers,
-    /// Operating systems are named in the platform table, and elsewhere no more than they were
+    /// The platform table names the operating systems, and other sources name no more of them than
+    /// before
     OsNames,
-    /// What it costs to build the crate and a client, beside mio 1.2.5: at most 2.2 times, which is not reached yet
+    /// The cost of building the crate and a client, compared with mio 1.2.5: at most 2.2 times, a
+    /// target that is missed today
     BuildCost,
-    /// clippy has nothing to say
+    /// clippy has no warning
     Clippy,
     /// The tests of these chores
     XtaskTest,
     /// The tests, as in the README: `cargo test`
     Test,
-    /// The documentation builds without a warning, the private items' too
+    /// The documentation builds without a warning, that of private items as well
     Doc,
     /// The library builds with every set of features
     Features,
-    /// Nothing of the API of mio 1.2.5 is missing, nor of our own
+    /// No item of the API of mio 1.2.5 is missing, and none of our own
     Api(api::Args),
     /// The crate builds from its own package
     Package,
     /// The commands and programs in README.md, CONTRIBUTING.md and docs/ work
     Readme,
-    /// The programs in examples/ with real clients, some of which read slowly
+    /// The programs in examples/ work with real clients, some of which read slowly
     Examples,
     /// Each operation makes exactly the system calls in testing/calls/expected.txt
     Calls(calls::Args),
-    /// This crate beside its peers, in time: writes bench/results (some minutes)
+    /// Measures this crate and its peers: writes bench/results (some minutes)
     Bench(bench::Args),
     /// The benchmarks' own tests, and a few rounds of each
     BenchTest,
-    /// No operation costs more than bench/counts.txt says
+    /// No operation costs more than in bench/counts.txt
     Counts(counts::Args),
-    /// Every system call of every operation fails once, and nothing is lost or leaked
+    /// Each system call of each operation fails once, and nothing is lost or leaked
     FaultyKernel(faulty_kernel::Args),
-    /// The tests with poll(2) by default and wakers on pipes, as programs can choose
+    /// The tests with poll(2) as the default and wakers on pipes, which programs can select
     Forced,
     /// The tests and examples on models of other systems' kernels
     Model(model::Args),
-    /// Random programs against a specification of the events, on each backend and each model
+    /// Random programs, compared with a specification of the events, on each backend and each model
     Oracle(oracle::Args),
     /// `oracle` with new programs, for as long as you like
     Soak(oracle::SoakArgs),
-    /// The lock-free parts under loom, which tries the threads' interleavings
+    /// The lock-free code under loom, which tries the interleavings of threads
     Loom,
-    /// The faults of testing/faults, each of which a test has to notice
+    /// A test notices each fault of testing/faults
     Faults(faults::Args),
     /// The tests under the address and the leak sanitizer
     Asan,
@@ -97,13 +99,13 @@ pub enum Chore {
     Valgrind,
     /// The program c10k: many connections, also slow ones
     C10k,
-    /// Other people's crates on top of this mio
+    /// Other crates work on top of this one
     Interop,
-    /// clippy and the API on the other systems and processors that the crate is for
+    /// clippy and the API, on the other systems and processors that the crate supports
     Targets(targets::Args),
-    /// The library calls nothing on Android but functions of testing/android/functions.txt
+    /// On Android the library calls only the functions of testing/android/functions.txt
     Android,
-    /// The test programs linked for other systems
+    /// The test programs link for other systems
     Link(link::Args),
     /// The tests on other processors, under qemu-user
     Cpus(cpus::Args),

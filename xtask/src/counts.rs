@@ -1,11 +1,9 @@
-//! A guard against slow changes: what each operation of mio-bench costs, against the table in
-//! bench/counts.txt.
+//! Compares the cost of each operation of mio-bench with the table in bench/counts.txt.
 //!
-//! Time depends on the machine and on what else it does. What is counted here does not: the
-//! instructions of an operation, as callgrind sees them, its allocations, and its system calls, as
-//! strace sees them. The instructions are those of a compiler and of a libc as well; so each
-//! operation is also run with others than this mio, which are built by the same compiler, and what
-//! is held is the ratio.
+//! Time depends on the machine, and on its other load. These counts do not: the instructions of an
+//! operation, as callgrind counts them, its allocations, and its system calls, as strace prints
+//! them. The instructions depend on the compiler and the C library as well. So each operation also
+//! runs with crates other than this one, built by the same compiler, and the ratio is compared.
 
 mod callgrind;
 mod compare;
@@ -25,12 +23,12 @@ use crate::{root, target, tools};
 use compare::{compare, differences};
 use figures::{Cost, Figures, Row};
 
-/// Where the table is, from the root of the sources.
+/// The table, relative to the root of the sources.
 const TABLE: &str = "bench/counts.txt";
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
-    /// Write what is counted into the table, to be reviewed
+    /// Write the counts into the table, to be reviewed
     #[arg(long, conflicts_with = "only")]
     bless: bool,
     /// Only this operation (may be given several times)
@@ -64,8 +62,8 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
-/// Whether each of `operations` costs no more than the table of these sources says. Nothing of one
-/// that is neither there nor in the program.
+/// Whether each of `operations` costs no more than in the table of these sources. Operations that
+/// are neither in the table nor in the program have no result.
 pub fn check(
     sources: &Path,
     program: &Path,
@@ -79,18 +77,18 @@ pub fn check(
     Ok(outcomes.collect())
 }
 
-/// One of the ways in which mio-bench is built. Each has operations of its own.
+/// A build of mio-bench. Each build has operations of its own.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bench {
     Plain,
-    /// With poll(2) as the backend, also in the crates that it is compared with.
+    /// With poll(2) as the backend, in the other crates as well.
     ForcedPoll,
 }
 
 impl Bench {
     pub const ALL: [Bench; 2] = [Bench::Plain, Bench::ForcedPoll];
 
-    /// The one that has an operation.
+    /// The build that has an operation.
     pub fn of(operation: &str) -> Bench {
         if operation.starts_with("poll(2): ") {
             Bench::ForcedPoll
@@ -99,7 +97,7 @@ impl Bench {
         }
     }
 
-    /// What the compiler is told.
+    /// The compiler's flags.
     pub fn cfg(self) -> &'static str {
         match self {
             Bench::Plain => "",
@@ -116,7 +114,7 @@ impl Bench {
         })
     }
 
-    /// The program, built.
+    /// Builds the program.
     pub fn build(self) -> Result<PathBuf> {
         let cargo = cargo()?
             .dir(workspace(root()))
@@ -135,13 +133,13 @@ pub fn workspace(sources: &Path) -> PathBuf {
     sources.join("bench")
 }
 
-/// What builds mio-bench.
+/// The command that builds mio-bench.
 pub fn cargo() -> Result<Cmd> {
     need_libraries()?;
     Ok(Cmd::cargo("build").args(["--release", "--locked"]))
 }
 
-/// Installs what mio-bench is linked with, where it is missing.
+/// Installs the libraries that mio-bench is linked with, if they are missing.
 pub fn need_libraries() -> Result<()> {
     tools::need_library("libuv", &["libuv1-dev"])?;
     for library in ["libevent_core", "libevent_pthreads"] {
@@ -150,7 +148,7 @@ pub fn need_libraries() -> Result<()> {
     Ok(())
 }
 
-/// What the table of these sources says of `only`, or of all operations.
+/// The rows of the table of these sources, for `only` or for all operations.
 fn read_table(sources: &Path, only: &[String]) -> Result<Figures> {
     let text = fs::read_to_string(sources.join(TABLE)).context(TABLE)?;
     let mut figures = Figures::from_text(&text).context(TABLE)?;
@@ -160,7 +158,7 @@ fn read_table(sources: &Path, only: &[String]) -> Result<Figures> {
     Ok(figures)
 }
 
-/// The costs of `only`, or of all operations, of both builds.
+/// The costs of `only`, or of all operations, in both builds.
 fn count_all(only: &[String]) -> Result<Figures> {
     let mut all = Figures::default();
     for bench in Bench::ALL {
@@ -179,7 +177,7 @@ fn count_all(only: &[String]) -> Result<Figures> {
     Ok(all)
 }
 
-/// The costs of `only`, or of all operations of a build.
+/// The costs of `only`, or of all operations, in one build.
 fn count(program: &Path, only: &[String]) -> Result<Figures> {
     let mut args = vec!["counts"];
     args.extend(only.iter().flat_map(|operation| ["--only", operation]));
@@ -188,7 +186,7 @@ fn count(program: &Path, only: &[String]) -> Result<Figures> {
     join(counted, &strace::watch(program, &args)?)
 }
 
-/// Puts together what callgrind and strace have seen.
+/// Combines the counts of callgrind and of strace.
 fn join(counted: Vec<callgrind::Counted>, seen: &[strace::Section]) -> Result<Figures> {
     let mut figures = Figures::default();
     for counted in counted {

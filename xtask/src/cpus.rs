@@ -1,5 +1,5 @@
-//! The tests on other processors' Linux: other byte orders, widths and layouts. Real code on this
-//! machine's kernel, through qemu-user where the processor can't run it itself.
+//! The tests on Linux for other processors: other byte orders, widths and layouts. The code runs on
+//! this machine's kernel, under qemu-user if the processor cannot run it itself.
 
 use std::path::Path;
 
@@ -15,16 +15,16 @@ use crate::tools;
 struct Cpu {
     name: &'static str,
     target: &'static str,
-    /// Debian's name of it: its compiler is `PREFIX-gcc`, its libraries are in `/usr/PREFIX`.
+    /// Debian's name for it: the compiler is `PREFIX-gcc`, and the libraries are in `/usr/PREFIX`.
     prefix: &'static str,
     libc: &'static str,
-    /// None where this machine's processor runs its programs.
+    /// `None` if this machine's processor runs its programs.
     emulator: Option<&'static str>,
     in_ci: bool,
 }
 
-/// `ci` has the one with the other byte order, and the one with other layouts that runs at full
-/// speed.
+/// `ci` runs the one with the other byte order, and the one with other layouts that needs no
+/// emulator.
 const CPUS: [Cpu; 4] = [
     Cpu {
         name: "s390x",
@@ -60,8 +60,8 @@ const CPUS: [Cpu; 4] = [
     },
 ];
 
-/// Tests that are left out under an emulator: the file, and those in it. They have the kernel refuse
-/// system calls (`util::refuse`) by means of seccomp, which qemu-user does not have.
+/// The tests that are left out under an emulator, by file. They make the kernel refuse system calls
+/// (`util::refuse`) with seccomp, which qemu-user does not support.
 const NOT_EMULATED: [(&str, &[&str]); 3] = [
     (
         "descriptors",
@@ -87,7 +87,7 @@ const NOT_EMULATED: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// What emulation costs: the tests' own bounds on time are that much longer.
+/// How much slower an emulated test is: the tests multiply their time bounds by this.
 const SLOWER: &str = "5";
 
 #[derive(ClapArgs, Default)]
@@ -142,10 +142,11 @@ impl Cpu {
             .building("test")
             .args(["--lib", "--tests", "--all-features", "--no-fail-fast"])
             .env(&setting(self.target, "LINKER"), &gcc)
-            // For those that compile what they preload.
+            // For tests that compile the library that they preload.
             .env("MIO_TEST_CC", &gcc);
         let Some(emulator) = self.emulator else {
-            // The programs find the C library by themselves, so that they can also start themselves.
+            // The programs find the C library themselves, so that they can start themselves as
+            // well.
             let lib = libraries.join("lib").display().to_string();
             let loader = format!("{lib}/ld-linux.so.2");
             return Ok(tests.env(
@@ -157,7 +158,7 @@ impl Cpu {
         let runner = format!("{emulator} -L {}", libraries.display());
         let mut tests = tests
             .env(&setting(self.target, "RUNNER"), &runner)
-            // For those that start themselves.
+            // For tests that start themselves.
             .env("MIO_TEST_RUNNER", &runner)
             .env("MIO_TEST_SLOW", SLOWER)
             .arg("--");
@@ -191,7 +192,7 @@ mod tests {
             let text = fs::read_to_string(root().join(format!("tests/{file}.rs"))).unwrap();
             for name in names {
                 assert!(text.contains(&format!("fn {name}(")), "{file}: {name}");
-                // `--skip` takes parts of names.
+                // `--skip` matches parts of names.
                 let taken = sources
                     .lines()
                     .filter_map(|line| line.trim_start().strip_prefix("fn "))

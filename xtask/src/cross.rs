@@ -1,8 +1,9 @@
 //! Cargo for targets other than the host's.
 //!
-//! What they need beyond the host's is a standard library. It comes from rustup where rustup has it
-//! for the target, and may fetch it. For the others, and where nothing may be fetched, it is built:
-//! Debian has a compiler with the sources that fit it (`rustc-web` and its companions).
+//! A target other than the host's needs its standard library. If rustup has it for the target, it
+//! comes from rustup, and may be downloaded. Otherwise, and if nothing may be downloaded, it is
+//! built: Debian has a compiler together with the sources of its std (`rustc-web` and its
+//! companions).
 
 use std::env;
 use std::path::PathBuf;
@@ -13,10 +14,10 @@ use anyhow::{Context, Result};
 use crate::sh::Cmd;
 use crate::{target, tools};
 
-/// Set, it has std built even where rustup has it: to see that this way works, and what it costs.
+/// If it is set, std is built even if rustup has it, to test this way and measure its cost.
 const BUILD_STD: &str = "MIO_BUILD_STD";
 
-/// Where Debian has what std is built with, and the packages it is in.
+/// Debian's compiler and sources of std, and their packages.
 const DEBIAN: [(&str, &str); 4] = [
     ("/usr/bin/rustc", "rustc-web"),
     ("/usr/bin/cargo", "cargo-web"),
@@ -40,7 +41,7 @@ enum Std {
 }
 
 impl Cross {
-    /// Fetches or installs what is missing, and fails where it can't.
+    /// Downloads or installs what is missing, and fails if it can't.
     pub fn new(target: &str) -> Result<Cross> {
         let std = if env::var_os(BUILD_STD).is_none() && rustup_has(target) {
             Std::Rustup
@@ -55,27 +56,28 @@ impl Cross {
         })
     }
 
-    /// Cargo, to look at the sources only. All targets share a directory.
+    /// Cargo, for checking the sources only. All targets share a directory.
     pub fn checking(&self, subcommand: &str) -> Cmd {
         let cmd = self.cargo(subcommand).target_dir(self.std.dir("other"));
         match self.std {
             Std::Rustup => cmd,
-            // The flag is the one that the checker of the API builds std with, lest there be two.
-            // Metadata is all that either needs.
+            // The checker of the API builds std with this flag as well, so both use the same std.
+            // Both need metadata only.
             Std::Built => cmd
                 .env("RUSTFLAGS", "-Zno-codegen")
                 .arg("-Zbuild-std=std,panic_abort"),
         }
     }
 
-    /// Cargo, to build what can be run, or linked.
+    /// Cargo, for building programs that can be run or linked.
     pub fn building(&self, subcommand: &str) -> Cmd {
         let cmd = self
             .cargo(subcommand)
             .target_dir(self.std.dir("cross"))
-            // Nobody debugs it, and it takes half as long.
+            // Nobody debugs it, and this halves the time.
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            // Else std's is taken out as well, for Apple's systems by a program that Debian lacks.
+            // Otherwise std's debug information is stripped as well, for Apple's systems by a
+            // program that Debian lacks.
             .env("CARGO_PROFILE_DEV_STRIP", "none");
         match self.std {
             Std::Rustup => cmd,
@@ -83,7 +85,7 @@ impl Cross {
         }
     }
 
-    /// Where `building` puts what it built.
+    /// The folder of the programs that `building` builds.
     pub fn programs(&self) -> PathBuf {
         self.std.dir("cross").join(&self.target).join("debug")
     }
@@ -102,8 +104,7 @@ impl Cross {
 }
 
 impl Std {
-    /// A folder for each toolchain. That the checker of the API does the same is why they have these
-    /// names.
+    /// A folder for each toolchain. The names are those that the checker of the API uses.
     fn dir(self, name: &str) -> PathBuf {
         target(name).join(match self {
             Std::Rustup => "rustup",
@@ -112,7 +113,7 @@ impl Std {
     }
 }
 
-/// Installs Debian's toolchain, with the sources of std, where it is missing.
+/// Installs Debian's toolchain, with the sources of std, if it is missing.
 pub fn need_debian() -> Result<()> {
     for (file, package) in DEBIAN {
         tools::need(file, &[package])?;
@@ -120,12 +121,12 @@ pub fn need_debian() -> Result<()> {
     Ok(())
 }
 
-/// What the checker of the API calls Debian's toolchain: none of rustup's has this name.
+/// The checker's name for Debian's toolchain. No toolchain of rustup has it.
 pub const DEBIANS: &str = "debian";
 
 /// Whether rustup has the target's std for the toolchain in use, or can fetch it.
 fn rustup_has(target: &str) -> bool {
-    // It names those that it could fetch without asking anybody.
+    // The list contains those that rustup could download.
     let list = Cmd::new("rustup")
         .args(["target", "list"])
         .quiet()
@@ -161,7 +162,7 @@ enum Listed {
     Installed,
 }
 
-/// What `rustup target list` says of a target.
+/// The entry for a target in the output of `rustup target list`.
 fn in_list(list: &str, target: &str) -> Option<Listed> {
     list.lines().find_map(|line| {
         let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -173,7 +174,7 @@ fn in_list(list: &str, target: &str) -> Option<Listed> {
     })
 }
 
-/// The name of the environment variable by which cargo takes a setting for a target.
+/// The name of the environment variable of a cargo setting for a target.
 pub fn setting(target: &str, name: &str) -> String {
     format!(
         "CARGO_TARGET_{}_{name}",
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_rustup_has_is_told_from_what_it_could_fetch() {
+    fn installed_targets_differ_from_available_ones() {
         let list = "aarch64-apple-darwin\ni686-unknown-linux-gnu (installed)\n";
         assert_eq!(in_list(list, "aarch64-apple-darwin"), Some(Listed::Known));
         assert_eq!(

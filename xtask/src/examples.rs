@@ -1,5 +1,5 @@
-//! The programs of examples/: those that end by themselves, and servers with real clients, whose
-//! scenarios are in testing/examples/clients.py.
+//! Runs the programs of examples/: those that end by themselves, and servers with real clients,
+//! whose scenarios are in testing/examples/clients.py.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::{root, tools};
 /// The packages in examples/ that have scenarios.
 const PACKAGES: [&str; 4] = ["mio", "proxy", "tls_echo", "unix"];
 
-/// For one scenario; a few seconds are usual.
+/// The time limit of one scenario; a few seconds are usual.
 const LIMIT: Duration = Duration::from_secs(60);
 
 const CLIENTS: &str = "testing/examples/clients.py";

@@ -1,19 +1,19 @@
-//! Deliberate faults, each of which a test must notice: what testing/faults holds.
+//! Checks that a test notices each of the deliberate faults in testing/faults.
 //!
-//! A fault is a patch, testing/faults/BACKEND/NAME.patch, with a header that says what a program
-//! would suffer and names the tests that must fail; `faults/header.rs` has its form. A fault counts
-//! as noticed when each of these tests, which passes without it, fails by an assertion of its own.
-//! A test that hangs, dies or no longer compiles has noticed nothing; nor has one of which the
-//! patch no longer applies. What only costs more than it need is for `cargo xtask counts` to notice,
-//! in the place of a test.
+//! A fault is a patch, testing/faults/BACKEND/NAME.patch, with a header that describes the effect
+//! on a program and names the tests that must fail; `faults/header.rs` defines its form. A fault
+//! counts as noticed if each of these tests passes without it, and fails on an assertion with it. A
+//! test that hangs, dies or does not compile does not count, and neither does a fault whose patch
+//! does not apply. `cargo xtask counts` must notice a fault that only costs time.
 //!
-//! Those of a backend that has a model are built for the model, and run on it; those of Windows'
-//! are run under Wine.
+//! Faults of a backend that has a model are built for the model, and run on it. Those of Windows'
+//! backend run under Wine.
 //!
-//! Everything happens in a copy of the sources below target/faults, where the builds are kept too.
+//! Everything happens in a copy of the sources below target/faults, which also contains the builds.
 
 mod fault;
 mod header;
+mod promises;
 mod tree;
 mod verdict;
 
@@ -37,14 +37,14 @@ use header::Target;
 pub use tree::Tree;
 use verdict::{Outcome, Verdict};
 
-/// For one run of the tests that one fault names.
+/// The time limit for one run of the tests that one fault names.
 const TEST_LIMIT: Duration = Duration::from_secs(60);
 
-/// After so many seconds a test gives up waiting for what a fault keeps from coming. Not where there
-/// is no fault: nothing is gained there, and a busy machine could be taken for one.
+/// The seconds after which a test gives up waiting for an event that a fault suppresses. Not used
+/// without a fault: there it saves no time, and a busy machine could look like a fault.
 const PATIENCE: &str = "3";
 
-/// After this `ci` begins no further fault, and names those that it leaves out.
+/// After this time `ci` begins no further fault, and names those that it leaves out.
 const CI_BOUND: Duration = Duration::from_secs(6 * 60);
 
 #[derive(ClapArgs, Default)]
@@ -60,12 +60,15 @@ pub struct Args {
     /// Show the faults, and what has to notice them, and run nothing
     #[arg(long)]
     list: bool,
-    /// Only check that each patch still applies
+    /// Only check that each patch still applies, and the table of promises in docs/TESTING.md
     #[arg(long)]
     check: bool,
 }
 
-pub fn run(args: &Args) -> Result<()> {
+pub fn run(args: &Args, is_step: fn(&str) -> bool) -> Result<()> {
+    if args.check && args.backend.is_none() && args.only.is_empty() {
+        return check_all(is_step);
+    }
     let mut faults = select(load()?, args)?;
     if let Some(shard) = args.shard {
         faults = shard.of(faults);
@@ -82,17 +85,17 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// What `full` runs.
 pub fn part(shard: Shard) -> Result<()> {
-    run(&Args {
-        shard: Some(shard),
-        ..Args::default()
-    })
+    let faults = shard.of(load()?);
+    Report::of(|report| try_all(report, &faults, None))
 }
 
-/// Whether every fault still applies, also those for which `ci` has no time.
-pub fn check_all() -> Result<()> {
-    run(&Args {
-        check: true,
-        ..Args::default()
+/// Checks that every fault still applies, including those for which `ci` has no time, and that the faults
+/// and tests exist with which docs/TESTING.md proves the promises.
+pub fn check_all(is_step: fn(&str) -> bool) -> Result<()> {
+    let faults = load()?;
+    Report::of(|report| {
+        promises::check(report, &faults, is_step)?;
+        check(report, &faults)
     })
 }
 
@@ -105,8 +108,8 @@ fn check(report: &mut Report, faults: &[Fault]) -> Result<()> {
     Ok(())
 }
 
-/// What `ci` runs: all but those that are for `full` only, of each backend in turn, as far as the time
-/// goes.
+/// What `ci` runs: all faults except those for `full` only, of each backend in turn, until the time
+/// is up.
 pub fn bounded() -> Result<()> {
     let (selected, left_out): (Vec<Fault>, Vec<Fault>) = load()?
         .into_iter()
@@ -119,7 +122,8 @@ pub fn bounded() -> Result<()> {
     })
 }
 
-/// One of each backend, and then the next of each, so that no backend is left out before the others.
+/// One fault of each backend, then the next one of each, so that the time limit affects all
+/// backends alike.
 fn in_turn(faults: Vec<Fault>) -> Vec<Fault> {
     let mut turns = BTreeMap::new();
     let mut faults: Vec<(usize, Fault)> = faults
@@ -130,7 +134,7 @@ fn in_turn(faults: Vec<Fault>) -> Vec<Fault> {
             (*turn, fault)
         })
         .collect();
-    // It is stable.
+    // The sort is stable.
     faults.sort_by_key(|(turn, _)| *turn);
     faults.into_iter().map(|(_, fault)| fault).collect()
 }
@@ -173,7 +177,7 @@ fn list(faults: &[Fault]) {
     println!("{} faults", faults.len());
 }
 
-/// Tries each fault, until the bound is reached.
+/// Tries each fault, until the time limit is reached.
 fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Result<()> {
     let start = Instant::now();
     let mut runner = Runner {
@@ -209,7 +213,7 @@ fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Re
     Ok(())
 }
 
-/// One of the ways in which what has to notice a fault is built.
+/// A build of the tests that must notice a fault.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Build {
     Plain,
@@ -218,7 +222,7 @@ pub enum Build {
     /// To be run under Wine.
     Windows,
     Loom,
-    /// What the guard against slow changes runs.
+    /// The build that `cargo xtask counts` runs.
     Counts(Bench),
     FaultyKernel,
 }
@@ -249,8 +253,8 @@ impl Build {
         }))
     }
 
-    /// Sets cargo's flags and target directory. Each build has a directory of its own, so that none
-    /// throws away another's work.
+    /// Sets cargo's flags and target directory. Each build has its own directory, so that none
+    /// discards the files of another.
     pub fn configure(self, cargo: Cmd) -> Cmd {
         let cfg = match self {
             Build::Plain | Build::Windows | Build::FaultyKernel => String::new(),
@@ -263,7 +267,7 @@ impl Build {
             .target_dir(target("faults").join(self.to_string()))
     }
 
-    /// The folder that it is built in.
+    /// The folder of the build.
     fn workspace(self, sources: &Path) -> PathBuf {
         match self {
             Build::Counts(_) => counts::workspace(sources),
@@ -271,7 +275,7 @@ impl Build {
         }
     }
 
-    /// Of the program that is not of a file of tests/.
+    /// The program that is not built from a file of tests/.
     fn main(self) -> Target {
         match self {
             Build::Loom => Target::Loom,
@@ -315,11 +319,11 @@ fn by_build<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> BTreeMap<Build, 
 
 pub type Env = BTreeMap<String, String>;
 
-/// What came of each test without any fault, in each build and environment.
+/// The results of all tests without a fault, in each build and environment.
 type Sound = BTreeMap<(Build, Env, Target, String), Outcome>;
 
-/// Runs every test that a fault names once, in sound sources: a test that fails anyway notices
-/// nothing.
+/// Runs every test that a fault names once, on unchanged sources: a test that fails there as well
+/// notices nothing.
 fn without_faults(runner: &Runner, faults: &[Fault]) -> Result<Sound> {
     let mut sound = Sound::new();
     for (build, tests) in by_build(faults) {
@@ -341,7 +345,7 @@ fn without_faults(runner: &Runner, faults: &[Fault]) -> Result<Sound> {
     Ok(sound)
 }
 
-/// Why nothing can be said of a fault: one of its tests does not pass without it.
+/// Why a fault cannot be judged: one of its tests does not pass without it.
 fn unsound(sound: &Sound, fault: &Fault) -> Option<String> {
     fault.header.tests.iter().find_map(|(target, name)| {
         let build = Build::of(fault, target);
@@ -391,7 +395,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// The test programs of targets, where they compile without a warning.
+    /// The test programs of targets, if they compile without a warning.
     fn build<'a>(
         &self,
         build: Build,
@@ -406,7 +410,7 @@ impl Runner {
             cargo = match target {
                 Target::Tests(file) => cargo.args(["--test", file]),
                 Target::Lib | Target::Loom => cargo.arg("--lib"),
-                // There is but one.
+                // There is only one.
                 Target::Counts(_) | Target::FaultyKernel => cargo,
             };
         }
@@ -426,7 +430,7 @@ impl Runner {
         Ok(Some(programs))
     }
 
-    /// Runs tests of which each is expected to pass.
+    /// Runs tests that are expected to pass.
     fn sound_outcomes(
         &self,
         target: &Target,
@@ -444,7 +448,7 @@ impl Runner {
         Ok(of_each(tests, |test| verdict::outcome(&ended, test)))
     }
 
-    /// Runs tests of which each is expected to fail.
+    /// Runs tests that are expected to fail.
     fn outcomes(
         &self,
         target: &Target,
@@ -465,7 +469,7 @@ impl Runner {
             })?;
             return Ok(of_each(tests, |test| verdict::outcome(&ended, test)));
         }
-        // Each may abort, and what it has said must be known all the same.
+        // Each test runs in its own process: one may abort, and its output must still be known.
         let mut outcomes = Vec::new();
         for test in tests {
             let ended = Cmd::all_output_of(program)
@@ -479,7 +483,8 @@ impl Runner {
         Ok(outcomes)
     }
 
-    /// Has the guard against slow changes count operations, and compare with the copy's table.
+    /// Counts the costs of operations with `cargo xtask counts`, and compares them with the copy's
+    /// table.
     fn counted(&self, program: &Path, operations: &BTreeSet<String>) -> Vec<(String, Outcome)> {
         let only: Vec<String> = operations.iter().cloned().collect();
         let outcomes = counts::check(&self.tree.sources, program, &only);
@@ -488,7 +493,7 @@ impl Runner {
         })
     }
 
-    /// Has the calls of operations fail. Each is a backend and a name.
+    /// Makes the system calls of operations fail. Each is a backend and a name.
     fn with_failures(
         &self,
         program: &Path,
@@ -528,14 +533,14 @@ impl Runner {
             .args(tests)
             .arg("--exact")
             .dir(&self.tree.sources)
-            // Else what a failing test says is not told apart.
+            // Otherwise the outputs of failing tests cannot be told apart.
             .env("RUST_TEST_NOCAPTURE", "0")
             .env("RUST_BACKTRACE", "0");
         env.iter()
             .fold(harness, |harness, (name, value)| harness.env(name, value))
     }
 
-    /// What runs a program, where it is for Windows.
+    /// The program that runs a test program, if it is for Windows.
     fn wine_for(&self, program: &Path) -> Option<&Wine> {
         let is_for_windows = program
             .extension()
@@ -616,7 +621,7 @@ mod tests {
         assert!(!faults.is_empty());
         let mut names = BTreeSet::new();
         for fault in &faults {
-            assert!(names.insert(fault.to_string()), "{fault} is there twice");
+            assert!(names.insert(fault.to_string()), "{fault} appears twice");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Every system call of every operation fails once, with each error that its manual page names: the
+//! Makes each system call of each operation fail once, with each error of its manual page: runs the
 //! program of testing/faulty-kernel, on epoll and on poll(2).
 
 use anyhow::{anyhow, bail, Result};
@@ -17,7 +17,7 @@ const LEFT_OUT: [&str; 3] = [
     "debug builds: the standard library makes calls of its own there",
 ];
 
-/// What the program ends with where calls cannot be stopped.
+/// The exit code of the program if system calls cannot be stopped.
 const NOT_RUN: i32 = 77;
 
 #[derive(ClapArgs, Default)]
@@ -59,7 +59,7 @@ pub fn cargo() -> Cmd {
     Cmd::cargo("build").args(["--release", "-p", "faulty-kernel"])
 }
 
-/// Counts the operations, and returns how many failures were injected.
+/// Reports the operations, and returns how many failures were injected.
 fn read(report: &mut Report, backend: &str, ended: &Ended) -> Result<usize> {
     if ended.status.code() == Some(NOT_RUN) {
         bail!("{backend}: not run: {}", ended.stdout.trim());
@@ -109,7 +109,7 @@ mod tests {
     fn what_was_not_run_is_no_success() {
         let (_, read) = read_of("echo 'not run: forbidden'; exit 77");
         assert!(read.unwrap_err().to_string().contains("forbidden"));
-        // It died.
+        // The program died.
         assert!(read_of("echo 'ok: a: 1 failures'; kill -9 $$").1.is_err());
         assert!(read_of("echo 'ok: a: many failures'").1.is_err());
     }

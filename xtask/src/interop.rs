@@ -1,5 +1,5 @@
-//! Other people's crates on top of this mio: the workspace in interop/, where it takes the place
-//! of the one on crates.io.
+//! Runs other crates on top of this one: the workspace in interop/, in which this crate replaces
+//! the one on crates.io.
 
 use anyhow::{bail, Context, Result};
 use serde_json::Value;
@@ -8,8 +8,8 @@ use crate::report::Report;
 use crate::sh::Cmd;
 use crate::{root, target, tools};
 
-/// Crates that use mio themselves, each with a file of tests in interop/tests. What uses it through
-/// tokio needs no list: it has no other mio to use.
+/// Crates that depend on mio themselves, each with a file of tests in interop/tests. Crates that
+/// use it through tokio need no list: they have no other mio.
 const DIRECT_USERS: [&str; 7] = [
     "actix-server",
     "crossterm",
@@ -38,8 +38,8 @@ fn tests() -> Cmd {
     cargo("test").args(["--locked", "--no-fail-fast"])
 }
 
-/// That the patch is in use. Were it not, cargo would only warn, and the tests would pass with the
-/// mio they always had.
+/// Checks that the patch is in use. If it were not, cargo would only warn, and the tests would pass
+/// with the mio of crates.io.
 fn patched() -> Result<()> {
     let host = tools::host()?;
     let metadata = cargo("metadata")
@@ -55,7 +55,7 @@ fn patched() -> Result<()> {
     all_use_it(&users, &DIRECT_USERS)
 }
 
-/// The only mio in the graph: its id.
+/// The id of the only mio in the graph.
 fn only_mio_is_ours<'a>(metadata: &'a Value, version: &str) -> Result<&'a str> {
     let packages = metadata["packages"].as_array().context("no packages")?;
     let mios: Vec<&Value> = packages
@@ -75,7 +75,7 @@ fn only_mio_is_ours<'a>(metadata: &'a Value, version: &str) -> Result<&'a str> {
     mio["id"].as_str().context("mio has no id")
 }
 
-/// The names of the packages that depend on `mio` (an id) themselves.
+/// The names of the packages that directly depend on `mio` (an id).
 fn users<'a>(metadata: &'a Value, mio: &str) -> Result<Vec<&'a str>> {
     let nodes = metadata["resolve"]["nodes"].as_array();
     let uses_it = |node: &&Value| {

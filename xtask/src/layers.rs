@@ -1,8 +1,9 @@
-//! What the source files use of one another: no two of them in a circle, and in `src/` no lower
-//! layer an upper one.
+//! Which source files use each other: no two of them in a circle, and in `src/` no layer uses one
+//! above it.
 //!
-//! A file uses another one if a path in it (a `use`, or a path in the code) leads to an item that the
-//! other one defines; a re-export leads to where the item is defined. Code for tests does not count.
+//! A file uses another file if a path in it (a `use`, or a path in the code) leads to an item that
+//! the other file defines. A re-export leads to the file where the item is defined. Code for tests
+//! does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +16,7 @@ use syn::{Attribute, Item, Meta, UseTree};
 use crate::root;
 
 /// The layers of `src/`, the upper ones first: a file uses its own layer and those below.
-/// ARCHITECTURE.md has the same as a picture. A name that ends with `/` is a folder.
+/// ARCHITECTURE.md has a picture of them. A name that ends with `/` is a folder.
 const LAYERS: [(&str, &[&str]); 6] = [
     (
         "the crate",
@@ -46,7 +47,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ),
 ];
 
-/// They refer to each other publicly, and count as one.
+/// They name each other publicly, and count as one file.
 const ONE: [&str; 2] = ["registry.rs", "event/source.rs"];
 
 /// The circle that is left, to be broken up: a pipe's operation, the port that has its packets, and the
@@ -87,19 +88,21 @@ pub fn run() -> Result<()> {
 
 /// The files of a crate, by their paths below its folder.
 struct Crate {
-    /// What each uses.
+    /// The files that each uses.
     uses: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// A module as one file has it; where systems differ, several files have one of the same name.
+/// A module, as one file declares it. Where systems differ, several files declare one of the same
+/// name.
 struct Module {
     file: String,
     path: Vec<String>,
-    /// What is defined here, modules apart.
+    /// The items defined here, except for modules.
     items: BTreeSet<String>,
-    /// What a `use` binds here, under which name: from which path. The name of a glob is `*`.
+    /// The names that a `use` binds here, each with its path. The name of a glob is `*`.
     imports: Vec<(String, Vec<String>)>,
-    /// All paths that lead somewhere: of a `use` that is no re-export, and in the code.
+    /// All paths that lead to an item: those of a `use` that is no re-export, and those in the
+    /// code.
     paths: Vec<Vec<String>>,
 }
 
@@ -129,7 +132,8 @@ impl Crate {
         }
     }
 
-    /// The files that use one another, each set once. Those in `one` are taken for a single file.
+    /// The sets of files that use each other in a circle, each once. The files in `one` count as a
+    /// single file.
     fn circles(&self, one: &[&str]) -> Vec<String> {
         let name = |file: &str| -> String {
             match one.contains(&file) {
@@ -185,7 +189,7 @@ impl Crate {
     }
 }
 
-/// The most exact name counts.
+/// The longest name that matches counts.
 fn layer(file: &str) -> Result<usize> {
     let fits = |name: &&str| *name == file || (name.ends_with('/') && file.starts_with(*name));
     let longest = |names: &[&str]| {
@@ -212,7 +216,7 @@ fn read_file(
         .with_context(|| format!("cannot read {}", file.display()))?;
     let parsed =
         syn::parse_file(&source).with_context(|| format!("cannot parse {}", file.display()))?;
-    // Where the files of its modules lie.
+    // The folder of its modules' files.
     let parent = file.parent().unwrap_or(Path::new(""));
     let is_root = matches!(
         file.file_name().and_then(|name| name.to_str()),
@@ -234,7 +238,7 @@ fn read_file(
 struct Place<'a> {
     folder: &'a Path,
     file: &'a Path,
-    /// Where a `#[path]` starts.
+    /// The folder that a `#[path]` is relative to.
     parent: PathBuf,
     below: PathBuf,
 }
@@ -305,7 +309,7 @@ fn read_items(
     Ok(())
 }
 
-/// All that a `use` binds: the name, and the path.
+/// All that a `use` binds: each name, and its path.
 fn leaves(tree: &UseTree, before: &mut Vec<String>, found: &mut Vec<(String, Vec<String>)>) {
     let whole = |last: &str| {
         let mut path = before.clone();
@@ -338,7 +342,7 @@ fn leaves(tree: &UseTree, before: &mut Vec<String>, found: &mut Vec<(String, Vec
     }
 }
 
-/// The files that define what a path leads to, from a module.
+/// The files that define the item that a path leads to, from a module.
 fn resolve(
     modules: &[Module],
     from: &[String],
@@ -346,7 +350,7 @@ fn resolve(
     found: &mut BTreeSet<String>,
     depth: usize,
 ) {
-    // A circle of re-exports would not compile, but two systems' may look like one.
+    // A circle of re-exports would not compile, but those of two systems may look like one.
     if depth > 16 {
         return;
     }
@@ -357,7 +361,7 @@ fn resolve(
         "crate" => (Vec::new(), &path[1..]),
         "self" => (from.to_vec(), &path[1..]),
         "super" => (from.to_vec(), path),
-        // A module, or what a `use` binds, of this one; otherwise another crate.
+        // A module of this crate, or a name that a `use` binds; otherwise another crate.
         _ => (from.to_vec(), path),
     };
     while rest.first().is_some_and(|name| name == "super") {
@@ -386,7 +390,7 @@ fn resolve(
         for (bound, path) in &module.imports {
             if bound == name {
                 let path = [path.as_slice(), &rest[1..]].concat();
-                // An import of a name by that name is not this one.
+                // Skips a `use` that imports a name from a path that begins with the same name.
                 if !(is_relative && path.first() == Some(name)) {
                     resolve(modules, &module.path, &path, found, depth + 1);
                 }
@@ -480,7 +484,7 @@ fn given_path(attributes: &[Attribute]) -> Option<String> {
     })
 }
 
-/// Without `..`.
+/// Removes `..`.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {

@@ -1,7 +1,7 @@
-//! What the library is built with, on whatever system: that all of it may be passed on under MIT, and
-//! that no crate is there in two versions.
+//! Checks the library's dependencies, on every system: their licences allow distribution under MIT,
+//! and no crate has two versions.
 //!
-//! What only tests and build scripts need is passed on to nobody, and not looked at.
+//! The dependencies of tests and build scripts are not distributed, and not checked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::sh::Cmd;
 
-/// By their names in SPDX's list. They ask for no more than that their text stays.
+/// By their names in SPDX's list. They require only that their text is kept.
 const COMPATIBLE: [&str; 10] = [
     "0BSD",
     "Apache-2.0",
@@ -25,14 +25,14 @@ const COMPATIBLE: [&str; 10] = [
 ];
 
 pub fn run() -> Result<()> {
-    // Of all systems, since no platform is asked for.
+    // Covers all systems, because no platform is given.
     let metadata = Cmd::cargo("metadata")
         .args(["--format-version", "1", "--all-features", "--locked"])
         .quiet()?
         .successful_stdout()?;
     let packages = passed_on(&serde_json::from_str(&metadata)?)?;
     for package in &packages {
-        let licence = package.licence.as_deref().unwrap_or("does not say");
+        let licence = package.licence.as_deref().unwrap_or("none given");
         println!("{} {}: {licence}", package.name, package.version);
     }
     let problems = problems(&packages);
@@ -40,10 +40,7 @@ pub fn run() -> Result<()> {
         println!("{problem}");
     }
     if !problems.is_empty() {
-        bail!(
-            "{} things are wrong with what mio is built with",
-            problems.len()
-        );
+        bail!("{} problems with the dependencies of mio", problems.len());
     }
     Ok(())
 }
@@ -55,7 +52,7 @@ struct Package {
     licence: Option<String>,
 }
 
-/// mio and all that it normally depends on, by name.
+/// mio and all its normal dependencies, by name.
 fn passed_on(metadata: &Value) -> Result<Vec<Package>> {
     let packages = by_id(&metadata["packages"]);
     let nodes = by_id(&metadata["resolve"]["nodes"]);
@@ -84,7 +81,7 @@ fn passed_on(metadata: &Value) -> Result<Vec<Package>> {
                 .as_array()
                 .context("cargo is too old to tell kinds of dependencies")?;
             let id = dependency["pkg"].as_str().context("no package id")?;
-            // null is a normal one.
+            // null stands for a normal dependency.
             if kinds.iter().any(|kind| kind["kind"].is_null()) && seen.insert(id) {
                 next.push(id);
             }
@@ -114,24 +111,27 @@ fn problems(packages: &[Package]) -> Vec<String> {
             Some(Ok(false)) => {
                 let licence = package.licence.as_deref().unwrap_or_default();
                 problems.push(format!(
-                    "{name} {version}: {licence:?} is none that goes with MIT"
+                    "{name} {version}: {licence:?} does not allow distribution under MIT"
                 ));
             }
             Some(Err(error)) => problems.push(format!("{name} {version}: {error:#}")),
-            None => problems.push(format!("{name} {version} does not say its licence")),
+            None => problems.push(format!("{name} {version} names no licence")),
         }
     }
     for (name, versions) in versions {
         if versions.len() > 1 {
             let versions: Vec<&str> = versions.into_iter().collect();
-            problems.push(format!("{name} is there as {}", versions.join(" and as ")));
+            problems.push(format!(
+                "{name} has the versions {}",
+                versions.join(" and ")
+            ));
         }
     }
     problems
 }
 
-/// Whether what an SPDX expression allows goes with MIT: of what `OR` joins one has to, of what `AND`
-/// joins each. `A/B` is an older spelling of `A OR B`.
+/// Whether an SPDX expression allows distribution under MIT: of licences joined by `OR`, one has
+/// to; of those joined by `AND`, each has to. `A/B` is an older spelling of `A OR B`.
 fn is_compatible(expression: &str) -> Result<bool> {
     let spaced = expression
         .replace('/', " OR ")
@@ -145,7 +145,7 @@ fn is_compatible(expression: &str) -> Result<bool> {
     }
 }
 
-/// What is left of an expression. `None`: it is none.
+/// The rest of an expression. `None` if it is no expression.
 struct Words<'a>(VecDeque<&'a str>);
 
 impl<'a> Words<'a> {
@@ -172,7 +172,7 @@ impl<'a> Words<'a> {
             return self.take(")").then_some(inner);
         }
         let licence = self.name()?;
-        // An exception allows more.
+        // An exception permits more.
         if self.take("WITH") {
             self.name()?;
         }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told() {
+    fn every_problem_is_reported() {
         let packages = [
             package("a", "1.0.0", Some("MIT")),
             package("b", "1.0.0", Some("GPL-3.0-only")),
@@ -256,10 +256,10 @@ mod tests {
         assert_eq!(
             problems(&packages),
             [
-                "b 1.0.0: \"GPL-3.0-only\" is none that goes with MIT",
-                "c 1.0.0 does not say its licence",
+                "b 1.0.0: \"GPL-3.0-only\" does not allow distribution under MIT",
+                "c 1.0.0 names no licence",
                 "d 2.0.0: \"MIT OR\" is no licence expression",
-                "d is there as 1.0.0 and as 2.0.0",
+                "d has the versions 1.0.0 and 2.0.0",
             ]
         );
         assert!(problems(&packages[..1]).is_empty());

@@ -1,8 +1,8 @@
-//! The test programs linked for other systems, so that a function that a system lacks, or another
-//! spelling of it, is noticed: a compiler believes what it is told about foreign functions.
+//! Links the test programs for other systems. This finds functions that a system lacks, or spells
+//! differently: a compiler does not check declarations of foreign functions.
 //!
-//! Zig has what a linker needs to know of the systems' C libraries. It comes from PyPI, into a
-//! virtual environment below target/.
+//! Zig has the descriptions of the systems' C libraries that a linker needs. It comes from PyPI,
+//! and is installed into a virtual environment below target/.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,10 +20,10 @@ use crate::{target, tools};
 
 struct System {
     target: &'static str,
-    /// What Zig calls it.
+    /// Zig's name for it.
     zig: &'static str,
-    /// Files of libraries that std names and Zig does not have; empty ones will do, for nothing in
-    /// them is used.
+    /// Files of libraries that std names and Zig does not have. Empty ones suffice, because nothing
+    /// in them is used.
     empty: &'static [&'static str],
     in_ci: bool,
 }
@@ -116,14 +116,14 @@ impl System {
             .building("test")
             .args(["--lib", "--tests", "--all-features"])
             .env(&setting(self.target, "LINKER"), linker)
-            // Else rustc looks for Apple's own, and warns that there is none.
+            // Otherwise rustc looks for Apple's own linker, and warns that there is none.
             .env("SDKROOT", &dir);
         let programs = harness::built(build)?.len();
         println!("{programs} programs linked for {}", self.target);
         Ok(())
     }
 
-    /// A program that links, in `dir`, where the empty libraries are too.
+    /// Writes a program that links, into `dir`, which also contains the empty libraries.
     fn linker(&self, python: &Path, dir: &Path) -> Result<PathBuf> {
         fs::create_dir_all(dir)?;
         let nothing = dir.join("nothing.c");
@@ -168,7 +168,7 @@ fn python_with_zig() -> Result<PathBuf> {
     }
     tools::need("python3", &["python3"])?;
     tools::ask_before("Zig", &format!("pip install {ZIG}, in target/link/venv"))?;
-    // What makes an environment, which Debian's python3 comes without.
+    // The module that creates an environment. Debian's python3 lacks it.
     tools::need_python_module("ensurepip", &["python3-venv"])?;
     Cmd::new("python3")
         .args(["-m", "venv"])

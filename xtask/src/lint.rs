@@ -1,4 +1,4 @@
-//! What the compiler and its companions say without running anything.
+//! The checks of the compiler and its companions, which run nothing.
 
 use anyhow::Result;
 
@@ -63,7 +63,7 @@ pub fn doc() -> Result<()> {
             .args(["--no-deps", "--all-features"])
             .env("RUSTDOCFLAGS", "-D warnings")
     };
-    // The users' view comes last, so that it is what stays in target/doc.
+    // The users' documentation is built last, so that it stays in target/doc.
     run_all([doc().arg("--document-private-items"), doc()])
 }
 
@@ -76,8 +76,8 @@ pub fn features() -> Result<()> {
     }))
 }
 
-/// Every set that differs from the others (`os-ext` contains `os-poll`), then the old names of
-/// `net`.
+/// Every set of features that differs from the others (`os-ext` contains `os-poll`), then the old
+/// names of `net`.
 fn feature_sets() -> Vec<String> {
     let mut sets = Vec::new();
     for poll in ["", "os-poll", "os-ext"] {

@@ -1,9 +1,9 @@
-//! The developers' chores. `cargo xtask ci` runs all that decide whether a change may go in, one
-//! after the other; each can also be run alone.
+//! The developers' chores. `cargo xtask ci` runs every step that decides whether a change may go
+//! in, one after another. Each can also be run alone.
 //!
-//! A step is a function that prints as it goes and returns an error when something is wrong. What
-//! they share: [`sh`] runs other programs, [`tools`] sees to it that they are there, [`report`]
-//! counts tests, [`ci`] is the list of steps, [`cli`] is what one can type.
+//! A step is a function that prints its progress, and returns an error if it finds a mistake. The
+//! steps share these modules: [`sh`] runs other programs, [`tools`] checks for them and installs
+//! them, [`report`] counts tests, [`ci`] is the list of steps, [`cli`] is the command line.
 
 use std::process::ExitCode;
 
@@ -99,7 +99,7 @@ fn run() -> Result<()> {
         Chore::Oracle(args) => oracle::run(&args),
         Chore::Soak(args) => oracle::soak(&args),
         Chore::Loom => testing::loom(),
-        Chore::Faults(args) => faults::run(&args),
+        Chore::Faults(args) => faults::run(&args, ci::runs),
         Chore::Asan => testing::sanitizers(),
         Chore::Miri(args) => miri::run(&args),
         Chore::Tsan => testing::threads(),

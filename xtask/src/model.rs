@@ -1,5 +1,5 @@
-//! The backends of other systems, run on Linux: the suite and the examples on a model of the kernel
-//! that they are for, in the ways in which such kernels differ.
+//! Runs the backends of other systems on Linux: the suite and the examples, on a model of their
+//! kernel, in several variants.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ pub struct Args {
 
 struct Model {
     name: &'static str,
-    /// Under testing/, with tests of its own.
+    /// The folder below testing/. The model has tests of its own.
     package: &'static str,
-    /// Switches of the model, for each of which the suite is run: there is one for each way in which
-    /// the kernels differ, or one for several that do not meet.
+    /// Switches of the model. The suite runs once for each: there is one for each difference
+    /// between kernels, or one for several differences that do not affect each other.
     kernels: &'static [Kernel],
 }
 
@@ -67,7 +67,7 @@ const MODELS: &[Model] = &[
     },
 ];
 
-/// What is about the calls of Linux, or about what the modelled systems do not have.
+/// Tests of Linux's own calls, or of features that the modelled systems lack.
 const LEFT_OUT: &str = "left out: tests/timeout_fallback.rs, tests/waker_pipe.rs (Linux's calls), \
                         on kqueue tests/priority.rs (it has no such filter), abstract_names and \
                         an_unnamed_address_binds_as_in_std of tests/unix_sockets.rs (no such names)";
@@ -87,20 +87,20 @@ pub fn all() -> Result<()> {
     run(&Args::default())
 }
 
-/// The model that a backend of this name runs on, if there is one.
+/// The model of this backend's kernel, if there is one.
 pub fn of_backend(backend: &str) -> Option<&'static str> {
     let mut names = MODELS.iter().map(|model| model.name);
     names.find(|name| *name == backend)
 }
 
-/// The variants of the kernel that a backend of this name runs on: its model's, or Linux itself,
-/// which has no switches.
+/// The variants of this backend's kernel: those of its model, or Linux itself, which has no
+/// switches.
 pub fn kernels(backend: &str) -> &'static [Kernel] {
     let model = MODELS.iter().find(|model| model.name == backend);
     model.map_or(&[&[]], |model| model.kernels)
 }
 
-/// What the compiler is told to build mio's backend for a model.
+/// The flag with which the compiler builds mio's backend for a model.
 pub fn cfg(model: &str) -> String {
     format!("--cfg mio_model={model:?}")
 }
@@ -116,7 +116,7 @@ impl Model {
             }
             report.libtest(suite);
         }
-        // It need not be the default of the system that is modelled.
+        // It need not be the default backend of the modelled system.
         let many = ["--backend", self.name, "--connections"];
         for (program, args) in [
             (C10K, [&many[..], &["500"]].concat()),

@@ -138,8 +138,7 @@ fn mio(metadata: &Value) -> Result<&Value> {
         .context("mio is not in its own workspace")
 }
 
-/// What the library is built with, on whatever platform: name and version, and the `rust-version`
-/// of each.
+/// The library's dependencies on every platform: name, version and `rust-version` of each.
 fn normal_dependencies(metadata: &Value) -> Result<Vec<(String, Option<String>)>> {
     let by_id = |list: &Value| -> HashMap<String, Value> {
         let list = list.as_array().into_iter().flatten();
@@ -160,7 +159,7 @@ fn normal_dependencies(metadata: &Value) -> Result<Vec<(String, Option<String>)>
             let kinds = dependency["dep_kinds"]
                 .as_array()
                 .context("cargo is too old to tell kinds of dependencies")?;
-            // null is a normal one. A build dependency has to be compiled as well.
+            // null stands for a normal dependency. A build dependency has to be compiled as well.
             let needed = kinds
                 .iter()
                 .any(|kind| kind["kind"].is_null() || kind["kind"] == "build");
@@ -200,7 +199,7 @@ fn version(text: &str) -> Result<Version> {
     Ok((next()?, next()?, next()?))
 }
 
-/// All of a folder and those in it, by name.
+/// All files of a folder and its subfolders, by name.
 pub fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {

@@ -1,4 +1,5 @@
-//! The Wine of a newer Debian, in a folder of its own below target: nothing of it is installed.
+//! The Wine of a newer Debian, in a folder of its own below target. Nothing is installed on the
+//! machine.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,16 +13,16 @@ use crate::{target, tools};
 /// The release of Debian that has Wine 10.
 const RELEASE: &str = "trixie";
 
-/// That it can be asked for by name, and what Debian takes for granted.
+/// Wine, the package that makes it available by name, and a package that Debian takes for granted.
 const PACKAGES: [&str; 3] = ["wine64", "wine", "dash"];
 
-/// What it starts each program by.
+/// The command that starts a program under that Wine.
 pub const LOADER: &str = "/usr/lib/wine/wine64";
 
-/// A library that its own need in the prefix, to which its installation would link it.
+/// A library that its own libraries need in the prefix. An installation would link it there.
 pub const ZLIB: &str = "usr/x86_64-w64-mingw32/lib/zlib1.dll";
 
-/// Where it is extracted.
+/// The folder that it is extracted into.
 pub fn extracted() -> Result<PathBuf> {
     let folder = target("wine10");
     let root = folder.join("root");
@@ -59,7 +60,7 @@ pub fn extracted() -> Result<PathBuf> {
         ])
         .args(PACKAGES)
         .run()?;
-    // Where these lead is Debian's from its installation on.
+    // Debian's installation creates these links.
     for name in ["bin", "lib", "lib64", "sbin"] {
         fs::create_dir_all(root.join("usr").join(name))?;
         symlink(format!("usr/{name}"), root.join(name))?;
@@ -80,7 +81,7 @@ pub fn extracted() -> Result<PathBuf> {
     Ok(root)
 }
 
-/// What comes before a program of that Wine.
+/// The command that runs a program under that Wine.
 pub fn words(root: &Path, program: &str) -> Vec<String> {
     let script = crate::root().join("testing/wine/in-root.sh");
     let program = match program {
@@ -96,7 +97,7 @@ pub fn words(root: &Path, program: &str) -> Vec<String> {
         .collect()
 }
 
-/// The archive that this machine's own packages come from.
+/// The archive from which this machine's own packages come.
 fn archive() -> Result<String> {
     let targets = Cmd::new("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI)"])
@@ -106,7 +107,7 @@ fn archive() -> Result<String> {
     first.context("apt knows no archive of Debian")
 }
 
-/// With lists, packages and a status of its own.
+/// apt with lists, packages and a status of its own.
 fn apt(folder: &Path) -> Cmd {
     let options = [
         ("Dir::Etc::sourcelist", folder.join("sources.list")),

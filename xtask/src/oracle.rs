@@ -2,8 +2,8 @@
 //! program `oracle` of testing/oracle, on each backend. A backend of another system runs on a model
 //! of its kernel, once for each variant of the kernel.
 //!
-//! `cargo xtask oracle` runs the same programs every time, `cargo xtask soak` new ones. `cargo xtask
-//! oracle --faults` checks that the oracle is not blind; `oracle/faults.rs` has that.
+//! `cargo xtask oracle` runs the same programs every time, and `cargo xtask soak` new ones. `cargo
+//! xtask oracle --faults` checks that the oracle finds deliberate faults: see `oracle/faults.rs`.
 
 mod faults;
 mod not_found;
@@ -25,7 +25,7 @@ use crate::table::named;
 pub use program::Args;
 use program::{build, found, kept_programs, limit, variant, BACKENDS, PROGRAMS};
 
-/// For one run.
+/// The time limit for one run.
 const SECONDS: u64 = 30;
 
 #[derive(ClapArgs)]
@@ -86,7 +86,7 @@ fn select(names: &[String]) -> Result<Vec<&'static str>> {
     Ok(backends.into_iter().copied().collect())
 }
 
-/// Runs the programs of one master seed, and those that are kept.
+/// Runs the programs of one master seed, and the saved programs.
 fn run_seeds(backends: &[&'static str], args: &Args) -> Result<()> {
     let seconds = args.seconds.unwrap_or(SECONDS);
     let seconds_arg = seconds.to_string();
@@ -126,8 +126,8 @@ fn show(backends: &[&'static str], seed: &str) -> Result<()> {
     backend.oracle(["show", "--seed", seed]).run()
 }
 
-/// Builds the oracle for each backend in turn, and does something with it. A backend that does not
-/// build is a failure, and the others follow all the same.
+/// Builds the oracle for each backend in turn, and passes it to a function. A backend that does not
+/// build is a failure; the other backends still follow.
 fn on_each(report: &mut Report, backends: &[&'static str], with: impl Fn(&mut Report, &Backend)) {
     for name in backends {
         match Backend::build(name) {
@@ -175,14 +175,14 @@ impl Backend {
         }
     }
 
-    /// Measures the rows of docs/EVENTS.md, all as one test.
+    /// Measures the rows of docs/EVENTS.md. All count as one test.
     fn run_rates(&self, report: &mut Report) {
         let outcome = self.oracle(["rates"]).tee();
         let outcome = outcome.and_then(|ended| self::outcome(&ended));
         report.one(&format!("{}, docs/EVENTS.md", self.name), outcome);
     }
 
-    /// Runs programs that are in files, all as one test.
+    /// Runs programs from files. All count as one test.
     fn run_files(&self, report: &mut Report, files: &[PathBuf]) {
         let args = [Path::new("file")].into_iter();
         let run = self.oracle(args.chain(files.iter().map(PathBuf::as_path)));
@@ -191,8 +191,8 @@ impl Backend {
     }
 }
 
-/// An error unless the oracle ended by itself and with success. It begins with what the oracle
-/// found, if it found something.
+/// An error unless the oracle ended by itself and with success. If the oracle found something, the
+/// error begins with that.
 fn outcome(ended: &Ended) -> Result<()> {
     match found(&ended.stdout) {
         Some(found) => ended.success().with_context(|| found.to_owned()),

@@ -1,11 +1,11 @@
-//! Where operating systems are named: in `src/` in the rows of `sys/platform/`, in `sys/mod.rs`, which
-//! picks the row, and at public items that only some systems have. Other code asks for what a row
-//! provides.
+//! Counts where operating systems are named. In `src/` that is in the rows of `sys/platform/`, in
+//! `sys/mod.rs`, which picks the row, and at public items that only some systems have. Other code
+//! asks for what a row provides.
 //!
 //! The tests have a table of their own, tests/util/mod.rs: they are separate programs, and cannot see
 //! the rows.
 //!
-//! The names are counted, and the numbers only fall.
+//! The numbers may only fall.
 
 use std::fs;
 use std::path::Path;
@@ -17,8 +17,8 @@ use proc_macro2::{TokenStream, TokenTree};
 use crate::msrv::rust_files;
 use crate::root;
 
-/// How often a system is named in a folder, with the rows and the public items in it, and without the
-/// tests' own table. To be lowered whenever it can be.
+/// How often a system is named in a folder. Includes the rows and the public items, and excludes
+/// the tests' own table. Lower the number whenever possible.
 const FOLDERS: [(&str, usize); 2] = [("src", 52), ("tests", 10)];
 
 const TABLE_OF_TESTS: &str = "tests/util/mod.rs";

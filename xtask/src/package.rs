@@ -1,11 +1,11 @@
-//! What would be published builds by itself.
+//! Checks that the package to be published builds by itself.
 
 use anyhow::{bail, Result};
 
 use crate::sh::Cmd;
 use crate::target;
 
-/// Without these a package is not fit to be published, though it builds.
+/// A package without these files builds, but is not fit to be published.
 const NEEDED: [&str; 5] = [
     "Cargo.toml",
     "CHANGELOG.md",
@@ -26,7 +26,7 @@ pub fn run() -> Result<()> {
 }
 
 fn package() -> Cmd {
-    // Not committed yet is no obstacle: this is for looking before a commit, too.
+    // Uncommitted changes are allowed: this also checks a change before its commit.
     Cmd::cargo("package")
         .args(["-p", "mio", "--allow-dirty"])
         .target_dir(target("package"))

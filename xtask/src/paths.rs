@@ -1,4 +1,4 @@
-//! Where things lie.
+//! The project's paths.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ pub fn root() -> &'static Path {
 }
 
 /// A target directory of its own, below the ordinary one. Builds with other flags get one each, so
-/// that none throws away another's work.
+/// that none discards the files of another.
 pub fn target(name: &str) -> PathBuf {
     root().join("target").join(name)
 }

@@ -1,4 +1,4 @@
-//! Examples that are run; their exit status decides.
+//! Runs examples; their exit status decides.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::report::Report;
 use crate::sh::Cmd;
 
-/// How cargo is told which program to build.
+/// The arguments with which cargo selects a program.
 pub type Program = [&'static str; 2];
 
 pub const C10K: Program = ["--package", "c10k"];

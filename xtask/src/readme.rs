@@ -1,4 +1,4 @@
-//! The documents keep their word: commands run, programs compile, links lead somewhere.
+//! Checks the documents: commands run, programs compile, no link is broken.
 //!
 //! Every command of a console block in README.md, CONTRIBUTING.md and docs/ runs here, with three
 //! exceptions. A `cargo xtask STEP` of a step of `ci` or `full` is parsed and not run, because `ci`
@@ -29,14 +29,15 @@ mod markdown;
 
 use markdown::{Block, Command, Marker};
 
-/// What two screens hold.
+/// The maximum length of README.md: about two screens.
 const README_CHARACTERS: usize = 6000;
 
-/// What README.md's program binds to, and its dependency's path; both are replaced here.
+/// The address that README.md's program binds to, and the path of its dependency. Both are replaced
+/// here.
 const ADDRESS: &str = "127.0.0.1:9000";
 const PATH: &str = "\"../mio\"";
 
-/// Of a single command, compiling included.
+/// The time limit for one command, with compiling.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// `is_step` knows the names of the chores that run elsewhere.
@@ -45,7 +46,7 @@ pub fn run(is_step: fn(&str) -> bool) -> Result<()> {
         let documents = documents()?;
         let readme = documents.first().context("there is no README.md")?;
         report.one("README.md fits on two screens", check_length(&readme.text));
-        report.one("the links lead somewhere", check_links(&documents));
+        report.one("no link is broken", check_links(&documents));
 
         let program = Program::create(&readme.blocks)?;
         let mut not_run = Vec::new();
@@ -70,7 +71,7 @@ pub fn run(is_step: fn(&str) -> bool) -> Result<()> {
                 }
             }
         }
-        report.one("the way back, without the patch", program.go_back());
+        report.one("without the patch", program.go_back());
 
         for block in &not_run {
             println!("not run: {block}");
@@ -106,7 +107,7 @@ fn serve(report: &mut Report, place: &str, server: &Path, address: SocketAddr) -
 }
 
 struct Document {
-    /// As it is called from the root.
+    /// Its path from the root.
     name: String,
     text: String,
     blocks: Vec<Block>,
@@ -142,7 +143,7 @@ fn check_links(documents: &[Document]) -> Result<()> {
             }
         }
     }
-    ensure!(dead.is_empty(), "they do not: {}", dead.join(", "));
+    ensure!(dead.is_empty(), "broken: {}", dead.join(", "));
     Ok(())
 }
 
@@ -186,12 +187,12 @@ fn console(
     Ok(())
 }
 
-/// What is done with a command.
+/// What happens with a command.
 #[derive(Debug, PartialEq)]
 enum What {
     Run,
     RunInProgram,
-    /// It is a chore with arguments that the chore takes, and runs elsewhere, or nowhere.
+    /// It is a chore, and its arguments are valid. It runs elsewhere, or nowhere.
     Parsed,
     Nothing,
 }
@@ -221,7 +222,8 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// Runs a command, which must print what stands below it, and some test if it is one of tests.
+/// Runs a command. It must print the output that stands below it, and run a test if it is a test
+/// command.
 fn execute(command: &Command, folder: &Path) -> Result<()> {
     let ended = Cmd::shell(&command.text).dir(folder).limit(LIMIT).tee()?;
     ended.success()?;
@@ -240,7 +242,7 @@ fn execute(command: &Command, folder: &Path) -> Result<()> {
 struct Program {
     folder: PathBuf,
     manifest: String,
-    /// What its server is to bind to: a port that was free.
+    /// The address for its server: with a port that was free.
     address: SocketAddr,
 }
 
@@ -274,7 +276,7 @@ impl Program {
         Ok(program)
     }
 
-    /// Compiles a block: the program.
+    /// Compiles a block, and returns the program.
     fn compile(&self, place: &str, block: &Block) -> Result<PathBuf> {
         let name: String = place
             .chars()
@@ -290,7 +292,8 @@ impl Program {
         Ok(target("readme").join("debug").join(name))
     }
 
-    /// Without the patch it is the other crate again, and `cargo update -p mio` does not work.
+    /// Checks that without the patch the project uses the other crate again, and that `cargo update
+    /// -p mio` does not do that.
     fn go_back(&self) -> Result<()> {
         let manifest = self.folder.join("Cargo.toml");
         fs::write(manifest, unpatched(&self.manifest)?)?;

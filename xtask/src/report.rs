@@ -1,5 +1,5 @@
-//! Counting tests. A step that runs some closes with `N passed, N failed`, and one that ran none
-//! has failed: a filter that matches nothing looks too much like success.
+//! Counts tests. A step that runs tests ends with `N passed, N failed`. A step that runs none has
+//! failed: a filter that matches nothing looks too much like success.
 
 use anyhow::{bail, Result};
 
@@ -14,7 +14,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Runs a step that runs tests, and closes it: the line comes whatever happens.
+    /// Runs a step that runs tests, and prints its last line in any case.
     pub fn of(step: impl FnOnce(&mut Report) -> Result<()>) -> Result<()> {
         let mut report = Report::default();
         if let Err(error) = step(&mut report) {
@@ -23,7 +23,7 @@ impl Report {
         report.close()
     }
 
-    /// Runs something that prints libtest's result lines, and counts.
+    /// Runs a program that prints libtest's result lines, and counts them.
     pub fn libtest(&mut self, cmd: Cmd) {
         match cmd.tee() {
             Ok(ended) => self.libtest_ended(&ended),
@@ -31,19 +31,19 @@ impl Report {
         }
     }
 
-    /// Counts what a program with libtest's result lines has left.
+    /// Counts libtest's result lines in the output of a program.
     pub fn libtest_ended(&mut self, ended: &Ended) {
         let before = self.failed;
         self.libtest_output(&ended.stdout);
         if let Err(error) = ended.success() {
             let told = self.failed > before;
             self.problems.push(format!("{error:#}"));
-            // Not built, or not come to its end.
+            // It was not built, or did not run to its end.
             self.failed += usize::from(!told);
         }
     }
 
-    /// One test, which is a program or a comparison of its own.
+    /// Counts one test, which is a program or a comparison.
     pub fn one(&mut self, name: &str, outcome: Result<()>) {
         match outcome {
             Ok(()) => self.passed += 1,
@@ -51,13 +51,13 @@ impl Report {
         }
     }
 
-    /// Something is wrong apart from what the tests said themselves.
+    /// Adds a problem that no test has reported.
     pub fn problem(&mut self, problem: String) {
         self.failed += 1;
         self.problems.push(problem);
     }
 
-    /// Prints the closing line, and fails if the step has.
+    /// Prints the last line, and fails if the step has failed.
     fn close(mut self) -> Result<()> {
         if self.passed + self.failed == 0 {
             self.problems.push("no test was run".to_owned());
@@ -79,8 +79,8 @@ impl Report {
     }
 
     fn libtest_output(&mut self, stdout: &str) {
-        // A test may run its own program again, whose lines come in between: what it ran is no test
-        // of its own. So the programs that have begun and not ended yet are a stack, each with its
+        // A test may run its own program again, whose lines then come in between. Tests of that run
+        // do not count. So the programs that have begun and not ended form a stack, each with its
         // number of tests.
         let mut running: Vec<usize> = Vec::new();
         let mut within = Vec::new();
@@ -89,7 +89,7 @@ impl Report {
                 running.push(tests);
             }
             if let Some(counts @ [passed, failed, ignored]) = result(line) {
-                // Those above it were ended by their parents.
+                // Their parents have ended the programs above it.
                 let tests = passed + failed + ignored;
                 let begun = running.iter().rposition(|running| *running == tests);
                 running.truncate(begun.unwrap_or(0));
@@ -102,7 +102,7 @@ impl Report {
             }
         }
         if let Some(tests) = running.first() {
-            // It died, so that the others were not within it, but after it.
+            // It died, so the other programs ran after it, not within it.
             self.problem(format!("a program of {tests} tests ended without a result"));
             for counts in within {
                 self.add(counts);
@@ -136,7 +136,7 @@ fn start(line: &str) -> Option<usize> {
 }
 
 /// `test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in
-/// 0.01s`: passed, failed, ignored. A test's own output may come before it on the line.
+/// 0.01s`: passed, failed, ignored. Output of a test may precede it on the line.
 fn result(line: &str) -> Option<[usize; 3]> {
     let (_, rest) = line.split_once("test result: ")?;
     let (_, counts) = rest.split_once(". ")?;
@@ -181,7 +181,7 @@ noise from a testtest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured;
     }
 
     #[test]
-    fn what_only_looks_like_a_result_is_none() {
+    fn text_that_looks_like_a_result_is_ignored() {
         for line in [
             "test result",
             "test result: ok",
@@ -243,7 +243,7 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 
     #[test]
     fn a_program_that_fails_without_a_word_is_a_failure() {
-        // Not shown, or the step that runs this test would count it.
+        // Not shown: otherwise the step that runs this test would count it.
         let script = "echo 'test result: ok. 1 passed; 0 failed; 0 ignored'; exit 1";
         let ended = Cmd::new("sh").arg("-c").arg(script).quiet().unwrap();
         let mut report = Report::default();

@@ -1,5 +1,5 @@
-//! Running other programs: their output straight to the terminal, a time limit for each, nothing
-//! left behind.
+//! Runs other programs: their output goes straight to the terminal, each has a time limit, and none
+//! is left running.
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,29 +18,29 @@ use nix::unistd::Pid;
 
 use crate::root;
 
-/// Generous: it ends what hangs, and is no measure of speed.
+/// Generous: it only ends programs that hang, and says nothing about speed.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// How often a running program is looked at.
+/// The interval at which a running program is checked.
 const TICK: Duration = Duration::from_millis(20);
 
-/// The process group of the program that runs now, or 0.
+/// The process group of the running program, or 0.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
 
-/// A command to run, from the root of the repository if nothing else is said.
+/// A command to run, in the root of the repository by default.
 pub struct Cmd {
     command: Command,
     limit: Duration,
-    /// What to call it when it is shown: environment first, as one would type it.
+    /// The command as it is shown: the environment first, as one would type it.
     envs: Vec<String>,
 }
 
-/// A program that came to its end, good or bad.
+/// A program that has ended, with or without success.
 pub struct Ended {
     pub status: ExitStatus,
     pub pid: u32,
     pub stdout: String,
-    /// The limit that it was ended at.
+    /// The time limit that ended it.
     pub timed_out: Option<Duration>,
     shown: String,
 }
@@ -56,7 +56,7 @@ impl Cmd {
         }
     }
 
-    /// A line of the shell, deaf to the same flags as `cargo`.
+    /// A shell script. Like `cargo`, it ignores the flags of the environment.
     pub fn shell(line: &str) -> Cmd {
         let mut cmd = Cmd::new("sh")
             .arg("-c")
@@ -73,16 +73,16 @@ impl Cmd {
             .arg(program)
     }
 
-    /// `cargo` as found by the first lookup, deaf to flags that somebody's shell has set: a step
-    /// means the same everywhere.
+    /// `cargo`, found through `PATH`. It ignores flags that the environment sets, so that a step
+    /// does the same everywhere.
     pub fn cargo(subcommand: &str) -> Cmd {
         Cmd::of_cargo("cargo", subcommand)
     }
 
-    /// Debian's cargo, deaf also to what rustup and the cargo that runs this program have set for
-    /// their children. With unstable options, for which it is there.
+    /// Debian's cargo. It also ignores what rustup, and the cargo that runs this program, have set
+    /// for their children. It accepts unstable options, which is what it is for.
     pub fn debian_cargo(subcommand: &str) -> Cmd {
-        // Cargo would look for it in its home first, where rustup's is.
+        // Otherwise cargo would first look in its home, which contains rustup's.
         let program = match subcommand {
             "clippy" => "/usr/bin/cargo-clippy",
             _ => "/usr/bin/cargo",
@@ -102,12 +102,12 @@ impl Cmd {
 
     fn of_cargo(program: &str, subcommand: &str) -> Cmd {
         let mut cmd = Cmd::new(program).arg(subcommand).without(influences_builds);
-        // Also where a configuration file of the user's says otherwise.
+        // Even if a configuration file of the user sets something else.
         cmd.command.env("CARGO_TARGET_DIR", root().join("target"));
         cmd
     }
 
-    /// Leaves out what the environment of this program has under such names.
+    /// Removes variables with these names from the environment.
     fn without(mut self, named: impl Fn(&str) -> bool) -> Cmd {
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(&named) {
@@ -147,13 +147,13 @@ impl Cmd {
         self
     }
 
-    /// Runs it, output to the terminal, and fails if it does.
+    /// Runs it with its output to the terminal, and fails if it fails.
     pub fn run(self) -> Result<()> {
         println!("$ {self}");
         self.end(Output::Shown)?.success()
     }
 
-    /// Runs it, output to the terminal, and keeps what it wrote to its standard output.
+    /// Runs it with its output to the terminal, and also returns its standard output.
     pub fn tee(self) -> Result<Ended> {
         println!("$ {self}");
         self.end(Output::ShownAndKept)
@@ -170,7 +170,7 @@ impl Cmd {
         if output != Output::Shown {
             self.command.stdout(Stdio::piped());
         }
-        // A group of its own, which is ended as one: a test program's children too.
+        // A group of its own, so that the children of a test program are ended with it.
         self.command.process_group(0);
         let start = Instant::now();
         let mut child = self
@@ -179,8 +179,8 @@ impl Cmd {
             .with_context(|| format!("cannot start `{shown}`"))?;
         let group = Group::new(child.id());
 
-        // The pipe is read by a thread, for a process that got away (setsid) may hold it open for
-        // ever.
+        // A thread reads the pipe, because a process that has left the group (setsid) may keep it
+        // open for ever.
         let (sender, chunks) = mpsc::channel();
         if let Some(mut pipe) = child.stdout.take() {
             thread::spawn(move || {
@@ -234,7 +234,7 @@ impl Cmd {
     }
 }
 
-/// Runs all of them, whatever becomes of each, and fails if any did.
+/// Runs all of them, even after one has failed, and fails if one has failed.
 pub fn run_all(commands: impl IntoIterator<Item = Cmd>) -> Result<()> {
     let mut failed = Vec::new();
     for cmd in commands {
@@ -291,7 +291,7 @@ impl std::fmt::Display for Cmd {
     }
 }
 
-/// As a shell would want it, and with the root of the repository left out.
+/// As one would type it in a shell, without the root of the repository.
 fn quoted(word: &OsStr) -> String {
     let word = word
         .to_string_lossy()
@@ -307,8 +307,8 @@ fn quoted(word: &OsStr) -> String {
     }
 }
 
-/// Whether an environment variable changes what cargo builds or where. `CARGO_PKG_…` and the like
-/// are what `cargo run` left for this program, and none of the children's business.
+/// Whether an environment variable changes what cargo builds, or where. `cargo run` has set
+/// `CARGO_PKG_…` and similar variables for this program, and not for its children.
 fn influences_builds(name: &str) -> bool {
     name.ends_with("RUSTFLAGS")
         || name.ends_with("RUSTDOCFLAGS")
@@ -324,7 +324,7 @@ fn influences_builds(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether an environment variable says which compiler to use, or where its libraries are.
+/// Whether an environment variable selects a compiler, or the folder of its libraries.
 fn names_a_toolchain(name: &str) -> bool {
     name.starts_with("RUSTUP_")
         || name.starts_with("CARGO_BUILD_")
@@ -339,7 +339,7 @@ fn names_a_toolchain(name: &str) -> bool {
         .contains(&name)
 }
 
-/// A process group, killed as a whole when this goes.
+/// A process group, which is killed as a whole when this is dropped.
 struct Group(Pid);
 
 impl Group {
@@ -350,7 +350,7 @@ impl Group {
     }
 
     fn kill(&self) {
-        // That nobody is left of it is the usual case.
+        // Usually no process of it is left.
         let _ = killpg(self.0, Signal::SIGKILL);
     }
 }
@@ -362,8 +362,7 @@ impl Drop for Group {
     }
 }
 
-/// Children are in groups of their own, so a Ctrl-C (or a CI system's SIGTERM) does not reach them
-/// by itself.
+/// Children are in groups of their own, so neither Ctrl-C nor a CI system's SIGTERM reaches them.
 pub fn end_children_when_interrupted() -> Result<()> {
     ctrlc::set_handler(|| {
         let group = RUNNING.load(Ordering::SeqCst);
@@ -384,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_kept_and_failure_is_told() {
+    fn output_and_failure_are_returned() {
         let ended = sh("echo out; exit 3").quiet().unwrap();
         assert_eq!(ended.stdout, "out\n");
         assert!(ended
@@ -409,7 +408,7 @@ mod tests {
             .contains("time limit"));
         let sleeper = Pid::from_raw(ended.stdout.trim().parse().unwrap());
         let gone = Instant::now() + Duration::from_secs(10);
-        // Signal 0 only asks; a zombie that init has yet to fetch still answers.
+        // Signal 0 only checks. A zombie that init has not reaped yet still exists.
         while nix::sys::signal::kill(sleeper, None).is_ok() {
             assert!(Instant::now() < gone, "the sleeper still runs");
             thread::sleep(TICK);
@@ -417,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_elses_flags_are_left_out() {
+    fn flags_of_the_environment_are_ignored() {
         for name in [
             "RUSTFLAGS",
             "CARGO_ENCODED_RUSTFLAGS",
@@ -437,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn debians_cargo_is_told_nothing_of_another_toolchain() {
+    fn debians_cargo_ignores_other_toolchains() {
         for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC", "LD_LIBRARY_PATH"] {
             assert!(names_a_toolchain(name), "{name}");
         }

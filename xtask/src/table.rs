@@ -1,8 +1,8 @@
-//! Choosing from a chore's table by name.
+//! Selects rows of a chore's table by name.
 
 use anyhow::{bail, Result};
 
-/// The rows of these names, in the order of the names; all that are `usual` where there are none.
+/// The rows of these names, in the order of the names. Without names, all rows that are `usual`.
 pub fn named<'a, T>(
     table: &'a [T],
     name: impl Fn(&T) -> &str,

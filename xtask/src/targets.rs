@@ -1,5 +1,5 @@
-//! The crate on every system and processor that it is for, without running it: clippy with all
-//! features and with none, and the public API. [`TARGETS`] is the table of what is looked at.
+//! Checks the crate for every system and processor that it supports, without running it: clippy
+//! with all features and with none, and the public API. [`TARGETS`] is the table of the checks.
 
 use anyhow::{bail, Result};
 use clap::Args as ClapArgs;
@@ -19,13 +19,13 @@ struct Target {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sources {
     Lib,
-    /// The tests and the examples too.
+    /// The tests and the examples as well.
     All,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Api {
-    /// testing/api has a listing of this name.
+    /// The name of the listing in testing/api.
     Listed,
     NotListed,
 }
@@ -41,8 +41,8 @@ use Api::{Listed, NotListed};
 use Sources::{All, Lib};
 use When::{Ci, Full};
 
-/// `ci` has one of each kind: of kqueue's systems the three that differ most, both with event ports,
-/// Android, which is not quite Linux, and Windows with both of its linkers.
+/// `ci` has one target of each kind: the three that differ most of kqueue's systems, both with
+/// event ports, Android, which is not quite Linux, and Windows with both of its linkers.
 const TARGETS: &[Target] = &[
     row("aarch64-apple-darwin", All, Listed, Ci),
     row("x86_64-apple-darwin", All, NotListed, Full),
@@ -78,7 +78,7 @@ const fn row(name: &'static str, sources: Sources, api: Api, when: When) -> Targ
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
-    /// Targets to look at, instead of all that `--list` shows
+    /// Targets to check, instead of all that `--list` shows
     targets: Vec<String>,
     /// Only show the targets
     #[arg(long)]
@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> Result<()> {
     )?)
 }
 
-/// What `ci` looks at.
+/// What `ci` checks.
 pub fn bounded() -> Result<()> {
     look_at(&named(
         TARGETS,
@@ -126,7 +126,7 @@ fn look_at(targets: &[&Target]) -> Result<()> {
 }
 
 impl Target {
-    /// The checks, each whatever became of the others.
+    /// Runs all checks, even after one has failed.
     fn look(&self) -> Result<()> {
         let cross = Cross::new(self.name)?;
         let sources = match self.sources {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_says_what_is_looked_at() {
+    fn a_target_lists_its_checks() {
         let target = row("t", All, Listed, Full);
         assert_eq!(
             target.describe(),

@@ -1,4 +1,4 @@
-//! `cargo test`, plain and with other flags.
+//! `cargo test`, without flags and with several.
 
 use anyhow::Result;
 
@@ -7,19 +7,19 @@ use crate::report::Report;
 use crate::sh::Cmd;
 use crate::{target, tools};
 
-/// What the README says.
+/// The command of the README.
 pub fn plain() -> Result<()> {
     run([Cmd::cargo("test")])
 }
 
 pub fn xtask() -> Result<()> {
-    // What applies patches.
+    // git applies the patches.
     tools::need("git", &["git"])?;
     run([Cmd::cargo("test").args(["-p", "xtask"])])
 }
 
-/// loom's types stand in for the atomics under `cfg(mio_loom)`, with which nothing but these tests
-/// works. Optimised, because the number of interleavings is what takes the time.
+/// Under `cfg(mio_loom)` loom's types replace the atomics, and nothing but these tests works.
+/// Optimised, because the number of interleavings determines the time.
 pub fn loom() -> Result<()> {
     run([Cmd::cargo("test")
         .args(["--release", "--lib", "loom"])
@@ -27,7 +27,8 @@ pub fn loom() -> Result<()> {
         .target_dir(target("loom"))])
 }
 
-/// The ways that a program can choose when it is built: poll(2) by default, woken through a pipe.
+/// The options that a program can set when it is built: poll(2) as the default, and wakers on
+/// pipes.
 pub fn forced() -> Result<()> {
     run([Cmd::cargo("test")
         .args(["--lib", "--tests"])
@@ -45,7 +46,7 @@ pub fn sanitizers() -> Result<()> {
             Cmd::cargo("test")
                 .args(["--lib", "--tests", "--no-fail-fast", "--target", &host])
                 .env("RUSTFLAGS", format!("-Zsanitizer={sanitizer}"))
-                // `-Z` on a stable compiler. Their std is not instrumented, and need not be.
+                // Allows `-Z` on a stable compiler. std is not instrumented, and need not be.
                 .env("RUSTC_BOOTSTRAP", "1")
                 .target_dir(target(dir))
         }),

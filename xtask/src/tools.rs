@@ -1,5 +1,5 @@
-//! Programs from outside: there, or installed where that is allowed, or an error that names what is
-//! missing.
+//! Other programs that the steps need. A missing one is installed if that is allowed; otherwise the
+//! error names it.
 
 use std::env;
 use std::fmt;
@@ -27,23 +27,24 @@ impl std::error::Error for NotRun {}
 
 static INSTALL: AtomicBool = AtomicBool::new(false);
 
-/// Has steps install what they lack: `--install`.
+/// Allows steps to install what they lack: `--install`.
 pub fn allow_installing() {
-    // Nothing else is told by it, and the thread that asks is this one.
+    // Relaxed: it publishes no other memory, and this thread reads it.
     INSTALL.store(true, Ordering::Relaxed);
 }
 
-/// Whether a step may install what it lacks: by `--install`, or because this is a machine of CI.
+/// Whether a step may install what it lacks: because of `--install`, or because this is a CI
+/// machine.
 pub fn may_install() -> bool {
     INSTALL.load(Ordering::Relaxed) || is_ci(env::var("CI").ok().as_deref())
 }
 
-/// Whether the variable CI says so.
+/// Whether the variable CI is set.
 fn is_ci(variable: Option<&str>) -> bool {
     !matches!(variable, None | Some("" | "0" | "false"))
 }
 
-/// An error that says how to get something, unless it may be installed.
+/// An error that describes how to install something, unless the step may install it.
 pub fn ask_before(what: &str, how: &str) -> Result<()> {
     if !may_install() {
         bail!("{what} is missing: {how}, or repeat the step with --install");
@@ -51,18 +52,18 @@ pub fn ask_before(what: &str, how: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that `program` can be run; Debian has it in `packages`.
+/// Makes sure that `program` exists, which Debian has in `packages`.
 pub fn need(program: &str, packages: &[&str]) -> Result<()> {
     need_so_that(|| find(program).is_some(), program, packages)
 }
 
-/// Makes sure that pkg-config knows `library`; Debian has it in `packages`.
+/// Makes sure that pkg-config finds `library`, which Debian has in `packages`.
 pub fn need_library(library: &str, packages: &[&str]) -> Result<()> {
     need("pkg-config", &["pkg-config"])?;
     need_so_that(|| is_known(library), library, packages)
 }
 
-/// Makes sure that `python3`, which is there, has a module.
+/// Makes sure that the installed `python3` has a module.
 pub fn need_python_module(module: &str, packages: &[&str]) -> Result<()> {
     let is_there = || {
         let import = Cmd::new("python3").args(["-c", &format!("import {module}")]);
@@ -71,7 +72,7 @@ pub fn need_python_module(module: &str, packages: &[&str]) -> Result<()> {
     need_so_that(is_there, module, packages)
 }
 
-/// Installs `packages` unless what they bring is there, which `is_there` tells.
+/// Installs `packages` unless `is_there` returns true.
 fn need_so_that(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> Result<()> {
     if is_there() {
         return Ok(());
@@ -82,9 +83,9 @@ fn need_so_that(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> R
     if !nix::unistd::geteuid().is_root() || find("apt-get").is_none() {
         bail!("{missing}");
     }
-    println!("{missing}, which is tried now");
-    // The lists once for all that is missing. That they cannot be fetched need not mean that the
-    // package can't.
+    println!("{missing}; installing it now");
+    // The lists are fetched once for all that is missing. If that fails, the package may still be
+    // available.
     static UPDATED: OnceLock<()> = OnceLock::new();
     UPDATED.get_or_init(|| {
         if let Err(error) = apt_get().arg("update").run() {
@@ -97,12 +98,12 @@ fn need_so_that(is_there: impl Fn() -> bool, what: &str, packages: &[&str]) -> R
         .run();
     match (is_there(), installed) {
         (true, _) => Ok(()),
-        (false, Ok(())) => bail!("{missing}, and not there after installing"),
+        (false, Ok(())) => bail!("{missing}, and still is after installing it"),
         (false, Err(error)) => bail!("{missing}, and could not be installed: {error}"),
     }
 }
 
-/// Whether a program can be run.
+/// Whether a program exists.
 pub fn is_there(program: &str) -> bool {
     find(program).is_some()
 }
@@ -178,12 +179,12 @@ fn rustup<const N: usize>(args: [&str; N]) -> Cmd {
         .limit(Duration::from_secs(300))
 }
 
-/// The target triple of the compiler itself.
+/// The target triple of the compiler's host.
 pub fn host() -> Result<String> {
     let version = Cmd::new("rustc").arg("-vV").quiet()?.successful_stdout()?;
     match version.lines().find_map(|line| line.strip_prefix("host: ")) {
         Some(host) => Ok(host.to_owned()),
-        None => bail!("rustc -vV does not say what its host is"),
+        None => bail!("rustc -vV prints no host"),
     }
 }
 
@@ -197,7 +198,7 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Whether pkg-config finds what is needed to build with a library.
+/// Whether pkg-config finds a library, and what a build with it needs.
 fn is_known(library: &str) -> bool {
     let asked = Cmd::new("pkg-config").args(["--exists", library]).quiet();
     asked.is_ok_and(|ended| ended.success().is_ok())

@@ -1,9 +1,9 @@
-//! The tests under valgrind's memcheck: memory errors, memory lost, descriptors left open.
+//! The tests under valgrind's memcheck: memory errors, leaked memory, and descriptors left open.
 //!
-//! What it found is read from its logs, one for each process. A process that forks without exec
-//! stays under valgrind, and writes a log of its own, in which only errors count: descriptors and
-//! memory it has from the parent, and the stacks of the parent's other threads are gone, so that
-//! what only they pointed to looks lost.
+//! This reads valgrind's logs, one for each process. A process that forks without exec stays under
+//! valgrind, and writes a log of its own, in which only errors count: it has inherited descriptors
+//! and memory from its parent, and the stacks of the parent's other threads are gone, so memory to
+//! which only they pointed looks leaked.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::root;
 use crate::sh::{Cmd, Ended};
 use crate::tools;
 
-/// How much longer the tests' own bounds on time are under valgrind.
+/// The factor by which the tests multiply their time bounds under valgrind.
 const SLOWER: &str = "20";
 
 const OPTIONS: [&str; 6] = [
@@ -26,8 +26,8 @@ const OPTIONS: [&str; 6] = [
     "--errors-for-leak-kinds=definite,indirect",
     "--track-fds=yes",
     "--trace-children=no",
-    // Valgrind runs one thread at a time. A thread that waits for another by spinning shall not
-    // keep it from its turn.
+    // Valgrind runs one thread at a time. A thread that spins to wait for another must not keep it
+    // from running.
     "--fair-sched=try",
 ];
 
@@ -66,7 +66,7 @@ pub fn c10k() -> Result<()> {
 }
 
 pub fn need() -> Result<()> {
-    // It has to know the symbols of the dynamic linker.
+    // It needs the symbols of the dynamic linker.
     tools::need("valgrind", &["valgrind", "libc6-dbg"])
 }
 
@@ -95,7 +95,7 @@ impl Run {
         Ok(Run { name, ended, logs })
     }
 
-    /// What is wrong by the logs, in short; those that say so are printed.
+    /// A summary of the problems in the logs. Logs with problems are printed.
     fn problems(&self) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         let mut main_seen = false;
@@ -128,17 +128,17 @@ impl Run {
     }
 }
 
-/// What a log says.
+/// The contents of a log.
 #[derive(Debug, Default, PartialEq)]
 struct Log {
-    /// Errors of all kinds by the summary. There is none when the process was killed, or became
-    /// another program.
+    /// Errors of all kinds, from the summary. There is no summary if the process was killed, or
+    /// executed another program.
     errors: Option<usize>,
-    /// How many of the errors are memory that was lost.
+    /// How many of the errors are leaked memory.
     lost: usize,
-    /// Whether it has any stack trace before the process' end: those of errors.
+    /// Whether the log has a stack trace, which belongs to an error, before the process' end.
     traces: bool,
-    /// Descriptors open at the end that the program had opened itself.
+    /// Descriptors that the program itself opened and left open.
     open: Vec<String>,
 }
 
@@ -150,7 +150,7 @@ impl Log {
         while let Some(line) = lines.next() {
             at_end |= line.starts_with("FILE DESCRIPTORS:") || line.starts_with("HEAP SUMMARY:");
             if line.starts_with("Open ") && at_end {
-                // Where it was opened comes next.
+                // The next line says where it was opened.
                 let inherited = lines
                     .peek()
                     .is_some_and(|next| next.contains("<inherited from parent>"));
@@ -199,7 +199,7 @@ impl Log {
     }
 }
 
-/// A log's line without `==PID== `.
+/// A line of a log without `==PID== `.
 fn without_pid(line: &str) -> &str {
     match line
         .strip_prefix("==")

@@ -1,7 +1,7 @@
-//! The tests and examples as programs for Windows, run under Wine.
+//! The tests and examples, built for Windows and run under Wine.
 //!
-//! Each test has a process and a time limit of its own. What Windows does not have, or Wine
-//! does not do, is left out by name: testing/wine/not-on-windows.txt says why.
+//! Each test has a process and a time limit of its own. Tests that Windows does not have, or Wine
+//! does not support, are left out by name: testing/wine/not-on-windows.txt has the reasons.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,14 +27,14 @@ use crate::{newer_wine, root, target, tools};
 
 pub const TARGET: &str = "x86_64-pc-windows-gnu";
 
-/// Folders of testing/faults whose faults are of code for Windows.
+/// Folders of testing/faults whose faults are in code for Windows.
 pub const BACKENDS: [&str; 2] = ["afd", "named-pipe"];
 
-/// For one test. A second is usual for the longest ones.
+/// The time limit for one test. The longest ones usually take a second.
 const TEST_LIMIT: Duration = Duration::from_secs(180);
 
-/// After so many seconds a test gives up waiting for what does not come. To make connections, and to
-/// register them, takes Wine long on a machine with other work: 10 s for 200 of them.
+/// The seconds after which a test gives up waiting for an event that does not come. On a machine
+/// with other work, Wine takes long to make and register connections: 10 s for 200 of them.
 const PATIENCE: &str = "60";
 
 #[derive(ClapArgs, Default)]
@@ -44,7 +44,8 @@ pub struct Args {
     /// Only the tests of this file: `waker` for tests/waker.rs, `mio` for the library's own
     #[arg(long, value_name = "NAME")]
     file: Vec<String>,
-    /// The version of Wine, instead of the one that is installed: 10, which is fetched from a newer Debian
+    /// The version of Wine, instead of the installed one: 10, which is downloaded from a newer
+    /// Debian
     #[arg(long, value_name = "VERSION")]
     wine: Option<u32>,
     /// Only show the tests
@@ -94,7 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
             }
         }
         if args.list {
-            // Else it would be a failure to have run none.
+            // Otherwise it would be a failure to run no test.
             report.one("listed", Ok(()));
             return Ok(());
         }
@@ -118,7 +119,7 @@ pub fn all() -> Result<()> {
     run(&Args::default())
 }
 
-/// On the Wine of a newer Debian.
+/// Runs on the Wine of a newer Debian.
 pub fn on_newer() -> Result<()> {
     run(&Args {
         wine: Some(10),
@@ -126,7 +127,7 @@ pub fn on_newer() -> Result<()> {
     })
 }
 
-/// What became of one test.
+/// The result of one test.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Passed,
@@ -143,7 +144,7 @@ impl Outcome {
         }
     }
 
-    /// Of a harness that was to run this test alone.
+    /// The result of a harness that was to run this test only.
     fn of(test: &str, ended: &Ended) -> Outcome {
         let line = format!("test {test} ... ");
         let told = ended.stdout.lines().find_map(|l| l.strip_prefix(&line));
@@ -182,13 +183,13 @@ fn one(wine: &Wine, program: &Path, test: &str, shows: bool) -> Result<Outcome> 
     Ok(outcome)
 }
 
-/// Wine, with a prefix of its own, and something that runs in it all the time, so that its
-/// services are started once, and hold nothing of what is run later.
+/// Wine with a prefix of its own, and a program that runs in it all the time. So Wine's services
+/// start only once, and hold no files of programs that run later.
 pub struct Wine {
     place: Place,
     keeper: Child,
     serial: Serial,
-    /// Held until this is dropped, which ends all that runs in the prefix.
+    /// Held until this is dropped, which ends every process in the prefix.
     _lock: fs::File,
 }
 
@@ -199,7 +200,7 @@ impl Wine {
         Wine::start_in(&target("wine"), None)
     }
 
-    /// That of a newer Debian.
+    /// The Wine of a newer Debian.
     pub fn start_newer() -> Result<Wine> {
         let root = newer_wine::extracted()?;
         Wine::start_in(&target("wine10"), Some(root))
@@ -218,9 +219,9 @@ impl Wine {
         let prefix = &place.prefix;
         let version = place.command("wine").arg("--version").quiet()?;
         let version = version.successful_stdout()?;
-        // What a run has left that was killed.
+        // Files that a killed run has left.
         place.end_all();
-        // What prepared it, written when that was at its end.
+        // The version that prepared it, written at the end of the preparation.
         let prepared_by = folder.join("prefix-is-of");
         if fs::read_to_string(&prepared_by).ok().as_ref() != Some(&version) {
             if prefix.is_dir() {
@@ -232,7 +233,7 @@ impl Wine {
         let words = place.words("wine");
         let mut keeper = Command::new(&words[0]);
         keeper.args(&words[1..]).envs(place.environment());
-        // Its output goes nowhere: the services, which inherit it, live longer than it does.
+        // Its output is discarded: the services inherit it, and outlive the program.
         let keeper = keeper
             .args(["cmd", "/q"])
             .stdin(Stdio::piped())
@@ -246,12 +247,12 @@ impl Wine {
             keeper,
             _lock: lock,
         };
-        // By then the services run.
+        // The services are running by then.
         wine.wine(&["cmd", "/c", "ver"])
             .limit(Duration::from_secs(120))
             .quiet()?
             .success()?;
-        // Not before: the services remove what they do not know.
+        // Not earlier: the services remove files that they do not know.
         wine.serial.attach(&wine.place.prefix)?;
         Ok(wine)
     }
@@ -261,7 +262,7 @@ impl Wine {
         self.wine::<&str>(&[]).arg(program)
     }
 
-    /// Cargo with the tests in the documentation.
+    /// Cargo, with the tests in the documentation.
     fn doc_tests(&self, cross: &Cross) -> Cmd {
         let cargo = cross
             .building("test")
@@ -276,8 +277,8 @@ impl Wine {
             .fold(cargo, |cargo, (name, value)| cargo.env(name, value))
     }
 
-    /// Runs a test harness. Once in some thousand times Wine itself fails before the program has
-    /// begun; then it is started again.
+    /// Runs a test harness. Once in some thousand runs Wine itself fails before the program has
+    /// begun; then the harness is started again.
     pub fn run(&self, harness: impl Fn() -> Cmd) -> Result<Ended> {
         let ended = harness().quiet()?;
         if has_begun(&ended.stdout) || ended.timed_out.is_some() {
@@ -300,7 +301,7 @@ impl Wine {
 
 impl Drop for Wine {
     fn drop(&mut self) {
-        // At the end of its input it ends.
+        // It ends when its input ends.
         drop(self.keeper.stdin.take());
         self.place.end_all();
         let _ = self.keeper.kill();
@@ -308,11 +309,12 @@ impl Drop for Wine {
     }
 }
 
-/// A serial port: Wine opens a terminal of Linux for it, and the device at its other end is a thread
-/// here. After each byte that it receives the device sends for a while, without a gap.
+/// A serial port: Wine opens a terminal of Linux for it, and a thread here is the device at the
+/// other end. After each byte that it receives, the device sends data for a while, without a gap.
 struct Serial {
     terminal: PathBuf,
-    /// Open, so that the device can be read before a program has opened the port, and after.
+    /// Open, so that the device can be read before a program opens the port, and after it has
+    /// closed the port.
     _held: fs::File,
 }
 
@@ -329,11 +331,11 @@ impl Serial {
             .write(true)
             .custom_flags(OFlag::O_NOCTTY.bits())
             .open(&terminal)?;
-        // Bytes, neither echoed nor changed.
+        // Bytes, neither echoed nor converted.
         let mut settings = tcgetattr(&held)?;
         cfmakeraw(&mut settings);
         tcsetattr(&held, SetArg::TCSANOW, &settings)?;
-        // It ends with this process.
+        // The thread ends with this process.
         thread::spawn(move || Serial::device(master));
         Ok(Serial {
             terminal,
@@ -342,7 +344,7 @@ impl Serial {
     }
 
     fn device(mut port: PtyMaster) {
-        /// As fast as a port of 115,200 baud, nearly.
+        /// Almost as fast as a port with 115,200 baud.
         const PIECE: [u8; 100] = [b'x'; 100];
         const PAUSE: Duration = Duration::from_millis(10);
         const PIECES: usize = 150;
@@ -368,21 +370,21 @@ impl Serial {
     }
 }
 
-/// Whether a harness has said what it says first: how many tests it runs, or which ones it has.
+/// Whether a harness has printed its first line: how many tests it runs, or which ones it has.
 fn has_begun(stdout: &str) -> bool {
     let begins = |line: &str| line.starts_with("running ") || line.ends_with(" benchmarks");
     stdout.lines().any(begins)
 }
 
-/// Where a Wine has its files.
+/// The folder of a Wine's files.
 struct Place {
     prefix: PathBuf,
-    /// Of the system that it is of, if that is not this one.
+    /// The root of its system, if that is not this one.
     root: Option<PathBuf>,
 }
 
 impl Place {
-    /// What a program of it is called by.
+    /// The command that runs a program under it.
     fn words(&self, program: &str) -> Vec<String> {
         match &self.root {
             None => vec![program.to_owned()],
@@ -392,7 +394,7 @@ impl Place {
 
     fn command(&self, program: &str) -> Cmd {
         let words = self.words(program);
-        // Why a program was aborted it says there.
+        // It prints there why a program was aborted.
         let cmd = Cmd::all_output_of(&words[0]).args(&words[1..]);
         self.environment()
             .into_iter()
@@ -402,9 +404,9 @@ impl Place {
     fn environment(&self) -> Vec<(&'static str, String)> {
         let mut all = vec![
             ("WINEPREFIX", self.prefix.display().to_string()),
-            // Nothing of Wine's own, such as that its 32-bit part is missing.
+            // No messages of Wine itself, such as that its 32-bit part is missing.
             ("WINEDEBUG", "-all".to_owned()),
-            // What it would ask to be installed.
+            // The components that it would offer to install.
             ("WINEDLLOVERRIDES", "mscoree=;mshtml=".to_owned()),
             ("DISPLAY", String::new()),
         ];
@@ -414,20 +416,20 @@ impl Place {
         all
     }
 
-    /// Ends all that runs in the prefix, if it is there.
+    /// Ends every process in the prefix, if the prefix exists.
     fn end_all(&self) {
         if !self.prefix.is_dir() {
             return;
         }
         let end = self.command("wineserver").arg("-k");
-        // It says so by its status where nothing runs there.
+        // The status reports it if no process runs there.
         if let Err(error) = end.limit(Duration::from_secs(30)).quiet() {
             println!("{error:#}");
         }
     }
 }
 
-/// A new prefix, with what Rust's standard library needs of Windows.
+/// Creates a prefix, with the libraries that Rust's standard library needs.
 fn prepare(place: &Place, version: &str) -> Result<()> {
     let prefix = &place.prefix;
     println!("making {}", prefix.display());
@@ -436,9 +438,9 @@ fn prepare(place: &Place, version: &str) -> Result<()> {
         fs::create_dir_all(&system)?;
         fs::copy(root.join(newer_wine::ZLIB), system.join("zlib1.dll"))?;
     }
-    // In a session of its own and with its output thrown away, for the services that it starts
-    // live on for a while, and hold on to what they inherit. It is complete when they have ended,
-    // for then its registry is written.
+    // It has a session of its own, and its output is discarded, because the services that it starts
+    // outlive it, and keep what they inherit open. The prefix is complete when they have ended:
+    // only then is its registry written.
     let script = "setsid --wait \"$@\" wineboot -i >/dev/null 2>&1";
     let boot = Cmd::new("sh")
         .args(["-c", script, "sh"])
@@ -494,7 +496,7 @@ struct LeftOut {
 }
 
 impl LeftOut {
-    /// All that the machine has.
+    /// All tests of this machine.
     fn read() -> Result<LeftOut> {
         let mut tests = BTreeSet::new();
         for program in
@@ -542,7 +544,7 @@ fn without_backend(test: &str) -> &str {
         .unwrap_or(test)
 }
 
-/// Those that end by themselves.
+/// The examples that end by themselves.
 fn examples(wine: &Wine, cross: &Cross, report: &mut Report) -> Result<()> {
     cross
         .building("build")
@@ -565,7 +567,7 @@ fn examples(wine: &Wine, cross: &Cross, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// tokio on this crate, as far as Windows has what it needs.
+/// tokio on this crate, with the features that Windows has.
 fn tokio(wine: &Wine, cross: &Cross, report: &mut Report) -> Result<()> {
     let interop = root().join("interop");
     for program in harness::built(cross.building("test").dir(interop).arg("--all-features"))? {
@@ -579,7 +581,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_versions_of_wine_are_told_from_new_ones() {
+    fn old_and_new_versions_of_wine_differ() {
         assert!(!has_random_numbers("wine-8.0 (Debian 8.0~repack-4)\n").unwrap());
         assert!(!has_random_numbers("wine-9.22\n").unwrap());
         assert!(has_random_numbers("wine-10.0\n").unwrap());

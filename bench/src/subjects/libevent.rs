@@ -1,6 +1,6 @@
-//! libevent: a base with an edge-triggered, persistent event for every descriptor, on epoll. The
-//! events are in a table by descriptor, where their memory stays to be used again. A wait's timeout
-//! is a timer event, and the waker an event that is never added but made active, from any thread.
+//! libevent: a base with an edge-triggered, persistent event for every descriptor, on epoll. A
+//! table has the events by descriptor, and keeps their memory for reuse. The timeout of a wait is a
+//! timer event, and the waker is an event that is never added, but made active from any thread.
 
 use std::ffi::{c_char, c_int, c_short, c_void, CStr};
 use std::io;
@@ -19,11 +19,11 @@ use crate::subject::{Ready, Source, Subject, Wake, Want, WAKER};
 
 pub struct Libevent {
     shared: Arc<Shared>,
-    /// By descriptor; null where there never was one.
+    /// By descriptor; null if there never was one.
     watches: Vec<*mut Watch>,
 }
 
-/// An event, and what its callback needs.
+/// An event, and the data for its callback.
 struct Watch {
     event: Event,
     token: usize,
@@ -32,9 +32,9 @@ struct Watch {
     added: bool,
 }
 
-/// The library's, such as "2.1.12-stable".
+/// The library's version, such as "2.1.12-stable".
 pub fn version() -> String {
-    // SAFETY: it is a lasting string with an end.
+    // SAFETY: it is a static string that ends with NUL.
     let version = unsafe { CStr::from_ptr(event_get_version()) };
     version.to_string_lossy().into_owned()
 }
@@ -63,16 +63,17 @@ impl Subject for Libevent {
             each: &mut each,
             count: 0,
         };
-        // Without `EVLOOP_ONCE` it would ask again after it has told what there was.
+        // Without `EVLOOP_ONCE` it would poll again after it has reported the first events.
         match timeout {
-            // SAFETY: `core` lives as long as `self.shared`, and the `&mut self` of the one
-            // `Libevent` that has it keeps all others from the base, but for the waker.
+            // SAFETY: `core` lives as long as `self.shared`. The only `Libevent` has it, and `&mut
+            // self` excludes every other use of the base but the waker's.
             Some(Duration::ZERO) => unsafe { run(core, EVLOOP_ONCE | EVLOOP_NONBLOCK, &mut told) },
             // SAFETY: as above.
             None => unsafe { run(core, EVLOOP_ONCE, &mut told) },
             Some(timeout) => {
                 let timeout = microseconds(timeout);
-                // SAFETY: as above; the timer is initialized, and not added before or afterwards.
+                // SAFETY: as above; the timer is initialised, and is not added before or
+                // afterwards.
                 unsafe {
                     let timer = &raw mut (*core).timer;
                     check("event_add", event_add(timer, &timeout));
@@ -99,8 +100,8 @@ impl Libevent {
             self.watches[index] = Box::into_raw(Box::new(Watch::new(self.shared.core)));
         }
         let watch = self.watches[index];
-        // SAFETY: what the table has is a box made into a pointer, freed by `drop` only. Of it,
-        // libevent uses `event` alone, and nobody else anything during `&mut self`.
+        // SAFETY: the table's entry is a leaked box, which only `drop` frees. libevent uses only
+        // its `event`, and nothing else uses the entry during `&mut self`.
         unsafe {
             assert!(!(*watch).added, "{fd} is registered already");
             add(watch, fd, token, want);
@@ -110,7 +111,7 @@ impl Libevent {
     #[inline(always)]
     fn reregister(&mut self, fd: RawFd, token: usize, want: Want) {
         let watch = self.added(fd);
-        // SAFETY: it is in the table, and its event is added, until now.
+        // SAFETY: the entry is in the table, and its event is added until now.
         unsafe {
             check("event_del", event_del(&raw mut (*watch).event));
             add(watch, fd, token, want);
@@ -120,14 +121,14 @@ impl Libevent {
     #[inline(always)]
     fn deregister(&mut self, fd: RawFd) {
         let watch = self.added(fd);
-        // SAFETY: it is in the table, and its event is added, until now.
+        // SAFETY: the entry is in the table, and its event is added until now.
         unsafe {
             check("event_del", event_del(&raw mut (*watch).event));
             (*watch).added = false;
         }
     }
 
-    /// What is in the table for a descriptor that is registered.
+    /// The table's entry for a registered descriptor.
     #[inline(always)]
     fn added(&self, fd: RawFd) -> *mut Watch {
         let watch = self.watches[fd as usize];
@@ -140,16 +141,17 @@ impl Libevent {
 
 /// # Safety
 ///
-/// `watch` is in the table of a subject that the caller has to itself, and its event is not added.
+/// `watch` is in the table of a subject to which the caller has exclusive access, and its event is
+/// not added.
 #[inline(always)]
 unsafe fn add(watch: *mut Watch, fd: RawFd, token: usize, want: Want) {
     let events = match want {
         Want::Read => EV_READ,
         Want::Write => EV_WRITE,
     };
-    // SAFETY: as the caller promises, so that the event may be initialized anew. It stays in its
-    // place until it is deleted, as does the watch, which is told to the callback. The base lives
-    // as long as the subject.
+    // SAFETY: the caller guarantees it, so the event may be initialised again. It stays at its
+    // address until it is deleted, and so does the watch, a pointer to which the callback gets. The
+    // base lives as long as the subject.
     unsafe {
         let event = &raw mut (*watch).event;
         let base = (*(*watch).core).base;
@@ -165,7 +167,7 @@ unsafe fn add(watch: *mut Watch, fd: RawFd, token: usize, want: Want) {
 impl Drop for Libevent {
     fn drop(&mut self) {
         for watch in self.watches.drain(..).filter(|watch| !watch.is_null()) {
-            // SAFETY: what the table had are boxes made into pointers, which nobody else has once
+            // SAFETY: the table's entries are leaked boxes, to which nothing else refers once
             // libevent does not have the event.
             unsafe {
                 if (*watch).added {
@@ -199,27 +201,28 @@ pub struct LibeventWaker(Arc<Shared>);
 impl Wake for LibeventWaker {
     #[inline(always)]
     fn wake(&self) {
-        // SAFETY: the event is initialized, and gone with the drop of `Shared` only. The base has
-        // a lock, since threads were set up before it was made, under which this changes things.
+        // SAFETY: the event is initialised, and only the drop of `Shared` frees it. The base has a
+        // lock, because threads were enabled before it was created, and this changes it under that
+        // lock.
         unsafe { event_active(&raw mut (*self.0.core).wake.event, EV_READ.into(), 0) };
     }
 }
 
-/// What `Libevent` and its waker have in common; whichever goes last frees the base.
+/// Shared by `Libevent` and its waker. The last one frees the base.
 struct Shared {
     core: *mut Core,
 }
 
-// SAFETY: a base is tied to no thread. All is used through the one `Libevent`, or when the last of
-// those that share it drops it, except for `wake.event`, which is used under the base's lock. No
-// reference to what is behind the pointer is ever made.
+// SAFETY: a base is not tied to a thread. Everything is used through the only `Libevent`, or when
+// the last owner drops it, except for `wake.event`, which is used under the base's lock. No
+// reference to the data behind the pointer is ever created.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
 
 struct Core {
     base: *mut Base,
-    /// A `Told`, while the loop runs.
+    /// A pointer to a `Told`, while the loop runs.
     told: *mut c_void,
     timer: Event,
     wake: Watch,
@@ -228,13 +231,13 @@ struct Core {
 impl Shared {
     fn new() -> Shared {
         set_up();
-        // SAFETY: reads a constant.
+        // SAFETY: it reads a constant.
         assert!(unsafe { event_get_struct_event_size() } <= size_of::<Event>());
-        // SAFETY: what it needs is set up; that it has failed is asked before its use.
+        // SAFETY: its requirements are set up, and its failure is checked before it is used.
         let base = unsafe {
             let base = event_base_new();
             assert!(!base.is_null(), "event_base_new");
-            // A lasting string with an end.
+            // A static string that ends with NUL.
             let method = CStr::from_ptr(event_base_get_method(base));
             assert_eq!(method, c"epoll", "edges need it");
             base
@@ -245,7 +248,7 @@ impl Shared {
             timer: Event::UNINIT,
             wake: Watch::new(ptr::null()),
         }));
-        // SAFETY: the memory is large enough, is used by nobody else, and stays where it is.
+        // SAFETY: the memory is large enough, nothing else uses it, and it stays at its address.
         unsafe {
             let timer = &raw mut (*core).timer;
             let code = event_assign(timer, base, -1, 0, on_timer, ptr::null_mut());
@@ -254,7 +257,7 @@ impl Shared {
             (*wake).core = core;
             (*wake).token = WAKER;
             let event = &raw mut (*wake).event;
-            // Persistent, so that it is not deleted, which it need not be, each time.
+            // Persistent, so that it is not deleted after each event, which is not needed.
             let code = event_assign(event, base, -1, EV_PERSIST, on_event, wake.cast());
             check("event_assign", code);
         }
@@ -265,10 +268,10 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         let core = self.core;
-        // SAFETY: `Libevent` and the waker are gone, so that nobody else uses any of this. Once the
-        // waker's event, which may be active still, is deleted, the base has none of ours: the
-        // subject has deleted its own, and the timer is added during a wait only. Then the base,
-        // and the box from `new`, are used by nobody.
+        // SAFETY: `Libevent` and the waker are gone, so nothing else uses any of this. When the
+        // waker's event, which may still be active, is deleted, the base has no event of this
+        // subject: the subject has deleted its own, and the timer is added only during a wait. Then
+        // nothing uses the base, nor the box from `new`.
         unsafe {
             check("event_del", event_del(&raw mut (*core).wake.event));
             event_base_free((*core).base);
@@ -288,7 +291,7 @@ impl Watch {
     }
 }
 
-/// What the callbacks have to do with.
+/// The data for the callbacks.
 struct Told<'a> {
     each: &'a mut dyn FnMut(Ready),
     count: usize,
@@ -296,28 +299,29 @@ struct Told<'a> {
 
 /// # Safety
 ///
-/// `core` is that of a base whose loop does not run, and which the caller has to itself, but for
-/// the waker.
+/// `core` is that of a base whose loop does not run, and to which the caller has exclusive access,
+/// except for the waker.
 #[inline(always)]
 unsafe fn run(core: *mut Core, flags: c_int, told: &mut Told<'_>) {
-    // SAFETY: as the caller promises; the callbacks, which may be called from now till this
-    // returns, get a `told` that is valid all the while.
+    // SAFETY: the caller guarantees it. The callbacks, which may be called until this returns, get
+    // a `told` that is valid all the time.
     let code = unsafe {
         (*core).told = ptr::from_mut(told).cast();
-        // It waits although there may be nothing to wait for but the waker.
+        // It waits even if only the waker could end the wait.
         event_base_loop((*core).base, flags | EVLOOP_NO_EXIT_ON_EMPTY)
     };
     check("event_base_loop", code);
 }
 
-// A callback that panics ends the process, since it cannot unwind through C.
+// A panic in a callback ends the process, because it cannot unwind through C.
 
 unsafe extern "C" fn on_event(_fd: c_int, events: c_short, watch: *mut c_void) {
     let watch: *mut Watch = watch.cast();
-    // SAFETY: `add` and `Shared::new` have given libevent the watch in which the event is, and keep
-    // it as long as it may be called for. It is in `event_base_loop` only, which `run` alone calls.
-    // That has put a pointer to what it has borrowed for as long, and does not use meanwhile.
-    // Callbacks do not nest, so that this is the only reference made from it.
+    // SAFETY: `add` and `Shared::new` have passed the watch of the event to libevent, and keep it
+    // as long as libevent may call for it. It is called only in `event_base_loop`, which only `run`
+    // calls. `run` has stored a pointer to the data that it borrows for that time, and does not use
+    // the data meanwhile. Callbacks do not nest, so this is the only reference created from the
+    // pointer.
     let (told, token) = unsafe {
         let told: *mut Told<'_> = (*(*watch).core).told.cast();
         (&mut *told, (*watch).token)
@@ -329,14 +333,14 @@ unsafe extern "C" fn on_event(_fd: c_int, events: c_short, watch: *mut c_void) {
     });
 }
 
-/// That it is called is enough to end the wait.
+/// The call itself ends the wait.
 unsafe extern "C" fn on_timer(_fd: c_int, _events: c_short, _nothing: *mut c_void) {}
 
 #[inline(always)]
 fn microseconds(timeout: Duration) -> timeval {
     let micros = timeout.subsec_nanos().div_ceil(1000);
     let more = u64::from(micros / 1_000_000);
-    // Libevent adds it to the time, which must not overflow.
+    // libevent adds it to the time, which must not overflow.
     let seconds = timeout.as_secs().saturating_add(more).min(i32::MAX as u64);
     timeval {
         tv_sec: seconds as libc::time_t,
@@ -354,7 +358,7 @@ fn check(what: &str, code: c_int) {
 fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: nothing of libevent was used before; the functions are what they are taken for.
+        // SAFETY: nothing of libevent was used before, and the functions have the required types.
         let code = unsafe {
             event_set_mem_functions(malloc, realloc, libc::free);
             evthread_use_pthreads()
@@ -365,13 +369,13 @@ fn set_up() {
 
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     allocator::add_one();
-    // SAFETY: needs nothing.
+    // SAFETY: the call has no memory-safety preconditions.
     unsafe { libc::malloc(size) }
 }
 
 unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
     allocator::add_one();
-    // SAFETY: as the caller promises: it has the pointer from one of these.
+    // SAFETY: the caller guarantees that the pointer comes from one of these functions.
     unsafe { libc::realloc(pointer, size) }
 }
 

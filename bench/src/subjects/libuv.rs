@@ -1,7 +1,7 @@
 //! libuv: a loop with a poll handle for every descriptor, which reports readiness as long as it
-//! lasts. The handles are in a table by descriptor, and have the token as their `data`. One that
-//! is closed belongs to the loop until it next runs; its memory is then used again. A wait's
-//! timeout is a timer, and the waker an async handle.
+//! lasts. A table has the handles by descriptor, and their `data` is the token. A closed handle
+//! belongs to the loop until the loop runs the next time; then its memory is reused. The timeout of
+//! a wait is a timer, and the waker is an async handle.
 
 use std::ffi::{c_char, c_int, c_uint, c_void, CStr};
 use std::io;
@@ -18,18 +18,18 @@ use crate::subject::{Ready, Source, Subject, Wake, Want, WAKER};
 
 pub struct Libuv {
     shared: Arc<Shared>,
-    /// By descriptor; null where there is none.
+    /// By descriptor; null if there is none.
     polls: Vec<*mut Poll>,
-    /// Handles that are closed, and that the loop has let go.
+    /// Closed handles that the loop has released.
     idle: Vec<Memory>,
 }
 
-/// Where a handle can be. It must stay there, and not move with a vector.
+/// The memory of a handle. It must stay at its address, and not move with a vector.
 type Memory = Box<MaybeUninit<Poll>>;
 
-/// The library's, such as "1.44.2".
+/// The library's version, such as "1.44.2".
 pub fn version() -> String {
-    // SAFETY: it is a lasting string with an end.
+    // SAFETY: it is a static string that ends with NUL.
     let version = unsafe { CStr::from_ptr(uv_version_string()) };
     version.to_string_lossy().into_owned()
 }
@@ -61,10 +61,10 @@ impl Subject for Libuv {
             expired: false,
             idle: &mut self.idle,
         };
-        // The loop does not wait while a handle is being closed, and so may have to run twice.
+        // The loop does not wait while a handle is being closed, so it may have to run twice.
         match timeout {
-            // SAFETY: `core` lives as long as `self.shared`, and the `&mut self` of the one
-            // `Libuv` that has it keeps all others from the loop.
+            // SAFETY: `core` lives as long as `self.shared`. The only `Libuv` has it, and `&mut
+            // self` excludes every other use of the loop.
             Some(Duration::ZERO) => unsafe { run(core, UV_RUN_NOWAIT, &mut told) },
             None => {
                 while told.count == 0 {
@@ -73,8 +73,8 @@ impl Subject for Libuv {
                 }
             }
             Some(timeout) => {
-                // SAFETY: as above; the timer is one of this loop. The loop's time is that of when
-                // it last ran, from which the timer must not count.
+                // SAFETY: as above; the timer belongs to this loop. The loop's time is that of its
+                // last run, from which the timer must not count.
                 let code = unsafe {
                     uv_update_time(&raw mut (*core).uv_loop);
                     let timer = &raw mut (*core).timer;
@@ -108,12 +108,12 @@ impl Libuv {
         assert!(self.polls[index].is_null(), "{fd} is registered already");
         let memory = self.idle.pop().unwrap_or_else(Box::new_uninit);
         let poll: *mut Poll = Box::into_raw(memory).cast();
-        // SAFETY: the memory is large enough, which `Shared::new` has checked, and no other handle
-        // is in it. The loop is initialized, and nobody else uses it during `&mut self`.
+        // SAFETY: the memory is large enough, which `Shared::new` has checked, and contains no
+        // other handle. The loop is initialised, and nothing else uses it during `&mut self`.
         let code = unsafe { uv_poll_init(&raw mut (*self.shared.core).uv_loop, poll, fd) };
         check("uv_poll_init", code);
         self.polls[index] = poll;
-        // SAFETY: it is in the table now.
+        // SAFETY: the handle is in the table now.
         unsafe { start(poll, token, want) };
     }
 
@@ -121,7 +121,7 @@ impl Libuv {
     fn reregister(&mut self, fd: RawFd, token: usize, want: Want) {
         let poll = self.polls[fd as usize];
         assert!(!poll.is_null(), "{fd} is not registered");
-        // SAFETY: it is in the table.
+        // SAFETY: the handle is in the table.
         unsafe { start(poll, token, want) };
     }
 
@@ -129,22 +129,22 @@ impl Libuv {
     fn deregister(&mut self, fd: RawFd) {
         let poll = std::mem::replace(&mut self.polls[fd as usize], ptr::null_mut());
         assert!(!poll.is_null(), "{fd} is not registered");
-        // SAFETY: it was in the table, and null is now.
+        // SAFETY: the handle was in the table, whose entry is null now.
         unsafe { close(poll) };
     }
 }
 
 /// # Safety
 ///
-/// `poll` is in the table of a subject that the caller has to itself.
+/// `poll` is in the table of a subject to which the caller has exclusive access.
 #[inline(always)]
 unsafe fn start(poll: *mut Poll, token: usize, want: Want) {
     let events = match want {
         Want::Read => UV_READABLE,
         Want::Write => UV_WRITABLE,
     };
-    // SAFETY: as the caller promises: what is in the table is initialized and not closed, and the
-    // loop does not run.
+    // SAFETY: the caller guarantees it: handles in the table are initialised and not closed, and
+    // the loop does not run.
     let code = unsafe {
         (*poll).data = ptr::without_provenance_mut(token);
         uv_poll_start(poll, events, on_poll)
@@ -152,23 +152,24 @@ unsafe fn start(poll: *mut Poll, token: usize, want: Want) {
     check("uv_poll_start", code);
 }
 
-/// The descriptor is let go at once, the memory later.
+/// The descriptor is released at once, the memory later.
 ///
 /// # Safety
 ///
-/// `poll` was in the table of a subject that the caller has to itself, and now is not.
+/// `poll` was in the table of a subject to which the caller has exclusive access, and is no longer
+/// there.
 #[inline(always)]
 unsafe fn close(poll: *mut Poll) {
-    // SAFETY: as the caller promises: it is initialized, and not closed, since nothing else closes
-    // one. Out of the table, it is used by nobody before `on_closed` gets it. It need not be
-    // stopped before: closing does that.
+    // SAFETY: the caller guarantees it: the handle is initialised, and not closed, because nothing
+    // else closes one. Outside of the table, nothing uses it before `on_closed` gets it. It need
+    // not be stopped first: closing stops it.
     unsafe { uv_close(poll.cast(), Some(on_closed)) };
 }
 
 impl Drop for Libuv {
     fn drop(&mut self) {
         for poll in self.polls.drain(..).filter(|poll| !poll.is_null()) {
-            // SAFETY: it was in the table, which is empty once this loop is over.
+            // SAFETY: the handle was in the table, which is empty after this loop.
             unsafe { close(poll) };
         }
         // `Shared` runs the loop to its end.
@@ -197,21 +198,21 @@ pub struct LibuvWaker(Arc<Shared>);
 impl Wake for LibuvWaker {
     #[inline(always)]
     fn wake(&self) {
-        // SAFETY: the handle is closed by the drop of `Shared` only; libuv lets every thread call
-        // this at any time before.
+        // SAFETY: only the drop of `Shared` closes the handle. Before that, libuv allows every
+        // thread to call this at any time.
         let code = unsafe { uv_async_send(&raw mut (*self.0.core).wake) };
         check("uv_async_send", code);
     }
 }
 
-/// What `Libuv` and its waker have in common; whichever goes last closes the loop.
+/// Shared by `Libuv` and its waker. The last one closes the loop.
 struct Shared {
     core: *mut Core,
 }
 
-// SAFETY: libuv ties a loop to no thread, but wants it used by one at a time. All is used through
-// the one `Libuv`, or when the last of those that share it drops it, except for `wake`, which is
-// made for use by other threads. No reference to what is behind the pointer is ever made.
+// SAFETY: libuv ties a loop to no thread, but requires that one thread at a time uses it.
+// Everything is used through the only `Libuv`, or when the last owner drops it, except for `wake`,
+// which other threads may use. No reference to the data behind the pointer is ever created.
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
@@ -219,7 +220,7 @@ unsafe impl Sync for Shared {}
 struct Core {
     uv_loop: Loop,
     timer: Timer,
-    /// Always there, since a loop without any handle does not wait.
+    /// Always there, because a loop without a handle does not wait.
     wake: Async,
 }
 
@@ -234,8 +235,8 @@ impl Shared {
             assert!(uv_handle_size(UV_ASYNC) <= size_of::<Async>());
         }
         let core: *mut Core = Box::into_raw(Box::<Core>::new_uninit()).cast();
-        // SAFETY: the memory is large enough, is used by nobody else, and stays where it is; the
-        // loop is initialized before its handles.
+        // SAFETY: the memory is large enough, nothing else uses it, and it stays at its address.
+        // The loop is initialised before its handles.
         unsafe {
             let uv_loop = &raw mut (*core).uv_loop;
             check("uv_loop_init", uv_loop_init(uv_loop));
@@ -258,10 +259,10 @@ impl Drop for Shared {
             expired: false,
             idle: &mut idle,
         };
-        // SAFETY: `Libuv` and the waker are gone, so that nobody else uses any of this. The poll
-        // handles are being closed since `Libuv` was dropped, and with these two, all are. None is
-        // left when closing the loop succeeds, after which libuv no longer uses the memory, which
-        // is a box's from `new`; it has no drop glue that would need it to be initialized.
+        // SAFETY: `Libuv` and the waker are gone, so nothing else uses any of this. The poll
+        // handles are being closed since `Libuv` was dropped, and with these two all handles are.
+        // When closing the loop succeeds, none is left, and libuv no longer uses the memory. It is
+        // a box from `new`, without drop glue that would need it to be initialised.
         unsafe {
             uv_close((&raw mut (*core).timer).cast(), None);
             uv_close((&raw mut (*core).wake).cast(), None);
@@ -273,7 +274,7 @@ impl Drop for Shared {
     }
 }
 
-/// What the callbacks have to do with: the loop's `data` while it runs.
+/// The data for the callbacks: the loop's `data` while it runs.
 struct Told<'a> {
     each: &'a mut dyn FnMut(Ready),
     count: usize,
@@ -283,35 +284,35 @@ struct Told<'a> {
 
 /// # Safety
 ///
-/// The loop of `core` is initialized, does not run, and is used by nobody else.
+/// The loop of `core` is initialised, does not run, and nothing else uses it.
 #[inline(always)]
 unsafe fn run(core: *mut Core, mode: c_int, told: &mut Told<'_>) {
-    // SAFETY: as the caller promises; the callbacks, which may be called from now till this
-    // returns, get a `data` that is valid all the while.
+    // SAFETY: the caller guarantees it. The callbacks, which may be called until this returns, get
+    // a `data` that is valid all the time.
     unsafe {
         (*core).uv_loop.data = ptr::from_mut(told).cast();
         uv_run(&raw mut (*core).uv_loop, mode);
     }
 }
 
-// A callback that panics ends the process, since it cannot unwind through C.
+// A panic in a callback ends the process, because it cannot unwind through C.
 
 /// # Safety
 ///
-/// To be called once in a callback, for the handle that it is for, with a lifetime that ends with
-/// it.
+/// Must be called once in a callback, for its handle, with a lifetime that ends with the callback.
 #[inline(always)]
 unsafe fn told<'a, const WORDS: usize>(handle: *mut Handle<WORDS>) -> &'a mut Told<'a> {
-    // SAFETY: libuv calls back with an initialized handle, in `uv_run` only, which `run` alone
-    // calls. That has put a pointer there to what it has borrowed for as long, and does not use
-    // meanwhile. Callbacks do not nest, so that this is the only reference made from it.
+    // SAFETY: libuv calls back with an initialised handle, and only in `uv_run`, which only `run`
+    // calls. `run` has stored a pointer to the data that it borrows for that time, and does not use
+    // the data meanwhile. Callbacks do not nest, so this is the only reference created from the
+    // pointer.
     unsafe { &mut *(*(*handle).uv_loop).data.cast() }
 }
 
 unsafe extern "C" fn on_poll(poll: *mut Poll, status: c_int, events: c_int) {
-    // SAFETY: called by libuv, once here; the token is the `data` of all poll handles.
+    // SAFETY: libuv calls this, which calls it once; the token is the `data` of all poll handles.
     let (told, token) = unsafe { (told(poll), (*poll).data.addr()) };
-    // With an error, no events are told: to read or to write will tell what it is.
+    // After an error no readiness is reported: a read or write returns the error.
     told.count += 1;
     (told.each)(Ready {
         token,
@@ -320,7 +321,7 @@ unsafe extern "C" fn on_poll(poll: *mut Poll, status: c_int, events: c_int) {
 }
 
 unsafe extern "C" fn on_wake(wake: *mut Async) {
-    // SAFETY: called by libuv, once here.
+    // SAFETY: libuv calls this, which calls it once.
     let told = unsafe { told(wake) };
     told.count += 1;
     (told.each)(Ready {
@@ -330,14 +331,14 @@ unsafe extern "C" fn on_wake(wake: *mut Async) {
 }
 
 unsafe extern "C" fn on_timer(timer: *mut Timer) {
-    // SAFETY: called by libuv, once here.
+    // SAFETY: libuv calls this, which calls it once.
     unsafe { told(timer) }.expired = true;
 }
 
 unsafe extern "C" fn on_closed(handle: *mut Bare) {
     let poll: *mut Poll = handle.cast();
-    // SAFETY: called by libuv, once here, for a handle from `close`. Those are boxes made into
-    // pointers by `register`, and this is the last time that libuv uses one.
+    // SAFETY: libuv calls this once, for a handle from `close`. Such handles are boxes that
+    // `register` has leaked, and libuv uses the pointer for the last time.
     unsafe { told(poll).idle.push(Box::from_raw(poll.cast())) };
 }
 
@@ -357,7 +358,7 @@ fn check(what: &str, code: c_int) {
 fn set_allocator() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: nothing of libuv was used before; the functions are what they are taken for.
+        // SAFETY: nothing of libuv was used before, and the functions have the required types.
         let code = unsafe { uv_replace_allocator(malloc, realloc, calloc, libc::free) };
         check("uv_replace_allocator", code);
     });
@@ -365,23 +366,23 @@ fn set_allocator() {
 
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     allocator::add_one();
-    // SAFETY: needs nothing.
+    // SAFETY: the call has no memory-safety preconditions.
     unsafe { libc::malloc(size) }
 }
 
 unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
     allocator::add_one();
-    // SAFETY: as the caller promises: it has the pointer from one of these.
+    // SAFETY: the caller guarantees that the pointer comes from one of these functions.
     unsafe { libc::realloc(pointer, size) }
 }
 
 unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     allocator::add_one();
-    // SAFETY: needs nothing.
+    // SAFETY: the call has no memory-safety preconditions.
     unsafe { libc::calloc(count, size) }
 }
 
-// The beginning of `uv_loop_t` and of all handles is public. Of the rest, only the size matters,
+// The beginning of `uv_loop_t` and of all handles is public. Of the rest only the size matters,
 // which `Shared::new` checks.
 
 #[repr(C)]

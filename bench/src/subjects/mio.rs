@@ -1,6 +1,6 @@
-//! This crate, and the one whose place it takes: the same program on both.
+//! This crate, and the one that it replaces: the same program on both.
 //!
-//! The other one has its poll(2) only in a build of its own, where it has no epoll.
+//! The other one has poll(2) only in a build of its own, in which it has no epoll.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -148,14 +148,14 @@ macro_rules! mio_subject {
     };
 }
 
-/// What the two have, and the others not.
+/// Methods of these two subjects only.
 pub trait Registries {
-    /// Makes a registry, and drops it.
+    /// Clones a registry, and drops it.
     fn clone_registry(&self);
 }
 
 pub trait WouldBlock {
-    /// What a read does that would block, without the read.
+    /// The report of a read that would block, without the read.
     fn would_block(&self);
 }
 
@@ -163,7 +163,7 @@ trait FromWant {
     fn from_want(want: Want) -> Self;
 }
 
-/// A descriptor that either of the two watches as it is.
+/// A descriptor that either of the two can watch.
 pub struct Bare<S> {
     fd: OwnedFd,
     of: std::marker::PhantomData<S>,

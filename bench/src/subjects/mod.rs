@@ -1,4 +1,4 @@
-//! Who is compared.
+//! The subjects.
 
 mod libevent;
 mod libuv;
@@ -14,10 +14,10 @@ pub use self::polling::Polling;
 pub use self::raw::Raw;
 pub use self::raw_poll::RawPoll;
 
-/// Whether the Rust crates that can have been told to stand on poll(2) when they were built.
+/// Whether the Rust crates with such an option were built to use poll(2).
 pub const ON_POLL: bool = cfg!(mio_unsupported_force_poll_poll);
 
-/// Of those that are compared, as far as they can be asked.
+/// The versions of the subjects that can be queried for theirs.
 pub fn versions() -> Vec<(String, String)> {
     [
         ("libuv", libuv::version()),

@@ -47,7 +47,7 @@ impl Subject for Polling {
         self.events.clear();
         match self.poller.wait(&mut self.events, timeout) {
             Ok(_) => {}
-            // Its poll(2) says so where wake-ups come together.
+            // Its poll(2) reports this if wake-ups coincide.
             Err(error) if ON_POLL && error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => panic!("{error}"),
         }
@@ -74,7 +74,7 @@ impl<T: AsFd> Source<Polling> for T {
     fn register(&mut self, subject: &mut Polling, token: usize, want: Want) {
         use std::os::fd::AsRawFd;
         let fd = self.as_fd().as_raw_fd();
-        // SAFETY: the workloads deregister what they drop, or drop the poller before.
+        // SAFETY: the workloads deregister sources before they drop them, or drop the poller first.
         unsafe { subject.poller.add_with_mode(fd, event(token, want), MODE) }
             .expect("can be watched");
     }

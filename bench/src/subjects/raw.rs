@@ -1,4 +1,4 @@
-//! What somebody writes who uses epoll through the C library, and nothing else.
+//! A loop that calls epoll through the C library, and does nothing else.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -28,11 +28,11 @@ impl Subject for Raw {
     type Waker = RawWaker;
 
     fn new(capacity: usize) -> Raw {
-        // SAFETY: takes a number; returns a descriptor or -1.
+        // SAFETY: `epoll_create1` has no memory-safety preconditions.
         let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         assert!(epoll >= 0);
         Raw {
-            // SAFETY: new, open and nobody else's.
+            // SAFETY: the call has just opened this descriptor, and nothing else owns it.
             epoll: unsafe { OwnedFd::from_raw_fd(epoll) },
             events: Vec::with_capacity(capacity),
             waker: None,
@@ -46,7 +46,7 @@ impl Subject for Raw {
             Some(timeout) => timeout.as_nanos().div_ceil(1_000_000) as c_int,
         };
         let room = self.events.capacity() as c_int;
-        // SAFETY: the kernel writes at most as many events as there is room for.
+        // SAFETY: the kernel writes at most as many events as the buffer has capacity for.
         let ready = unsafe {
             libc::epoll_wait(
                 self.epoll.as_raw_fd(),
@@ -56,7 +56,7 @@ impl Subject for Raw {
             )
         };
         assert!(ready >= 0);
-        // SAFETY: as many have been written.
+        // SAFETY: the kernel has written this many events.
         unsafe { self.events.set_len(ready as usize) };
         for event in &self.events {
             let bits = event.events;
@@ -68,10 +68,10 @@ impl Subject for Raw {
     }
 
     fn waker(&mut self) -> RawWaker {
-        // SAFETY: takes numbers; returns a descriptor or -1.
+        // SAFETY: `eventfd` has no memory-safety preconditions.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         assert!(fd >= 0);
-        // SAFETY: new, open and nobody else's.
+        // SAFETY: the call has just opened this descriptor, and nothing else owns it.
         let fd = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
         self.control(libc::EPOLL_CTL_ADD, &fd, WAKER, Want::Read);
         self.waker = Some(Arc::clone(&fd));
@@ -94,7 +94,7 @@ impl Raw {
             u64: token as u64,
         };
         let fd = fd.as_fd().as_raw_fd();
-        // SAFETY: `event` can be read during the call.
+        // SAFETY: `event` outlives the call, and the kernel only reads it.
         let done = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &mut event) };
         assert_eq!(done, 0);
     }
@@ -114,30 +114,30 @@ impl<T: AsFd> Source<Raw> for T {
     #[inline(always)]
     fn deregister(&mut self, subject: &mut Raw) {
         let (epoll, fd) = (subject.epoll.as_raw_fd(), self.as_fd().as_raw_fd());
-        // SAFETY: takes numbers; the event may be null.
+        // SAFETY: `epoll_ctl` ignores the event, which may be null, when it deletes.
         let done = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) };
         assert_eq!(done, 0);
     }
 }
 
-/// An eventfd, of which every write makes an edge.
+/// An eventfd. Each write to it is an edge.
 pub struct RawWaker(Arc<OwnedFd>);
 
 impl Wake for RawWaker {
     #[inline(always)]
     fn wake(&self) {
         let one = 1u64;
-        // SAFETY: reads the 8 bytes of `one`.
+        // SAFETY: the kernel reads the 8 bytes of `one`.
         let written = unsafe { libc::write(self.0.as_raw_fd(), (&one as *const u64).cast(), 8) };
         assert_eq!(written, 8);
     }
 }
 
-/// Also for the others that watch the standard library's sockets.
+/// Used by the other subjects that watch the standard library's sockets as well.
 impl Accept<net::TcpStream> for net::TcpListener {
     #[inline(always)]
     fn accept(&mut self) -> Option<net::TcpStream> {
-        // As the others, it asks for the peer's address.
+        // Requests the peer's address, like the others.
         // SAFETY: all zeros are a valid `sockaddr_storage`.
         let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
         let mut length = std::mem::size_of_val(&address) as libc::socklen_t;
@@ -157,7 +157,7 @@ impl Accept<net::TcpStream> for net::TcpListener {
             return None;
         }
         std::hint::black_box(&address);
-        // SAFETY: new, open and nobody else's.
+        // SAFETY: the call has just opened this descriptor, and nothing else owns it.
         Some(unsafe { net::TcpStream::from_raw_fd(fd) })
     }
 }

@@ -1,5 +1,5 @@
-//! What somebody writes who uses poll(2) through the C library, and nothing else: the array that the
-//! kernel is given, readiness as long as it lasts, one thread, no wake-ups from others.
+//! A loop that calls poll(2) through the C library, and does nothing else: the array for the
+//! kernel, readiness as long as it lasts, one thread, and no wake-ups from other threads.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -12,7 +12,7 @@ use crate::subject::{Ready, Source, Subject, Wake, Want};
 pub struct RawPoll {
     asked: Vec<pollfd>,
     tokens: Vec<usize>,
-    /// Where in those each descriptor is.
+    /// The position of each descriptor in the array.
     places: Vec<usize>,
 }
 
@@ -41,7 +41,7 @@ impl Subject for RawPoll {
             Some(timeout) => timeout.as_nanos().div_ceil(1_000_000) as c_int,
         };
         let count = self.asked.len() as libc::nfds_t;
-        // SAFETY: as many elements as there are.
+        // SAFETY: the count is the length of the array.
         let answers = unsafe { libc::poll(self.asked.as_mut_ptr(), count, millis) };
         let mut left = usize::try_from(answers).expect("no signals");
         for (asked, token) in self.asked.iter().zip(&self.tokens) {
@@ -109,7 +109,7 @@ impl<T: AsFd> Source<RawPoll> for T {
     }
 }
 
-/// No workload with wake-ups has this subject.
+/// This subject is in no workload with wake-ups.
 pub enum Nobody {}
 
 impl Wake for Nobody {

@@ -13,16 +13,16 @@ const CONNECTION: usize = 1;
 const REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.0 204 No Content\r\n\r\n";
 
-/// What a server does with a connection that was accepted.
+/// The server's first step for an accepted connection.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub enum First {
     /// Waits until it is readable.
     Register,
-    /// Tries to read, and would register only what blocks.
+    /// Tries to read, and registers it only if that would block.
     Read,
 }
 
-/// A listener of a subject's, and a client for it.
+/// A listener on a subject, and a client of it.
 struct Server<S: Subject> {
     subject: S,
     listener: S::Listener,
@@ -80,7 +80,7 @@ impl<S: Subject> Server<S> {
     }
 }
 
-/// An operation is a connection with one request; what is measured is the server's part.
+/// One operation is a connection with one request. Only the server's part is measured.
 pub fn short_lived<S: Subject>(first: First) -> Run {
     let mut server = Server::<S>::new();
     Box::new(move |clock, operations| {
@@ -95,7 +95,7 @@ pub fn short_lived<S: Subject>(first: First) -> Run {
     })
 }
 
-/// An operation accepts a connection.
+/// One operation accepts a connection.
 pub fn accept<S: Subject>() -> Run {
     let mut server = Server::<S>::new();
     Box::new(move |clock, operations| {
@@ -108,7 +108,7 @@ pub fn accept<S: Subject>() -> Run {
     })
 }
 
-/// An operation reads a message from a TCP connection, and one sends it back, without waiting.
+/// One operation reads a message from a TCP connection and sends it back, without waiting.
 pub fn read_and_write<S: Subject>() -> Run {
     let (mut client, server) = os::tcp_pair(&os::tcp_listener());
     let mut server = S::Tcp::from(server);

@@ -12,16 +12,16 @@ use crate::subject::{Source, Subject, Want};
 
 const MESSAGE: [u8; 64] = [7; 64];
 
-/// When a connection is read no further.
+/// When the server stops reading a connection.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub enum Until {
-    /// A read would block, as edges ask for.
+    /// After a read would have blocked, as edges require.
     Blocked,
-    /// A read came out short, which is enough for a stream.
+    /// After a short read, which suffices for a stream.
     Short,
 }
 
-/// One kind of stream, on the client's side, and on the server's.
+/// One kind of stream, for the client and for the server.
 pub trait Kind<S: Subject>: 'static {
     type Client: Read + Write;
     type Server: Source<S> + Read + Write + From<OwnedFd>;
@@ -69,13 +69,13 @@ impl<S: Subject, K: Kind<S>> Server<S, K> {
         Server {
             subject,
             connections,
-            // Where readiness is told as long as it lasts, one read is all.
+            // If readiness is reported as long as it lasts, one read suffices.
             until: if S::EDGES { until } else { Until::Short },
             ended: 0,
         }
     }
 
-    /// A turn; returns how many messages were sent back.
+    /// One turn. Returns how many messages were sent back.
     #[inline(always)]
     fn serve(&mut self) -> usize {
         let mut served = 0;
@@ -107,7 +107,7 @@ impl<S: Subject, K: Kind<S>> Server<S, K> {
     }
 }
 
-/// An operation is a message on each of `connections`; what is measured is the server's part.
+/// One operation is a message on each of `connections`. Only the server's part is measured.
 pub fn echo<S: Subject, K: Kind<S>>(connections: usize, until: Until) -> Run {
     let (mut clients, streams): (Vec<K::Client>, Vec<OwnedFd>) =
         K::pairs(connections).into_iter().unzip();
@@ -126,7 +126,7 @@ pub fn echo<S: Subject, K: Kind<S>>(connections: usize, until: Until) -> Run {
     })
 }
 
-/// An operation is a message on each of `connections`, to a server on a thread of its own and
+/// One operation is a message on each of `connections`, to a server on a thread of its own and
 /// back, on one processor.
 pub fn between_threads<S: Subject, K: Kind<S>>(connections: usize) -> Run {
     let processor = os::OneProcessor::first();
@@ -137,7 +137,7 @@ pub fn between_threads<S: Subject, K: Kind<S>>(connections: usize) -> Run {
         while server.ended < connections {
             server.serve();
             if !S::EDGES && server.ended > 0 {
-                // It would be told of the ended ones for ever.
+                // Otherwise it would report the ended ones for ever.
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! What something cannot cost less than: nobody's workloads, to stand beside theirs.
+//! Minimum costs: workloads of no subject, for comparison with theirs.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Run;
 
-/// An operation is one read-modify-write of an atomic that no other thread uses.
+/// One operation is one read-modify-write of an atomic that no other thread uses.
 pub fn atomic() -> Run {
     let word = AtomicUsize::new(1);
     Box::new(move |clock, operations| {
@@ -18,8 +18,8 @@ pub fn atomic() -> Run {
     })
 }
 
-/// An operation takes a lock, which is free, and gives it back, so many times; and a reference is
-/// counted up and down.
+/// One operation takes and releases an uncontended lock, this many times, and increments and
+/// decrements a reference count.
 fn locks(times: usize) -> Run {
     let lock = Arc::new(Mutex::new(0));
     Box::new(move |clock, operations| {

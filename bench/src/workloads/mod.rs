@@ -1,5 +1,5 @@
-//! What is measured: each workload is a function that prepares it for a subject, and returns what
-//! runs it, as many operations as are asked for.
+//! The workloads: each is a function that prepares it for a subject, and returns a closure that
+//! runs a given number of operations.
 
 pub mod connections;
 pub mod echo;
@@ -12,10 +12,10 @@ pub mod waking;
 
 use crate::clock::Clock;
 
-/// Runs so many operations, and measures what is the subject's in them.
+/// Runs this many operations, and measures the subject's part of them.
 pub type Run = Box<dyn FnMut(&mut Clock, usize)>;
 
-/// Calls `work` with as many as are left, but no more than `most` at a time.
+/// Calls `work` with the number of operations that are left, but at most `most` at a time.
 fn in_chunks(operations: usize, most: usize, mut work: impl FnMut(usize)) {
     let mut left = operations;
     while left > 0 {

@@ -1,4 +1,4 @@
-//! Directions that have fired and are drained, which costs a backend something that makes edges
+//! Directions that have fired and are drained, which has a cost on a backend that makes edges
 //! itself.
 
 use std::io::{ErrorKind, Read, Write};
@@ -11,7 +11,7 @@ use crate::os;
 use crate::subject::{Source, Subject, Want};
 use crate::subjects::WouldBlock;
 
-/// Sockets, all registered, of which the first ones get messages.
+/// Registered sockets, the first of which get messages.
 struct Sockets<S: Subject> {
     subject: S,
     sockets: Vec<S::Unix>,
@@ -53,7 +53,7 @@ impl<S: Subject> Sockets<S> {
     }
 }
 
-/// An operation is what a read that would block costs beside the read.
+/// One operation is a read that would block; the cost of the read itself is not measured.
 pub fn rearm<S: Subject>() -> Run
 where
     S::Unix: WouldBlock,
@@ -69,7 +69,7 @@ where
                 sockets.subject.wait(Some(Duration::ZERO), |_| told += 1);
             }
             for socket in &mut sockets.sockets {
-                // Not short, which would be as good as one that blocks.
+                // Not a short read, which would be as good as one that blocks.
                 assert_eq!(socket.read(&mut [0; 1]).expect("it has come"), 1);
             }
             let (measured, others) = sockets.sockets.split_at_mut(count);
@@ -85,7 +85,7 @@ where
     })
 }
 
-/// An operation is a turn with `ready` sockets ready, which are drained, and `idle` ones not.
+/// One operation is a turn with `ready` sockets ready, which are drained, and `idle` idle ones.
 pub fn turn<S: Subject>(ready: usize, idle: usize) -> Run {
     let mut sockets = Sockets::<S>::new(ready, idle);
     Box::new(move |clock, operations| {

@@ -8,7 +8,7 @@ use crate::os;
 use crate::subject::{Source, Subject, Want};
 use crate::subjects::Registries;
 
-/// So many sockets take turns.
+/// The number of sockets that take turns.
 const SOCKETS: usize = 64;
 
 struct Sockets<S: Subject> {
@@ -49,13 +49,13 @@ impl<S: Subject> Sockets<S> {
         }
     }
 
-    /// What a loop does now and then, so that what a subject puts off is done.
+    /// A loop does this from time to time, so that a subject does what it has deferred.
     fn settle(&mut self) {
         self.subject.wait(Some(std::time::Duration::ZERO), |_| {});
     }
 }
 
-/// An operation registers a socket.
+/// One operation registers a socket.
 pub fn add<S: Subject>() -> Run {
     let mut sockets = Sockets::<S>::new();
     Box::new(move |clock, operations| {
@@ -67,7 +67,7 @@ pub fn add<S: Subject>() -> Run {
     })
 }
 
-/// An operation changes a registration.
+/// One operation changes a registration.
 pub fn modify<S: Subject>() -> Run {
     let mut sockets = Sockets::<S>::new();
     sockets.add(SOCKETS);
@@ -79,7 +79,7 @@ pub fn modify<S: Subject>() -> Run {
     })
 }
 
-/// An operation ends a registration.
+/// One operation ends a registration.
 pub fn remove<S: Subject>() -> Run {
     let mut sockets = Sockets::<S>::new();
     Box::new(move |clock, operations| {
@@ -91,7 +91,7 @@ pub fn remove<S: Subject>() -> Run {
     })
 }
 
-/// An operation is all three, while nobody waits.
+/// One operation is all three, while no thread waits.
 pub fn all<S: Subject>() -> Run {
     let mut sockets = Sockets::<S>::new();
     Box::new(move |clock, operations| {
@@ -106,8 +106,8 @@ pub fn all<S: Subject>() -> Run {
     })
 }
 
-/// An operation registers a socket, changes that and ends it, with a wait after each of the three
-/// for all sockets: one that puts off what it is told has to do it then.
+/// One operation registers a socket, changes the registration and ends it, with a wait after each
+/// of the three for all sockets: a subject that defers changes has to make them then.
 pub fn all_with_waits<S: Subject>() -> Run {
     let mut sockets = Sockets::<S>::new();
     Box::new(move |clock, operations| {
@@ -124,7 +124,7 @@ pub fn all_with_waits<S: Subject>() -> Run {
     })
 }
 
-/// An operation makes a registry and drops it.
+/// One operation clones a registry and drops it.
 pub fn clone_registry<S: Subject + Registries>() -> Run {
     let subject = S::new(8);
     Box::new(move |clock, operations| {

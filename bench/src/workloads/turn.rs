@@ -1,4 +1,4 @@
-//! A turn of an event loop: a wait with something ready, and a look at each event.
+//! A turn of an event loop: a wait with events, and a look at each event.
 
 use std::hint::black_box;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use super::Run;
 use crate::os;
 use crate::subject::{Source, Subject, Want};
 
-/// Descriptors that are watched. The subject goes before them.
+/// The watched descriptors. The subject is dropped before them.
 struct Watched<S: Subject> {
     subject: S,
     sources: Vec<S::Bare>,
@@ -22,7 +22,7 @@ impl<S: Subject> Watched<S> {
         }
     }
 
-    /// Registers as many copies of a descriptor as are wanted, each with the number that it has.
+    /// Registers this many duplicates of a descriptor, each with its own number as the token.
     fn copies_of(&mut self, fd: &OwnedFd, count: usize) {
         for _ in 0..count {
             let mut source = S::Bare::from(fd.try_clone().expect("a descriptor"));
@@ -31,10 +31,10 @@ impl<S: Subject> Watched<S> {
         }
     }
 
-    /// Registers so many descriptors that do not become ready, and more than a process may have.
+    /// Registers this many descriptors that never become ready, more than a process may have.
     ///
-    /// epoll knows them by number and open file, and keeps them while the file is open under any
-    /// number: each is closed at once. Returns the files.
+    /// epoll knows them by number and open file, and keeps them while the file is open as any
+    /// descriptor, so each is closed at once. Returns the files.
     fn silent(&mut self, count: usize) -> Vec<OwnedFd> {
         const NUMBERS: usize = 5_000;
         const FIRST: usize = 10_000;
@@ -50,15 +50,16 @@ impl<S: Subject> Watched<S> {
     }
 }
 
-/// An operation is a turn with `ready` descriptors ready, and `idle` ones not.
+/// One operation is a turn with `ready` descriptors ready, and `idle` idle ones.
 ///
-/// They are copies of one eventfd, so that one write, which is not measured, makes all ready.
+/// They are duplicates of one eventfd, so one write, which is not measured, makes all of them
+/// ready.
 pub fn turn<S: Subject>(ready: usize, idle: usize, timeout: Option<Duration>) -> Run {
     let signalled = os::eventfd();
     let mut watched = Watched::<S>::new(ready.max(1024));
     watched.copies_of(&signalled, ready);
     let silent = watched.silent(idle);
-    // The sum of the tokens, and one for each that is readable.
+    // The sum of the tokens, plus one for each that is readable.
     let all = ready * (ready + 1) / 2;
     Box::new(move |clock, operations| {
         let _ = &silent;
@@ -68,12 +69,12 @@ pub fn turn<S: Subject>(ready: usize, idle: usize, timeout: Option<Duration>) ->
             let mut seen = 0;
             let mut is_drained = false;
             clock.measure(|| {
-                // One wait, but for those whose room grows with what was told.
+                // One wait; more for subjects whose buffer grows with the number of events.
                 while seen < all {
                     watched.subject.wait(timeout, |event| {
                         seen += event.token + usize::from(event.readable);
                         if !S::EDGES && !is_drained {
-                            // All of them, or it would be told of the others again.
+                            // All of them: otherwise the others would be reported again.
                             os::drain(&signalled);
                             is_drained = true;
                         }
@@ -85,7 +86,7 @@ pub fn turn<S: Subject>(ready: usize, idle: usize, timeout: Option<Duration>) ->
     })
 }
 
-/// An operation is a wait without events or time.
+/// One operation is a wait without events or a timeout.
 pub fn glance<S: Subject>() -> Run {
     let mut watched = Watched::<S>::new(1024);
     watched.copies_of(&os::eventfd(), 1);

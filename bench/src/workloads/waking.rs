@@ -1,4 +1,4 @@
-//! Waking a thread that waits, or will.
+//! Waking a thread that waits, or that will wait.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Barrier};
@@ -10,7 +10,7 @@ use super::Run;
 use crate::os;
 use crate::subject::{Subject, Wake};
 
-/// An operation is a wake while another one is pending.
+/// One operation is a wake while another one is pending.
 pub fn pending<S: Subject>() -> Run {
     let mut subject = S::new(8);
     let waker = subject.waker();
@@ -25,7 +25,7 @@ pub fn pending<S: Subject>() -> Run {
     })
 }
 
-/// An operation is a wake while none is pending, and nobody waits.
+/// One operation is a wake while none is pending and no thread waits.
 pub fn first<S: Subject>() -> Run {
     let mut subject = S::new(8);
     let waker = subject.waker();
@@ -37,7 +37,7 @@ pub fn first<S: Subject>() -> Run {
     })
 }
 
-/// An operation is a wake and the wait that it ends.
+/// One operation is a wake, and the wait that it ends.
 pub fn and_wait<S: Subject>() -> Run {
     let mut subject = S::new(8);
     let waker = subject.waker();
@@ -51,8 +51,8 @@ pub fn and_wait<S: Subject>() -> Run {
     })
 }
 
-/// An operation wakes a thread that waits, which wakes the first one, which waits meanwhile, on
-/// one processor.
+/// One operation wakes a thread that waits; that thread then wakes the first one, which waits
+/// meanwhile. Both run on one processor.
 pub fn idle_thread<S: Subject>() -> Run {
     let processor = os::OneProcessor::first();
     let mut subject = S::new(8);
@@ -105,8 +105,8 @@ pub fn idle_thread<S: Subject>() -> Run {
     })
 }
 
-/// An operation is a message, for each of which its sender wakes the thread that takes them. The
-/// senders share a processor, and the one who takes them has another.
+/// One operation is a message. Its sender wakes the receiving thread for each message. The senders
+/// share a processor, and the receiver has another one.
 pub fn messages<S: Subject>(senders: usize) -> Run {
     let of_senders = os::OneProcessor::last();
     let mut subject = S::new(8);
@@ -158,7 +158,7 @@ fn counter() -> Arc<AtomicUsize> {
     Arc::new(AtomicUsize::new(0))
 }
 
-/// Ends threads, and waits until they have.
+/// Ends threads, and waits until they have ended.
 struct Threads {
     threads: Vec<JoinHandle<()>>,
     end: Box<dyn Fn()>,

@@ -1,4 +1,4 @@
-//! The server's connections: each peer gets back what it sends.
+//! The server's connections: each peer gets its bytes back.
 
 // For tests on a model of another system's kernel.
 #[cfg(mio_model = "event-ports")]
@@ -12,9 +12,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
-/// The most that is held of one connection's bytes. Nothing more is read from a
-/// peer before it has taken what it is owed, so that one that only sends is
-/// stopped by its own full socket and costs no further memory.
+/// The maximum number of unsent bytes of a connection. The server reads no more from a peer that
+/// has not received them, so a peer that only sends is stopped by its own full socket, and needs no
+/// further memory.
 pub const CAPACITY: usize = 64 * 1024;
 
 /// How many times a connection may read before the others have their turn.
@@ -23,38 +23,36 @@ pub const READS_PER_TURN: usize = 4;
 /// The open connections of a server.
 pub struct Connections<S> {
     open: HashMap<Token, Connection<S>>,
-    /// Counted up, so that no token is used twice: an event that was already
-    /// reported for a connection when it was closed then finds nothing, rather
-    /// than its successor. (64 bits do not run out. With a table of slots that
-    /// are used again, free them only when the loop over the events is done.)
+    /// Counted up, so that no token is used twice: an event that a poll has returned before its
+    /// connection was closed then finds nothing, and not another connection. (64 bits do not run
+    /// out. A table of slots that are reused must free them only after the loop over the events.)
     next: usize,
-    /// What was just read. One is enough for all: see `Connection::owed`.
+    /// The bytes of the last read. One buffer suffices for all: see `Connection::owed`.
     buffer: Vec<u8>,
 }
 
 struct Connection<S> {
     stream: S,
-    /// What was read and could not be written yet; no more than `CAPACITY`.
+    /// Bytes that were read and not written yet; at most `CAPACITY`.
     owed: Vec<u8>,
-    /// What it is registered for: reading, or writing while something is owed.
-    /// Always both would do as well, but a Unix socket is then reported writable
-    /// whenever its peer takes something, which is one event more for each echo.
+    /// The present interest: reading, or writing while bytes are owed. Both all the time would work
+    /// as well. But a Unix socket is then reported writable whenever its peer reads, which is one
+    /// more event for each echo.
     interest: Interest,
 }
 
-/// Why a connection stopped for now.
+/// Why a connection has stopped for now.
 pub enum Pause {
-    /// It would block: reading, or writing if something is owed. An event tells
-    /// when that is over.
+    /// It would block: reading, or writing if bytes are owed. An event will come.
     WouldBlock,
-    /// Its turn is over. There may be more to do, of which no event tells.
+    /// Its turn is over. There may be more to do, for which no event comes.
     EndOfTurn,
     /// The peer sends no more, and everything was echoed.
     Done,
 }
 
 impl<S: Read + Write + Source> Connections<S> {
-    /// None yet. They will have the tokens from `first` on.
+    /// A server without connections, which will have the tokens from `first` on.
     pub fn new(first: Token) -> Connections<S> {
         Connections {
             open: HashMap::new(),
@@ -63,7 +61,7 @@ impl<S: Read + Write + Source> Connections<S> {
         }
     }
 
-    /// How many are open.
+    /// The number of open connections.
     pub fn len(&self) -> usize {
         self.open.len()
     }
@@ -83,9 +81,8 @@ impl<S: Read + Write + Source> Connections<S> {
         Ok(())
     }
 
-    /// Goes on with the connection that had an event, and closes it at its end.
-    /// Returns how many bytes it is still owed. An error is the connection's
-    /// own, which is closed then as well.
+    /// Continues with the connection that had an event, and closes it at its end. Returns how many
+    /// bytes are still owed. An error concerns this connection only, which is then closed as well.
     pub fn advance(&mut self, registry: &Registry, token: Token) -> io::Result<usize> {
         let Some(connection) = self.open.get_mut(&token) else {
             return Ok(0); // an event from before it was closed
@@ -99,8 +96,8 @@ impl<S: Read + Write + Source> Connections<S> {
             Ok(Pause::WouldBlock) if interest == connection.interest => {
                 return Ok(connection.owed.len())
             }
-            // Registering again looks at the readiness anew: if there is any,
-            // the next poll reports it, behind the others that are waiting.
+            // Registering again checks the readiness: if there is any, the next poll reports it,
+            // behind the others that wait.
             Ok(Pause::WouldBlock | Pause::EndOfTurn) => {
                 connection.interest = interest;
                 match registry.reregister(&mut connection.stream, token, interest) {
@@ -117,9 +114,8 @@ impl<S: Read + Write + Source> Connections<S> {
 }
 
 impl<S: Read + Write> Connection<S> {
-    /// Echoes until one direction would block. Which kind of event there was
-    /// does not matter: trying tells, and only an attempt that would block
-    /// makes the next event certain.
+    /// Echoes until one direction would block. The kind of event does not matter: only trying
+    /// shows, and only an attempt that would block makes the next event certain.
     fn advance(&mut self, buffer: &mut [u8]) -> io::Result<Pause> {
         for _ in 0..READS_PER_TURN {
             let written = write_some(&mut self.stream, &self.owed)?;
@@ -145,7 +141,7 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
-/// Writes until it would block, or all is written; returns how much was.
+/// Writes until it would block, or all is written. Returns the number of bytes written.
 fn write_some(stream: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
     let mut written = 0;
     while written < bytes.len() {

@@ -9,19 +9,18 @@
 //!
 //! Three threads, each with a `Poll` of its own:
 //!
-//! - the acceptor takes connections from the listener and hands them over to
-//!   the server through a channel, with a `Waker`, since a channel is nothing
-//!   that a poll could wait for;
+//! - the acceptor takes connections from the listener and passes them to the server through a
+//!   channel, with a `Waker`, because a poll cannot wait for a channel;
 //! - the server echoes (`echo.rs`);
 //! - the clients connect, a bounded number at a time, and then each sends a
 //!   message, waits for the whole of its echo and sends the next one.
 //!
-//! *Slow* clients send all they can and read nothing until the others are done.
-//! That must cost the others nothing and the server no more than one buffer
-//! each: it stops reading from who does not read, whose own socket then fills.
+//! *Slow* clients send all they can and read nothing until the others are done. That must not
+//! affect the others, and must cost the server at most one buffer for each: it stops reading from a
+//! client that does not read, whose own socket then fills.
 //!
-//! The program fails (exit status 1) if a byte is wrong, missing or too many,
-//! and if it is not done in the time it was given.
+//! The program fails (exit status 1) if a byte is wrong, missing or additional, or if the time
+//! limit has passed.
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
@@ -66,8 +65,7 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 0)]
     slow: u32,
 
-    /// Event queue to use: epoll, kqueue, event-ports, afd or poll, as far as
-    /// this system has it
+    /// Event queue to use: epoll, kqueue, event-ports, afd or poll, if this system has it
     #[arg(long, value_name = "NAME", default_value_t)]
     backend: Backend,
 
@@ -88,39 +86,37 @@ impl Options {
     }
 }
 
-/// The token of each poll's waker, if it has one, and of the listener. Others
-/// are numbers of connections, from 0.
+/// The token of each poll's waker, if it has one, and of the listener. Other tokens are numbers of
+/// connections, from 0.
 const WAKER: Token = Token(usize::MAX);
 const LISTENER: Token = Token(0);
 
-/// What clients are registered for, once: since they send and receive at the
-/// same time, and events report changes only, there is nothing to change.
+/// The clients' interests, registered once: they send and receive at the same time, and events
+/// report only changes, so the interests need not change.
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// Clients that connect at the same time: no more than the shortest queue that
-/// listeners commonly have, because what does not fit into that is dropped and
-/// tried again only after a second.
+/// The number of clients that connect at the same time: at most the shortest queue that listeners
+/// commonly have. A connect beyond the queue is dropped, and tried again only after a second.
 const CONNECTING: usize = 128;
 
-/// Clients' ports of one address, as systems commonly have them.
+/// The number of ports that one client address commonly has.
 const PORTS: usize = 28_000;
 
-/// Descriptors of the process beside those of the connections.
+/// The process' descriptors in addition to those of the connections.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// A slow client sends this much, or until nothing has moved for a while.
+/// A slow client sends this many bytes, or until no byte has moved for a while.
 const SLOW_BYTES: usize = 4 << 20;
 const STANDSTILL: Duration = Duration::from_millis(100);
 
-/// What the kernel may hold for the server's connections and for slow clients,
-/// each way. It would lend megabytes otherwise, in which all that a slow client
-/// sends has room.
+/// The kernel's buffers for the server's connections and for slow clients, in each direction. By
+/// default the kernel would use megabytes, into which all bytes of a slow client fit.
 const SOCKET_BUFFER: usize = 64 * 1024;
 
-/// How much longer the server lives than the clients may.
+/// How much longer than the clients the server may run.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How far they are: what the threads tell each other, and the progress bar.
+/// The progress, which the threads and the progress bar share.
 #[derive(Default)]
 struct Shared {
     accepted: AtomicUsize,
@@ -154,7 +150,7 @@ fn run(options: &Options) -> Result<()> {
     let acceptor_poll = Poll::with_backend(options.backend)?;
     let server_poll = Poll::with_backend(options.backend)?;
     let clients_poll = Poll::with_backend(options.backend)?;
-    // They outlive the threads: dropping a waker would take back its wake-up.
+    // They outlive the threads: dropping a waker would discard its wake-up.
     let wakers = Wakers {
         acceptor: Waker::new(acceptor_poll.registry(), WAKER)?,
         server: Waker::new(server_poll.registry(), WAKER)?,
@@ -166,14 +162,14 @@ fn run(options: &Options) -> Result<()> {
     let (acceptor, server, clients) = thread::scope(|scope| {
         let acceptor = scope.spawn(|| {
             let outcome = accept(acceptor_poll, listener, &shared, &sender, &wakers);
-            // The others learn that no more connections come, if they are made to look.
+            // The other threads learn that no more connections come when they are woken.
             shared.stop.store(true, Ordering::Relaxed);
             drop(sender);
             wakers.server.wake()?;
             wakers.clients.wake()?;
             outcome
         });
-        // Should time run out, then the clients are to say so.
+        // If the time limit has passed, the clients should report it.
         let server = scope.spawn(|| serve(server_poll, receiver, deadline + GRACE));
         let clients =
             scope.spawn(|| Clients::new(clients_poll, options, &shared, deadline).run(address));
@@ -190,7 +186,7 @@ fn run(options: &Options) -> Result<()> {
         }
         bar.finish_and_clear();
 
-        // With the clients gone the server has nothing more to do either.
+        // When the clients are gone, the server has nothing more to do either.
         shared.stop.store(true, Ordering::Relaxed);
         let stopped = wakers.acceptor.wake().map_err(Into::into);
         (
@@ -200,7 +196,7 @@ fn run(options: &Options) -> Result<()> {
         )
     });
 
-    // What went wrong in one place makes others fail as well: tell all of it.
+    // One failure causes others: print all of them.
     let (served, measured) = match (acceptor, server, clients) {
         (Ok(()), Ok(served), Ok(measured)) => (served, measured),
         (acceptor, server, clients) => {
@@ -226,8 +222,7 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Raises the limit of descriptors, of which each connection takes two, since
-/// both of its ends are here.
+/// Raises the limit of descriptors. Each connection takes two, because both of its ends are here.
 fn raise_limits(options: &Options) -> Result<()> {
     let clients = options.clients();
     if clients > PORTS {
@@ -296,7 +291,7 @@ server buffers   at most {} of one client (bound {}), {} of all",
 
 // The acceptor.
 
-/// Hands connections over until it is told to stop.
+/// Passes connections on until `stop` is set.
 fn accept(
     mut poll: Poll,
     mut listener: TcpListener,
@@ -309,7 +304,7 @@ fn accept(
         .register(&mut listener, LISTENER, Interest::READABLE)?;
     while !shared.stop.load(Ordering::Relaxed) {
         poll.poll_until(&mut events, None)?;
-        // Whatever the event was, a look costs little.
+        // Whatever the event was, checking costs little.
         loop {
             match listener.accept() {
                 Ok((stream, _address)) => {
@@ -320,8 +315,8 @@ fn accept(
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => break,
                     ErrorKind::ConnectionAborted | ErrorKind::Interrupted => continue,
-                    // A server would try again later. Here the descriptors were
-                    // counted, and it is the end.
+                    // A server would try again later. Here the descriptors were counted, so this is
+                    // a failure.
                     _ => return Err(error.into()),
                 },
             }
@@ -333,17 +328,17 @@ fn accept(
 
 // The server.
 
-/// What the server counted.
+/// The server's counts.
 #[derive(Default)]
 struct Served {
     polls: u64,
     events: u64,
     wake_ups: u64,
     handed_over: u64,
-    /// The most bytes that were owed to any one client, and to all together.
+    /// The maximum of owed bytes, for any one client and for all together.
     peak_one: usize,
     peak_all: usize,
-    /// The first failure of a connection, if there was any.
+    /// The first failure of a connection, if there was one.
     lost: Option<io::Error>,
 }
 
@@ -367,7 +362,7 @@ fn serve(mut poll: Poll, streams: Receiver<TcpStream>, deadline: Instant) -> Res
             let token = event.token();
             if token == WAKER {
                 served.wake_ups += 1;
-                // One event stands for any number of wake-ups: take all there is.
+                // One event stands for any number of wake-ups: take all connections.
                 more_may_come = loop {
                     match streams.try_recv() {
                         Ok(stream) => {
@@ -400,21 +395,19 @@ fn serve(mut poll: Poll, streams: Receiver<TcpStream>, deadline: Instant) -> Res
 
 // The clients.
 
-/// What the clients measured.
+/// The clients' measurements.
 struct Measured {
     connecting: Duration,
     echoing: Duration,
-    /// Of each message: from its first byte sent to the last byte of its echo,
-    /// in nanoseconds.
+    /// For each message, from its first byte sent to the last byte of its echo, in nanoseconds.
     latency: Histogram<u64>,
     bytes: u64,
     slow_bytes: u64,
-    /// Slow clients that could not send all they had.
+    /// Slow clients that could not send all their bytes.
     stopped: usize,
 }
 
-/// All the clients: the index is the number and the token, and `None` is one
-/// that is done.
+/// All clients: the index is the number and the token, and `None` is a client that is done.
 struct Clients<'a> {
     poll: Poll,
     options: &'a Options,
@@ -424,8 +417,8 @@ struct Clients<'a> {
     desk: Desk,
 }
 
-/// What the clients share: room for a piece of a message as it was received, and
-/// as it should be, and the record of the latencies.
+/// Shared by the clients: buffers for a piece of a message as received, and as expected, and the
+/// record of the latencies.
 struct Desk {
     received: Vec<u8>,
     expected: Vec<u8>,
@@ -436,16 +429,16 @@ struct Client {
     number: usize,
     stream: TcpStream,
     connected: bool,
-    /// Reads nothing before it has ended.
+    /// Reads nothing before the fast clients have ended.
     slow: bool,
-    /// Which message it is at, the length of each, how far sending and
-    /// receiving are, and when the first byte was sent.
+    /// Its current message, the length of each message, the progress of sending and receiving, and
+    /// when the first byte was sent.
     message: u32,
     length: usize,
     sent: usize,
     received: usize,
     begun: Instant,
-    /// It sends nothing more, and the server was told.
+    /// It sends nothing more, and has shut down writing.
     ended: bool,
 }
 
@@ -496,7 +489,7 @@ impl Clients<'_> {
         })
     }
 
-    /// Connects them all, at any time no more than `CONNECTING` of them.
+    /// Connects all clients, at most `CONNECTING` of them at the same time.
     fn connect(&mut self, events: &mut Events, address: SocketAddr) -> Result<()> {
         let total = self.options.clients();
         let mut connected = 0;
@@ -517,7 +510,7 @@ impl Clients<'_> {
             }
             self.wait(events, self.deadline)?;
             for event in &*events {
-                // The waker's token is the number of none.
+                // The waker's token is no client's number.
                 let Some(Some(client)) = self.clients.get_mut(event.token().0) else {
                     continue;
                 };
@@ -531,10 +524,10 @@ impl Clients<'_> {
         }
     }
 
-    /// Lets the fast clients do all they have to, while the slow ones send.
+    /// Runs the fast clients to their end, while the slow ones send.
     fn echo(&mut self, events: &mut Events) -> Result<()> {
         let mut open = self.options.connections as usize;
-        // First without an event: those that told of the connections are gone.
+        // The first step needs no event: the events of connecting were already handled.
         for number in 0..self.clients.len() {
             open -= self.advance(number)?;
         }
@@ -544,9 +537,9 @@ impl Clients<'_> {
         Ok(())
     }
 
-    /// Waits until no slow client can send any more, and lets them read what
-    /// they have sent. Returns how much that was, and how many were stopped
-    /// before they had sent everything.
+    /// Waits until no slow client can send any more, and lets them read their echoes. Returns the
+    /// number of bytes they sent, and how many clients were stopped before they had sent
+    /// everything.
     fn read_back(&mut self, events: &mut Events) -> Result<(u64, usize)> {
         let slow = self.options.slow as usize;
         let mut open = slow;
@@ -570,8 +563,7 @@ impl Clients<'_> {
         Ok((bytes, stopped))
     }
 
-    /// Waits for events and goes on with the clients that had them. Returns how
-    /// many have come to their end.
+    /// Waits for events and continues with their clients. Returns how many have ended.
     fn turn(&mut self, events: &mut Events, until: Instant) -> Result<usize> {
         self.wait(events, until)?;
         let mut done = 0;
@@ -600,7 +592,7 @@ impl Clients<'_> {
         .into())
     }
 
-    /// Goes on with a client. Returns 1 if it has come to its end.
+    /// Continues with a client. Returns 1 if it has ended.
     fn advance(&mut self, number: usize) -> Result<usize> {
         let Some(Some(client)) = self.clients.get_mut(number) else {
             return Ok(0); // the waker's event, or one from before the end
@@ -608,7 +600,7 @@ impl Clients<'_> {
         match client.advance(&mut self.desk, self.options.messages, self.shared) {
             Ok(Pause::WouldBlock) => Ok(0),
             Ok(Pause::EndOfTurn) => {
-                // For another event, behind those of the others.
+                // Requests another event, behind those of the others.
                 let (registry, token) = (self.poll.registry(), Token(number));
                 registry.reregister(&mut client.stream, token, BOTH)?;
                 Ok(0)
@@ -623,7 +615,7 @@ impl Clients<'_> {
 }
 
 impl Client {
-    /// Begins to connect. The slow clients have the first numbers.
+    /// Starts to connect. The slow clients have the first numbers.
     fn connect(
         registry: &Registry,
         address: SocketAddr,
@@ -653,7 +645,7 @@ impl Client {
         })
     }
 
-    /// Whether the connection stands, after an event, which may be spurious.
+    /// Whether the stream is connected, after an event, which may be spurious.
     fn is_connected(&self) -> io::Result<bool> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
@@ -702,7 +694,7 @@ impl Client {
         Ok(Pause::EndOfTurn)
     }
 
-    /// Sends what is left of the message, or until it would block.
+    /// Sends the rest of the message, or until it would block.
     fn send(&mut self, room: &mut [u8]) -> io::Result<()> {
         while self.sent < self.length {
             if self.sent == 0 {
@@ -724,7 +716,7 @@ impl Client {
         Ok(())
     }
 
-    /// Whether this is how the echo goes on.
+    /// Whether these bytes continue the echo correctly.
     fn check(&self, received: &[u8], room: &mut [u8]) -> Result<()> {
         let surplus = (self.received + received.len()).saturating_sub(self.sent);
         if surplus > 0 {
@@ -740,7 +732,7 @@ impl Client {
         Err(format!("byte {} of the echo is wrong", self.received + index).into())
     }
 
-    /// Where it is, for messages about what went wrong.
+    /// Its position, for messages about failures.
     fn state(&self) -> String {
         format!(
             "client {}, message {} ({} of {} bytes sent, {} received)",
@@ -748,16 +740,15 @@ impl Client {
         )
     }
 
-    /// Tells the server that nothing more will come.
+    /// Shuts down writing, so that the server gets the end.
     fn end(&mut self) -> io::Result<()> {
         self.ended = true;
         self.stream.shutdown(Shutdown::Write)
     }
 }
 
-/// The contents of a message from `position` on. Each connection and message
-/// has its own, and no two stretches of one are the same, so that bytes that
-/// are wrong, missing, repeated or somebody else's are seen.
+/// The contents of a message from `position` on. Each connection and message has its own contents,
+/// and no part looks like another, so wrong, missing, repeated or foreign bytes are noticed.
 fn fill(piece: &mut [u8], connection: usize, message: u32, position: usize) {
     const ODD: u32 = 0x9E37_79B1; // 2³² by the golden ratio, which spreads the bits well
     let seed = (connection as u32)

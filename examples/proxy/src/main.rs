@@ -1,4 +1,4 @@
-//! A TCP proxy: what a client sends goes to a server, and what that answers comes back.
+//! A TCP proxy: it passes a client's bytes on to a server, and the server's bytes back.
 //!
 //! `cargo run -p proxy -- 127.0.0.1:9001 127.0.0.1:9000 60` passes the clients of port 9001
 //! on to port 9000, and closes what is idle for 60 seconds. Ctrl-C lets open links end.
@@ -28,10 +28,10 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// A client and its server. The tokens of link `n` are `2 * n` and `2 * n + 1`.
 struct Link {
-    /// The client's and the server's, each registered once for both directions.
+    /// The client's stream and the server's, each registered once for both directions.
     streams: [TcpStream; 2],
     is_connected: bool,
-    /// From the client, and from the server.
+    /// The flow from the client, and the flow from the server.
     flows: [Flow; 2],
     /// When it is closed, once it has had an event.
     idle_at: Instant,
@@ -63,7 +63,7 @@ fn main() -> io::Result<()> {
     let mut listener = Some(listener); // until Ctrl-C
     let mut links: HashMap<usize, Link> = HashMap::new();
     let mut next = 1; // No number is used twice.
-    let mut deadlines = BinaryHeap::new(); // for each link: when to look at its `idle_at`
+    let mut deadlines = BinaryHeap::new(); // for each link: when to check its `idle_at`
     let (mut retry_at, mut stop_at) = (None, None);
     loop {
         let idle_at = deadlines.peek().map(|&Reverse((at, _))| at);
@@ -143,7 +143,7 @@ impl Link {
         })
     }
 
-    /// Goes on after an event of either stream. Returns whether the link stays open.
+    /// Continues after an event of either stream. Returns whether the link stays open.
     fn advance(&mut self, registry: &Registry, n: usize) -> io::Result<bool> {
         if !self.is_connected {
             if let Some(error) = self.streams[1].take_error()? {
@@ -175,7 +175,7 @@ impl Flow {
                     Ok(length) => drop(self.waiting.drain(..length)),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    // The other flow may still have something to say.
+                    // The other flow may continue.
                     Err(_) => self.write_ended = true,
                 }
             }

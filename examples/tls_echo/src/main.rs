@@ -32,9 +32,9 @@ struct Connection {
     read_ended: bool,
 }
 
-/// What a connection does next.
+/// The next step of a connection.
 enum Next {
-    /// What it needs returned `WouldBlock`: an event will come.
+    /// The operation that it needs returned `WouldBlock`: an event will come.
     Wait,
     /// There may be more to do, for which no event comes by itself.
     Again,
@@ -119,7 +119,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 impl Connection {
     fn new(stream: TcpStream, mut tls: ServerConnection) -> Connection {
-        // `advance` has a limit of its own: it reads only when nothing is to be written.
+        // `advance` has its own limit: it reads only if there is nothing to write.
         tls.set_buffer_limit(None);
         Connection {
             stream,
@@ -128,13 +128,13 @@ impl Connection {
         }
     }
 
-    /// Goes on after an event, whatever the event says.
+    /// Continues after an event, whatever its contents.
     fn advance(&mut self) -> io::Result<Next> {
         for _ in 0..READS_PER_TURN {
             while self.tls.wants_write() {
                 match self.tls.write_tls(&mut self.stream) {
                     Ok(_) => {}
-                    // A peer that does not read is not read from: it has to wait, too.
+                    // Do not read from a peer that does not read: it has to wait as well.
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Next::Wait),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) => return Err(error),
@@ -145,7 +145,7 @@ impl Connection {
                 return Ok(Next::Close);
             }
             match self.tls.read_tls(&mut self.stream) {
-                // Cut off. Had the peer ended, `close_notify` would have come before.
+                // Cut off: an orderly end has a `close_notify` before it.
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) => self.answer()?,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Next::Wait),
@@ -156,7 +156,7 @@ impl Connection {
         Ok(Next::Again)
     }
 
-    /// Decrypts what was read, and encrypts the answer to it.
+    /// Decrypts the received bytes, and encrypts the answer.
     fn answer(&mut self) -> io::Result<()> {
         let state = match self.tls.process_new_packets() {
             Ok(state) => state,

@@ -151,8 +151,9 @@ impl Device {
         };
         let mut handle = ptr::null_mut();
         let mut status = Poll::new().status;
-        // SAFETY: the kernel reads name and attributes, and writes handle and
-        // status, all of which are valid until it returns: it is synchronous.
+        // SAFETY: the kernel reads `attributes`, `name` in it and the name's buffer, whose length is right, and
+        // writes one handle to `handle` and one block to `status`. All of them outlive the call, and opening is
+        // synchronous: nothing is accessed later. The other pointers are null with length 0.
         check(unsafe {
             NtCreateFile(
                 &mut handle,
@@ -168,11 +169,11 @@ impl Device {
                 0,
             )
         })?;
-        // SAFETY: the handle is new, open and nobody else's.
+        // SAFETY: the call has just opened this handle, and nothing else owns it.
         let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
         port.associate(handle.as_handle(), Kind::Poll)?;
         // Nobody waits for the handle itself.
-        // SAFETY: takes an open handle and a number.
+        // SAFETY: the call accesses no memory of the process. The handle is open, because it is owned here.
         bool_result(unsafe {
             SetFileCompletionNotificationModes(
                 handle.as_raw_handle(),
@@ -188,8 +189,8 @@ impl Device {
     ///
     /// # Safety
     ///
-    /// From now on, and until its packet was taken off the port, the kernel owns
-    /// `poll`: it must stay where it is, and nobody may access it.
+    /// `poll` must be valid, and not be the kernel's. If this succeeds the kernel owns it from now on, and
+    /// until its packet was taken off the port: it must stay where it is, and nobody may access it.
     pub(super) unsafe fn poll(
         &self,
         poll: *mut Poll,
@@ -197,15 +198,16 @@ impl Device {
         events: AfdEvents,
         word: usize,
     ) -> Result<(), NTSTATUS> {
-        // SAFETY: it is valid, and the kernel does not have it yet.
+        // SAFETY: the caller guarantees that `poll` is valid, and that the kernel does not have it.
         unsafe { poll.write(Poll::new()) };
         let handle = PollHandle {
             handle: socket as usize as HANDLE,
             events: events.0,
             status: 0,
         };
-        // SAFETY: as above; the kernel reads and writes a `PollInfo`, and writes the
-        // status, for as long as the caller promises to leave them alone.
+        // SAFETY: `poll` is valid and not the kernel's, as above. Until the poll ends the kernel reads and writes
+        // `info`, whose size it is given as that of both buffers, and writes `status`. Both lie in `poll`, which
+        // the caller leaves alone until then. There is no event and no routine to be called.
         succeeded(unsafe {
             (*poll).info.handles = [handle];
             let info: *mut PollInfo = ptr::addr_of_mut!((*poll).info);
@@ -228,15 +230,12 @@ impl Device {
     /// already.
     pub(super) fn cancel(&self, poll: *mut Poll) -> Result<(), NTSTATUS> {
         let mut status = Poll::new().status;
-        // SAFETY: the address of the poll's status only tells which one is meant, and
-        // it is not accessed; `status` is written before the call returns.
-        let cancelled = unsafe {
-            NtCancelIoFileEx(
-                self.handle.as_raw_handle(),
-                ptr::addr_of_mut!((*poll).status),
-                &mut status,
-            )
-        };
+        // The first field, by which the kernel knows the poll.
+        let block: *mut IO_STATUS_BLOCK = poll.cast();
+        // SAFETY: the kernel compares `block` with the addresses of polls in flight, and does not access what is
+        // there. It writes one block to `status`, before the call returns.
+        let cancelled =
+            unsafe { NtCancelIoFileEx(self.handle.as_raw_handle(), block, &mut status) };
         match cancelled {
             // It has ended, and its packet is on its way.
             STATUS_NOT_FOUND => Ok(()),
@@ -258,7 +257,7 @@ pub(super) fn succeeded(status: NTSTATUS) -> Result<(), NTSTATUS> {
 /// Likewise, as an error of Rust's.
 pub(super) fn check(status: NTSTATUS) -> io::Result<()> {
     succeeded(status).map_err(|status| {
-        // SAFETY: takes a number.
+        // SAFETY: the call converts a number, and has no memory-safety preconditions.
         let code = unsafe { RtlNtStatusToDosError(status) };
         io::Error::from_raw_os_error(code as i32)
     })

@@ -15,8 +15,8 @@ pub(super) type Function = unsafe extern "system" fn() -> isize;
 pub(super) fn find(library: &str, function: &str) -> Option<Function> {
     let library: Vec<u16> = library.encode_utf16().chain([0]).collect();
     let function: Vec<u8> = function.bytes().chain([0]).collect();
-    // SAFETY: the name ends with a zero, and is looked for among the system's libraries
-    // only.
+    // SAFETY: the call reads `library` up to its zero, which `chain` has put at its end. It may run the
+    // library's code: that is one of the system's own, because the flag allows its folder only.
     let library = unsafe {
         LoadLibraryExW(
             library.as_ptr(),
@@ -27,7 +27,8 @@ pub(super) fn find(library: &str, function: &str) -> Option<Function> {
     if library.is_null() {
         return None;
     }
-    // SAFETY: the library is loaded, and the name ends with a zero.
+    // SAFETY: the call reads `function` up to its zero, which `chain` has put at its end. `library` is loaded,
+    // and never freed.
     unsafe { GetProcAddress(library, function.as_ptr()) }
 }
 
@@ -37,8 +38,8 @@ pub(super) fn stay_loaded() -> bool {
     let mut module = ptr::null_mut();
     // An address in this very code.
     let inside = stay_loaded as *const () as *const u16;
-    // SAFETY: with these flags the second argument is an address in a module, and not a name; it is
-    // inside this one. A handle is written to `module`.
+    // SAFETY: with this flag the call takes the second argument as an address in a module, which it does not
+    // dereference, and not as a name. It writes one handle to `module`.
     let pinned = unsafe {
         GetModuleHandleExW(
             GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS,

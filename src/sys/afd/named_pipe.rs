@@ -85,7 +85,8 @@ pub(super) struct Pipe {
 #[derive(Copy, Clone, Debug)]
 struct Handle(RawHandle);
 
-// SAFETY: it is a number, and any thread can use a handle.
+// SAFETY: the pointer is the number of a handle, which nothing dereferences, and every thread of the
+// process may use a handle.
 unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
@@ -183,8 +184,8 @@ impl NamedPipe {
     pub(crate) fn new(name: &OsStr, options: Options) -> io::Result<NamedPipe> {
         let (open_mode, pipe_mode) = options.modes();
         let name: Vec<u16> = name.encode_wide().chain([0]).collect();
-        // SAFETY: the name ends with a zero; there are no attributes, so that the handle is
-        // not inherited.
+        // SAFETY: the call reads `name` up to its zero, which `chain` has put at its end. The attributes are
+        // null, which stands for none: the handle is not inherited.
         let handle = unsafe {
             CreateNamedPipeW(
                 name.as_ptr(),
@@ -200,7 +201,7 @@ impl NamedPipe {
         if handle == INVALID_HANDLE_VALUE {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the handle is new, open and nobody else's.
+        // SAFETY: the call has just opened this handle, and nothing else owns it.
         Ok(NamedPipe::from_handle(unsafe {
             OwnedHandle::from_raw_handle(handle)
         }))
@@ -269,7 +270,8 @@ impl NamedPipe {
     /// Sends the client away, with all that it has not read, and forgets what it wrote.
     pub(crate) fn disconnect(&self) -> io::Result<()> {
         self.with(|pipe, state| {
-            // SAFETY: takes a handle, which is open while this pipe is there.
+            // SAFETY: the call accesses no memory of the process. The handle is open as long as its `NamedPipe`
+            // exists, which is `self`.
             let disconnected = bool_result(unsafe { DisconnectNamedPipe(pipe.raw()) });
             if disconnected.is_ok() {
                 // What is under way ends with an error, which says nothing of the next client.
@@ -492,7 +494,7 @@ impl Pipe {
         };
         afd.port().associate(handle.as_handle(), Kind::Pipe)?;
         afd.port().operations().insert(self);
-        // SAFETY: the handle is open, as `state` has it.
+        // SAFETY: the call accesses no memory of the process. The handle is open, because `state` owns it.
         let is_pipe = unsafe { GetFileType(self.raw()) } == FILE_TYPE_PIPE;
         let flags = self.flags();
         // Who may not know must not cut.
@@ -515,8 +517,8 @@ impl Pipe {
     /// attributes, which `CreateNamedPipeW` gives together with reading.
     fn flags(&self) -> Option<u32> {
         let mut flags = 0;
-        // SAFETY: the handle is open, as who calls this has it; a number is written, and the others are
-        // not asked for.
+        // SAFETY: the call writes one `u32` to `flags`. The other pointers are null, and it then writes nothing
+        // there. The handle is open, because the caller's `state` owns it.
         let got = bool_result(unsafe {
             GetNamedPipeInfo(
                 self.raw(),
@@ -531,7 +533,8 @@ impl Pipe {
 
     /// Whether there is somebody at the other end, or was.
     fn has_peer(&self, is_client: bool) -> bool {
-        // SAFETY: nothing is asked for but whether that can be asked.
+        // SAFETY: the buffer has length 0, and the other pointers are null, so that the call writes nothing. The
+        // handle is open, because the caller's `state` owns it.
         let peeked = bool_result(unsafe {
             PeekNamedPipe(
                 self.raw(),
@@ -598,11 +601,13 @@ impl Pipe {
 
     /// Whether it has succeeded at once; otherwise it is under way.
     fn submit_connect(self: &Arc<Self>, state: &mut State) -> io::Result<bool> {
-        // SAFETY: it is idle, and `state` is what the lock guards.
+        // SAFETY: `state.connect` is idle, as both callers have checked, so no connect is in flight; and the
+        // caller holds the lock that guards `state`.
         let overlapped = unsafe { self.connecting.prepare() };
-        // SAFETY: the handle is open, as who calls this has it. The structure lies in an `Arc`, of
-        // which `self` is a count during the call, and the stage has one from then on; and nobody
-        // writes to it before it has ended.
+        // SAFETY: the handle is open, because `state` owns it. `overlapped` must be valid, at the same address
+        // and accessed by the kernel alone, until the connect has ended. It lies in the `Arc` `self`; if the
+        // connect is in flight after the call, `state.connect` has a count of it, which only `packet_came`
+        // drops, when the kernel has written that the connect has ended. Until then `prepare` is not called.
         let submitted = bool_result(unsafe { ConnectNamedPipe(self.raw(), overlapped) });
         match submitted {
             // It always waits for its packet.
@@ -621,11 +626,14 @@ impl Pipe {
 
     /// Submits a read, or finds the end; `WouldBlock` where there is no client.
     fn submit_read(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        // SAFETY: it is idle, and `state` is what the lock guards.
+        // SAFETY: `state.read` is idle, as both callers have checked, so no read is in flight; and the caller
+        // holds the lock that guards `state`.
         let overlapped = unsafe { self.reading.prepare() };
         let buffer = &mut state.read_buffer;
-        // SAFETY: as in `submit_connect`, and so does the buffer stay: it is accessed only when
-        // there is data, which there is not before the read has ended.
+        // SAFETY: `overlapped` as in `submit_connect`. The kernel writes at most `buffer.len()` bytes to `buffer`,
+        // until the read has ended. The buffer lives in the same `Arc`, and is never moved, resized or freed
+        // after `make_home`. Nothing reads it unless `state.data` is some, which it becomes when a read has
+        // ended; and no read begins while it is some.
         let submitted = bool_result(unsafe {
             ReadFile(
                 self.raw(),
@@ -655,11 +663,13 @@ impl Pipe {
 
     /// Submits what is in the buffer and not written yet.
     fn submit_write(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        // SAFETY: it is idle, and `state` is what the lock guards.
+        // SAFETY: `state.write` is idle, as both callers have checked, so no write is in flight; and the caller
+        // holds the lock that guards `state`.
         let overlapped = unsafe { self.writing.prepare() };
         let rest = &state.write_buffer[state.written..];
-        // SAFETY: as in `submit_connect`, and so does the buffer stay: it is changed only when no
-        // write is under way.
+        // SAFETY: `overlapped` as in `submit_connect`. The kernel reads at most `rest.len()` bytes of `rest`, until
+        // the write has ended. The buffer lives in the same `Arc`; `write` and `shrink_write_buffer`, which
+        // change it, do so only while `state.write` is idle.
         let submitted = bool_result(unsafe {
             WriteFile(
                 self.raw(),
@@ -686,7 +696,8 @@ impl Pipe {
         if state.stage(which).is_idle() {
             return false;
         }
-        // SAFETY: it was submitted, and `state` is what the lock guards.
+        // SAFETY: its stage is not idle, so that it was submitted; and this thread holds the lock that guards
+        // `state`.
         let Some(outcome) = (unsafe { self.operation(which).outcome() }) else {
             return false;
         };
@@ -1001,10 +1012,11 @@ fn is(error: &io::Error, code: u32) -> bool {
 
 impl fmt::Debug for NamedPipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.pipe.lock();
+        // The lock is free again when the program's code writes what is formatted.
+        let is_connected = self.pipe.lock().is_connected;
         f.debug_struct("NamedPipe")
             .field("handle", &self.pipe.raw())
-            .field("is_connected", &state.is_connected)
+            .field("is_connected", &is_connected)
             .finish_non_exhaustive()
     }
 }

@@ -28,10 +28,12 @@ use super::named_pipe::Pipe;
 /// What the kernel has of an operation.
 pub(super) struct Operation(UnsafeCell<OVERLAPPED>);
 
-// SAFETY: what is in it belongs to no thread.
+// SAFETY: an `OVERLAPPED` is integers and a null event. The system ties it to no thread.
 unsafe impl Send for Operation {}
-// SAFETY: it is accessed by the kernel, which has its pointer, and by `prepare` and `outcome`, which
-// demand that one thread at a time calls them; the others take its address only.
+// SAFETY: the methods that access the cell are `prepare` and `outcome`. They are unsafe, and demand that the
+// pipe's lock is held, so that one thread at a time is in them. The kernel accesses it only between a
+// `prepare` and its own writing of the status, which `outcome` reads atomically. `word` and `cancel` take the
+// address only.
 unsafe impl Sync for Operation {}
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -93,7 +95,8 @@ impl Operation {
             Internal: STATUS_PENDING as usize,
             ..OVERLAPPED::default()
         };
-        // SAFETY: as the caller says, the kernel does not have it, and no other thread is here.
+        // SAFETY: a cell's pointer is valid and aligned. The caller guarantees that the kernel does not have the
+        // memory, and that no other thread is in `prepare` or `outcome`.
         unsafe { overlapped.write(pending) };
         overlapped
     }
@@ -105,8 +108,9 @@ impl Operation {
     /// It was submitted, and its pipe's lock is held.
     pub(super) unsafe fn outcome(&self) -> Option<io::Result<usize>> {
         let overlapped = self.0.get();
-        // SAFETY: it is valid, aligned, and, as the caller says, written by nobody but the kernel,
-        // at any time; an atomic is laid out as the number is.
+        // SAFETY: a cell's pointer is valid, and `Internal` is a `usize`, whose size and alignment `AtomicUsize`
+        // has. The kernel may write it at any time, which a shared reference to an atomic allows. Nothing else
+        // writes it meanwhile: `prepare` needs the lock, which the caller holds.
         let status = unsafe { &*ptr::addr_of!((*overlapped).Internal).cast::<AtomicUsize>() };
         // Acquire: where the packet was another one's, nothing else says that what the kernel has
         // written before the status is seen. The low half is the status.
@@ -114,15 +118,16 @@ impl Operation {
         if status == STATUS_PENDING {
             return None;
         }
-        // SAFETY: it is valid, and with the status the kernel has done with it.
+        // SAFETY: a cell's pointer is valid. The kernel writes the length before the status, and nothing after
+        // it, and the load above has acquired the status. Nothing else writes it: the caller holds the lock.
         let length = unsafe { (*overlapped).InternalHigh };
         Some(check(status).map(|()| length))
     }
 
     /// Asks for the end of it, which comes with its packet. Does nothing where it is not under way.
     pub(super) fn cancel(&self, handle: RawHandle) {
-        // SAFETY: the address only tells which one is meant. Where the handle is not open, or
-        // nothing of it is under way, the call fails.
+        // SAFETY: the call compares the address with those of operations in flight, and does not dereference
+        // it. If the handle is not open, or the operation is not in flight, the call fails.
         unsafe { CancelIoEx(handle, self.0.get()) };
     }
 }

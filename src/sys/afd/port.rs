@@ -66,7 +66,7 @@ impl Kind {
 #[repr(transparent)]
 pub(crate) struct KernelEvent(OVERLAPPED_ENTRY);
 
-// SAFETY: the pointer in it is a word here, and is not followed.
+// SAFETY: its only pointer is `lpOverlapped`, which is used as a word (`word`) and never dereferenced.
 unsafe impl Send for KernelEvent {}
 // SAFETY: as above.
 unsafe impl Sync for KernelEvent {}
@@ -119,8 +119,8 @@ impl Port {
         // took packets off the port, are busy with something else.
         const ANY_NUMBER_OF_THREADS: u32 = i32::MAX as u32;
 
-        // SAFETY: takes no pointers; makes a port where the first handle is invalid
-        // and the second one none.
+        // SAFETY: the call accesses no memory of the process. With an invalid file handle and a null port it
+        // opens a new port.
         let handle = unsafe {
             CreateIoCompletionPort(
                 INVALID_HANDLE_VALUE,
@@ -132,7 +132,7 @@ impl Port {
         if handle.is_null() {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the handle is new, open and nobody else's.
+        // SAFETY: the call has just opened this handle, and nothing else owns it.
         let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
         Ok(Port::of(handle))
     }
@@ -163,21 +163,24 @@ impl Port {
 
     /// The queue that took packets is gone.
     pub(super) fn abandon(&self) {
-        // Sequentially consistent: a pipe that is dropped cancels its operations, and then asks;
-        // the queue says so, and then takes what is there. One of them finds the packets.
-        self.is_orphaned.store(true, Ordering::SeqCst);
+        // Relaxed: the pipe's lock orders it. A pipe that is dropped notes that under its lock, and then asks,
+        // under its lock again. The queue calls this, and then looks under each pipe's lock whether it was
+        // dropped. So one of the two learns of the other, and takes the packets.
+        self.is_orphaned.store(true, Ordering::Relaxed);
     }
 
+    /// To be called under a pipe's lock.
     #[cfg(feature = "os-ext")]
     pub(super) fn is_orphaned(&self) -> bool {
-        // See `abandon`.
-        self.is_orphaned.load(Ordering::SeqCst)
+        // Relaxed: see `abandon`.
+        self.is_orphaned.load(Ordering::Relaxed)
     }
 
     /// From now on all that is started on the handle ends here.
     pub(super) fn associate(&self, handle: BorrowedHandle<'_>, kind: Kind) -> io::Result<()> {
         let (handle, port) = (handle.as_raw_handle(), self.handle.as_raw_handle());
-        // SAFETY: takes two handles, which are open, and numbers.
+        // SAFETY: the call accesses no memory of the process. Both handles are open: one is borrowed, and `self`
+        // owns the other. What then completes on the file makes packets, whose words are not dereferenced.
         let same = unsafe { CreateIoCompletionPort(handle, port, kind as usize, 0) };
         match same.is_null() {
             true => Err(io::Error::last_os_error()),
@@ -188,7 +191,8 @@ impl Port {
     /// Queues a packet of a program's own making.
     #[inline]
     pub(super) fn post(&self, kind: Kind, number: u32, word: usize) -> io::Result<()> {
-        // SAFETY: the word is given back as it is, and not followed.
+        // SAFETY: the call dereferences no pointer: the port returns the word as it is, and so do the receivers
+        // of the packet treat it. The handle is open, because `self` owns it.
         bool_result(unsafe {
             PostQueuedCompletionStatus(
                 self.handle.as_raw_handle(),
@@ -211,8 +215,8 @@ impl Port {
         packets.clear();
         let room = room.min(packets.capacity());
         let mut count = 0;
-        // SAFETY: there is room for as many entries as is said, and `KernelEvent` is
-        // laid out as an entry is.
+        // SAFETY: the call writes at most `room` entries to `packets`, and their number to `count`, before it
+        // returns. `room` is at most the capacity, and `KernelEvent` is transparent over an entry.
         let dequeued = bool_result(unsafe {
             GetQueuedCompletionStatusEx(
                 self.handle.as_raw_handle(),
@@ -226,7 +230,8 @@ impl Port {
         match dequeued {
             Ok(()) => {
                 debug_assert!(count as usize <= room);
-                // SAFETY: the kernel has written so many entries.
+                // SAFETY: `count` is at most `room`, and so at most the capacity; the kernel has initialised the
+                // first `count` entries.
                 unsafe { packets.set_len(count as usize) };
                 Ok(())
             }

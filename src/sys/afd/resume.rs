@@ -56,7 +56,8 @@ type Register = unsafe extern "system" fn(u32, *const Subscription, *mut HANDLE)
 
 fn register_of_system() -> Option<Register> {
     let register = find("powrprof.dll", "PowerRegisterSuspendResumeNotification")?;
-    // SAFETY: this is the type that the function of this name has.
+    // SAFETY: a call needs the function's own type. This is the type that Microsoft's page documents for the
+    // name.
     Some(unsafe { mem::transmute::<Function, Register>(register) })
 }
 
@@ -68,8 +69,9 @@ fn subscribe(register: Register, stay_loaded: impl Fn() -> bool) -> bool {
         return false;
     }
     let mut registration = ptr::null_mut();
-    // SAFETY: a handle is written to `registration`; the subscription, and what is to be called,
-    // live as long as the process, because this code stays loaded.
+    // SAFETY: the call writes one handle to `registration` before it returns. The system may read `SUBSCRIPTION`
+    // and call `told`, on any thread, as long as the process lives: both stay in memory, because
+    // `stay_loaded` has succeeded. `told` dereferences none of its arguments.
     let status = unsafe { register(DEVICE_NOTIFY_CALLBACK, &SUBSCRIPTION, &mut registration) };
     status == 0
 }
@@ -135,7 +137,7 @@ mod tests {
             (PBT_APMRESUMEAUTOMATIC, 1),
             (PBT_APMRESUMESUSPEND, 1),
         ] {
-            // SAFETY: it follows no pointer.
+            // SAFETY: `told` dereferences neither of the null pointers.
             unsafe { told(ptr::null(), what, ptr::null()) };
             port.dequeue(&mut packets, 8, 0).unwrap();
             assert_eq!(packets.len(), nudges, "{what}");

@@ -24,6 +24,7 @@
 //!   about again when an operation would have blocked.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::io;
 use std::os::windows::io::RawSocket;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -46,7 +47,6 @@ use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
 
-#[derive(Debug)]
 pub(crate) struct Afd {
     port: Arc<Port>,
     state: Mutex<State>,
@@ -60,7 +60,7 @@ pub(crate) struct Afd {
     start: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     /// By slot. None goes before its packet has come.
     sockets: Vec<Socket>,
@@ -85,7 +85,6 @@ struct State {
     waiting: Waiting,
 }
 
-#[derive(Debug)]
 enum News {
     /// Of a socket that could not be watched.
     Failure(u32),
@@ -105,6 +104,14 @@ const STALE_AT_THE_END: usize = 256;
 /// How often the system's clock ticks, which is when a timeout of the port's can
 /// end.
 const TICK: Duration = Duration::from_millis(16);
+
+/// Without what locks guard: the program may write what is formatted to a source of the same queue, and its
+/// I/O needs the lock.
+impl fmt::Debug for Afd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Afd").finish_non_exhaustive()
+    }
+}
 
 impl Selector for Afd {
     fn open() -> io::Result<Afd> {
@@ -264,7 +271,7 @@ impl Selector for Afd {
         let Some(edges) = socket.edges() else {
             return;
         };
-        let before = edges.wanted();
+        let before = edges.armed_set();
         match outcome {
             Outcome::WouldBlock(Some(direction)) => {
                 edges.would_block(direction);
@@ -283,7 +290,7 @@ impl Selector for Afd {
             Outcome::Failed(_) | Outcome::ShortPeek => edges.may_have_drained(),
             Outcome::ErrorTaken => {}
         }
-        let is_changed = edges.wanted() != before;
+        let is_changed = edges.armed_set() != before;
         // The next `select` finds it in the list; and one that waits already has to look.
         let is_due = edges.is_due_at_once();
         state.list_backed_off(slot);
@@ -295,7 +302,7 @@ impl Selector for Afd {
         }
     }
 
-    fn forget(&self, key: Key) {
+    fn release(&self, key: Key) {
         // It was there a moment ago, and nobody else has its key.
         let _ = self.deregister(0, key);
     }
@@ -1155,8 +1162,8 @@ mod tests {
                     drop(state);
                     afd.after_io(key, outcome);
                     let mut state = afd.lock();
-                    let wanted = state.sockets[0].edges().unwrap().wanted().unwrap();
-                    wanted.intersects(Readiness::IN)
+                    let armed = state.sockets[0].edges().unwrap().armed_set().unwrap();
+                    armed.intersects(Readiness::IN)
                 };
                 let failed = |direction| {
                     let code = Some(code);

@@ -89,8 +89,8 @@ pub(super) struct Socket {
     operation: *mut Poll,
 }
 
-// SAFETY: the operation is owned, by the `Socket` or, for it, by the kernel, and
-// neither cares for the thread.
+// SAFETY: `operation` points to memory that this `Socket` alone owns (or, for it, the kernel). No thread-local
+// state belongs to it, and the completion port returns it to whichever thread takes the packet.
 unsafe impl Send for Socket {}
 
 #[derive(Debug)]
@@ -259,7 +259,7 @@ impl Socket {
     /// What is to be asked of the driver.
     fn wanted(&self) -> Option<AfdEvents> {
         let edges = &self.registration.as_ref()?.edges;
-        let armed = edges.wanted()?;
+        let armed = edges.armed_set()?;
         Some(to_afd(match self.probe {
             Probe::None => armed,
             Probe::Due | Probe::Submitted => armed.or(edges.interest()),
@@ -350,8 +350,9 @@ impl Socket {
         events: AfdEvents,
         word: usize,
     ) -> Result<(), Failure> {
-        // SAFETY: nothing is under way, so the memory is ours; until `packet_came` the
-        // stage says that it is not, and then it is neither accessed nor freed.
+        // SAFETY: `operation` is valid, and not the kernel's, because the stage is idle (`update` has matched
+        // it). After success the stage is not idle until `packet_came`, which the selector calls for a packet
+        // taken off the port. Until then nothing accesses the memory, and `drop` leaks it.
         let submitted = unsafe { device.poll(self.operation, handle, events, word) };
         submitted.map_err(Failure::of)?;
         self.stage = Stage::Polling(events);
@@ -395,7 +396,8 @@ impl Socket {
         if let Err(status) = succeeded(packet.status()) {
             return self.failed(Failure::of(status)).map(Came::Failed);
         }
-        // SAFETY: the memory is valid, and ours again: its packet has come.
+        // SAFETY: `operation` is valid until `drop`. The poll's one packet was taken off the port, so that the
+        // kernel has written all it will, and no longer has the memory.
         let answer = unsafe { (*self.operation).answer(packet.number()) };
         self.answered(answer, asked, was_probe, now)
     }
@@ -454,8 +456,8 @@ const FAILED: Readiness = Readiness::IN.or(Readiness::OUT).or(Readiness::ERR);
 impl Drop for Socket {
     fn drop(&mut self) {
         if !self.is_under_way() {
-            // SAFETY: it is of `Box::into_raw`, freed here only, and the kernel does not
-            // have it.
+            // SAFETY: the pointer comes from `Box::into_raw` in `new`, and is turned back here only. The kernel
+            // does not have the memory, because the stage is idle.
             drop(unsafe { Box::from_raw(self.operation) });
         }
         // Otherwise the kernel may still write to it, and it is leaked.
@@ -540,8 +542,8 @@ fn find_base(
 fn option(socket: RawSocket, option: i32) -> Option<i32> {
     let mut value = 0i32;
     let mut length = mem::size_of_val(&value) as i32;
-    // SAFETY: `value` has room for as many bytes as `length` says, and the call has written to
-    // them when it returns. Where the socket is not open it fails.
+    // SAFETY: the call writes at most `length` bytes to `value`, which is its size, and to `length`, before it
+    // returns. If the socket is not open the call fails.
     let result = unsafe {
         getsockopt(
             socket as SOCKET,
@@ -563,18 +565,21 @@ pub(super) fn are_same(one: RawSocket, other: RawSocket) -> Option<bool> {
 
     let compare = COMPARE.get_or_init(|| {
         let compare = find("kernelbase.dll", "CompareObjectHandles")?;
-        // SAFETY: this is the type that the function of this name has.
+        // SAFETY: a call needs the function's own type. This is the type that Microsoft's page documents for the
+        // name.
         Some(unsafe { mem::transmute::<Function, Compare>(compare) })
     });
-    // SAFETY: it follows no pointers; a handle that is not open is the same as no other.
+    // SAFETY: the call accesses no memory of the process: it looks two numbers up in the process' table of
+    // handles. It returns FALSE if one is not open.
     compare.map(|compare| unsafe { compare(one as usize as HANDLE, other as usize as HANDLE) } != 0)
 }
 
 fn ask_handle(socket: RawSocket, question: u32) -> io::Result<RawSocket> {
     let mut handle: SOCKET = 0;
     let mut written = 0;
-    // SAFETY: as many bytes as a handle has may be written to `handle`, and a number
-    // to `written`; without an overlapped structure the call is synchronous.
+    // SAFETY: the call reads no input, since its length is 0. It writes at most the size of a `SOCKET` to
+    // `handle`, and one `u32` to `written`, before it returns: without an overlapped structure it is
+    // synchronous. If the socket is not open the call fails.
     let result = unsafe {
         WSAIoctl(
             socket as SOCKET,
@@ -589,7 +594,7 @@ fn ask_handle(socket: RawSocket, question: u32) -> io::Result<RawSocket> {
         )
     };
     match result {
-        // SAFETY: takes nothing.
+        // SAFETY: `WSAGetLastError` reads a number of this thread, and has no preconditions.
         SOCKET_ERROR => Err(io::Error::from_raw_os_error(unsafe { WSAGetLastError() })),
         _ => Ok(handle as RawSocket),
     }

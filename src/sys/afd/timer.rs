@@ -59,7 +59,8 @@ impl Calls {
             let create_packet = find("ntdll.dll", "NtCreateWaitCompletionPacket")?;
             let associate = find("ntdll.dll", "NtAssociateWaitCompletionPacket")?;
             let cancel = find("ntdll.dll", "NtCancelWaitCompletionPacket")?;
-            // SAFETY: these are the types that the functions of these names have.
+            // SAFETY: a call needs the function's own type. These are the types that Microsoft's pages document
+            // for the three names.
             unsafe {
                 Some(Calls {
                     create_packet: mem::transmute::<Function, CreatePacket>(create_packet),
@@ -85,7 +86,8 @@ impl Timer {
         // Whatever this process may have.
         const MAXIMUM_ALLOWED: u32 = 0x0200_0000;
 
-        // SAFETY: there are neither attributes nor a name.
+        // SAFETY: the call reads attributes and a name through its pointers. Both are null, which stands for
+        // none.
         let timer = unsafe {
             CreateWaitableTimerExW(
                 ptr::null(),
@@ -97,13 +99,14 @@ impl Timer {
         if timer.is_null() {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the handle is new, open and nobody else's.
+        // SAFETY: the call has just opened this handle, and nothing else owns it.
         let timer = unsafe { OwnedHandle::from_raw_handle(timer) };
 
         let mut packet = ptr::null_mut();
-        // SAFETY: a handle is written to `packet`; there are no attributes.
+        // SAFETY: the call writes one handle to `packet`, before it returns. The attributes are null, which
+        // stands for none.
         check(unsafe { (calls.create_packet)(&mut packet, MAXIMUM_ALLOWED, ptr::null()) })?;
-        // SAFETY: as above.
+        // SAFETY: the call has just opened this handle, and nothing else owns it.
         let packet = unsafe { OwnedHandle::from_raw_handle(packet) };
         Ok(Timer {
             calls,
@@ -118,14 +121,15 @@ impl Timer {
         let units = (after.as_nanos() + 99) / 100;
         // Negative is from now on.
         let due = -i64::try_from(units).unwrap_or(i64::MAX);
-        // SAFETY: the time is read before the call returns; there is no routine to be
-        // called.
+        // SAFETY: the call reads one `i64`, `due`, before it returns. There is no completion routine, so that
+        // nothing is called later, and the reason is null.
         bool_result(unsafe {
             SetWaitableTimer(self.timer.as_raw_handle(), &due, 0, None, ptr::null(), 0)
         })?;
         let mut was_signalled = 0;
-        // SAFETY: three open handles, and words that come back as they are; whether the timer has ended
-        // is written to `was_signalled` before the call returns.
+        // SAFETY: the call writes one byte to `was_signalled` before it returns. The port returns the key and
+        // the word as they are, and nothing dereferences them. The kernel keeps the timer and the port alive
+        // as long as it needs them.
         check(unsafe {
             (self.calls.associate)(
                 self.packet.as_raw_handle(),
@@ -145,7 +149,7 @@ impl Timer {
     pub(super) fn stop(&self) {
         // Where it fails the packet has been taken off the port, or is about to be
         // queued: it then comes with a wait that it does not belong to, which goes on.
-        // SAFETY: an open handle and a number.
+        // SAFETY: the call accesses no memory of the process. The handle is open, because `self` owns it.
         let _ = unsafe { (self.calls.cancel)(self.packet.as_raw_handle(), 1) };
     }
 }
@@ -202,7 +206,8 @@ pub(super) mod stand_in {
         _: u32,
         _: *const OBJECT_ATTRIBUTES,
     ) -> NTSTATUS {
-        // SAFETY: the caller's pointer; there are no attributes, and there is no name.
+        // SAFETY: `packet` is `Timer::open`'s, a valid place for a handle. Attributes and name are null, which
+        // stands for none.
         unsafe { *packet = CreateEventW(ptr::null(), 0, 0, ptr::null()) };
         STATUS_SUCCESS
     }
@@ -238,7 +243,7 @@ pub(super) mod stand_in {
         _: usize,
         was_signalled: *mut u8,
     ) -> NTSTATUS {
-        // SAFETY: the caller's pointer.
+        // SAFETY: `was_signalled` is `Timer::start`'s, a valid place for a byte.
         unsafe { *was_signalled = 1 };
         STATUS_SUCCESS
     }
@@ -264,11 +269,12 @@ pub(super) mod stand_in {
         ];
         let waits = thread::spawn(move || {
             let handles = [packet as HANDLE, signalled as HANDLE];
-            // SAFETY: two handles, which are open until `cancel`, or the packet, has
-            // ended this.
+            // SAFETY: the call reads two handles, and `handles` has two elements. They are open until this
+            // thread has ended, which `cancel` and the next `associate` await.
             let ended = unsafe { WaitForMultipleObjects(2, handles.as_ptr(), 0, INFINITE) };
             if ended == WAIT_OBJECT_0 + 1 {
-                // SAFETY: an open port, and words that come back as they are.
+                // SAFETY: the call accesses no memory of the process: the port returns the key and the word as
+                // they are.
                 unsafe {
                     PostQueuedCompletionStatus(port as HANDLE, number as u32, key, word as *const _)
                 };
@@ -286,7 +292,7 @@ pub(super) mod stand_in {
     }
 
     unsafe extern "system" fn cancel(packet: HANDLE, _: u8) -> NTSTATUS {
-        // SAFETY: an open event.
+        // SAFETY: the call accesses no memory of the process. `packet` is an event that `create_packet` opened.
         unsafe { SetEvent(packet) };
         let waits = WAITING
             .lock()

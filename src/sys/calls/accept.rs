@@ -7,9 +7,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 pub(crate) fn socket(domain: Domain, kind: Type) -> io::Result<Socket> {
-    let socket = Socket::new(domain, kind, None)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+    let opened = Socket::new(domain, kind, None)?;
+    opened.set_nonblocking(true)?;
+    Ok(opened)
 }
 
 pub(crate) fn pair(kind: Type) -> io::Result<(Socket, Socket)> {

@@ -1,5 +1,5 @@
-//! The names of kqueue on Linux, for which a library of the tests has the functions:
-//! any that has the interface that macOS and libkqueue have, with FreeBSD's numbers.
+//! The names of kqueue on Linux. A test library has the functions: any library with the interface
+//! of macOS and libkqueue, and FreeBSD's numbers.
 
 use libc::{c_int, c_void, intptr_t, timespec, uintptr_t};
 

@@ -132,12 +132,20 @@ fn unix_address(address: &uds::SocketAddr) -> io::Result<SockAddr> {
     }
 }
 
+// `as_unix` reads a `SockAddr` as one.
+const _: () = {
+    use mem::{align_of, size_of};
+    assert!(size_of::<libc::sockaddr_un>() <= size_of::<libc::sockaddr_storage>());
+    assert!(align_of::<libc::sockaddr_un>() <= align_of::<libc::sockaddr_storage>());
+};
+
 /// A peer's address and its length, if it is a Unix address. Some systems write nothing
 /// for an unnamed peer.
 fn as_unix(address: &SockAddr) -> Option<(&libc::sockaddr_un, usize)> {
     let is_unix = address.len() == 0 || address.is_unix();
-    // SAFETY: the storage of a `SockAddr` is larger than a `sockaddr_un`, aligned for it, and
-    // initialised as a whole. The reference borrows from `address`.
+    // SAFETY: a `SockAddr` holds a `sockaddr_storage`, which is large enough for a `sockaddr_un` and aligned for
+    // it (asserted above). socket2 initialises it as a whole, and any bits are a valid `sockaddr_un`. The
+    // reference borrows from `address`.
     is_unix.then(|| (unsafe { &*address.as_ptr().cast() }, address.len() as usize))
 }
 

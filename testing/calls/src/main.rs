@@ -1,8 +1,8 @@
-//! Runs mio's operations one by one between marks that strace shows, so that `cargo xtask calls`
-//! can tell which system calls each makes. The table is expected.txt beside this folder.
+//! Runs mio's operations one by one between marks that strace prints, so that `cargo xtask calls`
+//! can count the system calls of each. The table of them is expected.txt, beside this folder.
 //!
-//! Each operation is prepared outside of the marks, from the standard library's side where there is
-//! a peer, and run several times. What it returns is dropped outside of the marks, too.
+//! Each operation is prepared outside of the marks, with the standard library for its peer, and
+//! runs several times. Its result is dropped outside of the marks as well.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use mio::{Backend, Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
-/// Often enough to show what is only done the first time.
+/// Often enough to show calls that only the first run makes.
 const TIMES: usize = 4;
 
 fn main() -> io::Result<()> {
@@ -82,7 +82,7 @@ fn polls() {
     });
 }
 
-/// The backend poll(2), where what is done to the table makes no call while nobody waits.
+/// The backend poll(2): a change of its table makes no call while no thread waits.
 fn on_poll() {
     let poll = || Poll::with_backend(Backend::Poll).unwrap();
     operation(
@@ -457,7 +457,7 @@ fn pipes() {
     });
 }
 
-/// What a stream does, whatever its family.
+/// The operations of a stream, whatever its family.
 fn stream_operations<S, P>(name: &str, pair: impl Fn() -> (S, P) + Copy)
 where
     S: Read + Write + AsRawFd,
@@ -491,7 +491,7 @@ where
     });
 }
 
-/// Prepares and runs an operation several times, each between marks.
+/// Prepares and runs an operation several times, each time between marks.
 fn operation<S, T>(name: &str, prepare: impl Fn() -> S, run: impl Fn(&mut S) -> io::Result<T>) {
     let (begin, end) = (format!(">{name}"), format!("<{name}"));
     for _ in 0..TIMES {
@@ -505,7 +505,7 @@ fn operation<S, T>(name: &str, prepare: impl Fn() -> S, run: impl Fn(&mut S) -> 
     }
 }
 
-/// The drop of the first thing that `prepare` gives, as an operation; the second outlives it.
+/// Measures the drop of the first value that `prepare` returns. The second value outlives it.
 fn dropping<D, R>(name: &str, prepare: impl Fn() -> (D, R)) {
     let prepare = || {
         let (first, rest) = prepare();
@@ -517,14 +517,14 @@ fn dropping<D, R>(name: &str, prepare: impl Fn() -> (D, R)) {
     });
 }
 
-/// What strace shows: a call that does nothing.
+/// The mark that strace prints: a call that does nothing.
 fn mark(text: &str) {
     // SAFETY: the pointer and the length are those of `text`, and there is no descriptor -1.
     let written = unsafe { libc::write(-1, text.as_ptr().cast(), text.len()) };
     assert_eq!(written, -1);
 }
 
-/// So that the allocator asks the kernel for memory now, and at no operation.
+/// Makes the allocator ask the kernel for memory now, and not during an operation.
 fn keep_the_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: this only sets numbers in the allocator, before there is a second thread.
@@ -535,7 +535,7 @@ fn keep_the_heap() {
     drop(vec![0u8; 8 << 20]);
 }
 
-/// A poll with what is registered with it.
+/// A poll, and the sources that are registered with it.
 struct Polled<S> {
     poll: Poll,
     events: Events,
@@ -552,7 +552,7 @@ impl<S> Polled<S> {
     }
 }
 
-/// A poll with a stream that nothing came for.
+/// A poll with an idle stream.
 fn idle() -> Polled<(TcpStream, net::TcpStream)> {
     let poll = Poll::new().unwrap();
     let mut sources = tcp_pair();
@@ -566,7 +566,7 @@ fn idle() -> Polled<(TcpStream, net::TcpStream)> {
     }
 }
 
-/// A poll with a stream that something came for.
+/// A poll with a stream that has data.
 fn readable() -> Polled<(TcpStream, net::TcpStream)> {
     let mut polled = idle();
     polled.sources.1.write_all(b"hello").unwrap();
@@ -583,7 +583,7 @@ fn tcp_pair() -> (TcpStream, net::TcpStream) {
     (TcpStream::from_std(stream), peer)
 }
 
-/// The pair, after the peer has sent something that can be read now.
+/// The pair, after the peer has sent data, which can be read now.
 fn sent<S: AsRawFd, P: Write>((stream, mut peer): (S, P)) -> (S, P) {
     peer.write_all(b"hello").unwrap();
     wait_readable(stream.as_raw_fd());
@@ -594,7 +594,8 @@ fn any_port() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// A client of a listener on a path, itself bound to a path or not, which std's streams can't be.
+/// A client of a listener on a path. The client may be bound to a path as well, which std's streams
+/// can't be.
 fn connect_unix(to: &PathBuf, from: Option<PathBuf>) -> Socket {
     let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
     if let Some(from) = from {
@@ -604,19 +605,19 @@ fn connect_unix(to: &PathBuf, from: Option<PathBuf>) -> Socket {
     client
 }
 
-/// Waits until there is something to read or accept, so that the operation finds it there.
+/// Waits until there is data or a connection, so that the operation finds it.
 fn wait_readable(fd: RawFd) {
     let mut poll = libc::pollfd {
         fd,
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: `poll` is one valid `pollfd`, which is what is said.
+    // SAFETY: `poll` is one valid `pollfd`, and the count is 1.
     let ready = unsafe { libc::poll(&mut poll, 1, 10_000) };
     assert_eq!(ready, 1, "nothing came");
 }
 
-/// The one error that is wanted.
+/// The only error that is allowed.
 fn would_block<T>(result: io::Result<T>) -> io::Result<()> {
     match result {
         Ok(_) => Err(io::Error::other("did not block")),
@@ -625,7 +626,7 @@ fn would_block<T>(result: io::Result<T>) -> io::Result<()> {
     }
 }
 
-/// Paths for sockets, each given once.
+/// Paths for sockets, each of which is used once.
 struct Paths<'a> {
     dir: &'a TempDir,
     given: AtomicUsize,

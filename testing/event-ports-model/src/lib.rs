@@ -1,40 +1,39 @@
-//! A model of event ports, as Solaris and illumos have them, on Linux.
+//! A model of event ports, of Solaris and illumos, on Linux.
 //!
-//! It exports the C functions of `<port.h>`, so that code written for event ports
-//! can be linked with it and run in tests. `semantics.md`, beside this crate's
-//! manifest, says what they answer, and where that is known from.
+//! It exports the C functions of `<port.h>`, so that code for event ports can be linked with it and
+//! run in tests. `semantics.md`, beside this crate's manifest, lists their behaviour, with the
+//! evidence.
 //!
-//! **What it can show:** that a program keeps to the interface as the manual pages
-//! and the illumos kernel's published source describe it, with the threads,
-//! signals and descriptors of a real process, and that it does not rely on what is
-//! left open there (see the variables below). **What it can't:** anything about a
-//! real kernel. It was modelled from manual pages and never compared with one; nor
-//! is its speed worth measuring.
+//! **What it can show:** that a program uses the interface as the manual pages and the published
+//! source of the illumos kernel describe it, with the threads, signals and descriptors of a real
+//! process, and that the program does not rely on behaviour that they leave open (see the variables
+//! below). **What it can't show:** anything about a real kernel. It was modelled from manual pages
+//! and never compared with a kernel. Its speed is not worth measuring either.
 //!
-//! Numbers (`errno`, the POLL bits) are Linux's; `portev_source` and the layout of
-//! `port_event` are illumos' for 64 bits.
+//! Numbers (`errno`, the POLL bits) are Linux's. `portev_source` and the layout of `port_event` are
+//! those of illumos for 64 bits.
 //!
 //! # Linking
 //!
-//! A test says `extern crate event_ports_model as _;`. The model also defines
-//! `close` and `dup2`, since closing a descriptor ends its association, also if a
-//! duplicate stays open; while the process has no port, that is the system call and
-//! one load. Closing by `close_range`, `fclose` or exec passes it by.
+//! A test declares `extern crate event_ports_model as _;`. The model also defines `close` and
+//! `dup2`, because closing a descriptor ends its association, even if a duplicate stays open. While
+//! the process has no port, they add one load to the system call. The model does not see closes by
+//! `close_range`, `fclose` or exec.
 //!
 //! # Variables
 //!
-//! `port_create` reads them from the environment, for the port that it makes:
+//! `port_create` reads them from the environment, for the port that it opens:
 //!
 //! | variable | values, the usual one first |
 //! |---|---|
-//! | `EVENT_PORTS_MODEL_ORDER` | `fifo`; `lifo`; `random`: in which order events are retrieved |
-//! | `EVENT_PORTS_MODEL_BITS` | `all`; `one`: what fires after it was associated has one bit only |
+//! | `EVENT_PORTS_MODEL_ORDER` | `fifo`; `lifo`; `random`: the order in which events are retrieved |
+//! | `EVENT_PORTS_MODEL_BITS` | `all`; `one`: an event that fires after the association has one bit only |
 //! | `EVENT_PORTS_MODEL_RDHUP` | `1`; `0`: POLLRDHUP is ignored, as on Solaris |
-//! | `EVENT_PORTS_MODEL_ZERO_TIMEOUT` | `ok`; `etime`: what looking without waiting answers when there is too little |
-//! | `EVENT_PORTS_MODEL_LATE_NGET` | `told`; `kept`: where no event came in time, `nget` stays as it was |
-//! | `EVENT_PORTS_MODEL_TIME` | `steady`; `set`: a wait ends before its time, as when the system's is set |
+//! | `EVENT_PORTS_MODEL_ZERO_TIMEOUT` | `ok`; `etime`: the result of a call with timeout zero that finds too few events |
+//! | `EVENT_PORTS_MODEL_LATE_NGET` | `told`; `kept`: with `kept`, `nget` does not change if no event came in time |
+//! | `EVENT_PORTS_MODEL_TIME` | `steady`; `set`: with `set`, a wait ends before its timeout, as after the system's clock was set |
 //! | `EVENT_PORTS_MODEL_MAX_EVENTS` | `65536`: `process.max-port-events` |
-//! | `EVENT_PORTS_MODEL_SEND` | `ok`; `eagain`: nothing can be sent, as to a port that is full |
+//! | `EVENT_PORTS_MODEL_SEND` | `ok`; `eagain`: with `eagain`, nothing can be sent, as to a full port |
 
 use std::ffi::{c_int, c_uint, c_ushort, c_void};
 use std::mem::MaybeUninit;
@@ -50,7 +49,7 @@ mod sys;
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[allow(non_camel_case_types)] // The C library's name.
 pub struct port_event {
-    /// What happened: poll(2)'s bits, or what was sent.
+    /// The condition: poll(2)'s bits, or the number that was sent.
     pub portev_events: c_int,
     /// `PORT_SOURCE_FD`, `PORT_SOURCE_USER` or `PORT_SOURCE_ALERT`.
     pub portev_source: c_ushort,
@@ -58,26 +57,26 @@ pub struct port_event {
     pub portev_pad: c_ushort,
     /// The descriptor.
     pub portev_object: usize,
-    /// The word that was given when associating or sending.
+    /// The word that was passed when associating or sending.
     pub portev_user: *mut c_void,
 }
 
-// SAFETY: the pointer is a word to the model, which never follows it.
+// SAFETY: the pointer is a word that the model never dereferences.
 unsafe impl Send for port_event {}
 
 /// Events of `port_send`.
 pub const PORT_SOURCE_USER: c_ushort = 3;
 /// Events of file descriptors.
 pub const PORT_SOURCE_FD: c_ushort = 4;
-/// What there is in alert mode.
+/// The source in alert mode.
 pub const PORT_SOURCE_ALERT: c_ushort = 5;
 
-/// Alert mode begins, or goes on with another event.
+/// Begins alert mode, or continues it with another event.
 pub const PORT_ALERT_SET: c_int = 1;
-/// Alert mode begins, unless it has.
+/// Begins alert mode, unless the port is in it.
 pub const PORT_ALERT_UPDATE: c_int = 2;
 
-/// Makes a port, and returns its descriptor, which is not closed on exec.
+/// Opens a port. Returns its descriptor, which is not closed on exec.
 #[no_mangle]
 pub extern "C" fn port_create() -> c_int {
     ports::answer(ports::create())
@@ -108,7 +107,7 @@ pub extern "C" fn port_dissociate(port: c_int, source: c_int, object: usize) -> 
     }))
 }
 
-/// Sends an event of the program's own to a port.
+/// Sends an event of the program to a port.
 #[no_mangle]
 pub extern "C" fn port_send(port: c_int, events: c_int, user: *mut c_void) -> c_int {
     let event = port_event {
@@ -121,7 +120,7 @@ pub extern "C" fn port_send(port: c_int, events: c_int, user: *mut c_void) -> c_
     ports::answer(ports::with(port, |port| port.send(event).map(|()| 0)))
 }
 
-/// Sends an event to several ports, and returns to how many.
+/// Sends an event to several ports. Returns to how many.
 ///
 /// # Safety
 ///
@@ -139,7 +138,7 @@ pub unsafe extern "C" fn port_sendn(
     }
     let mut sent = 0;
     for index in 0..count as usize {
-        // SAFETY: the caller has `count` numbers there.
+        // SAFETY: the caller guarantees `count` numbers there.
         let port = unsafe { *ports.add(index) };
         let error = if port_send(port, events, user) == 0 {
             sent += 1;
@@ -147,13 +146,13 @@ pub unsafe extern "C" fn port_sendn(
         } else {
             sys::errno()
         };
-        // SAFETY: the caller has room for `count` numbers there.
+        // SAFETY: the caller guarantees capacity for `count` numbers there.
         unsafe { *errors.add(index) = error };
     }
     sent
 }
 
-/// Begins the alert mode of a port, or ends it where `events` is 0.
+/// Begins the alert mode of a port, or ends it if `events` is 0.
 #[no_mangle]
 pub extern "C" fn port_alert(port: c_int, flags: c_int, events: c_int, user: *mut c_void) -> c_int {
     let user = user as usize;
@@ -176,9 +175,9 @@ pub unsafe extern "C" fn port_get(
     if event.is_null() {
         return ports::answer(ports::with(port, |_| Err(libc::EFAULT)));
     }
-    // SAFETY: the caller has room for one event there.
+    // SAFETY: the caller guarantees capacity for one event there.
     let list = unsafe { std::slice::from_raw_parts_mut(event.cast::<MaybeUninit<_>>(), 1) };
-    // SAFETY: the caller says so.
+    // SAFETY: the caller guarantees that `timeout` is null or valid.
     let timeout = unsafe { timeout.as_ref() };
     ports::answer(match ports::get(port, list, 1, timeout.copied()) {
         Ok((_, true)) => Err(libc::ETIME),
@@ -200,7 +199,7 @@ pub unsafe extern "C" fn port_getn(
     nget: *mut c_uint,
     timeout: *const libc::timespec,
 ) -> c_int {
-    // SAFETY: the caller says so.
+    // SAFETY: the caller guarantees that `nget` is null or valid.
     let Some(nget) = (unsafe { nget.as_mut() }) else {
         return ports::answer(Err(libc::EINVAL));
     };
@@ -213,12 +212,12 @@ pub unsafe extern "C" fn port_getn(
     let list: &mut [MaybeUninit<port_event>] = if max == 0 {
         &mut []
     } else {
-        // SAFETY: the caller has room for `max` events there.
+        // SAFETY: the caller guarantees capacity for `max` events there.
         unsafe { std::slice::from_raw_parts_mut(list.cast(), max as usize) }
     };
-    // SAFETY: the caller says so.
+    // SAFETY: the caller guarantees that `timeout` is null or valid.
     let timeout = unsafe { timeout.as_ref() };
-    // Where it fails with anything but ETIME, `nget` stays what it was.
+    // If it fails with an error other than ETIME, `nget` does not change.
     ports::answer(
         ports::get(port, list, *nget as usize, timeout.copied()).and_then(|(count, late)| {
             *nget = count as c_uint;
@@ -238,7 +237,7 @@ pub extern "C" fn close(fd: c_int) -> c_int {
     sys::close(fd)
 }
 
-/// Duplicates a descriptor under a given number, which is closed first.
+/// Duplicates a descriptor to a given number, which is closed first.
 #[no_mangle]
 pub extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
     if old != new && sys::is_open(old) {

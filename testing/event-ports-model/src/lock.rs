@@ -1,10 +1,9 @@
-//! The lock around everything that the model keeps.
+//! The lock around the whole state of the model.
 //!
-//! It differs from a `Mutex` in two ways. While it is held no signal is
-//! delivered to the thread, so that a handler which closes a descriptor can't
-//! wait for the thread that it interrupted. And it knows which process holds it:
-//! a forked child, in which the thread that held it does not exist, takes it over
-//! and starts with nothing.
+//! It differs from a `Mutex` in two ways. While it is held, no signal is delivered to the thread,
+//! so a handler that closes a descriptor can't wait for the thread that it interrupted. And it
+//! knows which process holds it: a forked child, in which the holding thread does not exist, takes
+//! it over and starts with an empty state.
 //!
 //! It is never held while a thread waits for events, so it spins.
 
@@ -16,16 +15,15 @@ use crate::sys;
 
 /// A value that belongs to one process.
 pub struct ProcessLock<T> {
-    /// The process that a holder belongs to, or 0.
+    /// The process that holds the lock, or 0.
     holder: AtomicI32,
-    /// The process whose value this is, and the value.
+    /// The process to which the value belongs, and the value.
     value: UnsafeCell<(libc::pid_t, T)>,
     new: fn() -> T,
 }
 
-// SAFETY: the value is reached through a guard only, of which there is one at a
-// time: the threads of a process exclude each other with `holder`, and those of
-// different processes have different copies.
+// SAFETY: the value is accessed only through a guard, of which there is one at a time. `holder`
+// excludes the threads of a process from each other, and different processes have different copies.
 unsafe impl<T: Send> Sync for ProcessLock<T> {}
 
 impl<T> ProcessLock<T> {
@@ -41,15 +39,15 @@ impl<T> ProcessLock<T> {
         let signals = sys::block_signals();
         let process = sys::process();
         loop {
-            // Acquire: what the holder before wrote is to be seen.
+            // Acquire: the writes of the previous holder must be visible.
             let taken =
                 self.holder
                     .compare_exchange(0, process, Ordering::Acquire, Ordering::Relaxed);
             match taken {
                 Ok(_) => break,
                 Err(holder) if holder == process => std::thread::yield_now(),
-                // A thread of the parent, as it was when it forked. Another thread may
-                // find out at the same time.
+                // A thread of the parent, at the time of the fork. Another thread may notice this
+                // at the same time.
                 Err(parent) => {
                     let _ = self.holder.compare_exchange(
                         parent,
@@ -60,12 +58,12 @@ impl<T> ProcessLock<T> {
                 }
             }
         }
-        // SAFETY: the lock is held, and the guard is not made yet.
+        // SAFETY: the lock is held, and its guard does not exist yet.
         let value = unsafe { &mut *self.value.get() };
         if value.0 != process {
-            // The value before is the parent's, and may be half changed: it is
-            // forgotten, not dropped.
-            // SAFETY: the place is valid, and nobody else refers to it.
+            // The previous value is the parent's, and may be half changed. It is leaked, not
+            // dropped.
+            // SAFETY: the pointer is valid, and nothing else refers to the value.
             unsafe { std::ptr::write(value, (process, (self.new)())) };
         }
         Guard {
@@ -75,7 +73,7 @@ impl<T> ProcessLock<T> {
     }
 }
 
-/// The right to the value.
+/// The right to use the value.
 pub struct Guard<'a, T> {
     lock: &'a ProcessLock<T>,
     signals: libc::sigset_t,
@@ -85,21 +83,21 @@ impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the guard is the only one.
+        // SAFETY: this is the only guard.
         unsafe { &(*self.lock.value.get()).1 }
     }
 }
 
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the guard is the only one, and borrowed mutably.
+        // SAFETY: this is the only guard, and it is borrowed mutably.
         unsafe { &mut (*self.lock.value.get()).1 }
     }
 }
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        // Release: the next holder is to see what this one wrote.
+        // Release: the next holder must see the writes of this one.
         self.lock.holder.store(0, Ordering::Release);
         sys::restore_signals(&self.signals);
     }

@@ -1,38 +1,37 @@
-//! Where the real ports may be nastier than the model usually is: switches, read
-//! from the environment by `port_create`.
+//! Switches in the environment, which `port_create` reads: behaviour of real ports that is harder
+//! to handle than the model's usual one.
 
 use std::env;
 
-/// What a port does where systems differ or the manual leaves it open.
+/// The behaviour of a port where systems differ or the manual leaves it open.
 pub struct Options {
     pub order: Order,
-    /// POLLRDHUP exists, as on illumos; Solaris knows nothing of it.
+    /// POLLRDHUP exists, as on illumos. Solaris does not have it.
     pub rdhup: bool,
-    /// An event of a descriptor that was not ready when it was associated has one
-    /// bit only, as when a driver announces one thing after the other.
+    /// The event of a descriptor that was not ready when it was associated has one bit only, as if
+    /// a driver reported one condition after another.
     pub one_bit: bool,
-    /// A call with a timeout of zero that finds too few events fails with ETIME, as
-    /// the manual says, rather than succeeds with fewer, as the kernel's source does.
+    /// A call with a timeout of zero that finds too few events fails with ETIME, as in the manual.
+    /// Otherwise it succeeds with fewer, as in the kernel's source.
     pub zero_is_etime: bool,
-    /// Where no event came in time, `nget` stays as it was, for which libev and libuv
-    /// are prepared, rather than becomes 0, as the manual and the source say.
+    /// If no event came in time, `nget` does not change, for which libev and libuv are prepared.
+    /// Otherwise it becomes 0, as in the manual and in the source.
     pub late_nget_is_kept: bool,
-    /// A wait ends, as the kernel's source has it when the system's time is set, before
-    /// its own is up.
+    /// A wait ends before its timeout, as in the kernel's source after the system's clock was set.
     pub time_is_set: bool,
-    /// `process.max-port-events`: of associations and sent events together.
+    /// `process.max-port-events`: for associations and sent events together.
     pub max_events: usize,
-    /// Nothing can be sent, as to a port that is full.
+    /// Nothing can be sent, as to a full port.
     pub refuses_to_send: bool,
 }
 
-/// In which order events are retrieved.
+/// The order in which events are retrieved.
 pub enum Order {
-    /// As they came.
+    /// First in, first out.
     Fifo,
-    /// The last one first.
+    /// Last in, first out.
     Lifo,
-    /// None; the state of the generator.
+    /// Random, with the state of the generator.
     Random(u64),
 }
 
@@ -60,7 +59,7 @@ impl Options {
     }
 }
 
-/// Which of the values the variable has; the first one where it isn't set.
+/// The value of the variable, among those allowed. The first one if it is not set.
 fn choice(name: &str, values: &[&str]) -> usize {
     let name = format!("EVENT_PORTS_MODEL_{name}");
     match env::var(&name) {

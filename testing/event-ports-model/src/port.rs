@@ -1,12 +1,12 @@
 //! One port: its associations, and its queue of events.
 //!
-//! The port is an epoll instance. In it are the descriptors whose association
-//! waits for something, one-shot, and an eventfd, readable while the queue has an
-//! event; so the port's descriptor is readable while there is an event to be had,
-//! whoever looks. What epoll has to say is moved to the queue by every call, and
-//! stays there, as in the real thing, also if it is no longer true.
+//! The port is an epoll instance. It contains the descriptors whose association waits for a
+//! condition, one-shot, and an eventfd, which is readable while the queue has an event. So the
+//! port's descriptor is readable while an event can be retrieved, whoever checks it. Every call
+//! moves epoll's events to the queue. They stay there, as in a real port, even if they are no
+//! longer true.
 //!
-//! All methods are called under the lock, and none waits.
+//! All methods are called under the lock, and none of them waits.
 
 use std::collections::VecDeque;
 use std::ffi::c_int;
@@ -15,42 +15,42 @@ use crate::options::{Options, Order};
 use crate::sys::{self, RawFd, Result};
 use crate::{port_event, PORT_ALERT_SET, PORT_ALERT_UPDATE, PORT_SOURCE_ALERT, PORT_SOURCE_FD};
 
-/// What epoll says of the eventfd; no descriptor has this number.
+/// The eventfd's word in epoll's events. No descriptor has this number.
 const SIGNAL: u64 = u64::MAX;
 const ALWAYS_TOLD: u16 = (libc::POLLERR | libc::POLLHUP) as u16;
 
 pub struct Port {
-    /// The name of this port for as long as the process lives.
+    /// The name of this port, which no other port of the process ever gets.
     pub id: u64,
-    /// A descriptor that the program has of it.
+    /// The program's descriptor of it.
     pub descriptor: RawFd,
-    /// The model's own descriptor of the same epoll instance: it stays when the
-    /// program closes its own one while a thread waits.
+    /// The model's own descriptor of the same epoll instance. It stays open when the program closes
+    /// its descriptor while a thread waits.
     pub epoll: RawFd,
     /// The eventfd in it, and whether it is readable.
     signal: RawFd,
     signalled: bool,
-    /// Not in the epoll instance, for poll(2) does not see alert mode: readable while a
-    /// thread that waits has to return with the alert.
+    /// Not in the epoll instance, because poll(2) does not report alert mode. It is readable while
+    /// a waiting thread has to return with the alert.
     alarm: RawFd,
     /// The event of alert mode, while the port is in it.
     alert: Option<port_event>,
-    /// Threads that wait and have not returned with an alert that there was since.
+    /// Threads that wait, and have not returned yet with an alert that began meanwhile.
     alerted: Vec<(u64, port_event)>,
-    /// By descriptor number.
+    /// By descriptor.
     objects: Vec<Object>,
     queue: VecDeque<port_event>,
-    /// How many objects are known, and user events queued: what the limit is on.
+    /// The number of known objects and queued user events, to which the limit applies.
     allocated: usize,
     pub options: Options,
-    /// Threads in `port_getn` that wait.
+    /// The number of threads that wait in `port_getn`.
     pub waiting: Vec<u64>,
-    /// What the next one is called.
+    /// The name of the next port.
     next_waiter: u64,
     pub closed: bool,
 }
 
-/// A descriptor, as a port sees it.
+/// A descriptor's state in a port.
 #[derive(Copy, Clone)]
 struct Object {
     state: State,
@@ -64,9 +64,9 @@ struct Object {
 enum State {
     /// Never associated, dissociated, or closed.
     Unknown,
-    /// Its event was retrieved: no association, but still counted.
+    /// Its event was retrieved: it is not associated, but still counts.
     Retrieved,
-    /// Associated, and nothing has happened.
+    /// Associated, without an event yet.
     Armed,
     /// Associated, and its event is in the queue.
     Queued,
@@ -104,8 +104,7 @@ impl Port {
         })
     }
 
-    /// The model's own descriptors of a port: that of the epoll instance, and two
-    /// eventfds.
+    /// The model's own descriptors of a port: that of the epoll instance, and two eventfds.
     fn inside(descriptor: RawFd) -> Result<(RawFd, RawFd, RawFd)> {
         let epoll = sys::duplicate(descriptor)?;
         let signal = sys::eventfd().inspect_err(|_| {
@@ -127,21 +126,21 @@ impl Port {
         }
     }
 
-    /// Closes what the model has of it, which ends it.
+    /// Closes the model's descriptors of it, which ends it.
     pub fn free(self) {
         sys::close(self.epoll);
         sys::close(self.signal);
         sys::close(self.alarm);
     }
 
-    /// Whether a descriptor is one of this port: it is if the eventfd, which no
-    /// other epoll instance has, is in there.
+    /// Whether a descriptor belongs to this port: it does if the eventfd, which no other epoll
+    /// instance has, is in it.
     pub fn is(&self, fd: RawFd) -> bool {
         let events = libc::EPOLLIN as u32;
         sys::epoll_ctl(fd, libc::EPOLL_CTL_MOD, self.signal, events, SIGNAL).is_ok()
     }
 
-    /// Associates a descriptor, anew if it is already.
+    /// Associates a descriptor, or associates it again.
     pub fn associate(&mut self, object: usize, events: c_int, user: usize) -> Result<()> {
         let fd = descriptor(object)?;
         self.harvest();
@@ -176,7 +175,7 @@ impl Port {
     }
 
     pub fn dissociate(&mut self, object: usize) -> Result<()> {
-        // As in the kernel: a port that never had a descriptor does not look at it.
+        // As in the kernel: a port that never had the descriptor does not check it.
         if RawFd::try_from(object).is_ok() && self.objects.is_empty() {
             return Err(libc::ENOENT);
         }
@@ -190,8 +189,7 @@ impl Port {
         }
     }
 
-    /// Ends what the port knows of a descriptor, which is to be closed or was
-    /// dissociated.
+    /// Removes a descriptor, which is about to be closed or was dissociated.
     pub fn forget(&mut self, object: usize) {
         match self.objects.get(object) {
             None => return,
@@ -205,7 +203,7 @@ impl Port {
         self.signal();
     }
 
-    /// Ends what the port knows of all descriptors.
+    /// Removes all descriptors.
     pub fn forget_all(&mut self) {
         for object in 0..self.objects.len() {
             self.forget(object);
@@ -223,7 +221,7 @@ impl Port {
         Ok(())
     }
 
-    /// Begins alert mode, or ends it. It takes no room.
+    /// Begins alert mode, or ends it. This needs no capacity.
     pub fn alert(&mut self, flags: c_int, events: c_int, user: usize) -> Result<()> {
         if events == 0 {
             self.end_alert();
@@ -253,13 +251,12 @@ impl Port {
         Ok(())
     }
 
-    /// Ends alert mode. A thread that was waiting when it began returns with it all the
-    /// same.
+    /// Ends alert mode. A thread that was waiting when it began returns with the alert anyway.
     pub fn end_alert(&mut self) {
         self.alert = None;
     }
 
-    /// What every call returns with in alert mode.
+    /// The result of every call in alert mode.
     pub fn alert_event(&self) -> Option<port_event> {
         self.alert
     }
@@ -272,37 +269,37 @@ impl Port {
         waiter
     }
 
-    /// The alert that there was while the thread waited.
+    /// The alert that occurred while the thread waited.
     pub fn alert_of(&self, waiter: u64) -> Option<port_event> {
         let mut alerted = self.alerted.iter();
         alerted.find(|one| one.0 == waiter).map(|one| one.1)
     }
 
-    /// A thread waits no more.
+    /// A thread ends its wait.
     pub fn end_wait(&mut self, waiter: u64) {
         self.waiting.retain(|&one| one != waiter);
         self.alerted.retain(|one| one.0 != waiter);
         self.sound();
     }
 
-    /// Has the other eventfd say whether a thread that waits has to return.
+    /// Makes the other eventfd readable if a waiting thread has to return.
     fn sound(&self) {
         sys::set_readable(self.alarm, !self.alerted.is_empty());
     }
 
-    /// What threads wait for: the events, and alerts.
+    /// The descriptors on which threads wait: for events, and for alerts.
     pub fn waited_for(&self) -> [RawFd; 2] {
         [self.epoll, self.alarm]
     }
 
-    /// How many events are to be had.
+    /// The number of events that can be retrieved.
     pub fn available(&mut self) -> usize {
         self.harvest();
         self.signal();
         self.queue.len()
     }
 
-    /// Takes events out of the queue, and returns how many.
+    /// Takes events from the queue. Returns how many.
     pub fn take(&mut self, list: &mut [std::mem::MaybeUninit<port_event>]) -> usize {
         let mut taken = 0;
         for place in list {
@@ -332,12 +329,12 @@ impl Port {
         taken
     }
 
-    /// Wakes all who wait, for them to see that the port is closed.
+    /// Wakes all waiting threads, so that they notice that the port is closed.
     pub fn wake(&self) {
         sys::set_readable(self.signal, true);
     }
 
-    /// Moves to the queue what epoll has to say.
+    /// Moves epoll's events to the queue.
     fn harvest(&mut self) {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
         loop {
@@ -375,7 +372,7 @@ impl Port {
         });
     }
 
-    /// Takes a descriptor's event out of the queue, if it is there.
+    /// Removes a descriptor's event from the queue, if it is there.
     fn unqueue(&mut self, object: usize) {
         if self.objects[object].state == State::Queued {
             self.queue.retain(|event| {
@@ -402,7 +399,7 @@ impl Port {
                 object as u64,
             )
         };
-        // The number may have been closed behind the model's back.
+        // The descriptor may have been closed without the model seeing it.
         let armed = ctl(first).or_else(|error| {
             if error == stranger {
                 ctl(second)
@@ -412,7 +409,7 @@ impl Port {
         });
         match armed {
             Ok(()) => entry.in_epoll = true,
-            // Of a file nothing but what poll(2) said will ever be told.
+            // A file never has other events than those of poll(2).
             Err(libc::EPERM) => entry.in_epoll = false,
             Err(error) => return Err(error),
         }
@@ -422,12 +419,12 @@ impl Port {
     fn leave_epoll(&mut self, object: usize) {
         let entry = &mut self.objects[object];
         if std::mem::replace(&mut entry.in_epoll, false) {
-            // It may be gone, where it was closed behind the model's back.
+            // It may be gone, if it was closed without the model seeing it.
             let _ = sys::epoll_ctl(self.epoll, libc::EPOLL_CTL_DEL, object as RawFd, 0, 0);
         }
     }
 
-    /// Has the eventfd say whether there is something in the queue.
+    /// Makes the eventfd readable while the queue has an event.
     fn signal(&mut self) {
         let wanted = !self.queue.is_empty();
         if self.signalled != wanted {
@@ -437,7 +434,7 @@ impl Port {
     }
 }
 
-/// The object as a descriptor that is open.
+/// The object as an open descriptor.
 fn descriptor(object: usize) -> Result<RawFd> {
     RawFd::try_from(object)
         .ok()

@@ -12,11 +12,11 @@ use crate::sys::{self, RawFd, Result};
 
 static PORTS: ProcessLock<Ports> = ProcessLock::new(Ports::NONE, || Ports::NONE);
 
-/// The process that has ports, or 0: what `close` looks at before anything else.
+/// The process that has ports, or 0: `close` reads it first.
 static OWNER: AtomicI32 = AtomicI32::new(0);
 
-/// How often a thread that waits for several events, and has some, looks whether
-/// other threads have brought more.
+/// How often a thread that waits for several events, and has some, checks whether other threads
+/// have added more.
 const LOOK: Duration = Duration::from_millis(1);
 
 pub struct Ports {
@@ -50,7 +50,7 @@ impl Ports {
         }
     }
 
-    /// Frees a port if it is closed and nobody waits on it any more.
+    /// Frees a port if it is closed and no thread waits on it any more.
     fn free_if_unused(&mut self, id: u64) {
         let unused = |port: &Port| port.id == id && port.closed && port.waiting.is_empty();
         if let Some(index) = self.ports.iter().position(unused) {
@@ -80,8 +80,8 @@ pub fn with<T>(fd: RawFd, f: impl FnOnce(&mut Port) -> Result<T>) -> Result<T> {
 /// To be called before a descriptor is closed.
 pub fn closing(fd: RawFd) {
     let owner = OWNER.load(Ordering::Relaxed);
-    // A forked child has nothing of its parent's to end; an entry of the epoll
-    // instance, which they share, would be its parent's.
+    // A forked child has no associations of its parent to end. Parent and child share the epoll
+    // instance, so removing an entry would remove the parent's.
     if owner == 0 || owner != sys::process() || fd < 0 {
         return;
     }
@@ -98,7 +98,7 @@ pub fn closing(fd: RawFd) {
                 found
             });
             match other {
-                // As in the kernel, the process's associations end all the same.
+                // As in the kernel, the process' associations end anyway.
                 Some(other) => {
                     port.forget_all();
                     port.end_alert();
@@ -117,9 +117,9 @@ pub fn closing(fd: RawFd) {
     }
 }
 
-/// Retrieves events: `list.len()` at most, `wanted` before the time is up.
+/// Retrieves events: at most `list.len()`, and `wanted` before the timeout has passed.
 ///
-/// Returns how many there are said to be, and whether the time was up.
+/// Returns the number of events to report, and whether the timeout has passed.
 pub fn get(
     fd: RawFd,
     list: &mut [MaybeUninit<port_event>],
@@ -142,7 +142,7 @@ pub fn get(
     if available >= wanted {
         return Ok((port.take(list), false));
     }
-    // The timeout is looked at only now, as in the kernel.
+    // The timeout is checked only now, as in the kernel.
     let timeout = timeout.map(duration).transpose()?;
     if timeout == Some(Duration::ZERO) {
         let late = port.options.zero_is_etime;
@@ -152,7 +152,7 @@ pub fn get(
         true => timeout.map(|timeout| timeout / 2),
         false => timeout,
     };
-    // What the clock can't say is for ever.
+    // A timeout beyond the clock's range never ends.
     let deadline = passes.and_then(|timeout| Instant::now().checked_add(timeout));
 
     let id = port.id;
@@ -172,7 +172,7 @@ pub fn get(
     result
 }
 
-/// Takes events, and returns how many there are said to be.
+/// Takes events. Returns the number of events to report.
 fn take(port: &mut Port, list: &mut [MaybeUninit<port_event>], wanted: usize, late: bool) -> usize {
     let taken = port.take(list);
     match late && taken == 0 && port.options.late_nget_is_kept {
@@ -183,16 +183,15 @@ fn take(port: &mut Port, list: &mut [MaybeUninit<port_event>], wanted: usize, la
 
 /// How a wait has ended.
 enum Ended {
-    /// There are as many events as are wanted.
+    /// There are enough events.
     Enough,
-    /// The time is up.
+    /// The timeout has passed.
     Late,
     /// The port was in alert mode meanwhile, with this event.
     Alerted(port_event),
 }
 
-/// Waits until a port has as many events as are wanted, or is in alert mode, or the
-/// time is up.
+/// Waits until a port has enough events, or is in alert mode, or the timeout has passed.
 fn wait(
     mut ports: Guard<'static, Ports>,
     id: u64,
@@ -203,7 +202,7 @@ fn wait(
     loop {
         let port = ports.by_id(id);
         if port.closed {
-            // The number that the thread called with is gone.
+            // The descriptor that the thread passed is closed.
             return (ports, Err(libc::EBADF));
         }
         if let Some(event) = port.alert_of(waiter) {
@@ -219,7 +218,8 @@ fn wait(
         }
         let [epoll, alarm] = port.waited_for();
         drop(ports);
-        // The port is readable from its first event on: who wants more has to look.
+        // The port is readable from its first event on: a thread that waits for more has to check
+        // repeatedly.
         let waited = if available == 0 {
             sys::wait(&[epoll, alarm], left)
         } else {
@@ -227,7 +227,7 @@ fn wait(
         };
         ports = PORTS.lock();
         if let Err(error) = waited {
-            // As in the kernel, also if events have come.
+            // As in the kernel, even if events have come.
             return (ports, Err(error));
         }
     }
@@ -242,7 +242,7 @@ fn duration(timeout: libc::timespec) -> Result<Duration> {
     Ok(Duration::new(seconds, nanos))
 }
 
-/// Turns a result into what a C function returns.
+/// Turns a result into that of a C function.
 pub fn answer(result: Result<c_int>) -> c_int {
     result.unwrap_or_else(|error| {
         sys::set_errno(error);

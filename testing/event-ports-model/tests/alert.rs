@@ -1,4 +1,4 @@
-//! Alert mode, as the rows of `semantics.md` have it.
+//! Alert mode, by the rows of `semantics.md`.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use event_ports_model as model;
 use support::*;
 
-/// What there is at once, with its source and word.
+/// The event that is available at once, with its source and word.
 fn now(port: &Port) -> Vec<(u16, usize)> {
     let events = port.now();
     events
@@ -17,7 +17,8 @@ fn now(port: &Port) -> Vec<(u16, usize)> {
         .collect()
 }
 
-/// Threads that wait for as long as it takes, each for so many events; `f` is called when all do.
+/// Starts threads, each of which waits without a timeout for this many events, and calls `f` when
+/// all of them wait.
 fn while_all_wait(port: &Port, wanted: &[u32], f: impl FnOnce()) -> Vec<Answer> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = wanted
@@ -43,7 +44,7 @@ fn every_call_in_alert_mode_returns_with_the_alert_alone() {
     let (port, (_a, b)) = (Port::new(), pair());
     port.send(0, 1).unwrap();
     port.alert(PORT_ALERT_SET, 5, usize::MAX).unwrap();
-    // What becomes ready meanwhile is queued, and not to be had.
+    // An event that comes meanwhile is queued, and cannot be retrieved.
     port.associate(&b, libc::POLLOUT, 2).unwrap();
     for _ in 0..3 {
         let answer = port.getn(9, 2, None);
@@ -117,7 +118,7 @@ fn set_replaces_an_alert_and_update_does_not() {
     assert_eq!(now(&port), [(PORT_SOURCE_ALERT, 1)]);
     port.alert(PORT_ALERT_SET, 1, 3).unwrap();
     assert_eq!(now(&port), [(PORT_SOURCE_ALERT, 3)]);
-    // No flag is as the first one.
+    // No flag has the effect of the first one.
     port.alert(0, 1, 4).unwrap();
     assert_eq!(now(&port), [(PORT_SOURCE_ALERT, 4)]);
 
@@ -139,7 +140,7 @@ fn an_alert_comes_before_what_is_wrong_with_a_timeout() {
         tv_nsec: 0,
     };
     assert_eq!(port.getn_raw(9, 1, Some(invalid)).result, Ok(()));
-    // But these take nothing.
+    // But these retrieve nothing.
     assert_eq!(port.getn(0, 1, None).nget, 0);
     assert_eq!(port.getn(9, 0, None).nget, 0);
 }

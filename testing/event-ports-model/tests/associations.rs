@@ -1,4 +1,4 @@
-//! Associations of descriptors, as the rows of `semantics.md` have them.
+//! Associations of descriptors, by the rows of `semantics.md`.
 
 mod support;
 
@@ -64,7 +64,7 @@ fn associating_again_replaces_events_and_user() {
     let events = port.now();
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].portev_events, user(&events[0])), (OUT.into(), 8));
-    // The first one's interest is gone with it.
+    // The interest of the first association ended with it.
     assert_eq!(port.users(), []);
     (&b).read_exact(&mut [0]).unwrap();
     port.associate(&b, IN, 7).unwrap();
@@ -116,7 +116,7 @@ fn a_queued_event_gets_no_more_bits() {
     a.write_all(b"x").unwrap();
     drop(a);
     assert_eq!(port.now()[0].portev_events, OUT.into());
-    // They are told to whoever associates again.
+    // They are reported when the descriptor is associated again.
     port.associate(&b, IN, 7).unwrap();
     let told = port.now()[0].portev_events;
     assert_eq!(told, (IN | libc::POLLHUP).into());
@@ -190,7 +190,7 @@ fn a_dissociated_descriptor_is_not_told() {
     a.write_all(b"x").unwrap();
     assert_eq!(port.users(), []);
 
-    // Nor is its event, where that is queued already.
+    // Neither is its event, if it is queued already.
     port.associate(&b, IN, 8).unwrap();
     assert!(port.is_readable());
     port.dissociate(&b).unwrap();
@@ -209,7 +209,7 @@ fn dissociating_what_is_not_associated_is_enoent() {
 
 #[test]
 fn errors_say_what_is_wrong() {
-    // Alone: nobody else is to have the number that is closed.
+    // Alone: no other test may get the closed descriptor.
     alone("errors_say_what_is_wrong", &[], || {
         let (port, (_a, b)) = (Port::new(), pair());
         let object = b.as_raw_fd() as usize;
@@ -224,7 +224,7 @@ fn errors_say_what_is_wrong() {
             assert_eq!(dissociate(port.0, FD, object), Err(libc::EBADFD));
         }
         for (not_port, error) in [(closed, libc::EBADF), (b.as_raw_fd(), libc::EBADFD)] {
-            // Not to be closed when the test is done.
+            // Must not be closed when the test ends.
             let not_port = std::mem::ManuallyDrop::new(Port(not_port));
             assert_eq!(not_port.associate(&b, IN, 0), Err(error));
             assert_eq!(not_port.dissociate(&b), Err(error));
@@ -242,7 +242,7 @@ fn errors_say_what_is_wrong() {
 #[test]
 fn a_port_that_never_had_a_descriptor_looks_at_none_when_dissociating() {
     let name = "a_port_that_never_had_a_descriptor_looks_at_none_when_dissociating";
-    // Alone: nobody else is to have the number that is closed.
+    // Alone: no other test may get the closed descriptor.
     alone(name, &[], || {
         let (port, (_a, b)) = (Port::new(), pair());
         let closed = duplicate(&b);
@@ -286,12 +286,12 @@ fn a_number_that_was_closed_can_be_associated_anew() {
         || {
             let (port, (mut a, b)) = (Port::new(), pair());
             let (mut c, d) = pair();
-            // What keeps the first one's file open.
+            // Keeps the first one's file open.
             let duplicate = b.try_clone().unwrap();
             let number = b.as_raw_fd();
             port.associate(&b, IN, 7).unwrap();
             drop(b);
-            // SAFETY: the number is free, and becomes this stream's.
+            // SAFETY: the descriptor is not open, and becomes this stream's.
             let b = unsafe {
                 assert_eq!(libc::fcntl(d.as_raw_fd(), libc::F_DUPFD, number), number);
                 UnixStream::from(OwnedFd::from_raw_fd(number))
@@ -322,7 +322,7 @@ fn a_number_closed_behind_the_models_back_can_be_associated_anew() {
 fn a_number_closed_behind_the_models_back_tells_nothing_when_dissociated() {
     let (port, (mut a, b)) = (Port::new(), pair());
     let (_c, d) = pair();
-    // What keeps the first one's file open.
+    // Keeps the first one's file open.
     let _duplicate = b.try_clone().unwrap();
     port.associate(&b, IN, 7).unwrap();
     replace_behind_the_models_back(&b, &d);
@@ -331,11 +331,11 @@ fn a_number_closed_behind_the_models_back_tells_nothing_when_dissociated() {
     assert_eq!(port.users(), []);
 }
 
-/// Has the number of the first one be another file, by a call that the model does not
-/// see: it has a `dup2` of its own.
+/// Makes the descriptor of the first one refer to another file, by a call that the model does not
+/// see, because the model has its own `dup2`.
 fn replace_behind_the_models_back(number: &impl AsRawFd, file: &impl AsRawFd) {
     let (file, number) = (file.as_raw_fd(), number.as_raw_fd());
-    // SAFETY: both numbers are open; the second one now is another file.
+    // SAFETY: both descriptors are open. The second one refers to another file afterwards.
     assert_eq!(unsafe { libc::dup3(file, number, libc::O_CLOEXEC) }, number);
 }
 
@@ -349,10 +349,10 @@ fn more_than_the_limit_is_eagain() {
         port.send(0, 2).unwrap();
         assert_eq!(port.associate(&b, OUT, 3), Err(libc::EAGAIN));
         assert_eq!(port.send(0, 4), Err(libc::EAGAIN));
-        // What is there can be changed.
+        // An existing association can be changed.
         port.associate(&a, OUT, 5).unwrap();
         assert_eq!(port.users(), [2, 5]);
-        // The event that was sent counts no more. The descriptor does, until it is
+        // The event that was sent does not count any more. The descriptor counts until it is
         // dissociated or closed.
         port.associate(&b, OUT, 6).unwrap();
         assert_eq!(port.associate(&c, OUT, 7), Err(libc::EAGAIN));
@@ -394,7 +394,7 @@ fn what_fires_later_may_have_one_bit_only() {
         port.associate(&b, IN, 7).unwrap();
         drop(a);
         assert_eq!(port.get(LONG).unwrap().portev_events, IN.into());
-        // What is ready when it is associated has all of them.
+        // A descriptor that is ready when it is associated has all bits.
         port.associate(&b, IN, 7).unwrap();
         let told = port.get(LONG).unwrap().portev_events;
         assert_eq!(told, (IN | libc::POLLHUP).into());

@@ -1,4 +1,4 @@
-//! The model in the place of a C library: named by nothing but its symbols.
+//! The model replacing a C library: declared by its symbols only.
 
 extern crate event_ports_model as _;
 
@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
-/// As the `libc` crate has it for illumos.
+/// As in the `libc` crate for illumos.
 #[repr(C)]
 struct PortEvent {
     events: c_int,
@@ -43,13 +43,13 @@ fn the_symbols_are_the_c_librarys_and_close_is_seen() {
     let other = b.try_clone().unwrap();
     let mut event = std::mem::MaybeUninit::<PortEvent>::uninit();
     let mut nget = 1;
-    // SAFETY: the pointers are valid, and an event is there when one is read.
+    // SAFETY: the pointers are valid, and an event was written when one is read.
     let event = unsafe {
         let port = port_create();
         let object = b.as_raw_fd() as usize;
         let word = usize::MAX as *mut c_void;
         assert_eq!(port_associate(port, FD, object, 1, word), 0);
-        // A duplicate of it is open; its number is closed by the standard library.
+        // A duplicate of it is open. The standard library closes the descriptor.
         drop(b);
         let object = other.as_raw_fd() as usize;
         assert_eq!(port_associate(port, FD, object, 1, word), 0);

@@ -1,5 +1,5 @@
-//! What ports cost and leave in their process, and what becomes of them in its
-//! children, as the rows of `semantics.md` have it.
+//! What ports cost their process and leave behind in it, and their state in a child process, by the
+//! rows of `semantics.md`.
 
 mod support;
 
@@ -21,16 +21,16 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: all that it does is the system's, which keeps the contract.
+// SAFETY: every method passes its arguments on to the system's allocator, which keeps the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps to the contract of `alloc`.
+        // SAFETY: the caller guarantees the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps to the contract of `dealloc`.
+        // SAFETY: the caller guarantees the contract of `dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The descriptors that the process has.
+/// The open descriptors of the process.
 fn descriptors() -> BTreeSet<RawFd> {
     let folder = std::fs::read_dir("/proc/self/fd").unwrap();
     let mut numbers: BTreeSet<RawFd> = folder
@@ -53,7 +53,7 @@ fn descriptors() -> BTreeSet<RawFd> {
         })
         .collect();
     // Not that of the folder, which is closed now.
-    // SAFETY: plain numbers.
+    // SAFETY: `fcntl` has no memory-safety preconditions with these arguments.
     numbers.retain(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0);
     numbers
 }
@@ -75,11 +75,11 @@ fn nothing_is_allocated_after_the_first_turn() {
             other.associate(&port, IN, 4).unwrap();
             (0..200).for_each(|user| port.send(0, user).unwrap());
             let mut nget = 1;
-            // SAFETY: the pointers are valid, and the list for 300 events.
+            // SAFETY: the pointers are valid, and the list has 300 events.
             unsafe {
                 model::port_getn(port.0, list.as_mut_ptr(), 300, &mut nget, &timeout);
                 assert_eq!(nget, 202);
-                // Waits, in both ways.
+                // Waits, by both functions.
                 port.send(0, 0).unwrap();
                 for wanted in [2, 1] {
                     nget = wanted;
@@ -111,7 +111,7 @@ fn a_closed_port_leaves_no_descriptor() {
         }
         assert_eq!(descriptors(), before);
 
-        // Nor does one that was closed while a thread waited.
+        // Neither does a port that was closed while a thread waited.
         let port = std::mem::ManuallyDrop::new(Port::new());
         std::thread::scope(|scope| {
             let (sender, receiver) = std::sync::mpsc::channel();
@@ -124,7 +124,7 @@ fn a_closed_port_leaves_no_descriptor() {
             model::close(port.0);
         });
         assert_eq!(descriptors(), before);
-        // The sockets are as they were.
+        // The sockets have not changed.
         a.write_all(b"x").unwrap();
         assert!(readable(b.as_raw_fd()));
     });
@@ -136,7 +136,7 @@ fn a_port_is_kept_on_exec_and_nothing_else_is() {
         let before = descriptors();
         let port = Port::new();
         for fd in &descriptors() - &before {
-            // SAFETY: plain numbers.
+            // SAFETY: `fcntl` with F_GETFD has no memory-safety preconditions.
             let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
             assert_eq!(flags & libc::FD_CLOEXEC == 0, fd == port.0);
         }
@@ -178,7 +178,7 @@ fn a_closed_port_is_none() {
         drop(port);
         assert_eq!(model::port_send(number, 0, 0 as _), -1);
         assert_eq!(errno(), libc::EBADF);
-        // The next one has its number, and nothing of it.
+        // The next one has its descriptor, and none of its state.
         let port = Port::new();
         assert_eq!(port.0, number);
         assert_eq!(port.users(), []);
@@ -196,7 +196,7 @@ fn a_duplicate_of_a_port_is_the_port() {
         assert_eq!(port.users(), [1]);
         port.send(0, 2).unwrap();
         other.associate(&b, libc::POLLOUT, 3).unwrap();
-        // Closing one ends the associations, but not the port, nor what was sent.
+        // Closing one ends the associations, but neither the port nor the events that were sent.
         drop(port);
         assert_eq!(other.users(), [2]);
         other.associate(&b, libc::POLLOUT, 4).unwrap();
@@ -238,7 +238,7 @@ fn a_child_that_closes_what_it_inherited_does_not_harm_its_parent() {
     });
 }
 
-/// Such a child is what vfork(2) makes, on the way to another program.
+/// vfork(2) creates such a child, which then executes another program.
 #[test]
 fn a_child_in_its_parents_memory_does_not_harm_its_parent() {
     extern "C" fn closes(fd: *mut libc::c_void) -> i32 {
@@ -252,8 +252,8 @@ fn a_child_in_its_parents_memory_does_not_harm_its_parent() {
         let mut stack = vec![0u128; 1 << 14];
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         let mut status = -1;
-        // SAFETY: the child has a stack of its own, and descriptors too; this thread
-        // goes on when it has ended.
+        // SAFETY: the child has a stack and descriptors of its own. This thread continues when the
+        // child has ended.
         unsafe {
             let top = stack.as_mut_ptr_range().end.cast();
             let child = libc::clone(closes, top, flags, b.as_raw_fd() as _);
@@ -271,7 +271,7 @@ fn a_child_has_ports_of_its_own() {
         let (port, (mut a, b)) = (Port::new(), pair());
         port.associate(&b, IN, 1).unwrap();
         in_child(|| {
-            // The model's ports are not shared, where real ones are.
+            // The model's ports are not shared, although real ones are.
             assert_eq!(port.send(0, 0), Err(libc::EBADFD));
             let own = Port::new();
             own.associate(&b, IN, 2).unwrap();

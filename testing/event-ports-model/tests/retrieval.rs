@@ -1,5 +1,4 @@
-//! Retrieving events, and those that the program sends itself, as the rows of
-//! `semantics.md` have them.
+//! Retrieving events, and events that the program sends, by the rows of `semantics.md`.
 
 mod support;
 
@@ -113,7 +112,7 @@ fn getn_waits_for_as_many_as_were_asked_for() {
         port.send(0, 2).unwrap();
         let answer = waiting.join().unwrap();
         assert_eq!(answer.result, Ok(()));
-        // Not when its time was up.
+        // Not when its timeout had passed.
         assert!(start.elapsed() < LONG.unwrap() / 2);
         assert!(answer.events().iter().map(user).eq(0..3));
     });
@@ -139,7 +138,7 @@ fn looking_without_waiting_succeeds_with_what_there_is() {
     let port = Port::new();
     let answer = port.getn(9, 1, ZERO);
     assert_eq!((answer.result, answer.nget), (Ok(()), 0));
-    // A single event is left as it was.
+    // The memory for a single event does not change.
     assert_eq!(port.get(ZERO), Ok(NO_EVENT));
     port.send(0, 7).unwrap();
     let answer = port.getn(9, 3, ZERO);
@@ -173,7 +172,7 @@ fn nget_may_stay_as_it_was_where_no_event_came_in_time() {
         for timeout in [ZERO, Some(SHORT)] {
             let answer = port.getn(9, 3, timeout);
             assert_eq!((answer.result, answer.nget), (Err(libc::ETIME), 3));
-            // Which is how to tell.
+            // The program can recognise it by that.
             assert_eq!(answer.list[0], NO_EVENT);
             port.send(0, 7).unwrap();
             let answer = port.getn(9, 3, timeout);
@@ -208,7 +207,7 @@ fn a_timeout_is_never_early() {
             assert!(start.elapsed() >= timeout);
             assert_eq!(answer.result, Err(libc::ETIME));
         }
-        // With an event there, too few of them.
+        // One event is there, which is too few.
         port.send(0, 0).unwrap();
         let start = Instant::now();
         let answer = port.getn(9, 2, Some(timeout));
@@ -271,7 +270,7 @@ fn arguments_that_make_no_sense_are_refused() {
     let answer = port.getn(3, 4, ZERO);
     assert_eq!((answer.result, answer.nget), (Err(libc::EINVAL), 4));
     let (mut list, mut nget) = (NO_EVENT, 1);
-    // SAFETY: null is what the model says that it accepts.
+    // SAFETY: the model accepts null.
     unsafe {
         assert_eq!(
             model::port_getn(port.0, &mut list, 1, null_mut(), null()),
@@ -302,7 +301,7 @@ fn sendn_says_which_ports_have_got_it() {
     assert_eq!(send([one.0, -1, one.0]), (2, [0, libc::EBADF, 0]));
     assert_eq!(one.users(), [7, 7, 7]);
     assert_eq!(other.now()[0].portev_events, 5);
-    // SAFETY: of no element nothing is read.
+    // SAFETY: with a length of 0 nothing is read.
     let none = unsafe { model::port_sendn(null(), null_mut(), 0, 0, null_mut()) };
     assert_eq!(none, -1);
     assert_eq!(errno(), libc::EINVAL);
@@ -320,11 +319,11 @@ extern "C" fn on_signal(_: i32) {
 }
 
 fn handle(signal: i32) {
-    // SAFETY: the handler does what is safe in one; the action is filled in.
+    // SAFETY: the handler makes only calls that are safe in one, and the action is initialised.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_signal as *const () as usize;
-        // It makes no difference: the call is one that is never restarted.
+        // This has no effect: the call is never restarted.
         action.sa_flags = libc::SA_RESTART;
         assert_eq!(libc::sigaction(signal, &action, null_mut()), 0);
     }
@@ -342,17 +341,17 @@ fn a_signal_ends_the_wait_and_leaves_nget_and_the_events() {
             let (sender, receiver) = std::sync::mpsc::channel();
             let port = &port;
             let waiting = scope.spawn(move || {
-                // SAFETY: no arguments.
+                // SAFETY: `pthread_self` has no arguments and no memory-safety preconditions.
                 let handle = unsafe { libc::pthread_self() };
                 sender.send((thread_id(), handle)).unwrap();
                 port.getn(9, wanted, LONG)
             });
             let (thread, handle) = receiver.recv().unwrap();
             until_waiting(thread);
-            // With an event there, it is not waiting all the time: one signal may come
-            // in between.
+            // With one event there, it does not wait all the time: one signal may arrive in
+            // between.
             until(|| {
-                // SAFETY: the thread is not joined yet.
+                // SAFETY: the thread was not joined yet.
                 unsafe { libc::pthread_kill(handle, libc::SIGUSR1) };
                 std::thread::sleep(Duration::from_millis(1));
                 waiting.is_finished()
@@ -372,13 +371,13 @@ fn a_signal_handler_may_send_and_interrupt_any_call() {
         handle(libc::SIGUSR2);
         let (port, (_a, b)) = (Port::new(), pair());
         TO_SEND_TO.store(port.0, Ordering::SeqCst);
-        // SAFETY: no arguments.
+        // SAFETY: `pthread_self` has no arguments and no memory-safety preconditions.
         let interrupted = unsafe { libc::pthread_self() };
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::SeqCst) {
-                    // SAFETY: the thread is there until this one has ended.
+                    // SAFETY: the thread lives until this one has ended.
                     unsafe { libc::pthread_kill(interrupted, libc::SIGUSR2) };
                     std::thread::sleep(Duration::from_micros(50));
                 }
@@ -402,7 +401,7 @@ fn a_port_is_readable_while_an_event_is_to_be_had() {
     assert!(!port.is_readable());
     port.associate(&b, IN, 7).unwrap();
     assert!(!port.is_readable());
-    // Nobody is in the port's functions now.
+    // No thread is in the port's functions now.
     a.write_all(b"x").unwrap();
     assert!(port.is_readable() && port.is_readable());
     assert_eq!(port.users(), [7]);

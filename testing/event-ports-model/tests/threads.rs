@@ -1,5 +1,5 @@
-//! Threads that share ports, as the rows of `semantics.md` have them, and as many
-//! of them as can be expected to find a lost or doubled event.
+//! Threads that share ports, by the rows of `semantics.md`. There are enough of them to find a lost
+//! or repeated event.
 
 mod support;
 
@@ -13,8 +13,8 @@ use support::*;
 
 const IN: i16 = libc::POLLIN;
 
-/// Starts a thread that waits for one event, does something while it waits, and
-/// returns the thread's answer.
+/// Starts a thread that waits for one event, calls a function while it waits, and returns the
+/// thread's answer.
 fn while_waiting(port: &Port, f: impl FnOnce()) -> Result<port_event> {
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
@@ -45,7 +45,7 @@ fn a_change_by_another_thread_takes_effect_at_once() {
     port.associate(&b, libc::POLLPRI, 4).unwrap();
     let changed = while_waiting(&port, || port.associate(&b, IN, 5).unwrap());
     assert_eq!(user(&changed.unwrap()), 5);
-    // What was dissociated does not end the wait.
+    // The event of a dissociated descriptor does not end the wait.
     b.set_nonblocking(true).unwrap();
     (&b).read_exact(&mut [0]).unwrap();
     port.associate(&b, IN, 6).unwrap();
@@ -77,7 +77,7 @@ fn closing_a_port_ends_the_waits_on_it() {
         for thread in waiting {
             assert_eq!(thread.join().unwrap(), Err(libc::EBADF));
         }
-        // Not when their time was up.
+        // Not when their timeout had passed.
         assert!(start.elapsed() < LONG.unwrap() / 2);
     });
 }
@@ -110,9 +110,9 @@ fn an_event_goes_to_one_thread() {
     assert!(seen.iter().all(|times| times.load(Ordering::SeqCst) == 1));
 }
 
-/// Threads hand bytes around over many sockets, each associated again by whoever
-/// took its event: a lost event stops the ring, a doubled one finds nothing to
-/// read. Meanwhile others associate, dissociate and close on the same port.
+/// Threads pass bytes around over many sockets. The thread that takes a socket's event associates
+/// it again: a lost event stops the ring, and a repeated one finds nothing to read. Meanwhile other
+/// threads associate, dissociate and close on the same port.
 #[test]
 fn no_event_is_lost_or_doubled_under_stress() {
     const SOCKETS: usize = 16;
@@ -141,7 +141,7 @@ fn no_event_is_lost_or_doubled_under_stress() {
                     if user >= SOCKETS {
                         continue;
                     }
-                    // Nobody else has this socket now.
+                    // No other thread has this socket now.
                     let mut bytes = [0; 9];
                     let count = (&pairs[user].1).read(&mut bytes).unwrap();
                     port.associate(&pairs[user].1, IN, user).unwrap();

@@ -1,8 +1,8 @@
-//! The errors of each system call, as its manual page names them.
+//! The errors of each system call, from its manual page.
 
 use libc::{c_int, c_long};
 
-/// What sandboxes and old kernels refuse a call with that they do not know.
+/// The errors with which sandboxes and old kernels refuse an unknown call.
 const REFUSED: &[c_int] = &[libc::ENOSYS, libc::EPERM, libc::EACCES];
 
 struct Call {
@@ -10,7 +10,7 @@ struct Call {
     name: &'static str,
     /// In the list of errors of its manual page.
     errors: &'static [c_int],
-    /// New enough that a sandbox may not know it.
+    /// The call is so new that a sandbox may not know it.
     is_new: bool,
 }
 
@@ -27,12 +27,13 @@ macro_rules! calls {
     (@) => { false };
 }
 
-/// Of section 2 of the manual. `accept4` has those of the network that accept(2) speaks of, too.
+/// From section 2 of the manual. For `accept4`, with the errors of the network that accept(2)
+/// mentions.
 #[rustfmt::skip]
 const CALLS: &[Call] = calls! {
     SYS_epoll_create1 "epoll_create1" (new) [EINVAL EMFILE ENFILE ENOMEM];
     SYS_epoll_ctl "epoll_ctl" [EBADF EEXIST EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM];
-    // Newer processors have only those with a signal mask.
+    // Newer processors have only the variants with a signal mask.
     #[cfg(target_arch = "x86_64")]
     SYS_epoll_wait "epoll_wait" [EBADF EFAULT EINTR EINVAL];
     SYS_epoll_pwait "epoll_pwait" [EBADF EFAULT EINTR EINVAL];
@@ -75,7 +76,7 @@ fn find(call: c_long) -> Option<&'static Call> {
     CALLS.iter().find(|known| known.number == call)
 }
 
-/// The errors that the call is made to fail with, each once; none of a call that is not known here.
+/// The errors with which the call is made to fail, each once. None for an unknown call.
 pub fn of(call: c_long) -> Option<Vec<c_int>> {
     let call = find(call)?;
     let mut errors = call.errors.to_vec();
@@ -93,25 +94,24 @@ pub fn name_of(call: c_long) -> String {
     }
 }
 
-/// Whether it waits for events, or asks for them.
+/// Whether the call waits for events, or probes for them.
 pub fn waits(call: c_long) -> bool {
     let names = ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll"];
     find(call).is_some_and(|call| names.contains(&call.name))
 }
 
-/// Whether the call does something that goes with this error, and is made all the same.
+/// Whether the call does its work even if it returns this error, and so is made before it fails.
 pub fn happens_although_it_fails(call: c_long, error: c_int) -> bool {
     match call {
-        // On Linux a descriptor is closed whatever close(2) returns.
+        // On Linux close(2) closes the descriptor even if it returns an error.
         libc::SYS_close => true,
-        // The connection is on its way.
+        // The connect attempt continues.
         libc::SYS_connect => [libc::EINPROGRESS, libc::EINTR].contains(&error),
         _ => false,
     }
 }
 
-/// Whether the error says that the process may not make the call, and something else may take its
-/// place.
+/// Whether the error means that the process may not make the call, so that a fallback may be used.
 pub fn is_refusal(error: c_int) -> bool {
     REFUSED.contains(&error)
 }

@@ -1,16 +1,16 @@
-//! Has each system call of each operation of mio fail once, with each error that its manual page
-//! names, and checks what comes of it: `cargo xtask faulty-kernel`.
+//! Makes each system call of each operation of mio fail once, with each error of its manual page,
+//! and checks the effects: `cargo xtask faulty-kernel`.
 //!
-//! An operation is run once to see its calls. Then, for each call and each of its errors, it is run
-//! again with that call failing, in a process of its own. Where it succeeds all the same, because
-//! something else takes the place of the call, each call after it is made to fail as well.
+//! An operation first runs once to record its calls. Then, for each call and each of its errors, it
+//! runs again in a process of its own, and that call fails. If the operation succeeds, because a
+//! fallback replaces the call, each later call is made to fail as well.
 //!
-//! Each run prepares a poll with a source that is ready, makes the operation fail, and asks:
+//! Each run prepares a poll with a ready source, makes the operation fail, and checks:
 //!
-//! - did it return the injected error, or do what is documented instead?
-//! - does it work when it is tried again?
-//! - is what was ready before reported, and do the waker and a second thread reach the poll?
-//! - are the same descriptors open, and is as much memory in use, as before?
+//! - Does it return the injected error, or do instead what its documentation says?
+//! - Does it work when it is tried again?
+//! - Are the sources that were ready reported, and do the waker and a second thread reach the poll?
+//! - Are the same descriptors open, and is the same amount of memory in use, as before?
 
 mod errors;
 mod memory;
@@ -28,14 +28,14 @@ use mio::Backend;
 use operation::{Expected, Operation};
 use supervisor::{patience, Failure};
 
-/// With what this ends where the kernel or a sandbox does not allow it to stop calls.
+/// The exit code if the kernel or a sandbox does not allow this program to stop calls.
 const NOT_RUN: u8 = 77;
 
-/// After so many problems an operation is given up, since each may take its time; of one that is
-/// run alone the first tells enough.
+/// The number of problems after which an operation is given up, because each may take long. If only
+/// one operation is selected, the first problem is enough.
 const MOST_PROBLEMS: usize = 5;
 
-/// How many calls of one run may fail.
+/// The maximum number of failed calls in one run.
 const MOST_FAILURES: usize = 2;
 
 fn main() -> ExitCode {
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
 struct OfOperation<'a> {
     backend: Backend,
     operation: &'a Operation,
-    /// How many times a call was made to fail.
+    /// The number of calls that were made to fail.
     injected: usize,
     problems: Vec<String>,
     most_problems: usize,
@@ -99,7 +99,7 @@ struct OfOperation<'a> {
 }
 
 impl OfOperation<'_> {
-    /// Runs it by the plan, and then with each call behind the plan's failing, too.
+    /// Runs the operation with the plan, and then with each later call failing as well.
     fn explore(&mut self, plan: &[Failure], expected: Expected) {
         if self.problems.len() >= self.most_problems {
             return;
@@ -142,7 +142,7 @@ impl OfOperation<'_> {
         }
     }
 
-    /// One line of what came of it, or more of what is wrong.
+    /// Prints one line with the result, or more with the problems.
     fn print(&self) {
         let (name, injected) = (&self.operation.name, self.injected);
         for what in &self.left_out {

@@ -15,17 +15,17 @@ pub fn in_use() -> isize {
     IN_USE.load(Ordering::Relaxed)
 }
 
-// SAFETY: all is left to the system's allocator.
+// SAFETY: both methods pass their arguments on to the system's allocator, which keeps the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         IN_USE.fetch_add(layout.size() as isize, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees the contract of `GlobalAlloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         IN_USE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
-        // SAFETY: as the caller promises.
+        // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
 }

@@ -1,4 +1,4 @@
-//! An operation, and how it is run with a call failing.
+//! An operation, and a run of it in which a call fails.
 
 use std::io;
 
@@ -12,13 +12,13 @@ use crate::world::World;
 type Prepare<S> = Box<dyn Fn(&mut World) -> S + Send + Sync>;
 type Operate<S, T> = Box<dyn Fn(&mut World, &mut S) -> io::Result<T> + Send + Sync>;
 type Check<S, T> = Box<dyn Fn(&mut World, &mut S, T) + Send + Sync>;
-/// Does all of it, and panics where something is wrong.
+/// Runs all of it, and panics if something is wrong.
 type Run = dyn Fn(Backend, &[Failure], Expected) + Send + Sync;
-/// What comes of a call that failed with an error, where it is not that error.
+/// The answer to a failed call, if it is not that error.
 type Answer = fn(Failure) -> Option<Expected>;
 type AfterFailure<S> = Box<dyn Fn(&mut World, &mut S, c_int) + Send + Sync>;
 
-/// `S` is what it works on, `T` what it returns.
+/// `S` is the state that it works on, and `T` its result.
 pub struct Steps<S, T> {
     name: String,
     prepare: Prepare<S>,
@@ -35,13 +35,13 @@ pub struct Operation {
     pub run: Box<Run>,
 }
 
-/// What may come of an operation of which a call failed.
+/// What an operation may do if one of its calls fails.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub enum Expected {
-    /// It fails with that error, or with what has its number.
+    /// It fails with that error, or with an error of the same number.
     Error(c_int),
     Success,
-    /// Either, where it depends on the time when it was made.
+    /// Either, depending on when the call was made.
     Any(c_int),
     /// It is not tried, for this reason.
     LeftOut(&'static str),
@@ -65,7 +65,7 @@ pub fn operation<S: 'static, T: 'static>(
 }
 
 impl<S: 'static, T: 'static> Steps<S, T> {
-    /// What has to be so after it failed with an error, before it is tried again.
+    /// The condition that must hold after it failed with an error, before it is tried again.
     pub fn after_failure(
         mut self,
         check: impl Fn(&mut World, &mut S, c_int) + Send + Sync + 'static,
@@ -74,13 +74,13 @@ impl<S: 'static, T: 'static> Steps<S, T> {
         self
     }
 
-    /// Nothing is ready when it begins.
+    /// No source is ready when it begins.
     pub fn quiet(mut self) -> Self {
         self.is_quiet = true;
         self
     }
 
-    /// What it does about some failures instead of returning their errors.
+    /// Its answers to some failures, instead of returning their errors.
     pub fn answers(mut self, answer: Answer) -> Self {
         self.answer = answer;
         self
@@ -111,7 +111,7 @@ impl<S: 'static, T: 'static> Steps<S, T> {
                 let (Expected::Error(number) | Expected::Any(number)) = expected else {
                     panic!("it failed: {error}");
                 };
-                // An error that has a text of its own has the kind of the kernel's.
+                // An error with a text of its own has the kind of the kernel's error.
                 let kind = io::Error::from_raw_os_error(number).kind();
                 assert_eq!(error.kind(), kind, "{error:?}");
                 let of_kernel = error.raw_os_error();
@@ -129,7 +129,7 @@ impl<S: 'static, T: 'static> Steps<S, T> {
 }
 
 impl Operation {
-    /// What is to come of it.
+    /// The expected answer.
     pub fn expected(&self, failure: Failure) -> Expected {
         if let Some(expected) = (self.answer)(failure) {
             return expected;
@@ -138,13 +138,14 @@ impl Operation {
         let waits_on_epoll =
             errors::waits(failure.call) && errors::name_of(failure.call).starts_with("epoll_");
         if waits_on_epoll && error == libc::EINVAL {
-            // It is no epoll any more: the program has closed it, and its number is in use again.
+            // It is no epoll any more: the program has closed it, and another object has its
+            // descriptor.
             return Expected::Error(libc::EBADF);
         }
         let has_fallback = match failure.call {
             // A pipe, and the older call.
             libc::SYS_eventfd2 | libc::SYS_epoll_pwait2 => errors::is_refusal(error),
-            // A drop has nobody to tell.
+            // A drop cannot return an error.
             libc::SYS_close => true,
             _ => false,
         };

@@ -56,7 +56,7 @@ fn polls(all: &mut Vec<Operation>, backend: Backend) {
         ("timeout 1.5 ms", Some(Duration::from_micros(1500))),
     ];
     for (name, timeout) in timeouts {
-        // Nobody waits, so that nothing is interrupted. (The kernel never says so of an epoll.)
+        // No thread waits, so nothing is interrupted. (The kernel never returns this for an epoll.)
         let is_at_once = timeout == Some(Duration::ZERO) && backend == Backend::Poll;
         let answer = match is_at_once {
             true => trying_again,
@@ -153,7 +153,7 @@ fn polls(all: &mut Vec<Operation>, backend: Backend) {
     all.push(registered.quiet().answers(reading_own_descriptor).build());
 }
 
-/// Polls once: what is ready has to be reported by this call or, where it fails, by the next one.
+/// Polls once. This call must report what is ready; if it fails, the next one must.
 fn polling<S: 'static>(
     name: impl Into<String>,
     prepare: impl Fn(&mut World) -> S + Send + Sync + 'static,
@@ -163,44 +163,44 @@ fn polling<S: 'static>(
     operation(name, prepare, move |world, _| world.poll(timeout), check)
 }
 
-/// What the program has closed, or what is something else now, is told by EBADF. What another thread
-/// has read is no failure.
+/// If the program has closed a descriptor, or another object has it, the error is EBADF. If another
+/// thread has read the data, the read does not fail.
 fn reading_own_descriptor(failure: Failure) -> Option<Expected> {
     match (failure.call, failure.error) {
         (libc::SYS_read, libc::EAGAIN | libc::EINTR) => Some(Expected::Success),
         (libc::SYS_read, _) if failure.number == 2 => Some(Expected::Error(libc::EBADF)),
-        // Events that were collected meanwhile come first.
+        // Events that were collected before it come first.
         (libc::SYS_read, _) => Some(Expected::Any(libc::EBADF)),
         _ => None,
     }
 }
 
-/// A probe that follows what a first call found only makes the event more precise.
+/// A probe after the first call only adds to the event.
 fn probing(failure: Failure) -> Option<Expected> {
-    // Where it is refused with EINVAL, the limit of descriptors is asked for.
+    // If poll(2) refuses it with EINVAL, the crate reads the limit of descriptors.
     let is_probe = errors::waits(failure.call) || failure.call == libc::SYS_prlimit64;
     (is_probe && failure.number > 1).then_some(Expected::Success)
 }
 
-/// A probe that is interrupted is made again, a wait is not. What was collected comes first.
+/// An interrupted probe is made again, an interrupted wait is not. Collected events come first.
 fn probing_with_pauses(failure: Failure) -> Option<Expected> {
     let may_succeed = failure.error == libc::EINTR || failure.number > 1;
     may_succeed.then_some(Expected::Any(failure.error))
 }
 
-/// What is interrupted is tried again by the crate or by the standard library.
+/// The crate or the standard library makes an interrupted call again.
 fn trying_again(failure: Failure) -> Option<Expected> {
     (failure.error == libc::EINTR).then_some(Expected::Success)
 }
 
-/// A connection on its way is what a program asks for.
+/// A connect attempt that continues is what a program asks for.
 fn connecting(failure: Failure) -> Option<Expected> {
     let is_on_its_way = (failure.call, failure.error) == (libc::SYS_connect, libc::EINPROGRESS);
     is_on_its_way.then_some(Expected::Success)
 }
 
-/// The waker's counter is full: it is emptied and begun anew. That another thread has emptied it is
-/// as good.
+/// The waker's counter is full: it is emptied and written again. If another thread has emptied it,
+/// that is as good.
 fn waking_an_epoll(failure: Failure) -> Option<Expected> {
     let is_answered = match failure.call {
         libc::SYS_write => failure.error == libc::EAGAIN,
@@ -210,7 +210,7 @@ fn waking_an_epoll(failure: Failure) -> Option<Expected> {
     is_answered.then_some(Expected::Success)
 }
 
-/// Where the counter is read by the polling thread.
+/// The polling thread reads the counter.
 fn waking_a_poll(failure: Failure) -> Option<Expected> {
     let is_full = (failure.call, failure.error) == (libc::SYS_write, libc::EAGAIN);
     is_full.then_some(Expected::LeftOut(
@@ -218,12 +218,12 @@ fn waking_a_poll(failure: Failure) -> Option<Expected> {
     ))
 }
 
-/// Another thread is interrupted. What interrupts it is sent again if a signal was faster.
+/// Another thread is interrupted. The interruption is sent again if a signal was faster.
 fn interrupting(failure: Failure) -> Option<Expected> {
     trying_again(failure).or_else(|| waking_a_poll(failure))
 }
 
-/// The same, where nobody can do anything about it.
+/// The same, where no caller can handle it.
 fn interrupting_if_possible(failure: Failure) -> Option<Expected> {
     let is_interrupt = failure.call == libc::SYS_write;
     waking_a_poll(failure).or(is_interrupt.then_some(Expected::Success))
@@ -365,7 +365,7 @@ fn during_a_wait(all: &mut Vec<Operation>) {
         },
         |_, (registry, source, ..)| registry.deregister(source),
         |_, (registry, source, peer, waiting), ()| {
-            // Of what is deregistered there is no event; of what is registered there is.
+            // A deregistered source has no event, and a registered one has an event.
             peer.write_all(b"x").unwrap();
             let registered = registry.register(source, RENAMED, Interest::READABLE);
             registered.unwrap();
@@ -398,7 +398,7 @@ fn during_a_wait(all: &mut Vec<Operation>) {
             let drained = source.read(&mut [0]).unwrap_err();
             assert_eq!(drained.kind(), io::ErrorKind::WouldBlock);
             peer.write_all(b"x").unwrap();
-            // Whoever changes something after this interrupts the waiting thread.
+            // From now on, a thread that changes something interrupts the waiting thread.
             let (mut other, mut other_peer) = pair();
             other_peer.write_all(b"x").unwrap();
             let registered = registry.register(&mut other, RENAMED, Interest::READABLE);
@@ -537,7 +537,7 @@ fn tcp(all: &mut Vec<Operation>) {
             assert!(stream.take_error().unwrap().is_none());
             let address = stream.local_addr().unwrap();
             world.poll.registry().deregister(&mut stream).unwrap();
-            // Those that were given up come first.
+            // Connections whose `accept` failed come first.
             let (mut peer, _) = loop {
                 let accepted = listener.accept().unwrap();
                 if accepted.1 == address {
@@ -626,7 +626,7 @@ fn streams<S, P>(
             let fd = stream.as_raw_fd();
             let mut byte = 0u8;
             let mut drain = || loop {
-                // SAFETY: there is one byte to write to.
+                // SAFETY: the buffer has one byte to write to.
                 let got = unsafe { libc::recv(fd, (&mut byte as *mut u8).cast(), 1, 0) };
                 if got != 1 {
                     return Err(io::Error::last_os_error());
@@ -791,7 +791,7 @@ fn unix_sockets(all: &mut Vec<Operation>) {
         },
         |_, (_, directory)| UnixStream::connect(directory.last_path()),
         |world, (listener, _), mut stream| {
-            // One that was given up may come first.
+            // A connection whose `accept` failed may come first.
             listener.set_nonblocking(true).unwrap();
             let mut peers = Vec::new();
             while let Ok((peer, _)) = listener.accept() {
@@ -924,7 +924,7 @@ fn registered_pair(world: &mut World) -> (UnixStream, uds::UnixStream) {
     (source, peer)
 }
 
-/// A socket that has an error: its datagram was refused.
+/// A socket with a pending error: its datagram was refused.
 fn refused_datagram(world: &mut World) -> UdpSocket {
     let nobody = net::UdpSocket::bind(any_port()).unwrap();
     let address = nobody.local_addr().unwrap();
@@ -936,7 +936,7 @@ fn refused_datagram(world: &mut World) -> UdpSocket {
     socket
 }
 
-/// That a stream which is drained is reported when there is something to read.
+/// Checks that a drained stream is reported when it has data again.
 #[track_caller]
 fn assert_reported(world: &mut World, token: Token, stream: &mut impl Read, peer: &mut impl Write) {
     while stream.read(&mut [0; 8]).is_ok() {}
@@ -946,23 +946,23 @@ fn assert_reported(world: &mut World, token: Token, stream: &mut impl Read, peer
     stream.read_exact(&mut [0]).unwrap();
 }
 
-/// To be done again, this does nothing.
+/// Does nothing when it is run again.
 fn drop_it<T>(what: &mut Option<T>) -> io::Result<()> {
     drop(what.take());
     Ok(())
 }
 
-/// After an operation failed the source is as ready as before. poll(2) reports it again; epoll
-/// reports what begins.
+/// After an operation failed, the source is as ready as before. poll(2) reports it again; epoll
+/// reports only new readiness.
 fn assert_reported_again<S>(world: &mut World, _: &mut S, error: c_int) {
-    // After EINTR the program tries again at once, and the door does not count it.
+    // After EINTR the program tries again at once, and `do_io` ignores the error.
     if world.backend == Backend::Poll && error != libc::EINTR {
         world.take(SOURCE);
         world.until(SOURCE);
     }
 }
 
-/// That a poll which was just made works.
+/// Checks that a new poll works.
 fn assert_it_polls(poll: &mut Poll) {
     let (mut source, mut peer) = pair();
     let registry = poll.registry();
@@ -975,7 +975,7 @@ fn assert_it_polls(poll: &mut Poll) {
     assert_eq!(events.iter().count(), 1, "events of the new poll");
 }
 
-/// A folder for sockets with a name, which are there even where what came after `bind` failed.
+/// A folder for named sockets. A socket's file exists even if a call after `bind` failed.
 struct Directory {
     folder: tempfile::TempDir,
     last: PathBuf,

@@ -1,4 +1,4 @@
-//! One run, in a process of its own, which may hang, die, or leave its mark on the process.
+//! One run, in a process of its own, because it may hang, die, or change the process.
 
 use std::fs;
 use std::io::Read;
@@ -13,7 +13,7 @@ use crate::memory;
 use crate::operation::{Expected, Operation};
 use crate::supervisor::{self, patience, Failure};
 
-/// Runs the operation by the plan. Returns the calls that it made.
+/// Runs the operation with the plan. Returns the calls that it made.
 pub fn run(
     backend: Backend,
     operation: &Operation,
@@ -21,7 +21,7 @@ pub fn run(
     expected: Expected,
 ) -> Result<Vec<c_long>, String> {
     let (receiver, sender) = std::io::pipe().expect("a pipe");
-    // SAFETY: there is one thread, so that the child may do whatever this process could.
+    // SAFETY: there is one thread, so the child may do whatever this process may do.
     let child = unsafe { libc::fork() };
     assert_ne!(child, -1, "fork: {}", std::io::Error::last_os_error());
     if child == 0 {
@@ -31,7 +31,7 @@ pub fn run(
     drop(sender);
     let (said, is_late) = read_until_closed(&receiver.into(), child);
     let mut status: c_int = 0;
-    // SAFETY: writes a number.
+    // SAFETY: the call writes one number.
     let ended = unsafe { libc::waitpid(child, &mut status, 0) };
     assert_eq!(ended, child);
 
@@ -49,7 +49,7 @@ pub fn run(
     Err(what.replace('\n', " "))
 }
 
-/// What the child has to say, and whether it was ended, since it took too long.
+/// The child's output, and whether it was killed because it took too long.
 fn read_until_closed(from: &OwnedFd, child: c_int) -> (String, bool) {
     let deadline = Instant::now() + patience() * 4;
     let mut said = Vec::new();
@@ -61,9 +61,9 @@ fn read_until_closed(from: &OwnedFd, child: c_int) -> (String, bool) {
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: one entry, as said.
+        // SAFETY: `entry` is one valid `pollfd`, and the count is 1.
         if unsafe { libc::poll(&mut entry, 1, left.as_millis() as c_int) } == 0 {
-            // SAFETY: it is a child of this process that was not waited for.
+            // SAFETY: it is a child of this process, which has not waited for it yet.
             unsafe { libc::kill(child, libc::SIGKILL) };
             return (String::from_utf8_lossy(&said).into_owned(), true);
         }
@@ -75,7 +75,7 @@ fn read_until_closed(from: &OwnedFd, child: c_int) -> (String, bool) {
     }
 }
 
-/// In the child: writes the numbers of the calls in a line, and then what is wrong, if anything.
+/// In the child: writes the calls in one line, and then the problems, if there are any.
 fn report(
     to: OwnedFd,
     backend: Backend,
@@ -84,12 +84,12 @@ fn report(
     expected: Expected,
 ) -> ! {
     let to: &'static OwnedFd = Box::leak(Box::new(to));
-    // Whichever thread it is in: the others may wait for ever.
+    // In any thread: the others may wait for ever.
     panic::set_hook(Box::new(move |panic| {
         supervisor::stop_failing();
         end(to, &panic.to_string(), 1);
     }));
-    // SAFETY: this process ends in this function, and nothing of it is dropped before.
+    // SAFETY: this process ends in this function, and drops nothing before.
     let operation: &'static Operation = unsafe { &*(operation as *const Operation) };
     let supervised = |plan: &[Failure], expected| {
         let planned = plan.to_vec();
@@ -98,7 +98,7 @@ fn report(
         let ended = supervised.expect("calls can be stopped");
         ended.expect("it does not panic");
     };
-    // The first time, things are made that are kept.
+    // The first run creates objects that are kept.
     supervised(&[], Expected::Success);
     let descriptors_before = descriptors();
     let bytes_before = memory::in_use();
@@ -117,8 +117,8 @@ fn report(
 fn end(to: &OwnedFd, what: &str, status: c_int) -> ! {
     let calls: Vec<String> = supervisor::calls().iter().map(c_long::to_string).collect();
     let said = calls.join(" ") + "\n" + what;
-    // SAFETY: the kernel reads as many bytes as there are. This ends the process, with nothing of
-    // the parent's done twice.
+    // SAFETY: the kernel reads as many bytes as there are. `_exit` ends the process, and runs no
+    // code of the parent's a second time.
     unsafe {
         libc::write(to.as_raw_fd(), said.as_ptr().cast(), said.len());
         libc::_exit(status)

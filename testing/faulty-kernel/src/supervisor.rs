@@ -1,9 +1,9 @@
-//! Lets one thread's system calls pass one by one, and has some of them fail.
+//! Lets one thread's system calls pass one by one, and makes some of them fail.
 //!
-//! The thread that is watched, and those that it starts, run under a seccomp filter which stops
-//! each call until the supervisor, a thread outside of the filter, says what becomes of it: the
-//! kernel makes the call, or it returns an error and is not made. What is counted is what the watched
-//! thread itself does within [`watched`]; the rest passes.
+//! The watched thread, and those that it starts, run under a seccomp filter. The filter stops each
+//! call until the supervisor, a thread outside of the filter, answers: either the kernel makes the
+//! call, or the call returns an error and is not made. Only the calls that the watched thread makes
+//! within [`watched`] are counted. All other calls pass.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, c_long, c_ulong, seccomp_notif, seccomp_notif_resp};
 
-/// The N-th call of an operation, counted from one, and the error that it fails with.
+/// The N-th call of an operation, counted from one, and its error.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub number: usize,
@@ -21,8 +21,8 @@ pub struct Failure {
     pub error: c_int,
 }
 
-/// Calls that are not stopped: those of the allocator and of the threads, which are not the
-/// crate's, and fail by ending the process.
+/// Calls that are not stopped: those of the allocator and of threads. The crate does not make them,
+/// and if they fail the process ends.
 #[rustfmt::skip]
 const PASSED_OVER: &[c_long] = &[
     libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap, libc::SYS_mprotect, libc::SYS_madvise,
@@ -32,20 +32,20 @@ const PASSED_OVER: &[c_long] = &[
     libc::SYS_sched_getaffinity, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_getrandom,
 ];
 
-/// What one operation makes at most.
+/// The maximum number of calls of one operation.
 const MOST_CALLS: usize = 64;
 
-/// Sequentially consistent, all of them: they are few, and the calls between them are slow.
+/// All of them are sequentially consistent: they are few, and the calls between them are slow.
 static WATCHED_THREAD: AtomicI32 = AtomicI32::new(0);
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
 static MADE: AtomicUsize = AtomicUsize::new(0);
 static CALLS: [AtomicI64; MOST_CALLS] = [const { AtomicI64::new(0) }; MOST_CALLS];
 static INJECTED: AtomicUsize = AtomicUsize::new(0);
-/// Waits that threads other than the watched one have begun.
+/// The number of waits that threads other than the watched one have begun.
 static WAITS_OF_OTHERS: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs `work` in a thread whose calls are stopped, and supervises it from this one, until it and
-/// all threads that it started have ended. `plan`: what fails within [`watched`].
+/// Runs `work` in a thread whose calls are stopped, and supervises it from this thread, until it
+/// and all threads that it started have ended. `plan` lists the calls within [`watched`] that fail.
 pub fn supervise<R: Send + 'static>(
     plan: &[Failure],
     work: impl FnOnce() -> R + Send + 'static,
@@ -53,13 +53,13 @@ pub fn supervise<R: Send + 'static>(
     MADE.store(0, Ordering::SeqCst);
     INJECTED.store(0, Ordering::SeqCst);
     WAITS_OF_OTHERS.store(0, Ordering::SeqCst);
-    /// Of the listener; or 0 until there is one, or an error's number, negated.
+    /// The listener's descriptor; 0 until it exists, or an error number, negated.
     static LISTENER: AtomicI32 = AtomicI32::new(0);
     LISTENER.store(0, Ordering::SeqCst);
     let main = thread::current();
     let worker = thread::spawn(move || {
         let listener = stop_calls();
-        // SAFETY: returns a number.
+        // SAFETY: `gettid` has no arguments and no memory-safety preconditions.
         WATCHED_THREAD.store(unsafe { libc::gettid() }, Ordering::SeqCst);
         let answer = match &listener {
             Ok(listener) => *listener,
@@ -76,7 +76,7 @@ pub fn supervise<R: Send + 'static>(
                 let _ = worker.join();
                 return Err(io::Error::from_raw_os_error(-error));
             }
-            // SAFETY: the descriptor is new, open and nobody else's.
+            // SAFETY: the descriptor is new and open, and nothing else owns it.
             listener => break unsafe { OwnedFd::from_raw_fd(listener) },
         }
     };
@@ -85,7 +85,7 @@ pub fn supervise<R: Send + 'static>(
     Ok(outcome.map(|result| result.expect("there is a listener")))
 }
 
-/// Runs one operation of the watched thread, whose calls are counted.
+/// Runs one operation of the watched thread, and counts its calls.
 pub fn watched<R>(operation: impl FnOnce() -> R) -> R {
     IS_WATCHED.store(true, Ordering::SeqCst);
     let result = operation();
@@ -101,12 +101,12 @@ pub fn calls() -> Vec<c_long> {
     calls.map(|call| call.load(Ordering::SeqCst)).collect()
 }
 
-/// How many calls were made to fail.
+/// The number of calls that were made to fail.
 pub fn injected() -> usize {
     INJECTED.load(Ordering::SeqCst)
 }
 
-/// From now on everything passes.
+/// From now on every call passes.
 pub fn stop_failing() {
     IS_WATCHED.store(false, Ordering::SeqCst);
 }
@@ -116,7 +116,7 @@ pub fn first_call_has_begun() {
     wait_until("the first call", || MADE.load(Ordering::SeqCst) > 0);
 }
 
-/// Returns when another thread than the watched one waits for events, or is about to.
+/// Returns when a thread other than the watched one waits for events, or is about to.
 pub fn another_thread_waits() {
     wait_until("a wait", || WAITS_OF_OTHERS.load(Ordering::SeqCst) > 0);
 }
@@ -129,7 +129,8 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Has the calls of this thread stopped. Returns the descriptor of those who answer.
+/// Makes the kernel stop the calls of this thread. Returns the descriptor through which they are
+/// answered.
 fn stop_calls() -> io::Result<c_int> {
     let instruction = |code: u32, jt, k| libc::sock_filter {
         code: code as u16,
@@ -138,7 +139,7 @@ fn stop_calls() -> io::Result<c_int> {
         k,
     };
     let end = |action| instruction(libc::BPF_RET | libc::BPF_K, 0, action);
-    // Offset 0 of what a filter sees is the number of the call.
+    // In the data of a filter, offset 0 is the number of the call.
     let mut program = vec![instruction(
         libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
         0,
@@ -181,19 +182,19 @@ fn answer_until_all_have_ended(listener: &OwnedFd, plan: &[Failure]) -> io::Resu
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: one entry, as said.
+        // SAFETY: `entry` is one valid `pollfd`, and the count is 1.
         if unsafe { libc::poll(&mut entry, 1, -1) } != 1 {
             return Err(io::Error::last_os_error());
         }
         if entry.revents & libc::POLLIN == 0 {
-            // Nobody is left under the filter.
+            // No thread is left under the filter.
             return Ok(());
         }
-        // SAFETY: zeros are valid, and what the kernel wants to find there.
+        // SAFETY: all zeros are valid, and the kernel requires them.
         let mut stopped: seccomp_notif = unsafe { std::mem::zeroed() };
-        // SAFETY: the kernel writes one of these.
+        // SAFETY: the kernel writes one `seccomp_notif`.
         if unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &mut stopped) } != 0 {
-            // The thread was killed, or a signal has taken it out of the call.
+            // The thread was killed, or a signal has ended the call.
             continue;
         }
         let error = answer(&stopped, plan);
@@ -206,13 +207,13 @@ fn answer_until_all_have_ended(listener: &OwnedFd, plan: &[Failure]) -> io::Resu
                 _ => 0,
             },
         };
-        // SAFETY: the kernel reads one of these. Where the thread is gone it fails, and nothing is
-        // to be done.
+        // SAFETY: the kernel reads one `seccomp_notif_resp`. If the thread is gone, the call fails,
+        // and nothing needs to be done.
         unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &response) };
     }
 }
 
-/// The error that the call is to fail with, or 0.
+/// The error with which the call must fail, or 0.
 fn answer(stopped: &seccomp_notif, plan: &[Failure]) -> c_int {
     let call = c_long::from(stopped.data.nr);
     if stopped.pid as i32 != WATCHED_THREAD.load(Ordering::SeqCst) {
@@ -235,13 +236,13 @@ fn answer(stopped: &seccomp_notif, plan: &[Failure]) -> c_int {
     if crate::errors::happens_although_it_fails(call, failure.error) {
         let [a, b, c, ..] = stopped.data.args.map(|argument| argument as c_ulong);
         // SAFETY: the arguments are those of the stopped thread, in the same process, which waits
-        // for this one: what they point to is valid, and a descriptor is its own to close.
+        // for this one. So its pointers are valid, and a descriptor may be closed.
         unsafe { libc::syscall(call, a, b, c) };
     }
     failure.error
 }
 
-/// How long what must come is waited for.
+/// The time limit for an event that must come.
 pub fn patience() -> Duration {
     let seconds = |name| std::env::var(name).ok()?.parse().ok();
     let slowness = seconds("MIO_TEST_SLOW").unwrap_or(1);

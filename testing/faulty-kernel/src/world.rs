@@ -1,5 +1,5 @@
-//! What every operation is run in: a poll with a source and a waker, of which nothing may be lost
-//! whatever fails.
+//! The environment of every operation: a poll with a source and a waker. Whatever fails, no event
+//! of theirs may be lost.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream as StdStream;
@@ -15,14 +15,14 @@ use crate::supervisor::patience;
 
 pub const WITNESS: Token = Token(1);
 pub const WAKER: Token = Token(2);
-/// Of the source that the operation is about.
+/// The token of the source that the operation uses.
 pub const SOURCE: Token = Token(3);
-/// Of the same after `reregister`.
+/// The token of the same source after `reregister`.
 pub const RENAMED: Token = Token(4);
 const SECOND_THREAD: Token = Token(5);
 const NEW: Token = Token(6);
 
-/// What nothing comes in.
+/// A source to which nothing happens.
 const A_WHILE: Duration = Duration::from_millis(20);
 
 pub struct World {
@@ -31,10 +31,10 @@ pub struct World {
     pub events: Events,
     pub waker: Waker,
     witness: UnixStream,
-    /// Writes to it.
+    /// The peer, which writes to it.
     peer: StdStream,
     has_written: bool,
-    /// The tokens of events, until they are awaited.
+    /// The tokens of reported events, until a test waits for them.
     seen: Vec<Token>,
 }
 
@@ -61,7 +61,8 @@ impl World {
         }
     }
 
-    /// What was reported so far does not count. `with_a_byte`: the witness is readable from now on.
+    /// Discards the events reported so far. With `with_a_byte`, the witness is readable from now
+    /// on.
     pub fn begin(&mut self, with_a_byte: bool) {
         self.seen.clear();
         if with_a_byte {
@@ -70,7 +71,7 @@ impl World {
         }
     }
 
-    /// Polls once, and remembers what is reported.
+    /// Polls once, and stores the reported tokens.
     pub fn poll(&mut self, timeout: Option<Duration>) -> std::io::Result<usize> {
         let outcome = self.poll.poll(&mut self.events, timeout);
         let count = self.events.iter().count();
@@ -80,12 +81,13 @@ impl World {
         outcome.map(|()| count)
     }
 
-    /// Polls until this is reported, if it was not yet.
+    /// Polls until this token was reported, if it was not reported yet.
     #[track_caller]
     pub fn until(&mut self, token: Token) {
         let start = Instant::now();
         while !self.take(token) {
-            // Longer than what is accepted: a wait that nobody ends is not taken for a late end.
+            // Longer than the accepted delay, so that a wait that never ends is not mistaken for a
+            // late one.
             self.poll(Some(patience() * 2)).expect("poll works");
             let name = format!("{token:?} is reported (3 is the operation's source)");
             assert!(start.elapsed() < patience(), "{name}");
@@ -107,7 +109,7 @@ impl World {
         self.seen.len() < before
     }
 
-    /// Whether this source can be registered and is reported readable after `write`.
+    /// Whether this source can be registered, and is reported as readable after `write`.
     #[track_caller]
     pub fn assert_reads(&mut self, source: &mut impl Source, write: impl FnOnce()) {
         let register = self
@@ -123,7 +125,7 @@ impl World {
             .expect("what was made can be deregistered");
     }
 
-    /// Whether all is as if nothing had failed.
+    /// Whether everything works as if nothing had failed.
     pub fn assert_sound(&mut self) {
         if self.has_written {
             self.until(WITNESS);
@@ -145,7 +147,7 @@ impl World {
         self.assert_second_thread_is_heard();
     }
 
-    /// Another thread registers a source, while this one polls.
+    /// Another thread registers a source while this thread polls.
     fn assert_second_thread_is_heard(&mut self) {
         let registry = self.poll.registry().try_clone().unwrap();
         let (done, is_done) = mpsc::channel();

@@ -1,14 +1,14 @@
-//! What the filters for reading and writing ask of a descriptor: does the condition hold?
+//! The filters for reading and writing: whether the condition holds for a descriptor.
 //!
-//! Nothing here changes what it looks at. Above all, `SO_ERROR` is never asked for, since asking
-//! takes the error: a BSD's filter only looks at it.
+//! Nothing here changes the descriptor. In particular, `SO_ERROR` is never read, because reading it
+//! clears the error, and a BSD's filter does not clear it.
 
 use std::ffi::c_int;
 
 use crate::abi::EVFILT_WRITE;
 use crate::os::{self, Result};
 
-/// What is open under a number, as far as the filters treat it differently.
+/// The kinds of open objects that the filters distinguish.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A socket with connections.
@@ -19,14 +19,14 @@ pub(crate) enum Kind {
         reads: bool,
         writes: bool,
     },
-    /// The end of a pipe that is read from, watched for writing where that tells of its end.
+    /// The reading end of a pipe, watched for writing, where that reports the pipe's end.
     WrongEnd,
-    /// What epoll does not watch: a file, a directory, `/dev/null`. It is ready whenever it is
-    /// looked at; the end of a file is seen, but not that the file grows.
+    /// An object that epoll does not watch: a file, a directory, `/dev/null`. It is always ready.
+    /// The end of a file is seen; the growth of a file is not.
     File,
     /// A kqueue of the model.
     Queue,
-    /// Anything else that epoll watches: a terminal, an eventfd, a timerfd...
+    /// Any other object that epoll watches: a terminal, an eventfd, a timerfd...
     Other,
 }
 
@@ -34,23 +34,23 @@ pub(crate) enum Kind {
 pub(crate) enum Family {
     Internet,
     Unix,
-    /// There is no way to tell whether the write side is shut.
+    /// Linux has no means to tell whether the write side is shut down.
     Other,
 }
 
-/// A look at a descriptor through one of the two filters.
+/// The state of a descriptor, as one of the two filters sees it.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Look {
-    /// There is something to report.
+    /// The condition holds.
     pub(crate) holds: bool,
     pub(crate) eof: bool,
     pub(crate) failed: bool,
     pub(crate) data: isize,
     /// poll(2)'s bits.
     pub(crate) bits: i16,
-    /// How much was written to it: grows with everything that is written to a TCP socket; for
-    /// others it is what has not been read yet by the peer. To a kqueue: how often one of its
-    /// knotes was activated.
+    /// The amount that was written to it. For a TCP socket it grows with every write; for others it
+    /// is the amount that the peer has not read yet. For a kqueue it is the number of activations
+    /// of its knotes.
     pub(crate) count: u64,
 }
 
@@ -78,7 +78,7 @@ impl Kind {
 }
 
 impl Look {
-    /// Fails with EBADF where nothing is open there. Not for kqueues.
+    /// Fails with EBADF if the descriptor is not open. Not for kqueues.
     pub(crate) fn at(fd: c_int, kind: Kind, filter: i16) -> Result<Look> {
         let bits = os::poll_bits(fd)?;
         let look = Look {
@@ -94,11 +94,11 @@ impl Look {
                 look.readable(fd, false, end)
             }
             (Kind::Pipe { writes: true, .. }, true) => Look {
-                // What can be read at the one end is in flight at the other.
+                // The bytes that one end can read are in flight at the other.
                 count: os::bytes_to_read(fd).into(),
                 ..look.writable(fd, false, libc::POLLERR)
             },
-            // Accepted, but silent.
+            // Accepted, but without events.
             (Kind::Pipe { writes: false, .. }, true) => look,
             (Kind::WrongEnd, _) => Look {
                 holds: look.nobody_writes(),
@@ -133,7 +133,7 @@ impl Look {
             return self.at_listener(fd, writing);
         }
         let failed = self.bits & libc::POLLERR != 0;
-        // Linux has POLLHUP for a socket that has never been connected as well. To a BSD that
+        // Linux also reports POLLHUP for a socket that was never connected. For a BSD such a socket
         // is neither readable nor writable, nor at its end.
         let unconnected = self.bits & (libc::POLLHUP | libc::POLLRDHUP) == libc::POLLHUP;
         if unconnected && !failed {
@@ -144,7 +144,7 @@ impl Look {
             return look.readable(fd, failed, HANG_UP | libc::POLLERR);
         }
         let (shut, acked) = match family {
-            // After an error there is no asking, and no need to.
+            // After an error it cannot be queried, and need not be.
             _ if failed => (true, 0),
             Family::Internet => os::tcp_info(fd).map_or((false, 0), |info| {
                 (TCP_WRITE_SHUT.contains(&info.state), info.bytes_acked)
@@ -164,7 +164,7 @@ impl Look {
         }
         Look {
             holds: true,
-            // Nobody knows this of a Unix listener.
+            // This is not known for a Unix listener.
             data: os::tcp_info(fd).map_or(1, |info| info.unacked as isize),
             ..self
         }
@@ -192,12 +192,12 @@ impl Look {
         }
     }
 
-    /// Whether all that has happened since `earlier`, to a stream that could be written to and
-    /// still can, is that the other direction came to its end. This wakes those who wait for
-    /// room on Linux, but not on a BSD.
+    /// Whether the only change since `earlier`, to a stream that was and is writable, is that the
+    /// other direction has ended. On Linux this wakes threads that wait to write, and on a BSD it
+    /// does not.
     ///
-    /// Where something may have been written in between, there may have been no room in between:
-    /// it is not all then.
+    /// If data may have been written in between, the stream may have been full in between, and then
+    /// it is not the only change.
     pub(crate) fn only_the_other_end(&self, earlier: &Look) -> bool {
         let changed = (self.bits ^ earlier.bits) & !(libc::POLLIN | libc::POLLPRI);
         earlier.holds
@@ -206,12 +206,12 @@ impl Look {
             && self.count == earlier.count
     }
 
-    /// The last writer of this pipe is gone.
+    /// The last writer of this pipe has closed.
     pub(crate) fn nobody_writes(&self) -> bool {
         self.bits & libc::POLLHUP != 0
     }
 
-    /// The reader of this pipe is gone.
+    /// The reader of this pipe has closed.
     pub(crate) fn nobody_reads(&self) -> bool {
         self.bits & libc::POLLERR != 0
     }
@@ -220,9 +220,9 @@ impl Look {
 /// The peer, or both sides, will write no more.
 const HANG_UP: i16 = libc::POLLRDHUP | libc::POLLHUP;
 
-/// How much room there is at least, where there is any: the real figure is not modelled.
+/// The capacity that is reported, if there is any: the real number is not modelled.
 const ROOM: isize = libc::PIPE_BUF as isize;
 
-/// The states of a TCP connection whose write side is shut: FIN_WAIT1, FIN_WAIT2, TIME_WAIT,
-/// LAST_ACK and CLOSING, in the numbers of Linux.
+/// The states of a TCP connection whose write side is shut down: FIN_WAIT1, FIN_WAIT2, TIME_WAIT,
+/// LAST_ACK and CLOSING, with Linux's numbers.
 const TCP_WRITE_SHUT: [u8; 5] = [4, 5, 6, 9, 11];

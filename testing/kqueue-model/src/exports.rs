@@ -8,11 +8,11 @@ use crate::os::{self, Result};
 use crate::queue::Events;
 use crate::wait;
 
-/// A new kqueue. Like FreeBSD's, it is not close-on-exec.
+/// Opens a kqueue. Like FreeBSD's, it is not closed on exec.
 ///
 /// # Safety
 ///
-/// None is needed; it is a C function.
+/// It has no memory-safety preconditions. It is `unsafe` as a C function.
 #[no_mangle]
 pub unsafe extern "C" fn kqueue() -> c_int {
     answer(model::lock().open())
@@ -22,8 +22,8 @@ pub unsafe extern "C" fn kqueue() -> c_int {
 ///
 /// # Safety
 ///
-/// `nchanges` entries can be read from `changelist` and `nevents` written to `eventlist`, which
-/// may be the same; `timeout` is null or a `timespec`.
+/// `nchanges` entries can be read from `changelist`, and `nevents` written to `eventlist`. The two
+/// may overlap. `timeout` is null or points to a `timespec`.
 #[no_mangle]
 pub unsafe extern "C" fn kevent(
     kq: c_int,
@@ -36,25 +36,26 @@ pub unsafe extern "C" fn kevent(
     let (Ok(nchanges), Ok(nevents)) = (usize::try_from(nchanges), usize::try_from(nevents)) else {
         return answer(Err(libc::EINVAL));
     };
-    // SAFETY: the caller says that there are so many. Each is read before anything is written to
-    // the place of the same number in `eventlist`.
+    // SAFETY: the caller guarantees `nchanges` entries. Each is read before the entry at its index
+    // is written to `eventlist`.
     let changes = (0..nchanges).map(|i| unsafe { changelist.add(i).read() });
-    // SAFETY: the caller says so.
+    // SAFETY: the caller guarantees it.
     let events = unsafe { Events::new(eventlist, nevents) };
-    // SAFETY: likewise.
+    // SAFETY: as above.
     let timeout = unsafe { timeout.as_ref() };
     answer(wait::kevent(kq, changes, events, timeout).map(|len| len as c_int))
 }
 
-/// The model's own: an asynchronous operation, whose `sigevent` named the kqueue, is complete.
+/// A function of the model: reports that an asynchronous operation is complete whose `sigevent`
+/// named the kqueue.
 ///
 /// Queues the one-shot event that a BSD's kernel would queue, with `filter` `EVFILT_AIO` or
-/// `EVFILT_LIO` and `EV_ONESHOT` added to `flags`. Answers 0, or -1 with EBADF, or with EINVAL for
+/// `EVFILT_LIO`, and `EV_ONESHOT` added to `flags`. Returns 0; or -1 with EBADF, or with EINVAL for
 /// another filter.
 ///
 /// # Safety
 ///
-/// None is needed; it is a C function.
+/// It has no memory-safety preconditions. It is `unsafe` as a C function.
 #[no_mangle]
 pub unsafe extern "C" fn kqueue_model_complete(
     kq: c_int,
@@ -84,11 +85,11 @@ pub unsafe extern "C" fn kqueue_model_complete(
     answer(completed.map(|()| 0))
 }
 
-/// close(2), in the place of the C library's: the knotes of the number go with it.
+/// close(2), replacing the C library's: removes the knotes of the descriptor as well.
 ///
 /// # Safety
 ///
-/// As for close(2): the number is the caller's.
+/// That of close(2): the caller owns the descriptor.
 #[no_mangle]
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     let Some(mut model) = model::lock_if_used() else {
@@ -107,11 +108,11 @@ pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     result
 }
 
-/// dup2(2), in the place of the C library's: it closes the number `new`.
+/// dup2(2), replacing the C library's: closes the descriptor `new`.
 ///
 /// # Safety
 ///
-/// As for dup2(2): the number `new` is the caller's.
+/// That of dup2(2): the caller owns the descriptor `new`.
 #[no_mangle]
 pub unsafe extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
     if old == new {
@@ -120,11 +121,11 @@ pub unsafe extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
     replace(old, new, 0)
 }
 
-/// dup3(2), in the place of the C library's: it closes the number `new`.
+/// dup3(2), replacing the C library's: closes the descriptor `new`.
 ///
 /// # Safety
 ///
-/// As for dup3(2): the number `new` is the caller's.
+/// That of dup3(2): the caller owns the descriptor `new`.
 #[no_mangle]
 pub unsafe extern "C" fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int {
     replace(old, new, flags)
@@ -146,7 +147,7 @@ fn replace(old: c_int, new: c_int, flags: c_int) -> c_int {
     result
 }
 
-/// A C function's way of saying it.
+/// The result of a C function.
 fn answer(result: Result<c_int>) -> c_int {
     result.unwrap_or_else(|errno| {
         os::set_errno(errno);

@@ -1,30 +1,30 @@
-//! The knotes of a kqueue, and the FIFO of those that are active.
+//! The knotes of a kqueue, and the FIFO of the active ones.
 //!
-//! All of them are in one vector, and the FIFO is linked through it, so that nothing is allocated
-//! but when there are more knotes than there have ever been.
+//! One vector has all knotes, and links the FIFO. So memory is allocated only if there are more
+//! knotes than ever before.
 
 use crate::abi::{Kevent, EVFILT_READ, EVFILT_USER, EVFILT_WRITE};
 use crate::descriptor::{Kind, Look};
 
-/// What is registered under an `(ident, filter)`.
+/// The entry of an `(ident, filter)`.
 #[derive(Debug)]
 pub(crate) struct Knote {
-    /// The change that added it: its flags stay; udata, data and fflags may change.
+    /// The change that added it. Its flags do not change; udata, data and fflags may.
     pub(crate) kevent: Kevent,
     pub(crate) disabled: bool,
     pub(crate) watched: Watched,
 }
 
-/// What the condition of a knote depends on.
+/// The source of a knote's condition.
 #[derive(Debug)]
 pub(crate) enum Watched {
-    /// Said by the program, or complete: holds while true.
+    /// Triggered by the program, or complete: active while true.
     Triggered(bool),
-    /// A descriptor, with what was seen there when it was registered or last woke anybody.
+    /// A descriptor, with its state when it was registered or last woke a thread.
     Descriptor(Kind, Look),
 }
 
-/// Where a knote is. Used again for another one when it has been removed.
+/// The slot of a knote. It is reused after the knote was removed.
 pub(crate) type Slot = u32;
 
 const NONE: Slot = Slot::MAX;
@@ -32,9 +32,9 @@ const NONE: Slot = Slot::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Knotes {
     places: Vec<Place>,
-    /// The first free place; `next` links them.
+    /// The first free slot; `next` links them.
     free: Option<Slot>,
-    /// By number: the knotes for reading and writing.
+    /// By descriptor: the knotes for reading and writing.
     descriptors: Vec<[Slot; 2]>,
     /// The knotes of all other filters: a few.
     others: Vec<Slot>,
@@ -46,7 +46,8 @@ pub(crate) struct Knotes {
 #[derive(Debug)]
 struct Place {
     knote: Option<Knote>,
-    /// How many knotes have been here: an event of epoll for one of them is not the next one's.
+    /// How many knotes this slot has had: an event of epoll for one of them must not apply to the
+    /// next.
     generation: u32,
     is_queued: bool,
     previous: Option<Slot>,
@@ -68,18 +69,18 @@ impl Knotes {
         }
     }
 
-    /// How many of the program's own events there are.
+    /// The number of the program's user events.
     pub(crate) fn user_events(&self) -> usize {
         let filters = self.others.iter().map(|&slot| self.get(slot).kevent.filter);
         filters.filter(|&filter| filter == EVFILT_USER).count()
     }
 
-    /// The name of a knote that no other one ever has.
+    /// The name of a knote, which no other knote ever gets.
     pub(crate) fn cookie(&self, slot: Slot) -> u64 {
         u64::from(self.places[slot as usize].generation) << 32 | u64::from(slot)
     }
 
-    /// The knote of that name, unless it was removed.
+    /// The knote with that name, unless it was removed.
     pub(crate) fn named(&self, cookie: u64) -> Option<Slot> {
         let slot = cookie as Slot;
         let place = self.places.get(slot as usize)?;
@@ -103,7 +104,7 @@ impl Knotes {
         Some(start + offset as Slot)
     }
 
-    /// The same `(ident, filter)` may be there already for filters that do not go by it.
+    /// For filters that do not use it, the same `(ident, filter)` may exist already.
     pub(crate) fn insert(&mut self, change: &Kevent, watched: Watched) -> Slot {
         let knote = Knote {
             kevent: *change,
@@ -152,12 +153,12 @@ impl Knotes {
         }
     }
 
-    /// How many are in the FIFO.
+    /// The number of knotes in the FIFO.
     pub(crate) fn queued(&self) -> usize {
         self.queued
     }
 
-    /// To the tail of the FIFO, unless it is in there: false then.
+    /// Appends it to the FIFO. Returns false if it is already there.
     pub(crate) fn enqueue(&mut self, slot: Slot) -> bool {
         let tail = self.tail;
         let place = &mut self.places[slot as usize];
@@ -176,7 +177,7 @@ impl Knotes {
         true
     }
 
-    /// Out of the FIFO, wherever it is.
+    /// Removes it from the FIFO, at any position.
     pub(crate) fn dequeue(&mut self, slot: Slot) {
         let place = &mut self.places[slot as usize];
         if !place.is_queued {
@@ -195,7 +196,7 @@ impl Knotes {
         self.queued -= 1;
     }
 
-    /// The head of the FIFO, taken from there.
+    /// Removes and returns the head of the FIFO.
     pub(crate) fn pop(&mut self) -> Option<Slot> {
         let slot = self.head?;
         self.dequeue(slot);
@@ -203,7 +204,7 @@ impl Knotes {
     }
 }
 
-/// Which of a descriptor's two knotes a filter is for.
+/// Which of a descriptor's two knotes a filter uses.
 fn side(filter: i16) -> Option<usize> {
     match filter {
         EVFILT_READ => Some(0),

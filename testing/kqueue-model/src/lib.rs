@@ -1,85 +1,86 @@
-//! kqueue as the BSDs have it, modelled on Linux, so that mio's kqueue selector can run in tests
-//! where there is no BSD.
+//! A model of the BSDs' kqueue on Linux, so that tests can run mio's kqueue backend without a BSD.
 //!
-//! The crate exports the C symbols `kqueue` and `kevent`, with the `struct kevent` that macOS has
-//! (see [`abi`]), so that a program which declares them itself needs only be linked with it:
+//! The crate exports the C symbols `kqueue` and `kevent`, with macOS' `struct kevent` (see
+//! [`abi`]). A program that declares them only needs to be linked with it:
 //!
 //! ```
 //! extern crate kqueue_model as _;
 //! ```
 //!
-//! It also exports `close`, `dup2` and `dup3`, in the place of the C library's, because a BSD's
-//! kernel forgets what was registered for a number when the number is closed. The standard
-//! library's descriptors are closed through them. With no kqueue open they do nothing more than
-//! the C library's.
+//! It also exports `close`, `dup2` and `dup3`, which replace the C library's functions: a BSD's
+//! kernel removes the registrations of a descriptor when it is closed. The standard library closes
+//! its descriptors through them. While no kqueue is open, they do nothing more than the C
+//! library's.
 //!
 //! # What it is modelled on
 //!
-//! `netbsd.txt` has the answers that a NetBSD kernel gave to some 70 questions; `tests/questions.rs`
-//! puts the same ones to the model. Numbers of filters and flags are FreeBSD's, and so is what
-//! NetBSD's kernel of that time had not: `EVFILT_USER`, and the repair of `EV_DISPATCH`.
+//! `netbsd.txt` has the answers of a NetBSD kernel in some 70 experiments. `tests/questions.rs`
+//! repeats them on the model. The numbers of filters and flags are FreeBSD's. So are the features
+//! which NetBSD lacked at that time: `EVFILT_USER`, and the repair of `EV_DISPATCH`.
 //!
-//! Two traps of `EVFILT_USER` are FreeBSD's, by its source: a change that adds a knote does not
-//! trigger it, and one with `EV_CLEAR` takes the trigger back.
+//! Two traps of `EVFILT_USER` are FreeBSD's, from its source: a change that adds a knote does not
+//! trigger it, and a change with `EV_CLEAR` clears the trigger.
 //!
-//! There are the filters for reading, writing and the program's own events. Those for asynchronous
-//! operations (`EVFILT_AIO`, `EVFILT_LIO`) report what `kqueue_model_complete`, an addition of this
-//! crate, says is complete. All others are refused with `EINVAL`.
+//! There are filters for reading, writing and user events. Those for asynchronous operations
+//! (`EVFILT_AIO`, `EVFILT_LIO`) report the operations that are completed by
+//! `kqueue_model_complete`, an addition of this crate. All other filters are refused with `EINVAL`.
 //!
-//! A forked child has no kqueue: the numbers are closed there, as on a BSD.
+//! A forked child has no kqueue: its descriptors are closed there, as on a BSD.
 //!
 //! # What it can and cannot show
 //!
-//! It shows whether a program asks for the right things, copes with all that a kernel may answer,
-//! and loses no edge. It cannot show
+//! It shows whether a program makes the right calls, handles everything that a kernel may answer,
+//! and loses no edge. It cannot show:
 //!
-//! - which error number a real kernel has in `fflags`: `SO_ERROR` is never taken to find out, so
-//!   there is a stand-in;
-//! - how the sockets of a BSD behave: these are Linux's. What `accept` hands down, what is lost by
-//!   shutting a side, when there is room again, is not what it is there;
-//! - how a real kernel schedules; and what is fast;
-//! - all the events that a BSD has. Linux does not tell that a connection was accepted, that the
-//!   end of a pipe was reached, or that something was read of what never filled up. Nor does it
-//!   tell of a file that grows: a file is looked at when it is registered;
-//! - how much room there is for writing: `data` is a constant.
+//! - which error number a real kernel has in `fflags`: `SO_ERROR` is never read, so the number is a
+//!   constant;
+//! - how the sockets of a BSD behave: these are Linux's. They differ in what `accept` passes on, in
+//!   what a shutdown discards, and in when there is capacity again;
+//! - how a real kernel schedules, or what is fast;
+//! - all events of a BSD. Linux does not report that a connection was accepted, that the end of a
+//!   pipe was reached, or that a buffer that was never full was read. Nor does it report the growth
+//!   of a file: a file is checked when it is registered;
+//! - the capacity for writing: `data` is a constant.
 //!
-//! Events that a BSD does not have, but may have: one for writing after each datagram that was
-//! sent, and one for writing beside the peer's end of a TCP connection, when something was written
-//! since the last event for writing.
+//! It may report two events that a BSD does not report: one for writing after each datagram that
+//! was sent, and one for writing together with the end of a TCP peer, if data was written since the
+//! last event for writing.
 //!
-//! One event may be missing: where the peer of a Unix stream reads all of what filled the socket,
-//! *and then* shuts its write side, both since the last call of `kevent`, it looks like the latter
-//! alone, which is no event for writing. (`KQUEUE_MODEL_NOISY` makes it one.)
+//! One event may be missing: if the peer of a Unix stream reads everything that filled the socket,
+//! *and then* shuts down its write side, both since the last call of `kevent`, this looks like the
+//! shutdown alone, which is no event for writing. (`KQUEUE_MODEL_NOISY` makes it one.)
 //!
-//! Closing is not seen where it does not pass through the three functions: `close_range`, `fclose`,
-//! a raw system call. Nor is a fork that is a raw system call.
+//! The model does not see a close that bypasses the three functions: `close_range`, `fclose`, a raw
+//! system call. Nor does it see a fork by a raw system call.
 //!
 //! # Switches
 //!
-//! Variables of the environment, read by each call of `kqueue`. (Noise wakes nobody: it is made when
-//! `kevent` is called, or woken by something else.)
+//! Environment variables, which each call of `kqueue` reads. (The additional events of
+//! `KQUEUE_MODEL_NOISY` wake no thread: they appear when `kevent` is called, or woken by something
+//! else.)
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `KQUEUE_MODEL_NOISY=1` | events for writing also when the other side does something, or has read, while there is room: as FreeBSD and macOS have, and NetBSD for pipes |
-//! | `KQUEUE_MODEL_NOBODY_READS=EBADF` | the error for registering a pipe without a reader, as on NetBSD, in place of `EPIPE` |
-//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=refused` | registering the receiving end of a pipe for writing fails like that when no sender is left: older XNU (10.14), by its source, and NetBSD, by its source. Nobody has asked; with a sender it is silent (Q44), where older XNU has events while there is room |
-//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=reported` | it has an event with `EV_EOF` when the last sender goes: newer XNU (from 10.15 on), by its source |
-//! | `KQUEUE_MODEL_MAX_USER=n` | `ENOMEM` for another `EVFILT_USER` when a kqueue has so many, as OpenBSD has it, by its source, for all kqueues of a process |
+//! | `KQUEUE_MODEL_NOISY=1` | events for writing also after any action or read of the other side, while there is capacity, as on FreeBSD and macOS, and on NetBSD for pipes |
+//! | `KQUEUE_MODEL_NOBODY_READS=EBADF` | the error for registering a pipe without a reader is that of NetBSD, instead of `EPIPE` |
+//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=refused` | registering the receiving end of a pipe for writing fails in the same way when no sender is left, according to the sources of older XNU (10.14) and NetBSD. This was not tried on a kernel. With a sender it has no events (Q44), where older XNU has events while there is capacity |
+//! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=reported` | it has an event with `EV_EOF` when the last sender closes, according to the source of newer XNU (from 10.15 on) |
+//! | `KQUEUE_MODEL_MAX_USER=n` | `ENOMEM` for another `EVFILT_USER` when a kqueue has this many. According to OpenBSD's source, its limit is for all kqueues of a process |
 //! | `KQUEUE_MODEL_WITHOUT_USER=1` | no `EVFILT_USER`, as on old NetBSD and OpenBSD |
-//! | `KQUEUE_MODEL_FFLAGS=n` | the stand-in for a socket's error in `fflags`, in place of `ECONNRESET` |
+//! | `KQUEUE_MODEL_FFLAGS=n` | the constant for a socket's error in `fflags`, instead of `ECONNRESET` |
 //!
 //! # Another library in its place
 //!
-//! When the crate is built with `MIO_KQUEUE_LIBRARY` set to the path of a shared library, such as
-//! libkqueue's, it exports nothing, and links that. Where the library is outside of the loader's
-//! folders, `LD_LIBRARY_PATH` has to name its folder when tests run.
+//! If the crate is built with `MIO_KQUEUE_LIBRARY` set to the path of a shared library, such as
+//! libkqueue's, it exports nothing, and links that library. If the library is outside of the
+//! loader's folders, `LD_LIBRARY_PATH` must contain its folder when tests run.
 //!
 //! # How it works
 //!
-//! `queue.rs` begins with it: two edge-triggered epoll instances in a level-triggered one, which is
-//! the kqueue's descriptor. `knotes.rs` is the table, `descriptor.rs` the conditions, `wait.rs` the
-//! call, `model.rs` all kqueues of the process, the lock, and forks.
+//! The first comment of `queue.rs` explains it: two edge-triggered epoll instances in a
+//! level-triggered one, which is the kqueue's descriptor. `knotes.rs` is the table, `descriptor.rs`
+//! has the conditions, `wait.rs` the call, and `model.rs` all kqueues of the process, the lock, and
+//! forks.
 
 pub mod abi;
 

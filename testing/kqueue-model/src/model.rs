@@ -10,8 +10,8 @@ use std::sync::Once;
 use crate::os::{self, Result};
 use crate::queue::Queue;
 
-/// All kqueues. While one of them is worked at it is taken out of the list, so that a kqueue
-/// which it watches can be worked at, too.
+/// All kqueues. A kqueue is taken out of the list while it is used, so that a kqueue that it
+/// watches can be used as well.
 #[derive(Debug)]
 pub(crate) struct Model {
     queues: Vec<Option<Box<Queue>>>,
@@ -22,12 +22,12 @@ static MODEL: Lock = Lock {
     model: UnsafeCell::new(Model { queues: Vec::new() }),
 };
 
-/// How many kqueues there are, for `close`, which is none of the model's business mostly.
-/// Relaxed: whoever passes a descriptor from one thread to another orders more than this.
+/// The number of kqueues, so that `close` is fast if there is none. Relaxed: a program that passes
+/// a descriptor from one thread to another orders more than this.
 static QUEUES: AtomicUsize = AtomicUsize::new(0);
 
-/// The model, where there is a kqueue, and this thread is not in the model already, as an allocator
-/// is that the model calls.
+/// The model, if there is a kqueue, and if this thread is not in the model already (as in an
+/// allocator that the model calls).
 pub(crate) fn lock_if_used() -> Option<Guard> {
     if QUEUES.load(Ordering::Relaxed) == 0 {
         return None;
@@ -42,7 +42,7 @@ pub(crate) fn lock() -> Guard {
 }
 
 impl Model {
-    /// A new kqueue's descriptor.
+    /// Returns the descriptor of a new kqueue.
     pub(crate) fn open(&mut self) -> Result<c_int> {
         FORK.call_once(watch_forks);
         let queue = Box::new(Queue::open()?);
@@ -55,7 +55,7 @@ impl Model {
         Ok(number)
     }
 
-    /// Which kqueue a descriptor refers to. The answer is good until the kqueue is freed.
+    /// The kqueue of a descriptor. The answer is valid until the kqueue is freed.
     pub(crate) fn find(&mut self, number: c_int) -> Result<usize> {
         if let Some(index) = self.known(number) {
             return Ok(index);
@@ -71,7 +71,7 @@ impl Model {
                 }
                 // Another epoll instance.
                 Err(libc::ENOENT) => {}
-                // Nothing like it.
+                // No epoll instance.
                 Err(_) => break,
             }
         }
@@ -84,7 +84,7 @@ impl Model {
             .position(|queue| matches!(queue, Some(queue) if queue.numbers.contains(&number)))
     }
 
-    /// Works at a kqueue.
+    /// Calls a function with a kqueue.
     pub(crate) fn with<R>(
         &mut self,
         index: usize,
@@ -96,25 +96,26 @@ impl Model {
         result
     }
 
-    /// How many events wait in a kqueue that is watched by another one, and how many have.
+    /// The number of events that wait in a kqueue that another one watches, and the number that
+    /// ever did.
     pub(crate) fn pending(&mut self, number: c_int) -> Result<(usize, u64)> {
         let index = self.find(number)?;
         Ok(self.with(index, |queue, others| queue.pending(others)))
     }
 
-    /// Before a thread waits: the kqueue is not freed from now on.
+    /// Called before a thread waits: from now on the kqueue is not freed.
     pub(crate) fn begin_wait(&mut self, index: usize) {
         self.with(index, |queue, _| queue.waiters += 1);
     }
 
-    /// After a thread has waited. EBADF when the kqueue was closed meanwhile.
+    /// Called after a thread has waited. Fails with EBADF if the kqueue was closed meanwhile.
     pub(crate) fn end_wait(&mut self, index: usize) -> Result<()> {
         self.with(index, |queue, _| queue.waiters -= 1);
         self.free_if_closed(index)
     }
 
-    /// What is known of a number goes, before the number is closed. True where it is a kqueue's:
-    /// `closed` has to be called then.
+    /// Removes what is stored of a descriptor, before it is closed. Returns true if it is a
+    /// kqueue's: then `closed` must be called.
     pub(crate) fn closing(&mut self, number: c_int) -> bool {
         if number < 0 {
             return false;
@@ -125,7 +126,7 @@ impl Model {
         self.known(number).is_some()
     }
 
-    /// A descriptor of a kqueue was closed, perhaps the last one.
+    /// A descriptor of a kqueue was closed, perhaps its last one.
     pub(crate) fn closed(&mut self, number: c_int) {
         let Some(index) = self.known(number) else {
             return;
@@ -136,7 +137,7 @@ impl Model {
                 find_duplicates(queue);
             }
         });
-        // Who waits, if anybody, finds out and frees it.
+        // A thread that waits, if there is one, notices it and frees the kqueue.
         let _ = self.free_if_closed(index);
     }
 
@@ -156,8 +157,8 @@ impl Model {
         Err(libc::EBADF)
     }
 
-    /// In a forked child, which inherits no kqueue: frees all, and closes their descriptors.
-    /// That is no change to what the parent has.
+    /// In a forked child, which inherits no kqueue: frees all, and closes their descriptors. This
+    /// does not affect the parent.
     fn forget_all(&mut self) {
         for queue in self.queues.drain(..).flatten() {
             for number in &queue.numbers {
@@ -168,7 +169,7 @@ impl Model {
     }
 }
 
-/// Duplicates of a kqueue's descriptor, made by `dup` and the like without the model's knowledge.
+/// Duplicates of a kqueue's descriptor, made by `dup` or similar calls that the model does not see.
 fn find_duplicates(queue: &mut Queue) {
     let Ok(folder) = std::fs::read_dir("/proc/self/fd") else {
         return;
@@ -181,44 +182,44 @@ fn find_duplicates(queue: &mut Queue) {
 
 // ------------------------------------------------------------------- the lock
 
-/// A mutex that knows whether this thread has it, and can be held across a fork.
+/// A mutex that knows whether this thread has locked it, and can be held across a fork.
 ///
-/// The functions of the model are system calls on a BSD, which a signal handler may make. So no
-/// handler interrupts the thread that has the lock.
+/// On a BSD the functions of the model are system calls, which a signal handler may make. So no
+/// handler interrupts the thread that holds the lock.
 struct Lock {
     mutex: UnsafeCell<libc::pthread_mutex_t>,
     model: UnsafeCell<Model>,
 }
 
-// SAFETY: the model is reached through a `Guard` only, and there is one at a time; `Model` is
-// `Send`, as asserted below. The mutex is made for being shared.
+// SAFETY: the model is accessed only through a `Guard`, of which there is at most one, and `Model`
+// is `Send`, as asserted below. The mutex may be shared between threads.
 unsafe impl Sync for Lock {}
 
 const fn assert_send<T: Send>() {}
 const _: () = assert_send::<Model>();
 
 thread_local! {
-    /// This thread has the lock. Without a destructor, it can be read at any time.
+    /// Whether this thread holds the lock. It has no destructor, so it can be read at any time.
     static HELD: Cell<bool> = const { Cell::new(false) };
-    /// This thread has the lock because it forks; what `Guard` has to know.
+    /// This thread holds the lock because it forks. The rest is the state of the `Guard`.
     static FORKS: Cell<Option<libc::sigset_t>> = const { Cell::new(None) };
 }
 
 impl Lock {
-    /// `None` where this thread has it already.
+    /// `None` if this thread holds it already.
     fn lock(&'static self) -> Option<Guard> {
         if HELD.get() {
             return None;
         }
         let mask = os::block_signals();
-        // SAFETY: the mutex is initialized, is never moved, and is not this thread's already.
+        // SAFETY: the mutex is initialised and never moved, and this thread does not hold it.
         unsafe { libc::pthread_mutex_lock(self.mutex.get()) };
         HELD.set(true);
         Some(Guard { lock: self, mask })
     }
 }
 
-/// The lock, held.
+/// The lock, while it is held.
 pub(crate) struct Guard {
     lock: &'static Lock,
     /// The signals that this thread blocked before.
@@ -229,7 +230,7 @@ impl Deref for Guard {
     type Target = Model;
 
     fn deref(&self) -> &Model {
-        // SAFETY: this thread has the lock, and no other guard.
+        // SAFETY: this thread holds the lock, and has no other guard.
         unsafe { &*self.lock.model.get() }
     }
 }
@@ -255,12 +256,12 @@ impl Drop for Guard {
 static FORK: Once = Once::new();
 
 fn watch_forks() {
-    // SAFETY: the three functions are there for as long as the process is, and may be called at
+    // SAFETY: the three functions stay valid for as long as the process lives, and may be called at
     // any time.
     unsafe { libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) };
 }
 
-/// No other thread is in the model while this one forks, so that the child gets it whole.
+/// No other thread is in the model while this one forks, so the child's copy is consistent.
 unsafe extern "C" fn before_fork() {
     if let Some(guard) = MODEL.lock() {
         FORKS.set(Some(guard.mask));

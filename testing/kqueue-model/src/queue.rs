@@ -1,13 +1,13 @@
-//! One kqueue: its epoll instances, its knotes, and what `kevent` does to them.
+//! One kqueue: its epoll instances, its knotes, and the effects of `kevent`.
 //!
-//! The descriptor that the program has is a level-triggered epoll instance, so that it can be
-//! watched itself. In it are two edge-triggered ones, for reading and for writing, because epoll
-//! reports both together for what is in the same instance, and a flag that is up while an active
-//! knote is in the FIFO.
+//! The program's descriptor is a level-triggered epoll instance, so that it can be watched itself.
+//! In it are two edge-triggered ones, for reading and for writing, because epoll reports both
+//! together for a descriptor in one instance; and a flag, which is readable while an active knote
+//! is in the FIFO.
 //!
-//! An edge is only a hint: whoever is in `kevent` takes the edges, looks at the descriptors, and
-//! puts the knotes whose condition holds into the FIFO. When a knote is about to be reported, its
-//! condition is looked at again.
+//! An edge is only a hint: a thread in `kevent` takes the edges, checks the descriptors, and
+//! appends the knotes whose condition holds to the FIFO. The condition of a knote is checked again
+//! just before it is reported.
 
 use std::env;
 use std::ffi::c_int;
@@ -22,7 +22,7 @@ use crate::knotes::{Knotes, Slot, Watched};
 use crate::model::Model;
 use crate::os::{self, Errno, Fd, Flag, Result};
 
-/// The list that `kevent` fills: the program's memory, which may be the changes' as well.
+/// The list that `kevent` fills: memory of the program, which may overlap with the changes.
 pub(crate) struct Events {
     list: *mut Kevent,
     room: usize,
@@ -47,24 +47,25 @@ impl Events {
 
     fn push(&mut self, event: Kevent) {
         assert!(!self.is_full());
-        // SAFETY: it is one of the `room` entries; whoever made this answers for them.
+        // SAFETY: it is one of the `room` entries, which the creator of this value guarantees.
         unsafe { self.list.add(self.len).write(event) };
         self.len += 1;
     }
 }
 
-/// What becomes of a filter for writing at the end of a pipe that is read from, when the other end is
+/// The behaviour of a filter for writing on the reading end of a pipe, when the other end is
 /// closed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum WritingToReceivers {
     Silent,
     /// It cannot be registered.
     Refused,
-    /// It reports that.
+    /// It reports the close.
     Reported,
 }
 
-/// What the environment said when the kqueue was made. The crate's documentation has the names.
+/// The switches in the environment when the kqueue was opened. The crate's documentation explains
+/// them.
 #[derive(Debug)]
 struct Switches {
     noisy: bool,
@@ -100,21 +101,21 @@ impl Switches {
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// The descriptors that are known to refer to it. When there is none, it is closed.
+    /// The descriptors that are known to refer to it. Without any, it is closed.
     pub(crate) numbers: Vec<c_int>,
-    /// How many threads wait on it.
+    /// The number of threads that wait on it.
     pub(crate) waiters: usize,
     readers: Fd,
     writers: Fd,
     flag: Flag,
     knotes: Knotes,
-    /// How often a knote was activated.
+    /// The number of activations of its knotes.
     activations: u64,
     switches: Switches,
 }
 
 impl Queue {
-    /// A new one, and the descriptor of it that is the program's.
+    /// A new kqueue, and the program's descriptor of it.
     pub(crate) fn open() -> Result<Queue> {
         let readers = os::epoll_create()?;
         let writers = os::epoll_create()?;
@@ -135,20 +136,20 @@ impl Queue {
         })
     }
 
-    /// Succeeds where the descriptor refers to this kqueue.
+    /// Succeeds if the descriptor refers to this kqueue.
     pub(crate) fn is_at(&self, number: c_int) -> Result<()> {
         self.flag.is_watched_by(number)
     }
 
-    /// Makes who waits return. Until nobody waits any more, it stays so.
+    /// Makes waiting threads return. This lasts until no thread waits any more.
     pub(crate) fn wake_waiters(&mut self) {
         self.flag.set(true);
     }
 
     // ------------------------------------------------------------------ changes
 
-    /// Makes a change, and writes down what came of it where that is asked for. True when the
-    /// list of events is too short for that: the call is over then.
+    /// Makes a change, and writes its result if that is requested. Returns true if the list of
+    /// events is too short for the result: then the call is over.
     pub(crate) fn change(
         &mut self,
         mut change: Kevent,
@@ -201,12 +202,12 @@ impl Queue {
                 return Err(libc::ENOMEM);
             }
             None if change.filter == EVFILT_USER => {
-                // A trap of FreeBSD's: what adds a knote does not trigger it.
+                // A trap of FreeBSD's: a change that adds a knote does not trigger it.
                 let slot = self.knotes.insert(change, Watched::Triggered(false));
                 self.knotes.get_mut(slot).kevent.fflags &= NOTE_FFLAGSMASK;
                 slot
             }
-            // The kernel adds these on its own, for a `sigevent`.
+            // The kernel adds these itself, for a `sigevent`.
             None => return Err(libc::EPERM),
         };
         if change.flags & EV_DISABLE != 0 {
@@ -215,7 +216,7 @@ impl Queue {
         } else if change.flags & EV_ENABLE != 0 {
             self.knotes.get_mut(slot).disabled = false;
         }
-        // Also what has been reported before is reported again: `reregister` lives by that.
+        // Reports again even what was reported before: `reregister` depends on it.
         if let Ok(now) = self.look(slot, others) {
             self.remember(slot, now);
             if now.holds {
@@ -225,7 +226,7 @@ impl Queue {
         Ok(())
     }
 
-    /// The knote of a descriptor, its condition not looked at yet.
+    /// The knote of a descriptor, whose condition was not checked yet.
     fn add_descriptor(&mut self, fd: c_int, change: &Kevent, others: &mut Model) -> Result<Slot> {
         let writing = change.filter == EVFILT_WRITE;
         let mut kind = Kind::of(fd)?;
@@ -254,7 +255,7 @@ impl Queue {
         }
         let watched = Watched::Descriptor(kind, Look::default());
         let slot = self.knotes.insert(change, watched);
-        // The end of a stream is readable, too: there is no need for EPOLLRDHUP.
+        // The end of a stream is readable as well, so EPOLLRDHUP is not needed.
         let (epoll, bits) = if writing {
             (&self.writers, libc::EPOLLOUT)
         } else {
@@ -275,7 +276,7 @@ impl Queue {
         Ok(slot)
     }
 
-    /// What EV_ADD changes in a knote that is there: not its flags.
+    /// What EV_ADD changes in an existing knote: not its flags.
     fn update(&mut self, slot: Slot, change: &Kevent) {
         let knote = self.knotes.get_mut(slot);
         knote.kevent.udata = change.udata;
@@ -291,14 +292,14 @@ impl Queue {
             NOTE_FFCOPY => knote.kevent.fflags = own,
             _ => {}
         }
-        // A trap of FreeBSD's: this takes the trigger of the same change back.
+        // A trap of FreeBSD's: this clears the trigger of the same change.
         if change.flags & EV_CLEAR != 0 {
             *triggered = false;
             self.knotes.dequeue(slot);
         }
     }
 
-    /// Adds the one-shot knote of an asynchronous operation that is complete.
+    /// Adds the one-shot knote of a completed asynchronous operation.
     pub(crate) fn complete(&mut self, mut event: Kevent) {
         event.flags |= EV_ONESHOT;
         let slot = self.knotes.insert(&event, Watched::Triggered(true));
@@ -313,7 +314,7 @@ impl Queue {
                 EVFILT_WRITE => &self.writers,
                 _ => &self.readers,
             };
-            // Fails where epoll does not watch it, or it was closed behind the model's back.
+            // Fails if epoll does not watch it, or if it was closed without the model seeing it.
             let _ = os::epoll_delete(epoll, knote.kevent.ident as c_int);
         }
         self.knotes.remove(slot);
@@ -331,7 +332,7 @@ impl Queue {
 
     // ------------------------------------------------------------------- events
 
-    /// Reports what is active, as far as there is room.
+    /// Reports the active knotes, as many as fit.
     pub(crate) fn retrieve(&mut self, events: &mut Events, others: &mut Model) {
         self.take_edges(others);
         for _ in 0..self.knotes.queued() {
@@ -350,7 +351,7 @@ impl Queue {
         self.update_flag();
     }
 
-    /// How many knotes are active, and how often one was activated.
+    /// The number of active knotes, and the number of activations so far.
     pub(crate) fn pending(&mut self, others: &mut Model) -> (usize, u64) {
         self.take_edges(others);
         self.update_flag();
@@ -382,7 +383,7 @@ impl Queue {
         }
     }
 
-    /// Something happened to the descriptor of a knote.
+    /// The descriptor of a knote has an event.
     fn edge(&mut self, slot: Slot, others: &mut Model) {
         let knote = self.knotes.get(slot);
         let Watched::Descriptor(kind, earlier) = knote.watched else {
@@ -403,7 +404,7 @@ impl Queue {
         }
     }
 
-    /// Reports for writing what some BSD might: whatever changed, as long as there is room.
+    /// Reports for writing what some BSD might report: any change, as long as there is capacity.
     fn make_noise(&mut self, others: &mut Model) {
         let mut next = 0;
         while let Some(slot) = self.knotes.writer_from(next) {
@@ -424,7 +425,7 @@ impl Queue {
         }
     }
 
-    /// Whether the condition of a knote holds. Fails where its descriptor is closed.
+    /// Whether the condition of a knote holds. Fails if its descriptor is closed.
     fn look(&self, slot: Slot, others: &mut Model) -> Result<Look> {
         let knote = self.knotes.get(slot);
         match knote.watched {
@@ -460,7 +461,7 @@ impl Queue {
         }
     }
 
-    /// The event of a knote that was taken from the FIFO, and what becomes of the knote.
+    /// The event of a knote that was taken from the FIFO. Also updates or removes the knote.
     fn report(&mut self, slot: Slot, now: Look) -> Kevent {
         let stand_in = self.switches.fflags;
         let knote = self.knotes.get_mut(slot);
@@ -489,7 +490,7 @@ impl Queue {
         event
     }
 
-    /// The kqueue is readable while something is in the FIFO. A closed one always is.
+    /// The kqueue is readable while the FIFO has a knote. A closed kqueue always is.
     fn update_flag(&mut self) {
         let closed = self.numbers.is_empty();
         self.flag.set(closed || self.knotes.queued() > 0);

@@ -1,4 +1,4 @@
-//! `kevent`: changes first, then events, waiting for them without the lock.
+//! `kevent`: first the changes, then the events, waiting for them without the lock.
 
 use std::ffi::c_int;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::model;
 use crate::os::{self, Result};
 use crate::queue::Events;
 
-/// Until when a call waits.
+/// The end of a call's wait.
 enum Deadline {
     Never,
     At(Instant),
@@ -37,7 +37,7 @@ impl Deadline {
     }
 }
 
-/// `timeout` is looked at when it comes to waiting, and not before.
+/// `timeout` is checked only if the call has to wait.
 pub(crate) fn kevent(
     kq: c_int,
     changes: impl Iterator<Item = Kevent>,
@@ -51,7 +51,7 @@ pub(crate) fn kevent(
             queue.change(change, &mut events, others)
         })?;
         if is_over {
-            // This is what the kernels answer, although there are entries.
+            // The kernels return this although there are entries.
             return Ok(0);
         }
     }

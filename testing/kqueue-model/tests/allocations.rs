@@ -1,4 +1,4 @@
-//! After the tables have grown, `kevent` allocates nothing.
+//! `kevent` allocates nothing after the tables have grown.
 
 #![cfg(not(kqueue_library))]
 
@@ -16,20 +16,20 @@ use util::{pair, read, user, write, Kq, ADD, DELETE};
 struct Counting;
 
 thread_local! {
-    /// Of this thread: the test harness has one of its own.
+    /// The allocations of this thread: the test harness has a thread of its own.
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: the system's allocator does it all.
+// SAFETY: every method passes its arguments on to the system's allocator, which keeps the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those that it needs.
+        // SAFETY: the caller guarantees the contract of `GlobalAlloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: likewise.
+        // SAFETY: as above.
         unsafe { System.dealloc(block, layout) }
     }
 }
@@ -58,7 +58,7 @@ fn nothing_is_allocated_by_changes_and_events() {
             tv_sec: 0,
             tv_nsec: 1,
         };
-        // SAFETY: pointers and lengths are those of slices.
+        // SAFETY: the pointers and lengths are those of slices.
         unsafe {
             kqueue_model::kevent(
                 kq.fd(),

@@ -1,4 +1,4 @@
-//! Descriptors: the kqueue's own, the model's, and kinds that `netbsd.txt` does not ask about.
+//! Descriptors: the kqueue's own, the model's, and kinds that are not in `netbsd.txt`.
 
 #![cfg(not(kqueue_library))]
 
@@ -19,7 +19,7 @@ use util::evidence::{alone, beside_others};
 use util::{entry, kevent, pair, read, tcp, token, user, write, Kq, ADD, DELETE, LONG, SHORT};
 
 fn is_close_on_exec(fd: RawFd) -> bool {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call has no memory-safety preconditions.
     unsafe { libc::fcntl(fd, libc::F_GETFD) & libc::FD_CLOEXEC != 0 }
 }
 
@@ -28,7 +28,7 @@ fn open_descriptors() -> Vec<RawFd> {
     let number = |entry: fs::DirEntry| entry.file_name().to_str().unwrap().parse().unwrap();
     let mut numbers: Vec<RawFd> = folder.map(|entry| number(entry.unwrap())).collect();
     // One was that of the folder.
-    // SAFETY: no memory is involved.
+    // SAFETY: the call has no memory-safety preconditions.
     numbers.retain(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0);
     numbers
 }
@@ -42,7 +42,7 @@ fn nothing_is_left_of_a_kqueue_that_is_closed() {
         let (a, _b) = pair();
         kq.apply(&[read(&a, ADD, 1), write(&a, ADD, 2), user(0, ADD, 0, 3)]);
         kq.poll(LONG);
-        // All ways in which the last descriptor may go.
+        // All ways in which the last descriptor may disappear.
         let duplicate = kq.duplicate();
         match round % 4 {
             0 => drop((kq, duplicate)),
@@ -53,7 +53,7 @@ fn nothing_is_left_of_a_kqueue_that_is_closed() {
             }
             _ => {
                 drop(duplicate);
-                // SAFETY: both are this test's, and stay open.
+                // SAFETY: this test owns both, and they stay open.
                 let fd = unsafe { libc::dup2(a.as_raw_fd(), kq.fd()) };
                 assert_eq!(fd, kq.fd());
                 let error = kevent(kq.fd(), &[], 1, None).unwrap_err();
@@ -86,14 +86,14 @@ fn only_the_kqueue_itself_is_open_in_another_program() {
     assert_eq!(new, [kq.fd()]);
 }
 
-/// What a forked child answers: 0 if all is well.
+/// The exit status of a forked child: 0 if all is well.
 fn in_child(act: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the child calls nothing that another thread may have been in the midst of, but the
+    // SAFETY: the child calls nothing that another thread may have been using, except for the
     // allocator, which the C library keeps usable.
     match unsafe { libc::fork() } {
         0 => {
             let answer = act();
-            // SAFETY: ends the process, and runs nothing.
+            // SAFETY: `_exit` ends the process, and runs no code of it.
             unsafe { libc::_exit(answer) }
         }
         child => {
@@ -121,7 +121,7 @@ fn a_forked_child_has_no_kqueue_and_does_no_harm() {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: there is room for one event, and the numbers are not used any more here.
+        // SAFETY: the list has one element, and the descriptors are not used any more.
         unsafe {
             let answer =
                 kqueue_model::kevent(fd, std::ptr::null(), 0, room.as_mut_ptr(), 1, &no_time);
@@ -171,14 +171,14 @@ fn a_kqueue_can_be_polled() {
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: `entry` is one entry.
+        // SAFETY: the pointer refers to one entry.
         assert!(unsafe { libc::poll(&mut entry, 1, 0) } >= 0);
         entry.revents == libc::POLLIN
     };
     let (a, mut b) = pair();
     kq.apply(&[read(&a, ADD, 1), user(0, ADD, 0, 2)]);
     assert!(!is_readable());
-    // Nobody is in `kevent` when it happens.
+    // No thread is in `kevent` when it happens.
     b.write_all(b"x").unwrap();
     assert!(is_readable());
     assert_eq!(kq.event().udata, token(1));
@@ -187,11 +187,11 @@ fn a_kqueue_can_be_polled() {
     assert!(is_readable());
     kq.event();
     assert!(!is_readable());
-    // As long as something is left.
+    // As long as anything is registered.
     kq.apply(&[read(&a, ADD, 1), write(&a, ADD, 2)]);
     assert_eq!(kevent(kq.fd(), &[], 1, None).unwrap().len(), 1);
     assert!(is_readable());
-    // What is not registered any more is nothing to it.
+    // A descriptor that is not registered any more has no effect on it.
     kq.apply(&[read(&a, DELETE, 0), write(&a, DELETE, 0)]);
     assert!(!is_readable());
     b.write_all(b"x").unwrap();
@@ -205,13 +205,14 @@ fn kqueues_can_be_nested_in_kqueues_and_in_epoll() {
     let (inner, outer) = (Kq::new(), Kq::new());
     inner.apply(&[read(&a, ADD, 1)]);
     outer.apply(&[read(&inner.0, ADD, 2)]);
-    // SAFETY: no memory is involved, and the new descriptor is nobody else's.
+    // SAFETY: the call has no memory-safety preconditions, and has just opened this descriptor,
+    // which nothing else owns.
     let epoll = unsafe { OwnedFd::from_raw_fd(libc::epoll_create1(libc::EPOLL_CLOEXEC)) };
     let mut event = libc::epoll_event {
         events: libc::EPOLLIN as u32,
         u64: 7,
     };
-    // SAFETY: `event` lives for the call.
+    // SAFETY: `event` outlives the call.
     let result = unsafe {
         libc::epoll_ctl(
             epoll.as_raw_fd(),
@@ -222,7 +223,7 @@ fn kqueues_can_be_nested_in_kqueues_and_in_epoll() {
     };
     assert_eq!(result, 0);
     b.write_all(b"x").unwrap();
-    // SAFETY: there is room for one event.
+    // SAFETY: the list has one element.
     let count = unsafe { libc::epoll_wait(epoll.as_raw_fd(), &mut event, 1, 10_000) };
     assert_eq!((count, event.u64), (1, 7));
     let event = outer.event();
@@ -238,8 +239,8 @@ fn an_edge_of_a_registration_that_is_gone_is_not_the_next_ones() {
     let (a, mut b) = pair();
     let _duplicate = a.try_clone().unwrap();
     kq.apply(&[read(&a, ADD, 1)]);
-    // The model does not see this, so epoll goes on watching the duplicate.
-    // SAFETY: the number is closed once, since `a` is not dropped.
+    // The model does not see this, so epoll continues to watch the duplicate.
+    // SAFETY: the descriptor is closed once, because `a` is not dropped.
     unsafe { libc::syscall(libc::SYS_close, a.as_raw_fd()) };
     mem::forget(a);
     b.write_all(b"x").unwrap();
@@ -252,7 +253,7 @@ fn an_edge_of_a_registration_that_is_gone_is_not_the_next_ones() {
     kq.nothing();
 }
 
-/// A path of this test's own, removed at the end.
+/// A path of this test only, removed at the end.
 struct Path(PathBuf);
 
 impl Path {
@@ -322,7 +323,8 @@ fn a_file_is_readable_when_not_at_its_end() {
 fn an_eventfd_is_readable_while_it_counts() {
     let _company = beside_others();
     let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
-    // SAFETY: no memory is involved, and the new descriptor is nobody else's.
+    // SAFETY: the call has no memory-safety preconditions, and has just opened this descriptor,
+    // which nothing else owns.
     let mut eventfd = unsafe { File::from_raw_fd(libc::eventfd(0, flags)) };
     let kq = Kq::new();
     kq.apply(&[read(&eventfd, ADD, 1)]);

@@ -1,5 +1,5 @@
-//! The C symbols are there, whoever exports them: the model, or the library that
-//! `MIO_KQUEUE_LIBRARY` named.
+//! Checks that the C symbols exist, whether the model exports them or the library in
+//! `MIO_KQUEUE_LIBRARY`.
 
 use std::ffi::c_int;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::ptr;
 
 use kqueue_model::abi::{Kevent, EVFILT_READ, EV_ADD, EV_CLEAR};
 
-// As mio declares them: through no name of this crate.
+// Declared as in mio: by no name of this crate.
 extern "C" {
     fn kqueue() -> c_int;
     fn kevent(
@@ -34,7 +34,7 @@ fn what_is_readable_is_reported() {
         ..Kevent::EMPTY
     };
     let mut event = Kevent::EMPTY;
-    // SAFETY: there is one change and room for one event.
+    // SAFETY: the lists have one change and one event.
     let (kq, count) = unsafe {
         let kq = kqueue();
         (kq, kevent(kq, &change, 1, &mut event, 1, ptr::null()))
@@ -42,6 +42,6 @@ fn what_is_readable_is_reported() {
     assert_eq!((count, event.ident), (1, a.as_raw_fd() as usize));
     assert_eq!((event.filter, event.data), (EVFILT_READ, 1));
     assert_eq!(event.udata.addr(), 7);
-    // SAFETY: the kqueue is this test's, and not used any more.
+    // SAFETY: this test owns the kqueue, and does not use it any more.
     assert_eq!(unsafe { libc::close(kq) }, 0);
 }

@@ -1,6 +1,6 @@
-//! The questions of `netbsd.txt`, put to the model, whose answers have to be NetBSD's.
+//! Repeats the experiments of `netbsd.txt` on the model, which must answer as NetBSD did.
 //!
-//! Where they are not, the test says so (`poll_but`) and why.
+//! If an answer differs, the test names the difference (`poll_but`) and the reason.
 
 #![cfg(not(kqueue_library))]
 
@@ -21,10 +21,10 @@ use util::{
     write, Kq, ADD, DELETE, LONG,
 };
 
-/// A number that nothing is open under.
+/// A descriptor that is not open.
 const CLOSED: RawFd = 999_999;
 
-/// The outcome of a system call, as the evidence has it.
+/// The result of a system call, as in the evidence.
 fn name<T>(result: std::io::Result<T>) -> String {
     match result {
         Ok(_) => "ok".to_owned(),
@@ -84,7 +84,7 @@ fn the_peers_reading_makes_room() {
     q.poll("full");
     b.read_exact(&mut [0]).unwrap();
     q.poll("peer read 1 byte");
-    // Linux has much more buffered, and wants a good part of it read.
+    // Linux has much more in its buffer, and requires that a large part of it is read.
     q.poll_but("peer read 4096", "none");
     drain(&b);
     q.poll_but("peer drained", "[W data=0 u=5]");
@@ -285,7 +285,7 @@ fn the_peer_will_not_read() {
     q.both(&a, 1);
     q.poll("first");
     b.shutdown(Shutdown::Read).unwrap();
-    // On Linux this shuts the write side here: writing fails.
+    // On Linux this shuts down the write side here: writing fails.
     q.poll_but("after", "[W EOF u=1]");
     assert_eq!(name(a.write(b"x")), "EPIPE");
     q.answer("local write", "ok");
@@ -343,7 +343,7 @@ fn the_peer_closes_and_leaves_something_unread() {
     q.poll("first");
     a.write_all(b"x").unwrap();
     drop(b);
-    // To Linux that is a reset.
+    // For Linux this is a reset.
     q.poll_but("after", "[W EOF fflags=E u=1] [R EOF fflags=E data=0 u=1]");
     assert!(a.take_error().unwrap().is_some());
     q.answer("getsockopt(SO_ERROR)", "0");
@@ -373,11 +373,11 @@ fn a_socket_that_is_not_connected_is_not_ready() {
     q.poll("again");
 }
 
-/// An address that nobody listens at, for as long as the socket lives.
+/// An address where no socket listens, as long as the socket lives.
 fn refusing() -> (std::net::TcpStream, std::net::SocketAddr) {
     let (listener, address) = listener();
     let client = std::net::TcpStream::connect(address).unwrap();
-    // The other end of a connection keeps the port from being given to anybody else.
+    // The other end of a connection keeps the port in use.
     let (server, _) = listener.accept().unwrap();
     drop(client);
     (server, address)
@@ -475,8 +475,8 @@ fn both_sides_end_one_after_the_other() {
     q.poll("first");
     a.shutdown(Shutdown::Write).unwrap();
     q.poll("after shutdown(WR)");
-    // The second event is for the acknowledgement of the FIN, which may have come already, on NetBSD
-    // as well.
+    // The second event is for the acknowledgement of the FIN, which may have arrived already, on
+    // NetBSD as well.
     for event in q.kq.poll(util::SHORT) {
         assert_eq!((event.filter, event.flags & EV_EOF), (EVFILT_WRITE, EV_EOF));
     }
@@ -495,7 +495,7 @@ fn shutting_the_read_side_of_tcp_is_an_end_for_reading() {
     a.shutdown(Shutdown::Read).unwrap();
     q.poll("after");
     b.write_all(b"x").unwrap();
-    // Linux takes what comes in nevertheless.
+    // Linux still accepts incoming data.
     q.poll_but("peer writes anyway", "[R EOF data=1 u=1]");
 }
 
@@ -511,7 +511,7 @@ fn tcp_has_room_again_after_it_was_full() {
     b.read_exact(&mut [0]).unwrap();
     q.poll("peer read it");
     fill(&a);
-    // What comes while it is filled and drained varies, on NetBSD as well.
+    // The events while it is filled and drained vary, on NetBSD as well.
     let _ = q.kq.poll(util::SHORT);
     q.answer("filled", "[W data=16385 u=1]");
     fill(&a);
@@ -542,7 +542,7 @@ fn a_listener_is_readable_for_each_connection() {
     let _second = connect();
     q.poll("2 waiting");
     listener.accept().unwrap();
-    // Nothing tells that a connection was accepted.
+    // Linux does not report that a connection was accepted.
     q.poll_but("accepted 1 of 2", "none");
     q.change("re-ADD R", &[read(&listener, ADD, 2)]);
     q.poll("after re-ADD");
@@ -568,7 +568,7 @@ fn a_datagram_is_an_event_for_reading() {
     a.recv(&mut [0; 10]).unwrap();
     q.poll("read 1");
     a.send_to(b"self", address).unwrap();
-    // Linux wakes whoever sends when the datagram has left.
+    // Linux wakes the sender when the datagram was sent.
     q.poll_but("sent one to itself", "[R data=2 u=1] [W u=1]");
 }
 
@@ -600,8 +600,8 @@ fn a_pipe_is_readable_and_writable() {
     q.change("ADD W on wr, R on rd", &changes);
     q.poll("first");
     q.poll("again");
-    // NetBSD has events for writing whenever something is written or read; Linux tells a writer
-    // only that a full pipe has room again.
+    // NetBSD has events for writing after every write and read. Linux wakes a writer only if a full
+    // pipe has capacity again.
     writer.write_all(b"x").unwrap();
     q.poll_but("wrote 1", "[R data=1 u=2]");
     q.poll("again");
@@ -630,7 +630,7 @@ fn the_writers_closing_is_the_end_of_a_pipe() {
     q.poll("3 bytes then close");
     q.poll("again");
     drain(&reader);
-    // Nothing tells that it was drained.
+    // Linux does not report that it was drained.
     q.poll_but("drained", "none");
     q.change("re-ADD R", &[read(&reader, ADD, 3)]);
     q.poll("after re-ADD");
@@ -722,7 +722,7 @@ fn replacing_ends_a_registration() {
     for replace in [false, true] {
         kq.apply(&[read(&a, ADD, 1)]);
         let onto = a.as_raw_fd();
-        // SAFETY: `a` stays open: it is what is open under its number that changes.
+        // SAFETY: `a` stays open: only the object of its descriptor changes.
         let result = unsafe {
             match replace {
                 false => libc::dup2(-1, onto),
@@ -838,7 +838,7 @@ fn an_event_is_for_one_of_those_who_wait() {
     q.answer("", &counts);
 }
 
-/// Three pairs, registered as 10, 11 and 12, and written to in the other order.
+/// Three pairs, registered as 10, 11 and 12, and written to in reverse order.
 fn three(kq: &Kq) -> Vec<(UnixStream, UnixStream)> {
     let mut pairs: Vec<_> = (0..3).map(|_| pair()).collect();
     for (i, (a, _)) in pairs.iter().enumerate() {
@@ -897,8 +897,8 @@ fn levels_one_shots_and_disabled_knotes() {
     q.poll("1st");
     q.poll("2nd");
     q.change("ENABLE", &[read(&a, EV_ENABLE | EV_RECEIPT, 1)]);
-    // By the manual page what is enabled is reported if it is true, as it is after a DISABLE. That
-    // NetBSD answers otherwise here is taken for a mistake of it, which nobody has asked about.
+    // According to the manual page, an enabled knote is reported if it is true, as it is after a
+    // DISABLE. NetBSD answers differently here, which is assumed to be a mistake of its kernel.
     q.poll_but("3rd", "[R data=1 u=1]");
 }
 
@@ -949,7 +949,7 @@ fn a_call_with_receipts_does_not_wait() {
     q.answer("", &format!("{} at once", outcome(receipts)));
 }
 
-// Q43, the half that has no switch
+// Q43, the half without a switch
 #[test]
 fn registering_when_the_writer_is_gone_reports_the_end() {
     let _company = alone();

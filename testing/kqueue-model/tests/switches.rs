@@ -1,4 +1,4 @@
-//! The switches of the environment. Each is read when a kqueue is made.
+//! The switches in the environment. Opening a kqueue reads each of them.
 
 #![cfg(not(kqueue_library))]
 
@@ -13,7 +13,7 @@ use kqueue_model::abi::*;
 
 use util::{drain, pair, pipe, read, reset, tcp, user, write, Kq, ADD, LONG};
 
-/// The environment is everybody's.
+/// All threads share the environment.
 static ENVIRONMENT: Mutex<()> = Mutex::new(());
 
 fn kqueue_with(switch: &str, value: &str) -> Kq {

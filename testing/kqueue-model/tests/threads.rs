@@ -1,4 +1,4 @@
-//! Any number of threads in `kevent`, while others change what they wait for.
+//! Any number of threads in `kevent`, while others change the registrations.
 
 #![cfg(not(kqueue_library))]
 
@@ -14,7 +14,7 @@ use kqueue_model::abi::*;
 
 use util::{kevent, pair, pipe, read, token, user, write, Kq, ADD, DELETE, LONG, SHORT};
 
-/// Until the thread of that id is in `kevent`, in the call that waits.
+/// Waits until the thread with that id waits in `kevent`.
 fn wait_until_asleep(thread: &AtomicUsize) {
     let calls = [libc::SYS_epoll_pwait2, libc::SYS_epoll_pwait].map(|call| call.to_string());
     let deadline = Instant::now() + LONG;
@@ -34,14 +34,14 @@ fn wait_until_asleep(thread: &AtomicUsize) {
 }
 
 fn thread_id() -> usize {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call has no memory-safety preconditions.
     unsafe { libc::gettid() as usize }
 }
 
-/// Each signal is of one test.
+/// Each signal is used by one test.
 fn handle(number: libc::c_int, handler: extern "C" fn(libc::c_int)) {
-    // SAFETY: the handlers of these tests make no calls but system calls, and what a BSD has as
-    // system calls.
+    // SAFETY: the handlers of these tests make only system calls, or calls that are system calls on
+    // a BSD.
     unsafe {
         let mut action: libc::sigaction = mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
@@ -49,13 +49,13 @@ fn handle(number: libc::c_int, handler: extern "C" fn(libc::c_int)) {
     }
 }
 
-/// To a thread of this process that has not ended.
+/// Sends a signal to a thread of this process that has not ended.
 fn signal(thread: usize, number: libc::c_int) {
-    // SAFETY: no memory is involved, and the signal has a handler.
+    // SAFETY: the call has no memory-safety preconditions, and the signal has a handler.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, number) };
 }
 
-/// What a thread gets that waits on a kqueue, while another does something.
+/// The result of a thread that waits on a kqueue while another thread does something.
 fn waits_while(kq: &Kq, act: impl FnOnce()) -> std::io::Result<Vec<Kevent>> {
     let id = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -67,7 +67,7 @@ fn waits_while(kq: &Kq, act: impl FnOnce()) -> std::io::Result<Vec<Kevent>> {
         act();
         let start = Instant::now();
         let result = waiter.join().unwrap();
-        // Not only when its time was over.
+        // Not only when its timeout had passed.
         assert!(start.elapsed() < LONG / 2);
         result
     })
@@ -135,7 +135,7 @@ fn closing_the_kqueue_ends_the_wait() {
     let mut kq = Kq::new();
     let (a, mut b) = pair();
     kq.apply(&[read(&a, ADD, 1)]);
-    // The first descriptor of two is nothing to who waits on the other.
+    // Closing the first of two descriptors does not affect a thread that waits on the other.
     let duplicate = kq.duplicate();
     drop(mem::replace(&mut kq, duplicate));
     let events = waits_while(&kq, || b.write_all(b"x").unwrap()).unwrap();
@@ -184,7 +184,7 @@ fn a_signal_handler_can_do_all_of_it() {
 
     extern "C" fn trigger_and_close(_: libc::c_int) {
         let change = user(0, EV_ADD, NOTE_TRIGGER, 1);
-        // SAFETY: there is one change and no room for events; the duplicate is the handler's own.
+        // SAFETY: the lists have one change and no event, and the handler owns the duplicate.
         unsafe {
             let errno = *libc::__errno_location();
             let kq = KQ.load(Ordering::SeqCst);
@@ -245,7 +245,7 @@ fn a_wait_is_not_shorter_than_asked() {
 fn a_wait_goes_on_after_what_is_no_event() {
     let kq = Kq::new();
     let (a, mut b) = pair();
-    // Disabled, its edges are still seen by the model, but not reported.
+    // It is disabled: the model still sees its edges, and does not report them.
     kq.apply(&[read(&a, ADD | EV_DISABLE, 1)]);
     let start = Instant::now();
     let timeout = Duration::from_millis(100);
@@ -262,8 +262,8 @@ fn a_wait_goes_on_after_what_is_no_event() {
     kq.event();
 }
 
-/// Pairs and pipes come and go, with and without EV_DELETE, and every event arrives: at whoever
-/// of two threads gets it.
+/// Pairs and pipes come and go, with and without EV_DELETE, and every event reaches one of the two
+/// threads.
 #[test]
 fn no_event_is_lost_while_descriptors_come_and_go() {
     const WORKERS: usize = 3;

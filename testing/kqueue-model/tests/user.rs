@@ -1,6 +1,6 @@
-//! Events that the program makes itself, and those of asynchronous operations.
+//! User events, and completions of asynchronous operations.
 //!
-//! `netbsd.txt` has no answers to these: its kernel has no `EVFILT_USER` yet.
+//! `netbsd.txt` has no answers for these: that kernel has no `EVFILT_USER` yet.
 
 #![cfg(not(kqueue_library))]
 
@@ -70,7 +70,7 @@ fn an_ident_of_the_programs_is_no_descriptor() {
     kq.apply(&[user(ident, ADD, 0, 1), read(&a, ADD, 2)]);
     b.write_all(b"x").unwrap();
     assert_eq!(kq.event().udata, token(2));
-    // Closing the descriptor of that number is nothing to it.
+    // Closing the descriptor with that number does not affect it.
     drop(a);
     kq.apply(&[user(ident, TRIGGER, NOTE_TRIGGER, 1)]);
     assert_eq!(kq.event().udata, token(1));
@@ -79,7 +79,7 @@ fn an_ident_of_the_programs_is_no_descriptor() {
     assert_eq!(kq.event().ident, usize::MAX);
 }
 
-// By FreeBSD's source.
+// From FreeBSD's source.
 #[test]
 fn what_adds_does_not_trigger() {
     let kq = Kq::new();
@@ -89,7 +89,7 @@ fn what_adds_does_not_trigger() {
     assert_eq!(kq.event().udata, token(2));
 }
 
-// By FreeBSD's source.
+// From FreeBSD's source.
 #[test]
 fn ev_clear_takes_the_trigger_of_the_same_change_back() {
     let kq = Kq::new();
@@ -117,7 +117,7 @@ fn flags_are_kept_as_the_change_says() {
 fn an_operation_that_is_complete_is_reported_once() {
     let kq = Kq::new();
     for filter in [EVFILT_AIO, EVFILT_LIO] {
-        // SAFETY: needs nothing.
+        // SAFETY: the call has no memory-safety preconditions.
         let result = unsafe { kqueue_model_complete(kq.fd(), 7, filter, EV_EOF, 5, token(9)) };
         assert_eq!(result, 0);
         let event = kq.event();
@@ -137,7 +137,7 @@ fn an_operation_is_not_for_the_program_to_add() {
         }])
         .unwrap();
     assert_eq!(receipts[0].data, libc::EPERM as isize);
-    // SAFETY: needs nothing.
+    // SAFETY: the call has no memory-safety preconditions.
     let result = unsafe { kqueue_model_complete(kq.fd(), 7, EVFILT_READ, 0, 0, token(0)) };
     assert_eq!(result, -1);
 }

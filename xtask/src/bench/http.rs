@@ -1,8 +1,8 @@
-//! One HTTP server on this crate and one on mio 1.2.5, under wrk, by turns of a second.
+//! Compares one HTTP server on this crate with one on mio 1.2.5, under wrk, in turns of a second.
 //!
-//! How many requests a second come through says nothing on a machine that does other things too,
-//! and wrk is one of them. What the servers use for each request does: processor time, as the
-//! kernel counts it for their threads, and system calls.
+//! The number of requests in a second means nothing on a machine with other load, of which wrk
+//! itself is a part. The cost of a request does: the processor time of the server's threads, as the
+//! kernel counts it, and the server's system calls.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,16 +18,16 @@ use crate::counts;
 use crate::sh::Cmd;
 use crate::{root, target, tools};
 
-/// How many turns each server has.
+/// The number of turns of each server.
 const TURNS: usize = 20;
 
 const CONNECTIONS: [usize; 2] = [1, 64];
 
-/// What the two are called: the folder with the manifest, and in the results.
+/// The names of the two: the folder with the manifest, and the name in the results.
 const OURS: &str = "ours";
 const REGISTRY: (&str, &str) = ("registry", "mio 1.2.5");
 
-/// Measures, and writes lines as mio-bench does.
+/// Measures, and writes lines in the format of mio-bench.
 pub fn measure(out: &Path) -> Result<()> {
     tools::need("wrk", &["wrk"])?;
     tools::need("strace", &["strace"])?;
@@ -45,7 +45,7 @@ pub fn measure(out: &Path) -> Result<()> {
         for program in &programs {
             servers.push(Server::start(Command::new(program))?);
         }
-        // What is only done the first time is done.
+        // Warms up both servers.
         for server in &servers {
             server.cost_of_requests(connections)?;
         }
@@ -85,19 +85,19 @@ fn build(which: &str) -> Result<PathBuf> {
             .target_dir(&target)
             .arg("--locked")
     };
-    // Also shows that the patch is in effect, where there is one.
+    // This also shows whether the patch is in effect.
     let tree = cargo("tree").args(["-i", "mio"]).quiet()?;
     let tree = tree.successful_stdout()?;
-    // A package of the registry's stands without the folder that it is in.
+    // A package from the registry is printed without a folder.
     let is_patched = tree.lines().next().is_some_and(|mio| mio.contains(" ("));
     if is_patched != (which == OURS) {
-        bail!("bench/http/{which} stands on another mio: {tree}");
+        bail!("bench/http/{which} uses another mio: {tree}");
     }
     cargo("build").arg("--release").run()?;
     Ok(target.join(format!("release/http-{which}")))
 }
 
-/// Ended when it is dropped.
+/// A server, which is ended when this is dropped.
 struct Server {
     child: Child,
     address: SocketAddr,
@@ -117,28 +117,28 @@ impl Server {
         server.address = first_line
             .trim()
             .parse()
-            .context("the server has not said its address")?;
+            .context("the server has not printed its address")?;
         Ok(server)
     }
 
-    /// Has a second of requests made; returns how many were answered.
+    /// Makes requests for one second. Returns how many were answered.
     fn requests(&self, connections: usize) -> Result<u64> {
         let wrk = Cmd::new("wrk")
             .args(["-t1", "-d1s", "-c"])
             .arg(connections.to_string())
             .arg(format!("http://{}/", self.address));
         let told = wrk.quiet()?.successful_stdout()?;
-        requests(&told).with_context(|| format!("wrk does not tell how many requests: {told}"))
+        requests(&told).with_context(|| format!("wrk has printed no number of requests: {told}"))
     }
 
-    /// The nanoseconds of processor time that one request takes, in a second of them.
+    /// The nanoseconds of processor time for one request, averaged over a second.
     fn cost_of_requests(&self, connections: usize) -> Result<f64> {
         let before = self.processor_time()?;
         let requests = self.requests(connections)?;
         Ok((self.processor_time()? - before) as f64 / requests as f64)
     }
 
-    /// What its threads have used so far, in nanoseconds.
+    /// The processor time that its threads have used so far, in nanoseconds.
     fn processor_time(&self) -> Result<u64> {
         let mut all = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
@@ -157,18 +157,18 @@ impl Drop for Server {
     }
 }
 
-/// How many system calls the server makes for a request, in a second of them under strace.
+/// The number of the server's system calls for one request, averaged over a second under strace.
 fn calls(program: &Path, connections: usize) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let trace = folder.path().join("trace");
     let mut strace = Command::new("strace");
-    // Who watches is a grandchild, and ends with what it watches, which is the child.
+    // strace is a grandchild, which ends together with its tracee, the child.
     strace.args(["-D", "-f", "-o"]).arg(&trace).arg(program);
     let server = Server::start(strace)?;
     let requests = server.requests(connections)?;
     drop(server);
     let text = whole(&trace)?;
-    // From the first connection on.
+    // Begins with the first connection.
     let served = text
         .lines()
         .skip_while(|line| !line.contains(" accept4("))
@@ -176,7 +176,7 @@ fn calls(program: &Path, connections: usize) -> Result<f64> {
     Ok(served.count() as f64 / requests as f64)
 }
 
-/// A trace, once what was watched has ended in it.
+/// The text of a trace, after the tracee has ended.
 fn whole(trace: &Path) -> Result<String> {
     let patience = Instant::now() + Duration::from_secs(10);
     loop {
@@ -197,7 +197,7 @@ fn requests(told: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The value that so many of the others are below.
+/// The value at this quantile.
 fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

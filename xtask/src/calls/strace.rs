@@ -1,4 +1,4 @@
-//! Running a program that marks its operations under strace, and reading what that says.
+//! Runs a program that marks its operations under strace, and reads the trace.
 
 use std::fs;
 use std::path::Path;
@@ -8,16 +8,16 @@ use anyhow::{bail, Context, Result};
 use crate::sh::Cmd;
 use crate::tools;
 
-/// What was seen between the marks of one operation.
+/// The calls between the marks of one operation.
 #[derive(Debug, PartialEq)]
 pub struct Section {
     pub name: String,
-    /// The calls in order, for each time it was run.
+    /// The calls in order, for each run of the operation.
     pub runs: Vec<Vec<String>>,
 }
 
 impl Section {
-    /// The calls as a line of the table, if they were the same every time.
+    /// The calls as a line of the table, if every run made the same.
     pub fn calls(&self) -> Result<String> {
         let mut lines = self.runs.iter().map(|run| {
             if run.is_empty() {
@@ -34,7 +34,7 @@ impl Section {
     }
 }
 
-/// Runs a program, and returns what it has marked.
+/// Runs a program, and returns its marked sections.
 pub fn watch(program: &Path, args: &[&str]) -> Result<Vec<Section>> {
     tools::need("strace", &["strace"])?;
     let dir = tempfile::tempdir()?;
@@ -53,7 +53,7 @@ pub fn watch(program: &Path, args: &[&str]) -> Result<Vec<Section>> {
     Ok(sections)
 }
 
-/// The marked sections of a trace, in the order of their first time.
+/// The marked sections of a trace, in the order of their first runs.
 fn sections(trace: &str) -> Result<Vec<Section>> {
     let mut sections: Vec<Section> = Vec::new();
     let mut open: Option<(&str, Vec<String>)> = None;
@@ -97,8 +97,8 @@ fn mark(call: &str) -> Option<Mark<'_>> {
     }
 }
 
-/// A line without the process id. `None` for what is no call: signals, exits, the second half of a
-/// call that another thread's came between.
+/// A line without the process id. `None` for a line that is no call: a signal, an exit, or the
+/// second half of a call that was interrupted by another thread's.
 fn call(line: &str) -> Option<&str> {
     let line = line
         .trim_start_matches(|c: char| c.is_ascii_digit())
@@ -107,8 +107,8 @@ fn call(line: &str) -> Option<&str> {
     (starts_call && line.contains('(')).then_some(line)
 }
 
-/// The name of the call. The newer architectures have no epoll_wait: libc makes it an epoll_pwait
-/// without a mask.
+/// The name of the call. Newer architectures have no epoll_wait: the C library calls epoll_pwait
+/// without a mask instead.
 fn name(call: &str) -> &str {
     let (name, args) = call.split_once('(').unwrap_or((call, ""));
     if name == "epoll_pwait" && args.contains(", NULL, ") {

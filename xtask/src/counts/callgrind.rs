@@ -1,9 +1,9 @@
-//! Running mio-bench under callgrind, and reading what both say.
+//! Runs mio-bench under callgrind, and reads the output of both.
 //!
-//! The program runs each operation with each subject twice, and the second time twice as often, so
-//! that the difference is that of the operations alone. Callgrind counts inside of
-//! `measured_section`, and writes down what it has counted, and begins anew, whenever
-//! `counted_boundary` is called: before the first run, and after each.
+//! The program runs each operation with each subject twice, and the second time with twice as many
+//! repetitions, so that the difference is the cost of the repetitions alone. Callgrind counts
+//! inside `measured_section`. Whenever `counted_boundary` is called, which is before the first run
+//! and after each, it writes down its count and begins again.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::figures::tenths;
 use crate::sh::Cmd;
 use crate::valgrind;
 
-/// What one operation costs with one subject, but for its system calls.
+/// The cost of one operation with one subject, without its system calls.
 #[derive(Debug, PartialEq)]
 pub struct Counted {
     pub operation: String,
@@ -29,7 +29,7 @@ pub fn count(program: &Path, args: &[&str]) -> Result<Vec<Counted>> {
     let dumps = dir.path().join("dumps");
     let cmd = Cmd::new("valgrind")
         .args(["-q", "--tool=callgrind", "--combine-dumps=yes"])
-        // The one has its module before its name, the other also its types behind it.
+        // One mangling puts the module before the name; the other also adds types after it.
         .arg("--toggle-collect=*measured_section*")
         .arg("--dump-before=*counted_boundary*")
         .arg(format!("--callgrind-out-file={}", dumps.display()))
@@ -41,14 +41,14 @@ pub fn count(program: &Path, args: &[&str]) -> Result<Vec<Counted>> {
     costs(&runs(&stdout)?, &totals(&dumps)?)
 }
 
-/// What the program says of one run.
+/// The program's output for one run.
 #[derive(Debug, PartialEq)]
 struct Run {
     operation: String,
     subject: String,
-    /// How many operations it was.
+    /// The number of operations in the run.
     operations: u64,
-    /// In all.
+    /// The allocations of all of them.
     allocations: u64,
 }
 
@@ -81,7 +81,7 @@ fn runs(stdout: &str) -> Result<Vec<Run>> {
         .collect()
 }
 
-/// The instructions of each dump that a call of `counted_boundary` has caused.
+/// The instructions of each dump that was caused by a call of `counted_boundary`.
 fn totals(dumps: &str) -> Result<Vec<u64>> {
     let mut totals = Vec::new();
     let mut at_boundary = false;
@@ -97,7 +97,7 @@ fn totals(dumps: &str) -> Result<Vec<u64>> {
     Ok(totals)
 }
 
-/// The operations' own costs.
+/// The costs of the operations alone.
 fn costs(runs: &[Run], totals: &[u64]) -> Result<Vec<Counted>> {
     let Some((_before_all, totals)) = totals.split_first() else {
         bail!("callgrind has seen no call of counted_boundary");
@@ -118,7 +118,7 @@ fn costs(runs: &[Run], totals: &[u64]) -> Result<Vec<Counted>> {
                 first.is_first_of(second),
                 "{second:?} is not twice what {first:?} is"
             );
-            // Where nothing is counted, something is wrong with the counting.
+            // A count of zero is a mistake of the measurement.
             ensure!(before > 0, "callgrind has counted nothing in {first:?}");
             let per_operation = |before: u64, after: u64| {
                 let difference = after as f64 - before as f64;

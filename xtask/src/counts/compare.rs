@@ -1,4 +1,4 @@
-//! What is dearer than the table says.
+//! Finds operations that cost more than in the table.
 
 use std::collections::BTreeSet;
 
@@ -7,18 +7,18 @@ use anyhow::{anyhow, Result};
 use super::figures::{tenths, Cost, Figures};
 use super::folded::count;
 
-/// The one that is judged; the others are what it is judged by.
+/// The subject that is judged. The other subjects are references.
 const JUDGED: &str = "mio";
 
-/// What is to be said of one operation.
+/// The judgement of one operation.
 pub struct Judged {
     pub operation: String,
     pub outcome: Result<()>,
-    /// What is no failure, and may be of interest.
+    /// A difference that is no failure, but may be of interest.
     pub notes: Vec<String>,
 }
 
-/// Each operation that is in either, and whether it is in both and costs no more.
+/// Each operation of either table, and whether it is in both and costs no more.
 pub fn compare(committed: &Figures, now: &Figures) -> Vec<Judged> {
     operations(committed, now)
         .into_iter()
@@ -30,7 +30,7 @@ pub fn compare(committed: &Figures, now: &Figures) -> Vec<Judged> {
                     let with_each = with_each(operation, committed, now, &mut problems);
                     judge(&with_each, &mut problems, &mut notes);
                 }
-                (true, false) => problems.push("in the table, but was not run".to_owned()),
+                (true, false) => problems.push("in the table, but did not run".to_owned()),
                 (false, _) => problems.push("not in the table".to_owned()),
             }
             Judged {
@@ -46,7 +46,7 @@ pub fn compare(committed: &Figures, now: &Figures) -> Vec<Judged> {
         .collect()
 }
 
-/// How far instructions may be off: 2 %, or 3 where that is more.
+/// The tolerance for instructions: 2 %, or 3 instructions if that is more.
 fn margin(instructions: f64) -> f64 {
     (instructions * 0.02).max(3.0)
 }
@@ -59,7 +59,7 @@ struct Both<'a> {
     now: &'a Cost,
 }
 
-/// Those that both have. A subject that only one of them has is a problem.
+/// The subjects that both tables have. A subject that only one of them has is a problem.
 fn with_each<'a>(
     operation: &str,
     committed: &'a Figures,
@@ -77,7 +77,9 @@ fn with_each<'a>(
         match costs(subject) {
             (Some(then), Some(now)) => with_each.push(Both { subject, then, now }),
             (Some(_), None) => {
-                problems.push(format!("in the table with {subject}, but was not run so"));
+                problems.push(format!(
+                    "in the table with {subject}, but did not run with it"
+                ));
             }
             (None, _) => problems.push(format!("not in the table with {subject}")),
         }
@@ -91,7 +93,7 @@ fn judge(with_each: &[Both<'_>], problems: &mut Vec<String>, notes: &mut Vec<Str
     let (judged, references): (Vec<Both<'_>>, _) =
         with_each.iter().partition(|both| both.subject == JUDGED);
     if judged.is_empty() {
-        problems.push(format!("nothing to be said of {JUDGED}"));
+        problems.push(format!("no cost with {JUDGED}"));
     }
     for mio in judged {
         let measure = Measure::of(mio, &references);
@@ -106,7 +108,7 @@ fn judge(with_each: &[Both<'_>], problems: &mut Vec<String>, notes: &mut Vec<Str
 }
 
 impl<'a> Both<'a> {
-    /// What of its allocations and calls is not as it was; `fewer` is added where they are fewer.
+    /// The differences in allocations and calls. `fewer` is appended if there are fewer now.
     fn changes(self, fewer: &'a str) -> impl Iterator<Item = String> + 'a {
         let if_so = move |is_fewer| if is_fewer { fewer } else { "" };
         let Both { then, now, .. } = self;
@@ -126,20 +128,21 @@ impl<'a> Both<'a> {
     }
 }
 
-/// How many instructions are to be expected now, and why.
+/// The number of instructions that is expected now, and why.
 struct Measure {
     expected: f64,
     why: String,
 }
 
 impl Measure {
-    /// By the references: what this compiler and this libc make of one must be what they make of mio
-    /// too. By the one that allows the least, and by the table alone where there is no reference.
+    /// Scales the table by the references: this compiler and this C library change the instructions
+    /// of a reference as they change those of mio. The reference that allows the least counts.
+    /// Without a reference, the table alone counts.
     fn of(mio: Both<'_>, references: &[Both<'_>]) -> Measure {
         let then = mio.then.instructions;
         references
             .iter()
-            // What has none says nothing of what has some.
+            // A reference without instructions cannot scale the others.
             .filter(|reference| reference.then.instructions > 0.0)
             .map(|reference| {
                 let (before, now) = (reference.then.instructions, reference.now.instructions);
@@ -182,9 +185,9 @@ impl Measure {
     }
 }
 
-/// A line for each whose instructions are not those of the table, of whatever subject.
+/// A line for each row, of any subject, whose instructions differ from the table.
 pub fn differences(committed: &Figures, now: &Figures) -> String {
-    /// Below it is nothing.
+    /// Smaller differences are not shown.
     const LEAST: f64 = 0.5;
 
     let mut lines = vec![["operation", "table", "now", "difference"].map(str::to_owned)];
@@ -223,7 +226,7 @@ pub fn differences(committed: &Figures, now: &Figures) -> String {
         .collect()
 }
 
-/// Those that were run in their order, and then those of the table that were not.
+/// Rows that ran, in their order, and then rows that are only in the table.
 fn operations<'a>(committed: &'a Figures, now: &'a Figures) -> Vec<&'a str> {
     union(now.operations(), committed.operations())
 }
@@ -250,7 +253,7 @@ only | mio | 10.0 | 0 | -
         Figures::from_text(TABLE).unwrap()
     }
 
-    /// The table with one line in place of the one that begins like it.
+    /// The table with one line replaced: the one that begins like the given line.
     fn with(line: &str) -> Figures {
         let (name, _) = line.split_at(line.match_indices(" | ").nth(1).unwrap().0);
         let lines = TABLE.lines().map(|old| {
@@ -263,7 +266,7 @@ only | mio | 10.0 | 0 | -
         Figures::from_text(&lines.collect::<Vec<_>>().join("\n")).unwrap()
     }
 
-    /// What is told of it, and that nothing is of the others.
+    /// The problem and the notes of this operation. The other operations have none.
     fn told(now: &Figures, operation: &str) -> (String, String) {
         let mut told = (String::new(), String::new());
         for judged in compare(&table(), now) {
@@ -367,7 +370,7 @@ only | mio | 10.0 | 0 | -
     }
 
     #[test]
-    fn fewer_instructions_are_told() {
+    fn fewer_instructions_are_reported() {
         assert_eq!(note("only | mio | 7.0 | 0 | -"), "");
         assert_eq!(
             note("only | mio | 6.5 | 0 | -"),
@@ -376,7 +379,7 @@ only | mio | 10.0 | 0 | -
     }
 
     #[test]
-    fn allocations_and_calls_are_held_exactly() {
+    fn allocations_and_calls_must_be_exact() {
         let fewer = "fewer, to be blessed in a commit of its own, which says why";
         assert_eq!(
             problem("turn | mio | 100.0 | 1 | epoll_wait"),
@@ -425,7 +428,7 @@ only | mio | 10.0 | 0 | -
     }
 
     #[test]
-    fn what_a_reference_does_is_told() {
+    fn changes_of_a_reference_are_reported() {
         assert_eq!(
             note("turn | raw epoll | 50.0 | 1 | read"),
             "raw epoll: 1 allocations, expected 0; raw epoll: calls `read`, expected `epoll_wait`"
@@ -446,15 +449,15 @@ only | mio | 10.0 | 0 | -
             outcomes.collect::<Vec<_>>().join("; ")
         };
         let (less, all) = (without("only"), table());
-        assert_eq!(problem(&all, &less), "only: in the table, but was not run");
+        assert_eq!(problem(&all, &less), "only: in the table, but did not run");
         assert_eq!(problem(&less, &all), "only: not in the table");
         let (less, all) = (without("turn | raw"), table());
         assert_eq!(
             problem(&all, &less),
-            "turn: in the table with raw epoll, but was not run so"
+            "turn: in the table with raw epoll, but did not run with it"
         );
         let none = without("turn | mio |");
-        assert_eq!(problem(&none, &none), "turn: nothing to be said of mio");
+        assert_eq!(problem(&none, &none), "turn: no cost with mio");
         assert_eq!(
             problem(&less, &all),
             "turn: not in the table with raw epoll"

@@ -1,20 +1,20 @@
-//! What each operation costs, and the table of it.
+//! The costs of each operation, and the table of them.
 
 use anyhow::{anyhow, bail, Context, Result};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cost {
-    /// In tenths, as the allocations are: both are averages of exact numbers.
+    /// In tenths, like the allocations: both are averages of exact numbers.
     pub instructions: f64,
     pub allocations: f64,
-    /// As `folded` writes them. Where they were not the same every time, what they were.
+    /// As `folded` writes them. An error describes calls that were not the same in every run.
     pub calls: Result<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub operation: String,
-    /// This mio, or another one, or what does the same without any.
+    /// This crate, another crate, or a loop without any.
     pub subject: String,
     pub cost: Cost,
 }
@@ -57,7 +57,7 @@ impl Row {
     }
 }
 
-/// Rows in the order in which they were run, no two of the same name.
+/// Rows in the order in which they ran, each with a different name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures(Vec<Row>);
 
@@ -83,7 +83,7 @@ impl Figures {
         Ok(figures)
     }
 
-    /// Fails where an operation's calls were not the same every time.
+    /// Fails if an operation's calls were not the same in every run.
     pub fn to_text(&self) -> Result<String> {
         let lines = self
             .0
@@ -95,18 +95,18 @@ impl Figures {
 
     pub fn push(&mut self, row: Row) -> Result<()> {
         if self.get(&row.operation, &row.subject).is_some() {
-            bail!("{} is there twice", row.name());
+            bail!("{} appears twice", row.name());
         }
         self.0.push(row);
         Ok(())
     }
 
-    /// Adds those of other operations.
+    /// Adds the rows of other operations.
     pub fn append(&mut self, mut other: Figures) {
         self.0.append(&mut other.0);
     }
 
-    /// Leaves out all other operations.
+    /// Removes all other operations.
     pub fn retain(&mut self, operations: &[String]) {
         self.0.retain(|row| operations.contains(&row.operation));
     }
@@ -134,15 +134,15 @@ impl Figures {
         operations
     }
 
-    /// Those that an operation was run with.
+    /// The subjects that an operation ran with.
     pub fn subjects(&self, operation: &str) -> Vec<&str> {
         let rows = self.0.iter().filter(|row| row.operation == operation);
         rows.map(|row| row.subject.as_str()).collect()
     }
 }
 
-/// A number with one decimal, in which all are written. By way of an integer, for which nothing is
-/// not negative.
+/// A number with one decimal, as in the table. It is rounded to an integer first, so that zero has
+/// no minus sign.
 pub fn tenths(number: f64) -> f64 {
     (number * 10.0).round() as i64 as f64 / 10.0
 }
@@ -175,7 +175,7 @@ poll(2): register | mio | 140.0 | 1 | -
     }
 
     #[test]
-    fn operations_are_chosen_and_told() {
+    fn operations_are_selected_and_listed() {
         let mut figures = Figures::from_text(LINES).unwrap();
         assert_eq!(figures.operations(), ["turn/1/none", "poll(2): register"]);
         assert_eq!(figures.subjects("turn/1/none"), ["mio", "raw epoll"]);
@@ -196,7 +196,7 @@ poll(2): register | mio | 140.0 | 1 | -
         for (line, why) in [
             ("turn | mio | 71.0 | 0", "4 columns"),
             ("turn | mio | many | 0 | -", "no row"),
-            ("turn/1/none | mio | 71.0 | 0 | -", "is there twice"),
+            ("turn/1/none | mio | 71.0 | 0 | -", "appears twice"),
         ] {
             let error = Figures::from_text(&[LINES, line, "\n"].concat()).unwrap_err();
             let error = format!("{error:#}");

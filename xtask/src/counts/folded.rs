@@ -1,15 +1,15 @@
-//! System calls in a line, in which what is there many times in a row is written once:
-//! `poll 64x(recvfrom sendto) read`.
+//! System calls in one line, in which calls that repeat many times in a row are written once: `poll
+//! 64x(recvfrom sendto) read`.
 
-/// From how many times on.
+/// The minimum number of repetitions.
 const LEAST: usize = 3;
 
-/// Of calls with blanks between them.
+/// Folds calls that are separated by blanks.
 pub fn fold(calls: &str) -> String {
     let mut calls: &[&str] = &calls.split(' ').collect::<Vec<_>>();
     let mut line = Vec::new();
     while let Some(first) = calls.first() {
-        // What saves the most, and of several the shortest.
+        // The group that saves most, and among equal ones the shortest.
         let repeated = (1..=calls.len() / LEAST)
             .rev()
             .map(|length| (length, times(calls, length)))
@@ -25,14 +25,14 @@ pub fn fold(calls: &str) -> String {
     line.join(" ")
 }
 
-/// How often what is first, of that length, is there in a row.
+/// How often the first calls, in a group of that length, repeat in a row.
 fn times(calls: &[&str], length: usize) -> usize {
     let first = &calls[..length];
     let chunks = calls.chunks(length);
     chunks.take_while(|chunk| *chunk == first).count()
 }
 
-/// How many calls it is.
+/// The number of calls.
 pub fn count(folded: &str) -> usize {
     let mut count = 0;
     let mut factor = 1;

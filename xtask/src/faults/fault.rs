@@ -1,4 +1,4 @@
-//! A deliberate fault, and all that there are.
+//! A deliberate fault, and the list of all.
 
 use std::fmt;
 use std::fs;
@@ -30,7 +30,7 @@ pub fn names(faults: &[Fault]) -> String {
 
 #[cfg(test)]
 impl Fault {
-    /// A fault that these tests have to notice, for the tests of what selects faults.
+    /// A fault that these tests must notice, for the unit tests of the selection.
     pub fn noticed_by(backend: &str, name: &str, tests: &str) -> Fault {
         let diff = "\n\n--- a/src/x.rs\n+++ b/src/x.rs\n@@ -1 +1 @@\n";
         Fault {

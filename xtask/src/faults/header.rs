@@ -1,4 +1,4 @@
-//! What stands above the diff of a fault:
+//! The header above the diff of a fault:
 //!
 //! ```text
 //! One sentence on what a program would suffer, which may go on
@@ -14,12 +14,12 @@
 //!
 //! The target is a file of tests/, or `lib` for the unit tests, or `loom` for those under loom. The
 //! test's name is the one that the harness prints. With `counts` it is an operation of
-//! bench/counts.txt, which costs too much; with `faulty-kernel` a backend and an operation
-//! of testing/faulty-kernel. Each of them has to fail.
+//! bench/counts.txt, whose cost the fault increases; with `faulty-kernel` it is a backend and an
+//! operation of testing/faulty-kernel. Each of them must fail.
 //!
-//! Further lines may stand among those: `env: NAME=VALUE` sets a variable of the environment for the
-//! tests, such as a switch of a model; `full only: REASON` keeps a fault out of `ci`; and
-//! `killed: REASON` says that a child process of the test dies by a signal as the test intends.
+//! There may be further lines among those. `env: NAME=VALUE` sets an environment variable for the
+//! tests, such as a switch of a model. `full only: REASON` excludes a fault from `ci`. `killed:
+//! REASON` says that a signal kills a child process of the test, as the test intends.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +32,7 @@ use crate::counts::Bench;
 pub struct Header {
     pub sentence: String,
     pub tests: Vec<(Target, String)>,
-    /// What is set for the tests, by name.
+    /// The environment variables of the tests.
     pub env: BTreeMap<String, String>,
     pub full_only: bool,
     pub may_be_killed: bool,
@@ -46,9 +46,9 @@ pub enum Target {
     Tests(String),
     Lib,
     Loom,
-    /// The guard against slow changes, on one of its builds.
+    /// `cargo xtask counts`, on one of its builds.
     Counts(Bench),
-    /// The program that has system calls fail.
+    /// The program that makes system calls fail.
     FaultyKernel,
 }
 
@@ -108,8 +108,8 @@ impl Header {
         Ok(header)
     }
 
-    /// Whether none of its tests is about events of a sound kernel: each tries interleavings under
-    /// loom, counts what an operation costs, or has calls fail.
+    /// Whether each of its tests explores interleavings under loom, counts the cost of an
+    /// operation, or makes calls fail, so that none tests events of an unchanged kernel.
     pub fn is_not_about_events(&self) -> bool {
         let is = |target: &Target| {
             matches!(
@@ -124,7 +124,7 @@ impl Header {
         let target_and_name = test.trim().split_once(char::is_whitespace);
         let Some((target, name)) = target_and_name
             .map(|(target, name)| (target, name.trim()))
-            // In an operation's name there may be blanks.
+            // An operation's name may contain blanks.
             .filter(|(target, name)| {
                 ["counts", "faulty-kernel"].contains(target) || !name.contains(char::is_whitespace)
             })
@@ -140,7 +140,7 @@ impl Header {
         };
         let test = (target, name.to_owned());
         if self.tests.contains(&test) {
-            bail!("{name} is there twice");
+            bail!("{name} appears twice");
         }
         self.tests.push(test);
         Ok(())
@@ -151,7 +151,7 @@ impl Header {
             bail!("{variable:?} is not NAME=VALUE");
         };
         if self.env.insert(name.to_owned(), value.to_owned()).is_some() {
-            bail!("{name} is there twice");
+            bail!("{name} appears twice");
         }
         Ok(())
     }
@@ -168,8 +168,8 @@ fn is_key(line: &str) -> bool {
         .any(|key| line.starts_with(key))
 }
 
-/// The files that a diff changes: only such as are there, below src/, for a fault is in the crate
-/// and not in its tests.
+/// The files that a diff changes. Only existing files below src/ are allowed, because a fault is in
+/// the crate and not in its tests.
 fn changed(diff: &[&str]) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for pair in diff.windows(2) {

@@ -1,4 +1,4 @@
-//! The copy of the sources that the faults are put into, below target/faults.
+//! The copy of the sources below target/faults, to which the faults are applied.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,13 +13,13 @@ use crate::{root, target, tools};
 
 pub struct Tree {
     pub sources: PathBuf,
-    /// Held until this is dropped: two at once would put their faults into the same copy.
+    /// Held until this is dropped: two runs must not change the same copy.
     _lock: fs::File,
 }
 
 impl Tree {
-    /// Of the sources as they lie there, committed or not. What is there already is kept, so that
-    /// only what has changed is built again.
+    /// Copies the sources as they are, committed or not. Unchanged files are kept, so that only
+    /// changes are built again.
     pub fn copy() -> Result<Tree> {
         let sources = target("faults").join("sources");
         fs::create_dir_all(&sources)?;
@@ -35,7 +35,7 @@ impl Tree {
             .successful_stdout()?;
         let mut wanted = BTreeSet::new();
         for file in list.split_terminator('\0') {
-            // Deleted, and that not committed yet.
+            // The file was deleted, and the deletion is not committed yet.
             let from = root().join(file);
             if !from.is_file() {
                 continue;
@@ -55,8 +55,8 @@ impl Tree {
         })
     }
 
-    /// Puts a fault in, for as long as what is returned lives. Where the patch does not fit exactly,
-    /// says why.
+    /// Applies a fault, until the returned value is dropped. If the patch does not fit exactly,
+    /// returns the reason.
     pub fn apply(&self, fault: &Fault) -> Result<Result<Undo, String>> {
         let mut undo = Undo::default();
         for file in &fault.header.files {
@@ -73,7 +73,7 @@ impl Tree {
             .arg("apply")
             .arg(&fault.patch)
             .dir(&self.sources)
-            // The copy is no part of the repository that it lies in.
+            // The copy is no part of the repository around it.
             .env("GIT_CEILING_DIRECTORIES", target("faults"))
             .quiet()?;
         if applied.status.success() {
@@ -84,7 +84,7 @@ impl Tree {
     }
 }
 
-/// Deletes what is in the copy and no longer in the sources.
+/// Deletes files of the copy that are no longer in the sources.
 fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
     for path in sorted(folder)? {
         if path.is_dir() {
@@ -96,7 +96,7 @@ fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// What files were before a fault: written back when this is dropped.
+/// The contents of files before a fault. They are written back when this is dropped.
 #[derive(Default)]
 pub struct Undo {
     files: Vec<(PathBuf, Vec<u8>)>,
@@ -105,7 +105,7 @@ pub struct Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         for (path, contents) in &self.files {
-            // If it fails, the next patch does not fit; and the next run copies anew.
+            // If it fails, the next patch does not fit, and the next run copies again.
             if let Err(error) = fs::write(path, contents) {
                 println!("{}: {error}", path.display());
             }
@@ -143,7 +143,7 @@ mod tests {
         drop(undo);
         assert_eq!(read(), "before\nsound\nafter\n");
 
-        // One line of its context is another one by now.
+        // One line of its context has changed since.
         let old = with("@@ -1,3 +1,3 @@\n earlier\n-sound\n+broken\n after\n");
         let why = tree.apply(&old).unwrap().err().unwrap();
         assert!(why.contains("src/x.rs"), "{why}");

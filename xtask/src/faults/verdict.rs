@@ -1,4 +1,4 @@
-//! What the test harness says of a test, and what that says of a fault.
+//! The result of a test, from the harness' output, and the verdict on a fault.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,18 +12,18 @@ use nix::sys::signal::Signal;
 use crate::faults::header::Target;
 use crate::sh::Ended;
 
-/// What became of one test.
+/// The result of one test.
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
     Passed,
-    /// It failed, and this is what the harness has kept of its output.
+    /// It failed. This is its output, as the harness has captured it.
     Failed(String),
-    /// The harness was ended at its limit, before it told of this test.
+    /// The harness reached its time limit before it printed this test's result.
     TimedOut(Duration),
     Signal(i32),
-    /// The harness ended without a result: something in it has ended its process.
+    /// The harness ended without a result: a test has ended its process.
     Exited(i32),
-    /// What runs it has failed, which says nothing of the test.
+    /// The program that runs the test failed, so the test has no result.
     Broken(String),
     NotRun,
 }
@@ -40,15 +40,15 @@ impl fmt::Display for Outcome {
             Outcome::Signal(signal) => write!(f, "dies by signal {signal}"),
             Outcome::Exited(status) => write!(f, "ends its process with status {status}"),
             Outcome::Broken(why) => write!(f, "has no result: {why}"),
-            Outcome::NotRun => f.write_str("is not there"),
+            Outcome::NotRun => f.write_str("does not exist"),
         }
     }
 }
 
-/// What is to be said of a fault.
+/// The verdict on a fault.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
-    /// By these assertions.
+    /// These assertions noticed it.
     Noticed(String),
     Survived(String),
     DoesNotApply(String),
@@ -56,9 +56,9 @@ pub enum Verdict {
     TimedOut(Duration),
     Signal(i32),
     Exited(i32),
-    /// It failed, but not by an assertion of its own.
+    /// A test failed, but not on an assertion of its own.
     NotItsOwn(String),
-    /// The tests are of no use for this fault.
+    /// The tests cannot judge this fault.
     NoMeasure(String),
 }
 
@@ -73,30 +73,30 @@ impl fmt::Display for Verdict {
             Verdict::Signal(signal) => write!(f, "ended by a signal, {signal}"),
             Verdict::Exited(status) => write!(f, "the process ended, with status {status}"),
             Verdict::NotItsOwn(what) => write!(f, "not by an assertion of the test: {what}"),
-            Verdict::NoMeasure(why) => write!(f, "no measure: {why}"),
+            Verdict::NoMeasure(why) => write!(f, "cannot be judged: {why}"),
         }
     }
 }
 
-/// What a harness that has come to its end says of one test.
+/// The result of one test, from a harness that ran to its end.
 pub fn outcome(ended: &Ended, test: &str) -> Outcome {
     let told = told(&ended.stdout, test);
     let has_result = ended.stdout.contains("test result: ");
     match (told, ended.timed_out, ended.status.signal()) {
         (Some(Outcome::Passed), ..) => Outcome::Passed,
-        // What a failed test said comes in the end.
+        // The output of failed tests comes at the end.
         (_, Some(limit), _) => Outcome::TimedOut(limit),
         (_, None, Some(signal)) => Outcome::Signal(signal),
         (Some(failed), None, None) => failed,
         (None, None, None) if has_result => Outcome::NotRun,
-        // As on Windows every death ends, which knows no signals.
+        // On Windows, which has no signals, every death looks like this.
         (None, None, None) => Outcome::Exited(ended.status.code().unwrap_or_default()),
     }
 }
 
-/// The same, where it ran one test alone and kept nothing of its output to itself.
+/// The same for a harness that ran one test alone and captured no output.
 pub fn outcome_alone(ended: &Ended) -> Outcome {
-    /// How libtest ends when a test has failed.
+    /// libtest's exit status if a test has failed.
     const FAILED: i32 = 101;
 
     let said = &ended.stdout;
@@ -104,7 +104,7 @@ pub fn outcome_alone(ended: &Ended) -> Outcome {
         (Some(limit), ..) => Outcome::TimedOut(limit),
         _ if said.contains("test result: ok. 1 passed; 0 failed; ") => Outcome::Passed,
         (None, Some(FAILED), _) => Outcome::Failed(said.clone()),
-        // Loom aborts when it panics again while it cleans up after a panic.
+        // Loom aborts if it panics again during the clean-up after a panic.
         (None, _, Some(signal)) if signal == Signal::SIGABRT as i32 => {
             Outcome::Failed(said.clone())
         }
@@ -113,7 +113,7 @@ pub fn outcome_alone(ended: &Ended) -> Outcome {
     }
 }
 
-/// What the harness printed of a test: the line with its result, and its output below.
+/// The harness' output for a test: the line with its result, and its captured output below.
 fn told(stdout: &str, test: &str) -> Option<Outcome> {
     let line = format!("test {test} ... ");
     let result = stdout.lines().find_map(|l| l.strip_prefix(&line))?;
@@ -132,7 +132,8 @@ fn told(stdout: &str, test: &str) -> Option<Outcome> {
     }
 }
 
-/// Whether a test has noticed a fault. `may_be_killed`: a child process of it, by a signal.
+/// Whether a test has noticed a fault. With `may_be_killed`, a signal may kill a child process of
+/// the test.
 pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) -> Verdict {
     let output = match outcome {
         Outcome::Passed => return Verdict::Survived(format!("{target} {test}")),
@@ -140,15 +141,15 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
         Outcome::Signal(signal) => return Verdict::Signal(signal),
         Outcome::Exited(status) => return Verdict::Exited(status),
         Outcome::Broken(why) => return Verdict::NotItsOwn(why),
-        Outcome::NotRun => return Verdict::NoMeasure(format!("{target} {test} is not there")),
-        // It says itself what is wrong, and nothing of it is another's.
+        Outcome::NotRun => return Verdict::NoMeasure(format!("{target} {test} does not exist")),
+        // Its output says what is wrong, and contains no output of other tests.
         Outcome::Failed(why) if matches!(target, Target::Counts(_) | Target::FaultyKernel) => {
             return Verdict::Noticed(why);
         }
         Outcome::Failed(output) => output,
     };
     let panics = panics(&output);
-    // A test that runs its work in a child process tells how that ended, and then what it said.
+    // A test that runs in a child process reports how the child ended, and then the child's output.
     let child = panics.first().and_then(|panic| {
         let (_, how) = panic.message.split_once(" failed in its child process: ")?;
         Some(how)
@@ -162,7 +163,7 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
             }
             None => &panics[1..],
         },
-        // What comes after the first may be of loom's cleaning up.
+        // Later panics may come from loom's clean-up.
         None if *target == Target::Loom => &panics[..panics.len().min(1)],
         None => &panics[..],
     };
@@ -170,7 +171,7 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
         Some(own) => Verdict::Noticed(own.to_string()),
         None => Verdict::NotItsOwn(match panics.first() {
             Some(panic) => panic.to_string(),
-            None => "it said nothing".to_owned(),
+            None => "no output".to_owned(),
         }),
     }
 }
@@ -179,18 +180,18 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
 struct Panic {
     /// File and line.
     place: String,
-    /// Its first line.
+    /// The first line of its message.
     message: String,
 }
 
 impl Panic {
-    /// Whether it is an assertion of this target's tests, and not of what they test.
+    /// Whether it is an assertion in this target's tests, not in the code that they test.
     fn is_of(&self, target: &Target) -> bool {
         match target {
             Target::Tests(_) => self.place.starts_with("tests/"),
             Target::Lib => self.place.starts_with("src/"),
-            // A wake-up that is lost shows as a deadlock, of which loom tells. (It also panics
-            // where a model is too large for it, which means nothing.)
+            // Loom panics with a deadlock if a wake-up is lost. (It also panics if a model is too
+            // large, which means nothing.)
             Target::Loom => {
                 self.place.starts_with("src/")
                     || self.place.contains("/loom-") && self.message.starts_with("deadlock")
@@ -239,7 +240,7 @@ fn panics(output: &str) -> Vec<Panic> {
     panics
 }
 
-/// What the guard against slow changes says of an operation.
+/// The result of `cargo xtask counts` for one operation.
 pub fn outcome_counted(outcomes: &Result<Vec<(String, Result<()>)>>, operation: &str) -> Outcome {
     let outcomes = match outcomes {
         Ok(outcomes) => outcomes,
@@ -252,7 +253,7 @@ pub fn outcome_counted(outcomes: &Result<Vec<(String, Result<()>)>>, operation: 
     }
 }
 
-/// What testing/faulty-kernel says of one operation.
+/// The result of testing/faulty-kernel for one operation.
 pub fn outcome_of_failures(ended: &Ended, operation: &str) -> Outcome {
     let failed = format!("FAILED: {operation}: ");
     let passed = format!("ok: {operation}: ");
@@ -268,8 +269,8 @@ pub fn outcome_of_failures(ended: &Ended, operation: &str) -> Outcome {
     }
 }
 
-/// The programs with the tests, in what cargo says with `--message-format=json`; `main` is what the
-/// one is called that is not of a file of tests/.
+/// The test programs, from cargo's messages with `--message-format=json`. `main` is the name of the
+/// program that is not built from a file of tests/.
 pub fn test_programs(messages: &str, main: &Target) -> BTreeMap<Target, PathBuf> {
     messages
         .lines()
@@ -365,7 +366,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
         assert!(matches!(of("epoll::c"), Verdict::NotItsOwn(_)));
         let survived = Verdict::Survived("registering epoll::a".to_owned());
         assert_eq!(of("epoll::a"), survived);
-        let nothing = Verdict::NotItsOwn("it said nothing".to_owned());
+        let nothing = Verdict::NotItsOwn("no output".to_owned());
         assert_eq!(verdict("", &tests(), false), nothing);
         let unit = "thread 'a' panicked at src/pending.rs:1:2:\nassertion failed";
         assert!(matches!(
@@ -432,7 +433,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
     }
 
     #[test]
-    fn a_harness_that_does_not_come_to_its_end_is_told_apart() {
+    fn a_harness_that_does_not_finish_is_recognised() {
         let run = |script: &str, limit| {
             let cmd = crate::sh::Cmd::new("sh").arg("-c").arg(script).limit(limit);
             outcome(&cmd.quiet().unwrap(), "a")
@@ -463,7 +464,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
         assert_eq!(verdict(&one(Ok(()))), survived);
         let broken = Verdict::NotItsOwn("no strace".to_owned());
         assert_eq!(verdict(&Err(anyhow!("no strace"))), broken);
-        let not_there = Verdict::NoMeasure("counts a b is not there".to_owned());
+        let not_there = Verdict::NoMeasure("counts a b does not exist".to_owned());
         assert_eq!(verdict(&Ok(vec![])), not_there);
     }
 

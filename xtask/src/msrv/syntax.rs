@@ -1,15 +1,15 @@
-//! Syntax that an older compiler does not know, found in the tokens: comments and strings do not
-//! matter, `cfg`s neither.
+//! Finds syntax that an older compiler does not know, in the tokens: comments, strings and `cfg`s
+//! do not matter.
 
 use std::str::FromStr;
 
 use anyhow::{anyhow, Result};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Of Rust: major, minor and patch.
+/// A version of Rust: major, minor and patch.
 pub type Version = (u32, u32, u32);
 
-/// `LINE: WHAT (SINCE)` for each use of syntax that came after `msrv`.
+/// `LINE: WHAT (SINCE)` for each use of syntax that is newer than `msrv`.
 pub fn newer(source: &str, msrv: Version) -> Result<Vec<String>> {
     let tokens = TokenStream::from_str(source).map_err(|error| anyhow!("{error}"))?;
     let mut found = Vec::new();
@@ -50,7 +50,7 @@ fn scan(stream: TokenStream, found: &mut Vec<Find>) {
     }
 }
 
-/// What begins at the first of `tokens`, and the minor version that brought it.
+/// The syntax that begins at the first of `tokens`, and the minor version that introduced it.
 fn starts_newer(tokens: &[TokenTree]) -> Option<(&'static str, u32)> {
     use Delimiter::{Brace, Bracket};
     let group = |at: usize, delimiter| match tokens.get(at) {
@@ -137,8 +137,8 @@ fn has_expect(tokens: &[TokenTree]) -> bool {
     })
 }
 
-/// Whether the condition that `tokens` starts with has `let` and, beside it, `&&`. Without a chain
-/// it has no `&&` at this level: the older compilers want parentheses around it, and those are a
+/// Whether the condition that `tokens` starts with contains `let` and also `&&`. Without a chain
+/// there is no `&&` at this level: older compilers require parentheses around it, and those are a
 /// group of their own.
 fn is_let_chain(tokens: &[TokenTree]) -> bool {
     let mut lets = false;

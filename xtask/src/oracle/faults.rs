@@ -1,8 +1,8 @@
-//! Is the oracle blind? Each fault of testing/faults that is about events is put into a copy of the
-//! sources, and the oracle, built there, has to find it: by the programs that are kept, by the table
-//! of docs/EVENTS.md, or by random programs from each of three fixed seeds.
+//! Checks the oracle itself: each fault of testing/faults that is about events is applied to a copy
+//! of the sources. The oracle, built there, must find it, by the saved programs, by the table of
+//! docs/EVENTS.md, or by random programs from each of three fixed seeds.
 //!
-//! Two kinds of faults are left out: those that only loom, a count or a faulty kernel has to notice,
+//! Two kinds of faults are left out: those that only loom, a count or a faulty kernel can notice,
 //! and those that testing/oracle/not-found.txt lists.
 
 use std::collections::BTreeSet;
@@ -21,13 +21,13 @@ use crate::shard::Shard;
 
 const SEEDS: [u64; 3] = [1, 2, 3];
 
-/// For one run with a fault.
+/// The seconds of one run with a fault.
 const SECONDS: u64 = 60;
 
-/// About what the kept programs take, or the table, where something is found that has to be confirmed.
+/// The seconds of the saved programs or of the table, including the confirmation of what they find.
 const SHORT_SECONDS: u64 = 20;
 
-/// For the run without faults that comes first.
+/// The seconds of the run without a fault, which comes first.
 const SOUND_SECONDS: u64 = 20;
 
 pub fn run(args: &Args, backends: &[&str]) -> Result<()> {
@@ -54,11 +54,11 @@ pub fn run(args: &Args, backends: &[&str]) -> Result<()> {
     })
 }
 
-/// Which faults the command line asks for.
+/// The faults that the command line selects.
 struct Wanted<'a> {
     backends: &'a [&'a str],
     only: &'a [String],
-    /// Also those that are listed.
+    /// The listed faults as well.
     all: bool,
     shard: Option<Shard>,
 }
@@ -66,7 +66,7 @@ struct Wanted<'a> {
 #[derive(Default)]
 struct Selected {
     tried: Vec<Fault>,
-    /// Nothing but tests under loom, or counts, has to notice them.
+    /// Only tests under loom, or counts, must notice them.
     not_about_events: Vec<Fault>,
     listed: Vec<Fault>,
 }
@@ -125,8 +125,8 @@ fn is_called(fault: &Fault, name: &str) -> bool {
     fault.name == name || fault.to_string() == name
 }
 
-/// Runs the oracle in sound sources, on each backend and with each environment: where it finds
-/// something anyway, it finds every fault.
+/// Runs the oracle on unchanged sources, for each backend and environment. If it finds something
+/// there, it would find every fault.
 fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<()> {
     let runs: BTreeSet<(&str, &Env)> = faults
         .iter()
@@ -151,8 +151,8 @@ fn without_faults(tree: &Tree, faults: &[Fault]) -> Result<()> {
     Ok(())
 }
 
-/// Runs the oracle with a fault in the sources: by what is short first, and then from each seed. If
-/// it can't be run with this fault, says why.
+/// Runs the oracle with a fault in the sources: the short means first, and then each seed. Returns
+/// the reason if it can't be run with this fault.
 fn try_one(tree: &Tree, fault: &Fault, seconds: u64) -> Result<Result<Vec<Run>, String>> {
     let _undone_in_the_end = match tree.apply(fault)? {
         Ok(undo) => undo,
@@ -189,16 +189,16 @@ fn try_one(tree: &Tree, fault: &Fault, seconds: u64) -> Result<Result<Vec<Run>, 
     Ok(Ok(runs))
 }
 
-/// Where the tests that have to notice the backend's faults are built, too.
+/// The folder in which the tests that must notice the backend's faults are built as well.
 fn build_for(tree: &Tree, backend: &str) -> Result<PathBuf> {
     let cargo = Build::of_backend(backend).configure(Cmd::cargo("build"));
     build(cargo.dir(&tree.sources))
 }
 
-/// By what the oracle is to find something.
+/// A means by which the oracle looks for a fault.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Means {
-    /// The programs that are kept.
+    /// The saved programs.
     Programs,
     /// The table of docs/EVENTS.md.
     Table,
@@ -225,12 +225,12 @@ struct Oracle<'a> {
 }
 
 impl Oracle<'_> {
-    /// Runs it until it finds something. `seconds` are for the programs of a seed.
+    /// Runs it until it finds something. `seconds` is the time for the programs of a seed.
     fn run(&self, means: Means, seconds: u64) -> Result<Run> {
         let run = Cmd::all_output_of(&self.program);
         let mut run = match means {
             Means::Programs => {
-                // They lie in the copy of the sources as well.
+                // The copy of the sources contains them as well.
                 let kept = kept_programs(&self.tree.sources.join(PROGRAMS))?;
                 run.arg("file").args(kept)
             }
@@ -260,7 +260,7 @@ impl Oracle<'_> {
     }
 }
 
-/// What came of the oracle by one means.
+/// The result of the oracle with one means.
 struct Run {
     means: Means,
     took: Duration,
@@ -275,7 +275,7 @@ impl Run {
 
 #[derive(Debug, PartialEq)]
 enum Outcome {
-    /// A failure of this kind.
+    /// It found a failure of this kind.
     Found(String),
     NotFound,
     /// The oracle itself failed, for this reason. It has found nothing.
@@ -315,7 +315,7 @@ impl fmt::Display for Run {
     }
 }
 
-/// By what a fault was found, if it was: by one of the short means, or from every seed.
+/// The means that found a fault: one of the short means, or all seeds. `None` if it was not found.
 fn found_by(runs: &[Run]) -> Option<String> {
     let last = runs.last().filter(|last| last.has_found())?;
     Some(match last.means {
@@ -345,7 +345,7 @@ fn print_outcome(fault: &Fault, outcome: &Result<Vec<Run>, String>, reason: Opti
     }
 }
 
-/// An error if a fault was not found that is not listed, or could not be tried.
+/// An error if a fault that is not listed was not found or could not be tried.
 fn judge(outcome: Result<Vec<Run>, String>, reason: Option<&str>) -> Result<()> {
     let runs = outcome.map_err(|why| anyhow!("{why}"))?;
     if reason.is_some() || found_by(&runs).is_some() {

@@ -1,6 +1,6 @@
 //! testing/oracle/not-found.txt: the faults that random programs cannot find, each with the reason.
 //!
-//! A line is `BACKEND/NAME: REASON`. An empty line, or one that begins with `#`, says nothing.
+//! A line is `BACKEND/NAME: REASON`. Empty lines, and lines that begin with `#`, are ignored.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ pub const PATH: &str = "testing/oracle/not-found.txt";
 pub struct NotFound(BTreeMap<String, String>);
 
 impl NotFound {
-    /// Without the file, nothing is listed. Each line has to name one of `faults`.
+    /// Without the file, nothing is listed. Each line must name one of `faults`.
     pub fn read(faults: &[Fault]) -> Result<NotFound> {
         let text = match fs::read_to_string(root().join(PATH)) {
             Ok(text) => text,
@@ -48,7 +48,7 @@ impl NotFound {
                 .insert(fault.to_owned(), reason.to_owned())
                 .is_some()
             {
-                bail!("{fault} is there twice");
+                bail!("{fault} appears twice");
             }
         }
         Ok(NotFound(reasons))

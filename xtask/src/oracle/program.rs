@@ -11,13 +11,14 @@ use clap::Args as ClapArgs;
 use crate::sh::Cmd;
 use crate::shard::Shard;
 
-/// The folders of the same names in testing/faults hold faults of these backends.
+/// The backends. The folders of the same names in testing/faults contain their faults.
 pub const BACKENDS: &[&str] = &["epoll", "poll", "kqueue", "event-ports"];
 
-/// Programs that are kept, because they found something once.
+/// Programs that found something once, and are saved.
 pub const PROGRAMS: &str = "testing/oracle/programs";
 
-/// A run prints a line that begins so for each failure: its kind, and the seed of the program.
+/// For each failure, a run prints a line that begins with this: the kind of failure, and the seed
+/// of the program.
 pub const FOUND: &str = "FOUND ";
 
 #[derive(ClapArgs, Default)]
@@ -27,7 +28,7 @@ pub struct Args {
     /// The seconds that a run takes: 30 if not given, and 60 with `--faults`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: Option<u64>,
-    /// The master seed, in place of the fixed one
+    /// The master seed, instead of the fixed one
     #[arg(long, value_name = "S")]
     pub seed: Option<String>,
     /// Print the program of the seed, run it on one backend and print its log. Set a model's
@@ -67,7 +68,7 @@ pub fn kept_programs(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(programs)
 }
 
-/// Builds the oracle: where it is.
+/// Builds the oracle, and returns its path.
 pub fn build(cargo: Cmd) -> Result<PathBuf> {
     let cargo = cargo
         .args(["--quiet", "-p", "oracle", "--bin", "oracle"])
@@ -76,7 +77,7 @@ pub fn build(cargo: Cmd) -> Result<PathBuf> {
     executable(&messages).context("cargo built no program `oracle`")
 }
 
-/// The program `oracle` among those that cargo says it has built.
+/// The path of the program `oracle`, from cargo's messages.
 pub fn executable(messages: &str) -> Option<PathBuf> {
     messages
         .lines()
@@ -85,13 +86,13 @@ pub fn executable(messages: &str) -> Option<PathBuf> {
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
 }
 
-/// The time limit of a run. A program that is running when the seconds are over still ends, and on a
-/// busy machine that takes long.
+/// The time limit of a run. When the seconds are over, the running program is still completed,
+/// which takes long on a busy machine.
 pub fn limit(seconds: u64) -> Duration {
     Duration::from_secs(seconds * 3 + 120)
 }
 
-/// A backend, and the environment that a run has: the switches of its model.
+/// A backend, and the environment of a run: the switches of its model.
 pub fn variant(
     backend: &str,
     env: impl IntoIterator<Item = (impl Display, impl Display)>,
@@ -104,7 +105,7 @@ pub fn variant(
     variant
 }
 
-/// What the oracle found first.
+/// The first failure that the oracle found.
 pub fn found(stdout: &str) -> Option<&str> {
     let mut found = stdout.lines().filter_map(|line| line.strip_prefix(FOUND));
     found.next().map(str::trim)

@@ -1,5 +1,5 @@
-//! Clients for the README's echo server: each is a way in which a server may lose bytes, keep too
-//! many, or let one client spoil it for the others.
+//! Clients for the README's echo server. Each tests one way in which a server may lose bytes, queue
+//! too many, or let one client harm the others.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -10,24 +10,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 
-/// How long anything may take.
+/// The time limit of each wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// More than sockets' buffers hold, both ways.
+/// More bytes than the sockets' buffers hold, in both directions.
 const LARGE: usize = 16 << 20;
 
-/// What a server that keeps no queue may have in memory for a client that does not read.
+/// The maximum memory of a server without a queue, for a client that does not read.
 const MEMORY: u64 = 8 << 20;
 
 type Client = fn(SocketAddr) -> Result<()>;
 
 const CLIENTS: &[(&str, Client)] = &[
     ("a message comes back, and then the end", message),
-    ("what is sent and ended at once comes back", sent_at_once),
+    ("a message with its end comes back", sent_at_once),
     ("single bytes come back", single_bytes),
     ("16 MiB come back while they are sent", large),
     ("many clients at once get their bytes", many),
-    ("a client that resets ends nobody else", reset),
+    ("a client that resets harms no other", reset),
 ];
 
 /// Runs all clients against the server at an address, which is `server`.
@@ -54,7 +54,7 @@ pub fn run(
     Ok(())
 }
 
-/// The bytes that a client sends: no two stretches are the same for long.
+/// The bytes that a client sends: they do not repeat for a long stretch.
 fn bytes(client: usize, length: usize) -> Vec<u8> {
     let byte = |position: usize| {
         let mixed = (position as u32 ^ (client as u32) << 24).wrapping_mul(0x9E37_79B1);
@@ -71,7 +71,7 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads these bytes.
+/// Reads exactly these bytes.
 fn expect(stream: &mut TcpStream, expected: &[u8]) -> Result<()> {
     let mut received = vec![0; expected.len()];
     let mut length = 0;
@@ -89,10 +89,10 @@ fn expect(stream: &mut TcpStream, expected: &[u8]) -> Result<()> {
     }
 }
 
-/// Reads the end.
+/// Reads the end of the stream.
 fn expect_end(stream: &mut TcpStream) -> Result<()> {
     let length = stream.read(&mut [0; 64]).context("instead of the end")?;
-    ensure!(length == 0, "{length} bytes too many");
+    ensure!(length == 0, "{length} bytes after the expected ones");
     Ok(())
 }
 
@@ -108,7 +108,7 @@ fn message(address: SocketAddr) -> Result<()> {
 }
 
 fn sent_at_once(address: SocketAddr) -> Result<()> {
-    // Several, so that one event of the listener stands for some of them.
+    // Several clients, so that one event of the listener stands for some of them.
     let mut streams = Vec::new();
     for number in 0..20 {
         let mut stream = connect(address)?;
@@ -142,7 +142,7 @@ fn large(address: SocketAddr) -> Result<()> {
         Ok(sending.shutdown(Shutdown::Write)?)
     });
     let received = expect(&mut stream, &bytes(2, LARGE)).and_then(|()| expect_end(&mut stream));
-    // Or the sender waits for somebody to read.
+    // Without a reader the sender would block.
     let _ = stream.shutdown(Shutdown::Both);
     let sent = sender.join().expect("the sender panicked");
     received.and(sent)
@@ -170,13 +170,13 @@ fn reset(address: SocketAddr) -> Result<()> {
         let mut stream = connect(address)?;
         stream.write_all(&bytes(3, 100_000))?;
         expect(&mut stream, &bytes(3, 1))?;
-        // Closed with data that was not read, which resets the connection.
+        // Dropped with unread data, which resets the connection.
     }
     other.write_all(b"still there?")?;
     expect(&mut other, b"still there?")
 }
 
-/// Sends until nothing moves any more, without reading; then reads it all.
+/// Sends without reading until no byte moves any more, and then reads everything.
 fn not_reading(address: SocketAddr, server: Option<u32>) -> Result<()> {
     let memory_before = server.and_then(memory);
     let mut stream = connect(address)?;
@@ -191,7 +191,7 @@ fn not_reading(address: SocketAddr, server: Option<u32>) -> Result<()> {
         }
     }
     ensure!(sent < message.len(), "it could send {sent} bytes");
-    // Meanwhile the server serves others, keeps little, and does nothing for this one.
+    // Meanwhile the server must serve other clients, queue little, and not run for this client.
     self::message(address).context("beside a client that does not read")?;
     if let (Some(before), Some(now)) = (memory_before, server.and_then(memory)) {
         let more = now.saturating_sub(before);
@@ -200,15 +200,18 @@ fn not_reading(address: SocketAddr, server: Option<u32>) -> Result<()> {
     if let Some(before) = server.and_then(cpu_ticks) {
         thread::sleep(Duration::from_millis(300));
         let ticks = server.and_then(cpu_ticks).unwrap_or(before) - before;
-        ensure!(ticks < 15, "the server computes while nothing moves");
+        ensure!(
+            ticks < 15,
+            "the server uses processor time while no byte moves"
+        );
     }
-    // Read beside sending the end, or the end has no room.
+    // Reads while it sends the end. Otherwise there is no capacity for the end.
     stream.shutdown(Shutdown::Write)?;
     expect(&mut stream, &message[..sent])?;
     expect_end(&mut stream)
 }
 
-/// The bytes of memory that a process has, where the system tells.
+/// The bytes of memory of a process, if the system has them.
 fn memory(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status
@@ -218,10 +221,10 @@ fn memory(process: u32) -> Option<u64> {
     Some(kilobytes.trim().parse::<u64>().ok()? << 10)
 }
 
-/// The processor time that a process has taken, in hundredths of a second, where the system tells.
+/// The processor time of a process in hundredths of a second, if the system has it.
 fn cpu_ticks(process: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // Behind the name, which may have anything in it.
+    // Begins after the name, which may contain any character.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
@@ -234,7 +237,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that serves each client in a thread of its own, until the test ends.
+    /// A server with a thread for each client, until the test ends.
     fn server(serve: fn(TcpStream)) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_answers_once_is_found_out() {
+    fn a_server_that_answers_once_fails() {
         let address = server(|mut stream| {
             let mut buffer = [0; 4096];
             if let Ok(length) = stream.read(&mut buffer) {

@@ -1,11 +1,12 @@
-//! What this step needs of Markdown: fenced blocks with the marker before them, and links.
+//! The parts of Markdown that this step needs: fenced blocks with the marker before them, and
+//! links.
 
 use anyhow::{bail, Result};
 
 /// A fenced block of a document.
 #[derive(Debug, PartialEq)]
 pub struct Block {
-    /// The line that its text begins on, counted from 1.
+    /// The first line of its text, counted from 1.
     pub line: usize,
     pub language: String,
     pub text: String,
@@ -20,11 +21,11 @@ pub enum Marker {
     NotRun(String),
     /// `<!-- run in: a program that depends on mio -->`
     InProgram,
-    /// `<!-- part of: FILE -->`, which has the block word by word
+    /// `<!-- part of: FILE -->`: the file must contain the block word by word
     PartOf(String),
 }
 
-/// A line `$ COMMAND` of a console block, and the lines that it prints.
+/// A line `$ COMMAND` of a console block, and the lines of its output.
 #[derive(Debug, PartialEq)]
 pub struct Command {
     pub text: String,
@@ -111,8 +112,8 @@ impl Block {
     }
 }
 
-/// The words of a command, as a shell splits them, up to a comment. Knows quotes, and nothing that a
-/// shell replaces.
+/// The words of a command, split as by a shell, up to a comment. It supports quotes, but no
+/// substitutions.
 pub fn words(command: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -135,7 +136,7 @@ pub fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// Whether what a command printed has these lines, in this order. `…` stands for anything.
+/// Whether the output of a command contains these lines, in this order. `…` stands for any text.
 pub fn is_in(expected: &[String], printed: &str) -> bool {
     let mut printed = printed.lines();
     expected
@@ -158,7 +159,7 @@ fn is_like(pattern: &str, line: &str) -> bool {
     rest.is_empty() || pattern.ends_with('…')
 }
 
-/// Where the links of a document lead, outside of its blocks, but for those to other sites.
+/// The targets of a document's links, outside of its blocks, except for links to other sites.
 pub fn links(text: &str) -> Vec<String> {
     let mut links = Vec::new();
     let mut in_block = false;
@@ -180,7 +181,7 @@ pub fn links(text: &str) -> Vec<String> {
     links
 }
 
-/// The anchors that a document's headings have.
+/// The anchors of a document's headings.
 pub fn anchors(text: &str) -> Vec<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     headings

@@ -23,7 +23,7 @@ struct Running {
 fn main() -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(64);
-    // Before the first child is started, so that no exit goes unseen.
+    // Before the first child is started, so that no exit is missed.
     let mut signals = Signals::new([SIGCHLD])?;
     let registry = poll.registry();
     registry.register(&mut signals, SIGNALS, Interest::READABLE)?;
@@ -53,7 +53,7 @@ fn main() -> io::Result<()> {
             match event.token() {
                 SIGNALS => {
                     signals.pending().for_each(drop);
-                    // One signal may stand for several children: ask them all.
+                    // One signal may stand for several children: check all of them.
                     for (n, running) in children.iter_mut().enumerate() {
                         if running.has_exited {
                             continue;
@@ -76,7 +76,7 @@ impl Running {
         let Some(pipe) = &mut self.pipe else {
             return Ok(());
         };
-        // What has come is in `output`, also on an error.
+        // After an error `output` still has the bytes that were read.
         match pipe.read_to_end(&mut self.output) {
             Ok(_) => {
                 println!("{n}: {:?}", String::from_utf8_lossy(&self.output));

@@ -25,7 +25,7 @@ fn main() -> io::Result<()> {
             if event.token() != SIGNALS {
                 continue; // the program's other sources
             }
-            // All that have come: one event may stand for several signals.
+            // All pending signals: one event may stand for several.
             for signal in signals.pending() {
                 match signal {
                     SIGHUP => hang_ups += 1,

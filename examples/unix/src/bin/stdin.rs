@@ -16,8 +16,8 @@ fn main() -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(16);
 
-    // `io::stdin()` reads more than it is asked for, and keeps the rest in a buffer, of
-    // which no event tells. A `File` makes one read(2) for each `read`.
+    // `io::stdin()` reads more than was requested, and keeps the rest in a buffer, for
+    // which no event comes. A `File` makes one read(2) for each `read`.
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let fd = input.as_raw_fd();
     let registered = poll
@@ -32,14 +32,14 @@ fn main() -> io::Result<()> {
 
     let mut total = 0;
     loop {
-        // What cannot be watched is always ready, so the poll does not wait.
+        // A file that cannot be registered is always ready, so the poll does not wait.
         poll.poll_until(&mut events, (!is_watched).then(Instant::now))?;
         // The program's other sources have their turn here.
         if is_watched && !events.iter().any(|event| event.token() == STDIN) {
             continue;
         }
-        // One read for each event. A second one could wait, for the descriptor is in
-        // blocking mode, and changing that would change it for other programs, too.
+        // One read for each event. A second one could wait: the descriptor is in blocking
+        // mode, and changing that would change it for other programs as well.
         match input.read(&mut [0; 4096]) {
             Ok(0) => break,
             Ok(length) => total += length,

@@ -1,5 +1,5 @@
-//! What the tests share: the calls, made safe, and processes and threads to make
-//! them in.
+//! The tests' common parts: safe functions for the calls, and processes and threads in which to
+//! make them.
 
 // No test file uses all of it.
 #![allow(dead_code, unused_imports)]
@@ -18,7 +18,7 @@ pub use event_ports_model::{
 
 pub const FD: i32 = PORT_SOURCE_FD as i32;
 pub const ZERO: Option<Duration> = Some(Duration::ZERO);
-/// What a test waits at most for something that is to happen.
+/// The time limit for an event that must come.
 pub const LONG: Option<Duration> = Some(Duration::from_secs(20));
 
 /// The error of a call, by its `errno`.
@@ -35,14 +35,14 @@ pub fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap()
 }
 
-/// A port, closed when dropped.
+/// A port, which is closed when dropped.
 pub struct Port(pub RawFd);
 
-/// What `port_getn` left.
+/// The result of `port_getn`.
 #[derive(Debug)]
 pub struct Answer {
     pub result: Result<()>,
-    /// The number that `nget` pointed to.
+    /// The number at `nget`.
     pub nget: u32,
     pub list: Vec<port_event>,
 }
@@ -90,7 +90,7 @@ impl Port {
     pub fn getn_raw(&self, max: usize, mut nget: u32, timeout: Option<libc::timespec>) -> Answer {
         let mut list = vec![NO_EVENT; max.max(1)];
         let pointer = pointer(&timeout);
-        // SAFETY: the list has room for `max` events; the others are valid.
+        // SAFETY: the list has capacity for `max` events, and the other pointers are valid.
         let result =
             unsafe { model::port_getn(self.0, list.as_mut_ptr(), max as u32, &mut nget, pointer) };
         Answer {
@@ -100,14 +100,14 @@ impl Port {
         }
     }
 
-    /// All that can be had without waiting.
+    /// All events that can be retrieved without waiting.
     pub fn now(&self) -> Vec<port_event> {
         let answer = self.getn(1000, 1, ZERO);
         assert!(matches!(answer.result, Ok(()) | Err(libc::ETIME)));
         answer.events().to_vec()
     }
 
-    /// Users of what can be had without waiting.
+    /// The words of the events that can be retrieved without waiting.
     pub fn users(&self) -> Vec<usize> {
         self.now().iter().map(user).collect()
     }
@@ -183,12 +183,12 @@ pub fn pair() -> (UnixStream, UnixStream) {
 }
 
 pub fn duplicate(fd: &impl AsRawFd) -> RawFd {
-    // SAFETY: plain numbers.
+    // SAFETY: `fcntl` has no memory-safety preconditions with these arguments.
     cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) }).unwrap()
 }
 
 pub fn thread_id() -> i32 {
-    // SAFETY: no arguments.
+    // SAFETY: `gettid` has no arguments and no memory-safety preconditions.
     unsafe { libc::gettid() }
 }
 
@@ -210,8 +210,7 @@ pub fn until(mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Runs a test in a process of its own, where it is the only thread's, with these
-/// variables set.
+/// Runs a test in a process of its own, without other tests, and with these variables set.
 pub fn alone(test: &str, variables: &[(&str, &str)], body: impl FnOnce()) {
     const MARK: &str = "EVENT_PORTS_MODEL_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
@@ -227,14 +226,14 @@ pub fn alone(test: &str, variables: &[(&str, &str)], body: impl FnOnce()) {
     assert!(text.contains("1 passed"), "no test of that name: {text}");
 }
 
-/// Runs `body` in a forked child, and asserts that it returned true in time.
+/// Runs `body` in a forked child, and asserts that it returns true in time.
 pub fn in_child(body: impl FnOnce() -> bool) {
-    // SAFETY: the child calls what is safe there, or what the tests show to be.
+    // SAFETY: the child makes only calls that are safe there, or that the tests show to be safe.
     let child = unsafe { libc::fork() };
     assert!(child >= 0);
     if child == 0 {
         let good = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
-        // SAFETY: ends the process without running anything of the parent's.
+        // SAFETY: `_exit` ends the process, and runs no code of the parent's.
         unsafe { libc::_exit(i32::from(!matches!(good, Ok(true)))) };
     }
     let mut status = -1;
@@ -246,7 +245,7 @@ pub fn in_child(body: impl FnOnce() -> bool) {
         std::thread::yield_now();
     }
     if waited == 0 {
-        // SAFETY: the child is ours, and not waited for yet.
+        // SAFETY: the child is this test's, and was not waited for yet.
         unsafe { libc::kill(child, libc::SIGKILL) };
         panic!("the child hangs");
     }

@@ -1,7 +1,8 @@
-//! Questions, and what a NetBSD kernel answered: the file `netbsd.txt`.
+//! The experiments, and the answers of a NetBSD kernel: the file `netbsd.txt`.
 //!
-//! A test asks the model in the order of the file. Every line has to be asked, so that none is
-//! forgotten, and the answer has to be the same, unless the test says what the model's is and why.
+//! A test repeats them on the model, in the order of the file. Every line must be repeated, so that
+//! none is left out. The answer must be the same, unless the test gives the model's answer and the
+//! reason.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -14,7 +15,7 @@ use super::{read, write, Kevent, Kq, ADD, LONG, SHORT};
 
 const EVIDENCE: &str = include_str!("../../netbsd.txt");
 
-/// Whose numbers of descriptors matter is alone in the process.
+/// A test in which the numbers of descriptors matter runs alone in the process.
 static NUMBERS: RwLock<()> = RwLock::new(());
 
 pub enum Company {
@@ -41,7 +42,7 @@ impl Question {
         Question::among(number, beside_others())
     }
 
-    /// One during which no other test opens descriptors.
+    /// A test during which no other test opens descriptors.
     pub fn alone(number: u32) -> Question {
         Question::among(number, alone())
     }
@@ -64,20 +65,20 @@ impl Question {
         }
     }
 
-    /// NetBSD's answer to the next question.
+    /// NetBSD's next answer.
     fn next(&mut self, label: &str) -> &'static str {
         let (expected, answer) = self.lines.next().expect("no more lines");
         assert_eq!(label, expected, "asked out of order");
         answer
     }
 
-    /// The model answers the same.
+    /// Checks that the model answers the same.
     #[track_caller]
     pub fn answer(&mut self, label: &str, answer: &str) {
         assert_eq!(answer, self.next(label), "{label}");
     }
 
-    /// Changes, with room for as many entries.
+    /// Makes changes, with as many entries for results.
     #[track_caller]
     pub fn change(&mut self, label: &str, changes: &[Kevent]) {
         self.change_with_room(label, changes, changes.len());
@@ -94,14 +95,14 @@ impl Question {
         );
     }
 
-    /// Registers a descriptor for both.
+    /// Registers a descriptor for both filters.
     #[track_caller]
     pub fn both(&mut self, fd: &impl AsRawFd, udata: usize) {
         let changes = [write(fd, ADD, udata), read(fd, ADD, udata)];
         self.change("ADD W, ADD R (CLEAR|RECEIPT)", &changes);
     }
 
-    /// The events are NetBSD's.
+    /// Checks that the events are NetBSD's.
     #[track_caller]
     pub fn poll(&mut self, label: &str) {
         let expected = self.next(label);
@@ -114,7 +115,7 @@ impl Question {
         expect(kq, label, expected, room);
     }
 
-    /// The events are others than NetBSD's: the test says why.
+    /// Checks events that differ from NetBSD's: the test gives the reason.
     #[track_caller]
     pub fn poll_but(&mut self, label: &str, expected: &str) {
         let theirs = self.next(label);
@@ -131,7 +132,7 @@ impl Drop for Question {
     }
 }
 
-/// Events may come in several calls, and those of one descriptor in any order.
+/// Events may arrive in several calls, and those of one descriptor in any order.
 #[track_caller]
 fn expect(kq: &Kq, label: &str, expected: &str, room: usize) {
     let wanted = comparable(expected);
@@ -151,8 +152,8 @@ fn expect(kq: &Kq, label: &str, expected: &str, room: usize) {
     }
 }
 
-/// The events of an answer, sorted, without what is nobody's concern: how much room there is for
-/// writing, and which error it was.
+/// The events of an answer, sorted, without two values that do not matter: the capacity for
+/// writing, and the error number.
 fn comparable(answer: &str) -> Vec<String> {
     let mut events: Vec<_> = answer
         .split(['[', ']'])
@@ -174,7 +175,7 @@ fn comparable(answer: &str) -> Vec<String> {
     events
 }
 
-/// An answer to a change may have an event, for writing.
+/// The result of a change may be followed by an event for writing.
 fn without_room(answer: &str) -> String {
     let mut words: Vec<_> = answer.split(' ').collect();
     if let Some(i) = words.iter().position(|word| *word == "[W") {

@@ -1,4 +1,4 @@
-//! What the tests have in common: kqueues, changes, and the sockets and pipes to watch.
+//! The tests' common parts: kqueues, changes, and the sockets and pipes to watch.
 
 #![allow(
     dead_code,
@@ -17,9 +17,9 @@ use std::{fs, mem, ptr};
 
 use kqueue_model::abi::*;
 
-/// Long enough for whatever has to happen, on a slow machine as well.
+/// Long enough for everything that must happen, even on a slow machine.
 pub const LONG: Duration = Duration::from_secs(10);
-/// How long nothing must happen to be taken for nothing.
+/// How long to wait before a test concludes that nothing happens.
 pub const SHORT: Duration = Duration::from_millis(20);
 
 pub const ADD: u16 = EV_ADD | EV_CLEAR | EV_RECEIPT;
@@ -30,10 +30,10 @@ pub struct Kq(pub OwnedFd);
 
 impl Kq {
     pub fn new() -> Kq {
-        // SAFETY: needs nothing.
+        // SAFETY: the call has no memory-safety preconditions.
         let fd = unsafe { kqueue_model::kqueue() };
         assert!(fd >= 0, "kqueue: {}", io::Error::last_os_error());
-        // SAFETY: it is new, so nobody else's.
+        // SAFETY: the descriptor is new, so nothing else owns it.
         Kq(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
@@ -46,7 +46,7 @@ impl Kq {
         self.0.as_raw_fd()
     }
 
-    /// What comes of the changes, with room for as many entries.
+    /// The results of the changes, with as many entries for them.
     pub fn change(&self, changes: &[Kevent]) -> io::Result<Vec<Kevent>> {
         kevent(self.fd(), changes, changes.len(), Some(Duration::ZERO))
     }
@@ -58,12 +58,12 @@ impl Kq {
         }
     }
 
-    /// The events, after waiting for one until the time is over.
+    /// The events, after waiting for one until the timeout has passed.
     pub fn poll(&self, timeout: Duration) -> Vec<Kevent> {
         kevent(self.fd(), &[], 16, Some(timeout)).unwrap()
     }
 
-    /// The only event that there is soon.
+    /// The only event that arrives soon.
     pub fn event(&self) -> Kevent {
         let events = self.poll(LONG);
         assert_eq!(events.len(), 1, "{events:?}");
@@ -97,7 +97,7 @@ pub fn kevent_raw(
     timeout: Option<libc::timespec>,
 ) -> io::Result<Vec<Kevent>> {
     let mut events = vec![Kevent::EMPTY; room];
-    // SAFETY: pointers and lengths are those of slices that live for the call, and so does the
+    // SAFETY: the pointers and lengths are those of slices that outlive the call, and so does the
     // timeout.
     let count = unsafe {
         kqueue_model::kevent(
@@ -156,13 +156,13 @@ pub fn pair() -> (UnixStream, UnixStream) {
     (a, b)
 }
 
-/// Reader and writer.
+/// A reader and a writer.
 pub fn pipe() -> (fs::File, fs::File) {
     let mut fds = [0; 2];
-    // SAFETY: the array has room for the two.
+    // SAFETY: the array has two elements, for both descriptors.
     let result = unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) };
     assert_eq!(result, 0);
-    // SAFETY: they are new, so nobody else's.
+    // SAFETY: the descriptors are new, so nothing else owns them.
     fds.map(|fd| unsafe { fs::File::from_raw_fd(fd) }).into()
 }
 
@@ -173,7 +173,7 @@ pub fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A connection's two ends.
+/// Both ends of a connection.
 pub fn tcp() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -183,13 +183,13 @@ pub fn tcp() -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-/// A TCP socket that nothing has been done with.
+/// A new TCP socket.
 pub fn fresh_tcp() -> TcpStream {
     let flags = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: no memory is involved.
+    // SAFETY: the call has no memory-safety preconditions.
     let fd = unsafe { libc::socket(libc::AF_INET, flags, 0) };
     assert!(fd >= 0);
-    // SAFETY: it is new, so nobody else's.
+    // SAFETY: the descriptor is new, so nothing else owns it.
     unsafe { TcpStream::from_raw_fd(fd) }
 }
 
@@ -205,7 +205,7 @@ pub fn connect(socket: &TcpStream, address: SocketAddr) -> io::Result<()> {
         },
         sin_zero: [0; 8],
     };
-    // SAFETY: address and length belong together, and live for the call.
+    // SAFETY: the address and the length belong together, and outlive the call.
     let result = unsafe {
         libc::connect(
             socket.as_raw_fd(),
@@ -225,7 +225,7 @@ pub fn reset(socket: TcpStream) {
         l_onoff: 1,
         l_linger: 0,
     };
-    // SAFETY: value and length belong together, and live for the call.
+    // SAFETY: the value and the length belong together, and outlive the call.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -238,7 +238,7 @@ pub fn reset(socket: TcpStream) {
     assert_eq!(result, 0);
 }
 
-/// Writes until there is no more room.
+/// Writes until it would block.
 pub fn fill(mut writer: impl Write) {
     loop {
         match writer.write(&[b'x'; 4096]) {
@@ -249,7 +249,7 @@ pub fn fill(mut writer: impl Write) {
     }
 }
 
-/// Reads until there is no more.
+/// Reads until it would block.
 pub fn drain(mut reader: impl Read) {
     let mut buffer = vec![0; 1 << 16];
     loop {
