@@ -37,8 +37,9 @@ use crate::{Interest, Registry, Token};
 /// On poll(2), event ports and AFD, dropping the `IoSource` ends its registration. On kqueue the
 /// registration ends when the descriptor is closed, and on epoll when its last copy is closed. If
 /// `T` owns the only copy, that happens when the `IoSource` is dropped. If `T` **shares or
-/// borrows** the descriptor (a reference, an `Arc`, something with a `dup` elsewhere), dropping the
-/// `IoSource` closes nothing, and its events continue: [`deregister`] it first.
+/// borrows** the descriptor (a reference, an `Arc`, an object whose descriptor was duplicated
+/// elsewhere), dropping the `IoSource` closes nothing, and its events continue: [`deregister`] it
+/// first.
 ///
 /// # Examples
 ///

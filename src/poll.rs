@@ -168,9 +168,9 @@ impl Poll {
     /// Waits for an event, or until `timeout` has passed, and replaces the
     /// contents of `events`, which are empty if the timeout has passed.
     ///
-    /// `None` waits for ever, and zero does not wait. A wait never ends before its timeout: the
-    /// timeout is rounded up to the system's unit, and the system may add to it. Longer timeouts
-    /// are clamped to the system's maximum, at least 24 days.
+    /// `None` waits for ever, and zero does not wait. A wait without an event lasts at least as
+    /// long as its timeout, which is rounded up to the system's unit, and the system may add to it.
+    /// Longer timeouts are clamped to the system's maximum, at least 24 days.
     ///
     /// | system | unit | adds |
     /// |---|---|---|
@@ -192,7 +192,7 @@ impl Poll {
     /// - [`Interrupted`](io::ErrorKind::Interrupted): a signal handler ran during the wait. A
     ///   program without signal handlers can get it as well: Linux interrupts a wait on epoll when
     ///   the process was stopped and continued (SIGSTOP and SIGCONT, a debugger), and when an
-    ///   io_uring closes that this thread has used. [`poll_until`](Poll::poll_until) continues
+    ///   io_uring that this thread has used is closed. [`poll_until`](Poll::poll_until) continues
     ///   instead. A poll with timeout zero is never interrupted.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the capacity of `events` is 0.
     /// - EBADF: the program has closed the descriptors of the poll, like a daemon that closes all

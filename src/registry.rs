@@ -98,9 +98,10 @@ impl Registry {
     /// # Two handles of one socket on Windows
     ///
     /// Register only one handle of a socket. If two handles of it (`try_clone`) are registered, in
-    /// one poll or in two, the driver may report to one of them what the other waits for. In one
-    /// poll, AFD notices that if the two wait for different things, and arms again. If both wait
-    /// for the same thing, or if they are registered with two polls, one of them may get no event.
+    /// one poll or in two, the driver may report to one of them the readiness that the other waits
+    /// for. If both are in one poll and wait for different directions, AFD notices this and arms
+    /// them again. If both wait for the same direction, or are registered with two polls, one of
+    /// them may get no event.
     ///
     /// # Cost
     ///

@@ -24,8 +24,8 @@ use crate::{Registry, Token};
 ///
 /// **The waker must outlive its last wake-up**: dropping it discards a wake-up that no poll has
 /// reported yet. If a thread owns a waker, wakes and ends, that wake-up may be lost. So share the
-/// waker in an `Arc` of which the poll's side keeps one. Waking after the *poll* was dropped does
-/// nothing, and is not an error.
+/// waker in an `Arc`, and keep a clone of the `Arc` with the poll. Waking after the *poll* was
+/// dropped does nothing, and is not an error.
 ///
 /// # Cost
 ///

@@ -1,6 +1,7 @@
-//! Safe programs that do what nobody should: drop in any order, panic and call back in the middle of an
-//! operation, exchange objects under a registration, drop a poll that other threads use. No memory is at
-//! risk, and what is left works. (The address sanitizer and valgrind run this as well.)
+//! Safe programs that do what no program should: drop in any order, panic and call back in the
+//! middle of an operation, exchange the object of a registered source, drop a poll that other
+//! threads use. No memory is at risk, and everything else still works. (The address sanitizer and
+//! valgrind run these tests as well.)
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -49,7 +50,7 @@ fn readable(looper: &Loop, source: &mut impl Source, token: usize) {
         .unwrap();
 }
 
-/// Takes what is there, and is reported for what comes next.
+/// Drains it, and checks that the next data is reported.
 #[track_caller]
 fn assert_works(looper: &mut Loop, mut one: &Stream, mut other: &Stream, token: usize) {
     let mut buffer = [0; 16];
@@ -65,7 +66,8 @@ fn assert_works(looper: &mut Loop, mut one: &Stream, mut other: &Stream, token: 
 fn a_poll_its_registry_sources_and_wakers_are_dropped_in_any_order(backend: Backend) {
     const PARTS: usize = 4;
 
-    // Each number, in the base of `PARTS`, is an order; those that name a part twice drop it once.
+    // Each number, in the base of `PARTS`, is an order. If it names a part twice, the part is
+    // dropped once.
     for order in 0..PARTS.pow(PARTS as u32) {
         let mut looper = Loop::new(backend);
         let registry = looper.registry().try_clone().unwrap();
@@ -85,7 +87,7 @@ fn a_poll_its_registry_sources_and_wakers_are_dropped_in_any_order(backend: Back
                 2 => drop(parts.2.take()),
                 _ => drop(parts.3.take()),
             }
-            // What is left goes on.
+            // The remaining parts still work.
             if let Some(one) = &mut parts.2 {
                 let _ = one.read(&mut [0; 8]);
                 if let Some(registry) = &parts.1 {
@@ -208,14 +210,14 @@ fn an_operation_may_drop_its_poll(backend: Backend) {
             Err(ends.into())
         });
         assert_eq!(outcome.unwrap_err().kind(), ends);
-        // A poll that is gone counts as none.
+        // A poll that is gone does not count.
         let mut looper = Loop::new(backend);
         readable(&looper, &mut one, 2);
         assert_works(&mut looper, &one, &other, 2);
     }
 }
 
-/// Each piece goes to the peer, and reading finds that nothing has come.
+/// Each piece is sent to the peer, and a read finds that no data has arrived.
 struct Tells<'a> {
     source: &'a Stream,
     length: usize,
@@ -231,7 +233,7 @@ impl fmt::Write for Tells<'_> {
     }
 }
 
-/// A lock that was held meanwhile would never be released.
+/// If a lock were held meanwhile, it would never be released.
 fn what_is_formatted_may_be_written_to_a_source_of_the_same_poll(backend: Backend) {
     let (tell, told) = mpsc::channel();
     let formatting = thread::spawn(move || {
@@ -270,7 +272,7 @@ fn sources_that_are_swapped_keep_their_registrations(backend: Backend) {
     assert_works(&mut looper, &two, &peer_of_two, 2);
 }
 
-/// Either of two objects, as it likes.
+/// Either of two objects, as `which` selects.
 struct Either {
     objects: [StdStream; 2],
     which: Cell<usize>,
@@ -290,7 +292,7 @@ impl AsSocket for Either {
     }
 }
 
-/// What the calls answer differs; the other registrations do not notice.
+/// The results of the calls differ, and the other registrations are not affected.
 fn a_source_may_exchange_its_object(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut one, other) = stream_pair();
@@ -353,7 +355,7 @@ fn a_poll_is_dropped_while_other_threads_use_it(backend: Backend) {
                 begin.wait();
                 for _ in 0..10 {
                     waker.wake().unwrap();
-                    // Fails when the other end is gone.
+                    // Fails when the other end is closed.
                     let _ = other.write(b"x");
                 }
             });

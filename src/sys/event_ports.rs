@@ -589,7 +589,7 @@ mod tests {
         let (one, _other) = UnixStream::pair().unwrap();
         let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE);
         Selector::register(&port, fd, Token(1), interest, Owner::Source).unwrap();
-        let mut said = port_event {
+        let mut retrieved = port_event {
             portev_events: (libc::POLLHUP | libc::POLLERR).into(),
             portev_source: names::PORT_SOURCE_FD as _,
             portev_object: fd as usize,
@@ -598,11 +598,11 @@ mod tests {
         };
         let mut state = port.registrations.lock();
         for events in [
-            said.portev_events,
-            said.portev_events | c_int::from(libc::POLLOUT),
+            retrieved.portev_events,
+            retrieved.portev_events | c_int::from(libc::POLLOUT),
         ] {
-            said.portev_events = events;
-            if let Some(event) = port.event(&mut state, &said) {
+            retrieved.portev_events = events;
+            if let Some(event) = port.event(&mut state, &retrieved) {
                 assert!(event.is_writable());
                 assert!(!event.is_error() && !event.is_write_closed() && !event.is_read_closed());
             }

@@ -83,7 +83,7 @@ struct Deadline {
 impl Deadline {
     fn of(timeout: Option<Duration>) -> Deadline {
         Deadline {
-            // A deadline beyond the clock's range is none.
+            // A deadline beyond the clock's range counts as none.
             at: timeout
                 .filter(|timeout| !timeout.is_zero())
                 .and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -368,32 +368,45 @@ impl<K: Kernel> Rearmed<K> {
             let begins = change == Change::ByIo { begins: true };
             let must_interrupt = !K::TAKES_CHANGES || begins || armed.is_err();
             if must_interrupt && state.waiting.interrupt() {
-                let entry = state.table.entry(slot);
-                let (owner, begun) = (entry.owner, entry.begun);
-                if let Err(error) = K::interrupt(self, state) {
-                    let change = match armed {
-                        // A registration that has begun has ended again.
-                        Err(_) => Change::Ended,
-                        Ok(()) => change,
-                    };
-                    let heard = self.not_interrupted(slot, owner, begun, change, error);
-                    return armed.and(heard);
-                }
+                return self.interrupt(state, slot, change, armed);
             }
         }
         armed
     }
 
+    /// Interrupts the polling thread after a change of a slot. Out of the path of a change while no thread
+    /// waits.
+    #[inline(never)]
+    fn interrupt(
+        &self,
+        state: MutexGuard<'_, State<K::Armed>>,
+        slot: usize,
+        change: Change,
+        armed: io::Result<()>,
+    ) -> io::Result<()> {
+        let entry = state.table.entry(slot);
+        let (owner, begun) = (entry.owner, entry.begun);
+        let Err(error) = K::interrupt(self, state) else {
+            return armed;
+        };
+        let change = match armed {
+            // A registration that has begun has ended again.
+            Err(_) => Change::Ended,
+            Ok(()) => change,
+        };
+        armed.and(self.not_interrupted(slot, owner, begun, change, error))
+    }
+
     /// The polling thread does not learn what has changed: the next one to change something tries
     /// again. A registration that has just begun ends with the error, unless another thread has ended it
-    /// or begun it again since: the lock was free. One that has ended is not reported any more, so that
-    /// this is no error.
+    /// or begun it again since: the lock was free. One that has ended is not reported any more, so this
+    /// is no error.
     #[cold]
     fn not_interrupted(
         &self,
         slot: usize,
         owner: Owner,
-        begun: u32,
+        begun: u16,
         change: Change,
         error: io::Error,
     ) -> io::Result<()> {
@@ -695,7 +708,7 @@ mod tests {
             Selector::deregister(&queue, FD, Key::NONE).unwrap();
             register(&queue, FD + 10, 3, Owner::RawFd).unwrap();
             let slot = queue.registrations.lock().table.find(FD + 10);
-            assert_eq!(slot, Some(0), "nobody has its key");
+            assert_eq!(slot, Some(0), "no source has its key");
         }
     }
 

@@ -85,8 +85,9 @@ pub(super) struct Entry {
     /// The call of `select` that reported it last.
     pub(super) reported_by: u32,
     /// Counts the registrations and reregistrations that the slot has had, so that a thread which gave up
-    /// the lock sees whether the slot still has its own.
-    pub(super) begun: u32,
+    /// the lock for one failing call sees whether the slot still has its own. It wraps; as many in that time
+    /// are not expected.
+    pub(super) begun: u16,
     /// Its descriptor turned out to be closed, so it is no longer watched.
     pub(super) is_dead: bool,
     /// It is in `Table::probed`.
@@ -477,7 +478,7 @@ impl Table {
 
     /// Whether the slot has the registration that was the `begun`th there, and it has not begun again.
     #[cold]
-    pub(super) fn is_current(&self, slot: usize, begun: u32) -> bool {
+    pub(super) fn is_current(&self, slot: usize, begun: u16) -> bool {
         let entry = &self.entries[slot];
         entry.fd >= 0 && entry.begun == begun
     }

@@ -57,42 +57,47 @@ impl UnreadSignals {
 
     #[cold]
     fn not_sent(&self) {
-        self.read_signals(1);
+        self.subtract(1);
     }
 
     /// Drains one of the queue's descriptors, which is readable. Returns whether it still belongs to the
     /// queue. Must not be called by two threads at once.
+    #[inline(never)]
     pub(super) fn read(&self, fd: RawFd) -> bool {
         self.read_by(|| drain(fd))
     }
 
+    #[inline]
     fn read_by(&self, drain: impl FnOnce() -> io::Result<u64>) -> bool {
         // Pairs with the fence in `sent`: the load sees the signal that has made the descriptor readable.
         fence(Ordering::Acquire);
-        if self.0.load(Ordering::Relaxed) == 0 {
+        let unread = self.0.load(Ordering::Relaxed);
+        if unread == 0 {
             return false;
         }
         match drain() {
-            Ok(signals) => {
-                self.read_signals(signals);
-                true
+            // Relaxed: each of them was counted before it was sent, and the kernel's lock orders its being
+            // sent before its being read. The count publishes no other memory.
+            Ok(signals) if signals <= unread as u64 => {
+                self.0.fetch_sub(signals as usize, Ordering::Relaxed);
             }
-            Err(_) => false,
+            // Others have been sent since the load.
+            Ok(signals) => self.subtract(signals),
+            Err(_) => return false,
         }
+        true
     }
 
-    /// Counts signals that were read, or not sent. More signals than at the load above may have been read:
-    /// others have been sent since.
-    fn read_signals(&self, signals: u64) {
+    /// Subtracts signals, but not below 0: a forked child with the descriptor may have sent signals that were
+    /// not counted here.
+    #[cold]
+    fn subtract(&self, signals: u64) {
         let signals = usize::try_from(signals).unwrap_or(usize::MAX);
-        // Relaxed: each of them was counted before it was sent, and the kernel's lock orders its being sent
-        // before its being read. The count publishes no other memory.
+        // Relaxed: as in `read_by`.
+        let subtract = |unread: usize| Some(unread.saturating_sub(signals));
         let subtracted = self
             .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |unread| {
-                // A forked child with the descriptor may have sent signals that were not counted here.
-                Some(unread.saturating_sub(signals))
-            });
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract);
         debug_assert!(subtracted.is_ok(), "the update never refuses");
     }
 }
@@ -412,7 +417,7 @@ mod loom_tests {
             self.counter.swap(0, Ordering::Relaxed) as u64
         }
 
-        /// Polls once. A descriptor that is readable is the queue's: nobody has closed it.
+        /// Polls once. A readable descriptor belongs to the queue: no code has closed it.
         fn poll(&self) {
             if self.is_readable() {
                 assert!(self.unread.read_by(|| Ok(self.drain())));

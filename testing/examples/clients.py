@@ -24,7 +24,7 @@ MEGABYTE = 1 << 20
 
 
 class Server:
-    """A program of examples/ that says on its first line where it listens."""
+    """A program of examples/ that prints its address on its first line."""
 
     def __init__(self, name, *arguments, folder=FOLDER):
         program = os.path.join(folder, name)
@@ -77,7 +77,7 @@ def read_to_end(stream, slowly=False):
 
 @contextlib.contextmanager
 def sending(stream, data, end=lambda stream: stream.shutdown(socket.SHUT_WR)):
-    """Sends from another thread, and then ends this direction."""
+    """Sends from another thread, and then shuts down writing."""
 
     def send():
         stream.sendall(data)
@@ -90,7 +90,7 @@ def sending(stream, data, end=lambda stream: stream.shutdown(socket.SHUT_WR)):
 
 
 def echoes_to_a_slow_reader(server):
-    """16 MiB, a half-close, and a client that begins to read late and goes on slowly."""
+    """16 MiB, a half-close, and a client that begins to read late and reads slowly."""
     data = random(16 * MEGABYTE)
     with server.connect() as stream, sending(stream, data):
         time.sleep(0.3)
@@ -98,13 +98,13 @@ def echoes_to_a_slow_reader(server):
 
 
 def socat(server, data):
-    """What socat gets for `data`: it ends its direction, and reads on."""
+    """The answer that socat gets for `data`: it shuts down writing, and continues to read."""
     command = ["socat", "-t", str(PATIENCE), "-", f"TCP:{server.address()}"]
     return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
 
 
 def is_stopped(stream):
-    """Sends without reading, until no byte has gone for a while."""
+    """Sends without reading, until no byte was sent for a while."""
     stream.settimeout(0)
     sent, last = 0, time.monotonic()
     while time.monotonic() < last + 0.5:
@@ -140,7 +140,7 @@ def echo_to_a_slow_reader():
 
 
 def echo_with_few_descriptors():
-    """Clients that cannot be accepted are served when the others have gone."""
+    """Clients that cannot be accepted are served when others have closed."""
     command = ["prlimit", "--nofile=12", os.path.join(FOLDER, "examples/echo"), "127.0.0.1:0"]
     with Server("prlimit", *command[1:], folder="/usr/bin") as server:
         streams = [server.connect() for _ in range(20)]
@@ -166,19 +166,19 @@ def hears(client, line):
 
 
 def chat_among_socats():
-    """A client that never reads is dropped, and disturbs nobody."""
+    """A client that never reads is dropped, and does not disturb the others."""
     with Server("examples/chat", "127.0.0.1:0") as server:
         deaf = server.connect()
         command = ["socat", "-", f"TCP:{server.address()}"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as two:
-            # Both have joined when each hears what it says itself.
+            # Both have joined when each receives its own message.
             for client, line in [(one, b"first\n"), (two, b"second\n")]:
                 client.stdin.write(line)
                 client.stdin.flush()
                 hears(client, line)
             hears(one, b"second\n")
-            # More than a socket and the chat keep for a client.
+            # More than a socket and the chat queue for a client.
             line, at_once, rounds = b"x" * 900 + b"\n", 100, 150
             for n in range(rounds):
                 one.stdin.write(line * at_once)
@@ -188,14 +188,14 @@ def chat_among_socats():
                         assert client.stdout.readline().endswith(b": " + line), n
             one.terminate()
             two.terminate()
-        # It was closed with its input unread, or is closed at the end of that.
+        # It was closed with unread input, or is closed at the end of its input.
         with contextlib.suppress(ConnectionResetError):
             assert len(read_to_end(deaf)) < rounds * at_once * len(line)
         deaf.close()
 
 
 def proxy_to_curl():
-    """A file from a web server, to a client that takes less than it could."""
+    """A file from a web server, to a client that reads slowly."""
     with tempfile.TemporaryDirectory() as folder:
         data = random(8 * MEGABYTE)
         with open(os.path.join(folder, "file"), "wb") as file:
@@ -277,7 +277,7 @@ def proxy_closes_what_is_idle():
 
 
 def proxy_ends_on_ctrl_c():
-    """At once without links, and when they have ended with them. Nobody new is served."""
+    """Ends at once without links, and with links when they have ended. New clients are not served."""
     with echo() as target:
         with proxy(target.address()) as server:
             server.process.send_signal(signal.SIGINT)
@@ -339,7 +339,7 @@ def tls_echo_to_a_slow_reader():
                 stream.settimeout(0)
                 sent, start = 0, time.monotonic()
                 while len(received) < len(data):
-                    # Sends until nothing more goes, and only then reads some.
+                    # Sends until it would block, and only then reads a part.
                     try:
                         while sent < len(data):
                             sent += stream.send(data[sent : sent + 65536])

@@ -1,9 +1,9 @@
-/* A network stack outside of the kernel, as far as tests/preloaded.rs needs one: preloaded, it
- * replaces the C library's functions on epoll, eventfds and their descriptors. What the kernel
- * has behind those descriptors is /dev/null, which no kernel's epoll takes, and which swallows
- * what is written to it: a call that bypasses this library fails or does nothing.
+/* A network stack outside of the kernel, with the parts that tests/preloaded.rs needs. When preloaded, it
+ * replaces the C library's functions on epoll, eventfds and their descriptors. For the kernel
+ * those descriptors refer to /dev/null, which the kernel's epoll refuses, and which discards
+ * written bytes: a call that bypasses this library fails or has no effect.
  *
- * An edge is reported when something becomes readable, and not when more comes to what is. */
+ * An edge is reported when a descriptor becomes readable, and not when more data arrives. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +21,7 @@ enum kind { NOT_OURS, EPOLL, SOCKET, COUNTER };
 
 static struct object {
     enum kind kind;
-    /* Bytes to read, or what a counter has counted. */
+    /* The bytes to read, or the value of a counter. */
     uint64_t held;
     /* How many times it became readable. */
     uint64_t edges;
@@ -37,7 +37,7 @@ static struct watch {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed;
 
-/* For the test. */
+/* Used by the test. */
 int stack_waits_of_millis, stack_last_millis, stack_waits_of_nanos, stack_refuses_nanos;
 int stack_interrupts;
 
@@ -88,7 +88,7 @@ int stack_open(void) {
     return open;
 }
 
-/* What it replaces. */
+/* The functions that it replaces. */
 
 int eventfd(unsigned count, int flags) {
     (void)flags;
@@ -154,7 +154,7 @@ int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
     if (!error && operation == EPOLL_CTL_DEL)
         found->epoll = 0;
     else if (!error)
-        /* What is readable is reported. */
+        /* Reports readable descriptors. */
         *(found ? found : unused) = (struct watch){epoll, fd, *event, 0};
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
@@ -173,7 +173,7 @@ static int collect(int epoll, struct epoll_event *events, int most) {
     return count;
 }
 
-/* For as long as the limit says, or for ever. */
+/* Until the timeout ends, or for ever. */
 static int wait_for(int epoll, struct epoll_event *events, int most, const struct timespec *limit) {
     if (!is(epoll, EPOLL)) return fail(EBADF);
     if (most <= 0) return fail(EINVAL);

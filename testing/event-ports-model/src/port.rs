@@ -165,7 +165,7 @@ impl Port {
         entry.state = State::Armed;
         let ready = sys::readiness(fd, events);
         if ready == 0 {
-            self.arm(object).inspect_err(|_| self.forget(object))?;
+            self.arm(object).inspect_err(|_| self.remove(object))?;
         } else {
             self.leave_epoll(object);
             self.fire(object, ready);
@@ -182,7 +182,7 @@ impl Port {
         let _ = descriptor(object)?;
         self.harvest();
         let state = self.objects.get(object).map(|entry| entry.state);
-        self.forget(object);
+        self.remove(object);
         match state {
             Some(State::Armed | State::Queued) => Ok(()),
             _ => Err(libc::ENOENT),
@@ -190,7 +190,7 @@ impl Port {
     }
 
     /// Removes a descriptor, which is about to be closed or was dissociated.
-    pub fn forget(&mut self, object: usize) {
+    pub fn remove(&mut self, object: usize) {
         match self.objects.get(object) {
             None => return,
             Some(entry) if entry.state == State::Unknown => return,
@@ -204,9 +204,9 @@ impl Port {
     }
 
     /// Removes all descriptors.
-    pub fn forget_all(&mut self) {
+    pub fn remove_all(&mut self) {
         for object in 0..self.objects.len() {
-            self.forget(object);
+            self.remove(object);
         }
     }
 

@@ -88,7 +88,7 @@ pub fn closing(fd: RawFd) {
     let mut ports = PORTS.lock();
     let mut closed = None;
     for port in &mut ports.ports {
-        port.forget(fd as usize);
+        port.remove(fd as usize);
         if port.descriptor == fd && !port.closed {
             let own = port.epoll;
             let mut other = None;
@@ -100,7 +100,7 @@ pub fn closing(fd: RawFd) {
             match other {
                 // As in the kernel, the process' associations end anyway.
                 Some(other) => {
-                    port.forget_all();
+                    port.remove_all();
                     port.end_alert();
                     port.descriptor = other;
                 }

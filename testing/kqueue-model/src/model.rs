@@ -121,7 +121,7 @@ impl Model {
             return false;
         }
         for queue in self.queues.iter_mut().flatten() {
-            queue.forget(number);
+            queue.remove_descriptor(number);
         }
         self.known(number).is_some()
     }
@@ -159,7 +159,7 @@ impl Model {
 
     /// In a forked child, which inherits no kqueue: frees all, and closes their descriptors. This
     /// does not affect the parent.
-    fn forget_all(&mut self) {
+    fn remove_all(&mut self) {
         for queue in self.queues.drain(..).flatten() {
             for number in &queue.numbers {
                 os::close(*number);
@@ -275,7 +275,7 @@ unsafe extern "C" fn in_parent() {
 
 unsafe extern "C" fn in_child() {
     if let Some(mut model) = guard_of_fork() {
-        model.forget_all();
+        model.remove_all();
     }
 }
 

@@ -321,7 +321,7 @@ impl Queue {
     }
 
     /// Removes the knotes of a descriptor that is about to be closed.
-    pub(crate) fn forget(&mut self, number: c_int) {
+    pub(crate) fn remove_descriptor(&mut self, number: c_int) {
         for filter in [EVFILT_READ, EVFILT_WRITE] {
             if let Some(slot) = self.knotes.find(number as usize, filter) {
                 self.remove(slot);

@@ -1,9 +1,9 @@
-//! The table *Promises and their tests* of docs/TESTING.md: each published promise has a test that would
-//! notice that it is broken, and a fault with which that test was seen to fail.
+//! The table *Promises and their tests* of docs/TESTING.md: each published promise has a test that
+//! notices if it is broken, and a fault with which that test was seen to fail.
 //!
-//! A cell names tests as the header of a fault does, but without the module: `FILE NAME`; and steps as
-//! `cargo xtask STEP`. Each test exists, and a fault of its row names it; each fault exists, and names a test
-//! of its row. A row whose promise steps alone hold has no faults.
+//! A cell names tests as in the header of a fault, but without the module: `FILE NAME`; and steps
+//! as `cargo xtask STEP`. Each test must exist, and a fault of its row must name it. Each fault
+//! must exist, and name a test of its row. A row that has only steps has no faults.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ const PAGE: &str = "docs/TESTING.md";
 const HEADING: &str = "## Promises and their tests";
 const STEP: &str = "cargo xtask ";
 
-/// Checks each row of the table. `is_step` says whether a chore is a step of ci.
+/// Checks each row of the table. `is_step` tells whether a chore is a step of ci.
 pub fn check(report: &mut Report, faults: &[Fault], is_step: fn(&str) -> bool) -> Result<()> {
     let page = fs::read_to_string(root().join(PAGE)).context(PAGE)?;
     for row in rows(&page)? {
@@ -129,7 +129,7 @@ impl Row {
         }
         for test in &self.tests {
             let (target, name) = test;
-            // An operation of these is no function; the run of its fault finds it.
+            // The operation of such a target is no function. The run of its fault finds it.
             let is_function = !["counts", "faulty-kernel"].contains(&target.as_str());
             if is_function && !has_function(target, name)? {
                 bail!("there is no test {target} {name}");
@@ -151,7 +151,7 @@ fn names(fault: &Fault, (target, name): &(String, String)) -> bool {
     })
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn code(cell: &str) -> Vec<String> {
     let parts = cell.split('`').skip(1).step_by(2);
     parts.map(str::to_owned).collect()
