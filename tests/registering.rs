@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use mio::event::Source;
-use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use mio::unix::SourceFd;
 use mio::{Backend, Interest, IoSource, Registry, Token, Waker};
@@ -257,7 +257,7 @@ fn registering_twice_already_exists(backend: Backend) {
         return; // see `registering_twice_replaces`
     }
     let mut looper = Loop::new(backend);
-    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let (mut socket, _peer) = stream_pair();
     let registry = looper.registry();
     registry
         .register(&mut socket, Token(1), Interest::WRITABLE)
@@ -301,7 +301,7 @@ fn reregistering_an_unregistered_source_is_not_found(backend: Backend) {
         return; // see `registering_twice_replaces`
     }
     let mut looper = Loop::new(backend);
-    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let (mut socket, _peer) = stream_pair();
     let error = looper
         .registry()
         .reregister(&mut socket, Token(1), BOTH)
@@ -323,7 +323,7 @@ fn reregistering_an_unregistered_source_is_not_found(backend: Backend) {
 fn deregistering_an_unregistered_source_is_not_found(backend: Backend) {
     let looper = Loop::new(backend);
     let registry = looper.registry();
-    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let (mut socket, _peer) = stream_pair();
     let error = registry.deregister(&mut socket).unwrap_err();
     assert_names(&error, NOT_REGISTERED);
     #[cfg(unix)]
@@ -342,7 +342,7 @@ fn deregistering_an_unregistered_source_is_not_found(backend: Backend) {
 
 fn a_source_can_move_to_another_poll(backend: Backend) {
     let (mut first, mut second) = (Loop::new(backend), Loop::new(backend));
-    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let (mut socket, _peer) = stream_pair();
     first
         .registry()
         .register(&mut socket, Token(1), Interest::WRITABLE)
@@ -374,7 +374,7 @@ fn notices_reregistering_elsewhere(backend: Backend) -> bool {
 /// the other mistakes itself.
 fn using_another_polls_source_is_an_error(backend: Backend) {
     let (mut mine, other) = (Loop::new(backend), Loop::new(backend));
-    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let (mut socket, _peer) = stream_pair();
     mine.registry()
         .register(&mut socket, Token(1), Interest::WRITABLE)
         .unwrap();
@@ -529,7 +529,7 @@ fn a_failed_reregister_changes_nothing(backend: Backend) {
         return;
     }
     let (mut mine, other) = (Loop::new(backend), Loop::new(backend));
-    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let (mut socket, _peer) = stream_pair();
     mine.registry()
         .register(&mut socket, Token(1), Interest::WRITABLE)
         .unwrap();
@@ -636,7 +636,7 @@ fn a_dropped_source_is_no_longer_reported(backend: Backend) {
 #[cfg(unix)]
 fn mixing_with_source_fd_leaves_no_state_behind(backend: Backend) {
     let (mut first, mut second) = (Loop::new(backend), Loop::new(backend));
-    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let (mut socket, _peer) = stream_pair();
     let fd = socket.as_raw_fd();
 
     // Registered as a source, and deregistered by its descriptor.
@@ -672,7 +672,7 @@ fn mixing_with_source_fd_leaves_no_state_behind(backend: Backend) {
 #[cfg(unix)]
 fn a_source_that_takes_over_a_raw_registration_ends_it_when_dropped(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let (mut socket, _peer) = stream_pair();
     let fd = socket.as_raw_fd();
     let registry = looper.registry();
     registry
@@ -684,8 +684,8 @@ fn a_source_that_takes_over_a_raw_registration_ends_it_when_dropped(backend: Bac
     looper.until_writable(Token(2));
     drop(socket);
     looper.assert_quiet();
-    // Its descriptor can be reused.
-    let mut next = UdpSocket::bind(any_port()).unwrap();
+    // Its number is free for another one.
+    let (mut next, _peer_of_next) = stream_pair();
     looper
         .registry()
         .register(&mut next, Token(3), Interest::WRITABLE)
@@ -695,7 +695,8 @@ fn a_source_that_takes_over_a_raw_registration_ends_it_when_dropped(backend: Bac
 
 fn a_boxed_source_is_a_source(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let mut source: Box<dyn Source> = Box::new(UdpSocket::bind(any_port()).unwrap());
+    let (stream, _peer) = stream_pair();
+    let mut source: Box<dyn Source> = Box::new(stream);
     looper
         .registry()
         .register(&mut source, Token(1), Interest::WRITABLE)
@@ -711,7 +712,7 @@ fn a_boxed_source_is_a_source(backend: Backend) {
 
 /// A source around another one, which counts the calls.
 struct Counting {
-    inner: UdpSocket,
+    inner: util::Stream,
     calls: Vec<&'static str>,
 }
 
@@ -744,8 +745,9 @@ impl Source for Counting {
 
 fn a_program_can_implement_source(backend: Backend) {
     let mut looper = Loop::new(backend);
+    let (inner, _peer) = stream_pair();
     let mut source = Counting {
-        inner: UdpSocket::bind(any_port()).unwrap(),
+        inner,
         calls: Vec::new(),
     };
     let registry = looper.registry();
@@ -817,7 +819,7 @@ fn a_source_turned_into_its_std_type_stays_registered(backend: Backend) {
         .registry()
         .register(&mut other, Token(1), Interest::READABLE)
         .unwrap();
-    let other = std::os::unix::net::UnixStream::from(other);
+    let other = util::StdStream::from(other);
     one.write_all(b"x").unwrap();
     looper.until_readable(Token(1));
 

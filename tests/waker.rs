@@ -3,6 +3,7 @@
 
 mod util;
 
+use std::cell::UnsafeCell;
 use std::collections::HashMap;
 use std::io::Write;
 #[cfg(unix)]
@@ -29,6 +30,7 @@ on_each_backend![
     a_wake_after_one_that_ended_a_wait_is_kept,
     a_wake_before_a_register_is_kept,
     no_wake_is_lost_between_threads,
+    what_was_written_before_a_coalesced_wake_is_seen_after_the_event,
     many_wakers_each_with_its_token,
     more_wakers_than_bits,
     wakes_coalesce_beyond_the_bits,
@@ -179,6 +181,49 @@ fn no_wake_is_lost_between_threads(backend: Backend) {
             thread.join().unwrap();
         }
     }
+}
+
+/// Memory that threads share without an atomic or a lock.
+struct Plain(UnsafeCell<usize>);
+
+// SAFETY: the test that uses it has one thread write before it wakes, and the other one read after the
+// wake-up's event and before it lets the first one go on.
+unsafe impl Sync for Plain {}
+
+/// Of two wakes the second one relies on the first one's signal. That it orders the two threads' accesses
+/// all the same shows under the thread sanitizer and under Miri, which know nothing else that would.
+fn what_was_written_before_a_coalesced_wake_is_seen_after_the_event(backend: Backend) {
+    const ROUNDS: usize = 50;
+
+    let mut looper = Loop::new(backend);
+    let waker = Arc::new(Waker::new(looper.registry(), WAKE).unwrap());
+    let shared = Arc::new(Plain(UnsafeCell::new(0)));
+    let woken = Arc::new(AtomicUsize::new(0));
+    let (go_on, told) = mpsc::channel();
+    let waking = thread::spawn({
+        let (waker, shared, woken) = (waker.clone(), shared.clone(), woken.clone());
+        move || {
+            for n in told {
+                // SAFETY: see `Plain`.
+                unsafe { *shared.0.get() = n };
+                waker.wake().unwrap();
+                // Relaxed, here and there: waking has to order them.
+                woken.store(n, Ordering::Relaxed);
+            }
+        }
+    });
+    for n in 1..=ROUNDS {
+        waker.wake().unwrap();
+        go_on.send(n).unwrap();
+        while woken.load(Ordering::Relaxed) < n {
+            thread::yield_now();
+        }
+        looper.until_readable(WAKE);
+        // SAFETY: see `Plain`.
+        assert_eq!(unsafe { *shared.0.get() }, n);
+    }
+    drop(go_on);
+    waking.join().unwrap();
 }
 
 fn many_wakers_each_with_its_token(backend: Backend) {

@@ -625,17 +625,17 @@ pub fn exact_timeouts() -> bool {
     false
 }
 
-#[cfg(windows)]
+#[cfg(any(windows, miri))]
 pub use mio::net::TcpStream as Stream;
-/// Two streams that are connected to each other: Unix streams, or TCP streams on a system without
-/// them.
-#[cfg(unix)]
+/// Two streams that are connected to each other: of Unix, or of TCP where there are none. (Miri's of Unix cannot
+/// be written to.)
+#[cfg(not(any(windows, miri)))]
 pub use mio::net::UnixStream as Stream;
 
-#[cfg(windows)]
+#[cfg(any(windows, miri))]
 pub use std::net::TcpStream as StdStream;
-/// The same from the standard library. They block.
-#[cfg(unix)]
+/// Likewise of the standard library; they block.
+#[cfg(not(any(windows, miri)))]
 pub use std::os::unix::net::UnixStream as StdStream;
 
 pub fn stream_pair() -> (Stream, Stream) {
@@ -646,12 +646,12 @@ pub fn stream_pair() -> (Stream, Stream) {
     (Stream::from_std(one), Stream::from_std(other))
 }
 
-#[cfg(unix)]
+#[cfg(not(any(windows, miri)))]
 pub fn std_stream_pair() -> (StdStream, StdStream) {
     StdStream::pair().unwrap()
 }
 
-#[cfg(windows)]
+#[cfg(any(windows, miri))]
 pub fn std_stream_pair() -> (StdStream, StdStream) {
     let listener = std::net::TcpListener::bind(any_port()).unwrap();
     let one = StdStream::connect(listener.local_addr().unwrap()).unwrap();

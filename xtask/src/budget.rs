@@ -51,6 +51,11 @@ impl Budget {
         Ok(budget)
     }
 
+    /// The seconds of a step, or 0 if it has no line.
+    pub fn seconds(&self, step: &str) -> u64 {
+        self.0.get(step).map_or(0, |cost| cost.wall.as_secs())
+    }
+
     /// The seconds and CPU seconds of all steps.
     fn total(&self) -> (u64, u64) {
         let sum = |of: fn(&Cost) -> Duration| self.0.values().map(of).sum::<Duration>().as_secs();

@@ -1,20 +1,27 @@
 //! The list of steps, and how they are run together.
 
 use std::env;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
 
 use crate::budget::{self, Budget, Cost};
+use crate::sh::Cmd;
+use crate::shard::Shard;
+use crate::tools::NotRun;
 use crate::{
     android, api, bench, calls, counts, cpus, examples, faults, faulty_kernel, interop, kernels,
-    layers, licences, link, lint, load, model, msrv, oracle, os_names, package, programs, readme,
-    targets, testing, valgrind, wine,
+    layers, licences, link, lint, load, miri, model, msrv, oracle, os_names, package, programs,
+    readme, target, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
 
-/// Cheap steps first: they find most mistakes within a minute.
+/// A step that takes its part.
+type SharedStep = (&'static str, fn(Shard) -> Result<()>);
+
+/// Cheap ones first: most mistakes show within a minute.
 const CI: &[Step] = &[
     ("fmt", lint::fmt),
     ("msrv", msrv::run),
@@ -42,6 +49,7 @@ const CI: &[Step] = &[
     ("oracle", oracle::all),
     ("loom", testing::loom),
     ("asan", testing::sanitizers),
+    ("tsan", testing::threads),
     ("c10k", programs::c10k),
     ("interop", interop::run),
     ("wine", wine::all),
@@ -65,54 +73,122 @@ const ONLY_CI: &[Step] = &[
     ("faults", faults::bounded),
 ];
 
-/// The steps that `full` adds.
-const ONLY_FULL: &[Step] = &[
-    ("targets", || targets::run(&targets::Args::default())),
-    ("link", || link::run(&link::Args::default())),
-    ("cpus", || cpus::run(&cpus::Args::default())),
-    ("faults", faults::all),
-    ("kernels", kernels::all),
-    ("load", load::all),
-    ("load-faults", load::all_faults),
-    ("oracle-faults", oracle::all_faults),
-    ("valgrind-c10k", valgrind::c10k),
-    ("wine-10", wine::on_newer),
-    ("faulty-windows", faulty_kernel::on_windows),
+/// The steps that `full` adds, with about the seconds that each takes.
+const ONLY_FULL: &[(Step, u64)] = &[
+    (("targets", || targets::run(&targets::Args::default())), 700),
+    (("link", || link::run(&link::Args::default())), 200),
+    (("cpus", || cpus::run(&cpus::Args::default())), 500),
+    (("kernels", kernels::all), 1500),
+    (("load", load::all), 660),
+    (("load-faults", load::all_faults), 200),
+    (("valgrind-c10k", valgrind::c10k), 60),
+    (("wine-10", wine::on_newer), 200),
+    (("faulty-windows", faulty_kernel::on_windows), 300),
+    (("miri", miri::all), 900),
+];
+
+/// What `full` adds, a part of which is in each of its parts.
+const SHARED: &[SharedStep] = &[
+    ("faults", faults::part),
+    ("oracle-faults", oracle::part_of_faults),
 ];
 
 /// Whether a chore of this name is a step of `ci` or `full`, or a list of steps.
 pub fn runs(chore: &str) -> bool {
-    let steps = [CI, ONLY_CI, ONLY_FULL].concat();
-    ["quick", "ci", "full"].contains(&chore) || steps.iter().any(|(name, _)| *name == chore)
+    let steps = CI.iter().chain(ONLY_CI).map(|(name, _)| *name);
+    let of_full = ONLY_FULL.iter().map(|((name, _), _)| *name);
+    let shared = SHARED.iter().map(|(name, _)| *name);
+    let lists = ["quick", "ci", "full"].into_iter();
+    lists
+        .chain(steps)
+        .chain(of_full)
+        .chain(shared)
+        .any(|name| name == chore)
 }
 
 /// The steps to run while working on a change.
 pub fn quick() -> Result<()> {
-    run(QUICK, |_, _| Ok(None))
+    conclude(&run(whole(QUICK), |_, _| Ok(None))?)
 }
 
 /// Every step that decides whether a change may go in.
 pub fn ci() -> Result<()> {
     build_small();
     let budget = budget()?;
-    run(&[CI, ONLY_CI].concat(), |name, cost| {
-        budget.judge(name, cost)
-    })
+    let steps = whole(CI).chain(whole(ONLY_CI));
+    conclude(&run(steps, |name, cost| budget.judge(name, cost))?)
 }
 
-/// The same, and the steps that take longer.
-pub fn full() -> Result<()> {
+/// The same, and what takes longer; or a part of it. What came of it is also in a file of target/full.
+pub fn full(shard: Shard) -> Result<()> {
     build_small();
     let budget = budget()?;
-    run(&[CI, ONLY_FULL].concat(), |name, cost| {
-        // The budget covers only the steps of `ci`.
-        let longer = ONLY_FULL.iter().any(|(other, _)| *other == name);
-        if longer {
-            Ok(None)
-        } else {
-            budget.judge(name, cost)
+    // Before anything changes it.
+    let revision = revision()?;
+    let seconds = |name: &str| budget.seconds(name);
+    let steps = CI.iter().map(|step| (*step, seconds(step.0)));
+    let steps: Vec<(Step, u64)> = steps.chain(ONLY_FULL.iter().copied()).collect();
+    let steps: Vec<Step> = part(&steps, shard);
+    let shared = SHARED.iter().map(|(name, step)| -> Task {
+        let step = *step;
+        (name, Box::new(move || step(shard)))
+    });
+    let results = run(whole(&steps).chain(shared), |name, cost| {
+        // The budget is for what `ci` does.
+        match CI.iter().any(|(other, _)| *other == name) {
+            true => budget.judge(name, cost),
+            false => Ok(None),
         }
-    })
+    })?;
+    let path = target("full").join(shard.file_name());
+    fs::create_dir_all(target("full"))?;
+    fs::write(&path, format!("{revision}\n{}", results.table()))?;
+    println!("{}", path.display());
+    if results.total.wall > PART_OF_FULL {
+        println!("WARNING: more than an hour: divide it into more parts");
+    }
+    conclude(&results)
+}
+
+/// What a part of `full` shall take at most.
+const PART_OF_FULL: Duration = Duration::from_secs(60 * 60);
+
+/// The steps of this part: each goes to the part that has the least to do, the longest ones first.
+fn part(steps: &[(Step, u64)], shard: Shard) -> Vec<Step> {
+    let (part, parts) = shard.zero_based();
+    let mut longest_first: Vec<usize> = (0..steps.len()).collect();
+    longest_first.sort_by_key(|&step| std::cmp::Reverse(steps[step].1));
+    let mut seconds = vec![0; parts];
+    let mut mine = Vec::new();
+    for step in longest_first {
+        let least = seconds.iter().min().copied().unwrap_or(0);
+        let of = seconds.iter().position(|&seconds| seconds == least);
+        let of = of.expect("there is a part");
+        seconds[of] += steps[step].1;
+        if of == part {
+            mine.push(step);
+        }
+    }
+    mine.sort_unstable();
+    mine.into_iter().map(|step| steps[step].0).collect()
+}
+
+/// What the results are of.
+fn revision() -> Result<String> {
+    let of = |program: &str, args: &[&str]| -> Result<String> {
+        let text = Cmd::new(program).args(args).quiet()?.successful_stdout()?;
+        Ok(text.trim().to_owned())
+    };
+    let commit = of("git", &["rev-parse", "HEAD"])?;
+    let changes = match of("git", &["status", "--porcelain"])?.is_empty() {
+        true => "",
+        false => ", with changes that are not committed",
+    };
+    let (rustc, kernel) = (of("rustc", &["--version"])?, of("uname", &["-sr"])?);
+    let date = of("date", &["-u", "+%Y-%m-%d %H:%M"])?;
+    Ok(format!(
+        "commit {commit}{changes}\n{rustc}, {kernel}, {date}\n"
+    ))
 }
 
 /// Makes the steps' builds smaller on the disk: nothing here is built again after a change, or
@@ -136,13 +212,67 @@ fn budget() -> Result<Budget> {
 /// The result of a step.
 struct Ended {
     name: &'static str,
-    ok: bool,
+    outcome: Outcome,
     cost: Cost,
 }
 
-/// Runs all of `steps`, even after one has failed. Fails if a step has failed, or if `judge` finds
-/// one too expensive.
-fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> Result<()> {
+#[derive(Copy, Clone, PartialEq)]
+enum Outcome {
+    Ok,
+    Failed,
+    NotRun,
+}
+
+impl Outcome {
+    fn of(result: &Result<Option<String>>) -> Outcome {
+        match result {
+            Ok(_) => Outcome::Ok,
+            Err(error) if error.is::<NotRun>() => Outcome::NotRun,
+            Err(_) => Outcome::Failed,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Failed => "FAILED",
+            Outcome::NotRun => "NOT RUN",
+        }
+    }
+}
+
+/// A step, and how it is run.
+type Task = (&'static str, Box<dyn Fn() -> Result<()>>);
+
+fn whole(steps: &[Step]) -> impl Iterator<Item = Task> + '_ {
+    steps
+        .iter()
+        .map(|(name, step)| -> Task { (name, Box::new(*step)) })
+}
+
+/// How all steps came out.
+struct Results {
+    steps: Vec<Ended>,
+    total: Cost,
+}
+
+impl Results {
+    fn count(&self, outcome: Outcome) -> usize {
+        let steps = self.steps.iter();
+        steps.filter(|step| step.outcome == outcome).count()
+    }
+
+    fn table(&self) -> String {
+        table(&self.steps, self.total)
+    }
+}
+
+/// Runs all of `steps`, whatever becomes of each. One has failed also if `judge` says that it has cost too
+/// much.
+fn run(
+    steps: impl Iterator<Item = Task>,
+    judge: impl Fn(&str, Cost) -> Result<Option<String>>,
+) -> Result<Results> {
     let start = Instant::now();
     let cpu_start = budget::cpu_of_children()?;
     let mut results = Vec::new();
@@ -155,19 +285,23 @@ fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> 
             wall: step_start.elapsed(),
             cpu: budget::cpu_of_children()? - cpu_before,
         };
-        let outcome = outcome.and_then(|()| judge(name, cost));
-        match &outcome {
+        let result = outcome.and_then(|()| judge(name, cost));
+        let outcome = Outcome::of(&result);
+        match &result {
             Ok(told) => {
                 println!("=== {name}: ok, {}", seconds(cost.wall));
                 if let Some(told) = told {
                     println!("WARNING: {name}: {told}");
                 }
             }
-            Err(error) => println!("=== {name}: FAILED, {}: {error:#}", seconds(cost.wall)),
+            Err(error) => {
+                let (word, wall) = (outcome.word(), seconds(cost.wall));
+                println!("=== {name}: {word}, {wall}: {error:#}");
+            }
         }
         results.push(Ended {
             name,
-            ok: outcome.is_ok(),
+            outcome,
             cost,
         });
     }
@@ -175,10 +309,22 @@ fn run(steps: &[Step], judge: impl Fn(&str, Cost) -> Result<Option<String>>) -> 
         wall: start.elapsed(),
         cpu: budget::cpu_of_children()? - cpu_start,
     };
-    print!("\n{}", table(&results, total));
-    let failed = results.iter().filter(|step| !step.ok).count();
+    Ok(Results {
+        steps: results,
+        total,
+    })
+}
+
+/// Prints the table, and fails if a step has. What could not be run is named in it.
+fn conclude(results: &Results) -> Result<()> {
+    print!("\n{}", results.table());
+    let not_run = results.count(Outcome::NotRun);
+    if not_run > 0 {
+        println!("{not_run} steps were NOT RUN");
+    }
+    let failed = results.count(Outcome::Failed);
     if failed > 0 {
-        bail!("{failed} of {} steps failed", results.len());
+        bail!("{failed} of {} steps failed", results.steps.len());
     }
     Ok(())
 }
@@ -189,12 +335,11 @@ fn table(results: &[Ended], total: Cost) -> String {
     let width = names.max().unwrap_or(0);
     let line = |name: &str, outcome: &str, cost: Cost| {
         let [wall, cpu] = [cost.wall, cost.cpu].map(seconds);
-        format!("{name:width$}  {outcome:6}  {wall:>8}  {cpu:>8} CPU\n")
+        format!("{name:width$}  {outcome:7}  {wall:>8}  {cpu:>8} CPU\n")
     };
     let mut table = String::new();
     for step in results {
-        let outcome = if step.ok { "ok" } else { "FAILED" };
-        table += &line(step.name, outcome, step.cost);
+        table += &line(step.name, step.outcome.word(), step.cost);
     }
     table + &line("total", "", total)
 }
@@ -205,6 +350,8 @@ fn seconds(took: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
+
     use super::*;
 
     fn cost(wall: u64, cpu: u64) -> Cost {
@@ -216,16 +363,22 @@ mod tests {
 
     #[test]
     fn the_table_names_what_failed() {
-        let ended = |name, ok, cost| Ended { name, ok, cost };
+        let ended = |name, outcome, cost| Ended {
+            name,
+            outcome,
+            cost,
+        };
         let results = [
-            ended("fmt", true, cost(1260, 900)),
-            ended("clippy", false, cost(100_000, 150_000)),
+            ended("fmt", Outcome::Ok, cost(1260, 900)),
+            ended("clippy", Outcome::Failed, cost(100_000, 150_000)),
+            ended("tsan", Outcome::NotRun, cost(100, 100)),
         ];
         assert_eq!(
             table(&results, cost(102_000, 151_000)),
-            "fmt     ok         1.3 s     0.9 s CPU\n\
-             clippy  FAILED   100.0 s   150.0 s CPU\n\
-             total            102.0 s   151.0 s CPU\n"
+            "fmt     ok          1.3 s     0.9 s CPU\n\
+             clippy  FAILED    100.0 s   150.0 s CPU\n\
+             tsan    NOT RUN     0.1 s     0.1 s CPU\n\
+             total             102.0 s   151.0 s CPU\n"
         );
     }
 
@@ -238,15 +391,50 @@ mod tests {
             Ok(())
         };
         let cheap = |_: &str, _| Ok(None);
-        assert!(run(&[("bad", || bail!("on purpose")), ("good", later)], cheap).is_err());
+        let ended = |steps: &[Step]| conclude(&run(whole(steps), cheap).unwrap());
+        assert!(ended(&[("bad", || bail!("on purpose")), ("good", later)]).is_err());
         assert!(RAN.load(Ordering::Relaxed));
-        assert!(run(&[("good", || Ok(()))], cheap).is_ok());
+        assert!(ended(&[("good", || Ok(()))]).is_ok());
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_run_is_no_failure() {
+        fn not_run() -> Result<()> {
+            bail!(NotRun("on purpose".to_owned()))
+        }
+        assert!(Outcome::of(&not_run().map(|()| None).context("why")) == Outcome::NotRun);
+        let results = run(whole(&[("absent", not_run)]), |_, _| Ok(None)).unwrap();
+        assert!(conclude(&results).is_ok());
+        assert_eq!(results.count(Outcome::NotRun), 1);
     }
 
     #[test]
     fn a_step_that_costs_too_much_has_failed() {
         let expensive = |_: &str, _| bail!("on purpose");
-        assert!(run(&[("good", || Ok(()))], expensive).is_err());
+        let results = run(whole(&[("good", || Ok(()))]), expensive).unwrap();
+        assert!(conclude(&results).is_err());
+    }
+
+    #[test]
+    fn each_step_is_in_one_part_and_the_parts_take_about_as_long() {
+        let nothing: fn() -> Result<()> = || Ok(());
+        let steps = [("a", 10), ("b", 30), ("c", 15), ("d", 5), ("e", 1)];
+        let steps = steps.map(|(name, seconds)| ((name, nothing), seconds));
+        let names = |shard: &str| -> Vec<&str> {
+            let part = part(&steps, shard.parse().unwrap());
+            part.iter().map(|(name, _)| *name).collect()
+        };
+        assert_eq!(names("1/1"), ["a", "b", "c", "d", "e"]);
+        assert_eq!(names("1/2"), ["b", "e"]);
+        assert_eq!(names("2/2"), ["a", "c", "d"]);
+        assert!(names("6/6").is_empty());
+    }
+
+    #[test]
+    fn the_results_name_the_commit() {
+        let revision = revision().unwrap();
+        let commit = revision.strip_prefix("commit ").unwrap();
+        assert!(commit.chars().take(40).all(|c| c.is_ascii_hexdigit()));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::shard::Shard;
 use crate::{
-    api, bench, calls, counts, cpus, faults, faulty_kernel, kernels, link, load, model, oracle,
-    targets, wine,
+    api, bench, calls, counts, cpus, faults, faulty_kernel, kernels, link, load, miri, model,
+    oracle, targets, wine,
 };
 
 #[derive(Parser)]
@@ -27,12 +28,16 @@ pub enum Chore {
     Quick,
     /// Every step that decides whether a change may go in, each even if an earlier one failed
     Ci,
-    /// `ci`, and the steps that take too long for it: run it before a release
-    Full,
+    /// `ci`, and what takes too long for it: to be run before a release
+    Full {
+        /// Only part K of N, so that machines share the work: some steps, and a part of each of the longest
+        /// ones
+        #[arg(long, value_name = "K/N", default_value = "1/1")]
+        shard: Shard,
+    },
     /// The sources are formatted
     Fmt,
-    /// The sources need no newer Rust than the minimum supported version, as far as other compilers
-    /// can tell
+    /// The minimum supported Rust version builds the crate and passes its tests
     Msrv,
     /// All dependencies may be distributed under MIT, and none has two versions
     Licences,
@@ -86,6 +91,10 @@ pub enum Chore {
     Faults(faults::Args),
     /// The tests under the address and the leak sanitizer
     Asan,
+    /// The tests under the thread sanitizer, with an instrumented std (nightly Rust, from rustup)
+    Tsan,
+    /// The tests under Miri: undefined behaviour, data races (nightly Rust, from rustup; part of `full`)
+    Miri(miri::Args),
     /// The tests under valgrind: memory errors, leaks, descriptors left open
     Valgrind,
     /// The program c10k: many connections, also slow ones

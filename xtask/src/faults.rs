@@ -29,6 +29,7 @@ use crate::counts::{self, Bench};
 use crate::cross::Cross;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
+use crate::shard::Shard;
 use crate::wine::{self, Wine};
 use crate::{faulty_kernel, model, target};
 pub use fault::{load, names, Fault};
@@ -44,7 +45,7 @@ const TEST_LIMIT: Duration = Duration::from_secs(60);
 const PATIENCE: &str = "3";
 
 /// After this time `ci` begins no further fault, and names those that it leaves out.
-const CI_BOUND: Duration = Duration::from_secs(6 * 60);
+const CI_BOUND: Duration = Duration::from_secs(5 * 60);
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
@@ -53,7 +54,10 @@ pub struct Args {
     /// Only the fault of this name (may be given several times)
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Show the faults and what must notice them, and run nothing
+    /// Only part K of N of the faults, so that machines share the work
+    #[arg(long, value_name = "K/N")]
+    shard: Option<Shard>,
+    /// Show the faults, and what has to notice them, and run nothing
     #[arg(long)]
     list: bool,
     /// Only check that each patch still applies, and the table of promises in docs/TESTING.md
@@ -65,7 +69,10 @@ pub fn run(args: &Args, is_step: fn(&str) -> bool) -> Result<()> {
     if args.check && args.backend.is_none() && args.only.is_empty() {
         return check_all(is_step);
     }
-    let faults = select(load()?, args)?;
+    let mut faults = select(load()?, args)?;
+    if let Some(shard) = args.shard {
+        faults = shard.of(faults);
+    }
     if args.list {
         list(&faults);
         return Ok(());
@@ -77,8 +84,8 @@ pub fn run(args: &Args, is_step: fn(&str) -> bool) -> Result<()> {
 }
 
 /// What `full` runs.
-pub fn all() -> Result<()> {
-    let faults = load()?;
+pub fn part(shard: Shard) -> Result<()> {
+    let faults = shard.of(load()?);
     Report::of(|report| try_all(report, &faults, None))
 }
 
@@ -579,6 +586,7 @@ mod tests {
             backend: backend.map(str::to_owned),
             only: only.iter().map(|name| name.to_string()).collect(),
             list: false,
+            shard: None,
             check: false,
         };
         Ok(names(&select(faults, &args)?))

@@ -25,13 +25,16 @@ mod debian;
 mod examples;
 mod faults;
 mod faulty_kernel;
+mod harness;
 mod interop;
 mod kernels;
 mod layers;
+mod left_out;
 mod licences;
 mod link;
 mod lint;
 mod load;
+mod miri;
 mod model;
 mod msrv;
 mod newer_wine;
@@ -73,7 +76,7 @@ fn run() -> Result<()> {
     match cli.chore {
         Chore::Quick => ci::quick(),
         Chore::Ci => ci::ci(),
-        Chore::Full => ci::full(),
+        Chore::Full { shard } => ci::full(shard),
         Chore::Fmt => lint::fmt(),
         Chore::Msrv => msrv::run(),
         Chore::Licences => licences::run(),
@@ -101,6 +104,8 @@ fn run() -> Result<()> {
         Chore::Loom => testing::loom(),
         Chore::Faults(args) => faults::run(&args, ci::runs),
         Chore::Asan => testing::sanitizers(),
+        Chore::Miri(args) => miri::run(&args),
+        Chore::Tsan => testing::threads(),
         Chore::Valgrind => valgrind::tests(),
         Chore::C10k => programs::c10k(),
         Chore::Interop => interop::run(),

@@ -20,6 +20,7 @@ use crate::model::{self, Kernel};
 use crate::report::Report;
 use crate::root;
 use crate::sh::{Cmd, Ended};
+use crate::shard::Shard;
 use crate::table::named;
 pub use program::Args;
 use program::{build, found, kept_programs, limit, variant, BACKENDS, PROGRAMS};
@@ -59,9 +60,10 @@ pub fn all() -> Result<()> {
 }
 
 /// What `full` adds.
-pub fn all_faults() -> Result<()> {
+pub fn part_of_faults(shard: Shard) -> Result<()> {
     run(&Args {
         faults: true,
+        shard: Some(shard),
         ..Args::default()
     })
 }

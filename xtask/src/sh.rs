@@ -93,6 +93,13 @@ impl Cmd {
             .env("RUSTC_BOOTSTRAP", "1")
     }
 
+    /// The cargo of a toolchain of rustup's, deaf to what the cargo that runs this program has set for its
+    /// children.
+    pub fn rustup_cargo(toolchain: &str, subcommand: &str) -> Cmd {
+        let cmd = Cmd::of_cargo("rustup", "run").without(|name| name == "CARGO");
+        cmd.args([toolchain, "cargo", subcommand])
+    }
+
     fn of_cargo(program: &str, subcommand: &str) -> Cmd {
         let mut cmd = Cmd::new(program).arg(subcommand).without(influences_builds);
         // Even if a configuration file of the user sets something else.

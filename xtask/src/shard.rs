@@ -17,6 +17,16 @@ impl Shard {
         let from_its_first = all.into_iter().skip(self.part - 1);
         from_its_first.step_by(self.parts).collect()
     }
+
+    /// For what came of it.
+    pub fn file_name(self) -> String {
+        format!("{}-of-{}.txt", self.part, self.parts)
+    }
+
+    /// K and N, for a program that counts K from 0.
+    pub fn zero_based(self) -> (usize, usize) {
+        (self.part - 1, self.parts)
+    }
 }
 
 impl FromStr for Shard {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::harness;
 use crate::report::Report;
 use crate::sh::Cmd;
 use crate::{target, tools};
@@ -51,6 +52,26 @@ pub fn sanitizers() -> Result<()> {
         }),
     )
 }
+
+/// The thread sanitizer, with an instrumented std. It also replaces the C library's functions on epoll,
+/// which the library then calls instead of the kernel.
+pub fn threads() -> Result<()> {
+    let toolchain = tools::need_toolchain("nightly", &["rust-src"])?;
+    Report::of(|report| {
+        let tests = Cmd::rustup_cargo(&toolchain, "test")
+            .args(["--lib", "--tests", "-Zbuild-std", "--target"])
+            .arg(tools::host()?)
+            .env("RUSTFLAGS", "-Zsanitizer=thread")
+            .target_dir(target("tsan"));
+        let programs = harness::built(tests)?;
+        harness::run_all_but(report, &programs, "testing/tsan/left-out.txt", |program| {
+            Cmd::new(program).env("MIO_TEST_SLOW", SLOWER_WITH_THREADS)
+        })
+    })
+}
+
+/// How much longer the tests' own bounds on time are under the thread sanitizer.
+const SLOWER_WITH_THREADS: &str = "5";
 
 fn run(commands: impl IntoIterator<Item = Cmd>) -> Result<()> {
     Report::of(|report| {

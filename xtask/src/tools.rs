@@ -2,13 +2,28 @@
 //! error names it.
 
 use std::env;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{bail, Result};
 
 use crate::sh::Cmd;
+
+/// The error of a step that was not run, because something that it needs cannot be had on this
+/// machine. `ci` names the step and the reason, and goes on.
+#[derive(Debug)]
+pub struct NotRun(pub String);
+
+impl fmt::Display for NotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not run: {}", self.0)
+    }
+}
+
+impl std::error::Error for NotRun {}
 
 static INSTALL: AtomicBool = AtomicBool::new(false);
 
@@ -93,18 +108,75 @@ pub fn is_there(program: &str) -> bool {
     find(program).is_some()
 }
 
-/// The full name of a toolchain of rustup's whose name starts with `name`, if there is one.
+/// The full name of rustup's toolchain whose name is, or starts with, `name`, with these components. Has
+/// rustup fetch what is missing. `NotRun` where it can't.
+pub fn need_toolchain(name: &str, components: &[&str]) -> Result<String> {
+    if !is_there("rustup") {
+        bail!(NotRun(format!("there is no rustup to fetch Rust {name}")));
+    }
+    let fetch = match toolchain(name) {
+        Some(toolchain) => {
+            let list = rustup([
+                "component",
+                "list",
+                "--installed",
+                "--toolchain",
+                &toolchain,
+            ])
+            .quiet()?
+            .successful_stdout()?;
+            let missing = missing(&list, components);
+            if missing.is_empty() {
+                return Ok(toolchain);
+            }
+            rustup(["component", "add", "--toolchain", &toolchain]).args(missing)
+        }
+        None => rustup(["toolchain", "install", name, "--profile", "minimal"])
+            .args(components.iter().flat_map(|name| ["--component", name])),
+    };
+    let what = [&[name], components].concat().join(" with ");
+    ask_before(&format!("Rust {what}"), &fetch.to_string())?;
+    let fetched = fetch.env("RUSTUP_MAX_RETRIES", "0").run();
+    match (toolchain(name), fetched) {
+        (Some(toolchain), Ok(())) => Ok(toolchain),
+        (None, Ok(())) => bail!("rustup has fetched Rust {name}, and does not have it"),
+        (_, Err(error)) => bail!(NotRun(format!("rustup cannot fetch Rust {what}: {error}"))),
+    }
+}
+
+/// Those of `components` that are not in rustup's list. In it the target follows some names.
+fn missing<'a>(list: &str, components: &[&'a str]) -> Vec<&'a str> {
+    let is_in_list = |component: &str| {
+        list.lines().any(|line| {
+            let rest = line.trim().strip_prefix(component);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        })
+    };
+    let all = components.iter().copied();
+    all.filter(|component| !is_in_list(component)).collect()
+}
+
+/// The full name of rustup's toolchain whose name is, or starts with, `name`.
 pub fn toolchain(name: &str) -> Option<String> {
-    let list = Cmd::new("rustup")
-        .args(["toolchain", "list"])
-        .quiet()
-        .ok()?
-        .successful_stdout()
-        .ok()?;
-    list.lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .find(|have| have.starts_with(name))
-        .map(str::to_owned)
+    let list = rustup(["toolchain", "list"]).quiet().ok()?;
+    in_list(&list.successful_stdout().ok()?, name)
+}
+
+fn in_list(list: &str, name: &str) -> Option<String> {
+    let mut names = list
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let is_it = |have: &&str| {
+        let rest = have.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    names.find(is_it).map(str::to_owned)
+}
+
+fn rustup<const N: usize>(args: [&str; N]) -> Cmd {
+    Cmd::new("rustup")
+        .args(args)
+        .limit(Duration::from_secs(300))
 }
 
 /// The target triple of the compiler's host.
@@ -139,6 +211,29 @@ mod tests {
     #[test]
     fn a_library_that_is_nowhere_is_not_known() {
         assert!(!is_known("no-such-library-anywhere"));
+    }
+
+    #[test]
+    fn a_toolchain_is_found_by_the_beginning_of_its_name() {
+        let list = "stable-x86_64-unknown-linux-gnu (active, default)\n\
+                    nightly-2026-01-01-x86_64-unknown-linux-gnu\n\
+                    1.71.0-x86_64-unknown-linux-gnu\nmine\n";
+        let found = |name| in_list(list, name);
+        assert_eq!(found("stable").unwrap(), "stable-x86_64-unknown-linux-gnu");
+        assert_eq!(
+            found("nightly").unwrap(),
+            "nightly-2026-01-01-x86_64-unknown-linux-gnu"
+        );
+        assert_eq!(found("mine").unwrap(), "mine");
+        assert_eq!(found("1.71"), None);
+        assert_eq!(found("beta"), None);
+    }
+
+    #[test]
+    fn components_that_are_not_in_the_list_are_missing() {
+        let list = "cargo-x86_64-unknown-linux-gnu\nrust-src\nrust-std-x86_64-unknown-linux-gnu\n";
+        assert!(missing(list, &["rust-src", "rust-std", "cargo"]).is_empty());
+        assert_eq!(missing(list, &["miri", "rust-src"]), ["miri"]);
     }
 
     #[test]

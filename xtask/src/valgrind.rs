@@ -6,12 +6,12 @@
 //! which only they pointed looks leaked.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{bail, Result};
-use serde_json::Value;
+use anyhow::Result;
 
+use crate::harness;
 use crate::report::Report;
 use crate::root;
 use crate::sh::{Cmd, Ended};
@@ -34,7 +34,7 @@ const OPTIONS: [&str; 6] = [
 pub fn tests() -> Result<()> {
     Report::of(|report| {
         need()?;
-        for program in test_programs()? {
+        for program in harness::built(Cmd::cargo("test").args(["--lib", "--tests"]))? {
             let run = Run::new(&program, &["--test-threads=2"])?;
             report.libtest_ended(&run.ended);
             for problem in run.problems()? {
@@ -70,36 +70,7 @@ pub fn need() -> Result<()> {
     tools::need("valgrind", &["valgrind", "libc6-dbg"])
 }
 
-/// The executables of the library's unit tests and of tests/.
-fn test_programs() -> Result<Vec<PathBuf>> {
-    let build = Cmd::cargo("test").args([
-        "--no-run",
-        "--lib",
-        "--tests",
-        "--message-format=json-render-diagnostics",
-    ]);
-    println!("$ {build}");
-    let programs = executables(&build.quiet()?.successful_stdout()?);
-    if programs.is_empty() {
-        bail!("cargo built no test program");
-    }
-    Ok(programs)
-}
-
-/// The paths of the test programs, from cargo's messages.
-pub fn executables(messages: &str) -> Vec<PathBuf> {
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    messages
-        .filter(|message| {
-            message["reason"] == "compiler-artifact" && message["profile"]["test"] == true
-        })
-        .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-        .collect()
-}
-
-/// A program that ran under valgrind.
+/// A program that was run under valgrind.
 struct Run {
     name: String,
     ended: Ended,
@@ -316,14 +287,5 @@ mod tests {
         assert!(started.wrong_in_fork().is_empty());
         let invalid = Log::parse("==1== Invalid read of size 1\n==1==    at 0x12: f (a.rs:1)\n");
         assert_eq!(invalid.wrong_in_fork().len(), 1);
-    }
-
-    #[test]
-    fn only_test_programs_are_taken() {
-        let messages = r#"{"reason":"compiler-artifact","profile":{"test":false},"executable":"/t/build-script"}
-{"reason":"compiler-artifact","profile":{"test":true},"executable":"/t/poll-1"}
-{"reason":"compiler-artifact","profile":{"test":true},"executable":null}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(executables(messages), [PathBuf::from("/t/poll-1")]);
     }
 }

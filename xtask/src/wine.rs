@@ -19,9 +19,10 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt, PtyMaster};
 use nix::sys::termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg};
 
 use crate::cross::{setting, Cross};
+use crate::harness::{self, file_of, list, tests_of};
+use crate::left_out::List;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
-use crate::valgrind::executables;
 use crate::{newer_wine, root, target, tools};
 
 pub const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -99,7 +100,7 @@ pub fn run(args: &Args) -> Result<()> {
             return Ok(());
         }
         if is_whole {
-            for problem in left_out.rest(&mut skipped)? {
+            for problem in left_out.rest(&mut skipped) {
                 report.problem(problem);
             }
             report.libtest(wine.doc_tests(&cross));
@@ -480,67 +481,27 @@ fn has_random_numbers(version: &str) -> Result<bool> {
 
 /// The library's unit tests and those of tests/.
 fn programs(cross: &Cross) -> Result<Vec<PathBuf>> {
-    built(
+    harness::built(
         cross
             .building("test")
-            .args(["--no-run", "--lib", "--tests"]),
+            .args(["--all-features", "--lib", "--tests"]),
     )
 }
 
-fn built(cargo: Cmd) -> Result<Vec<PathBuf>> {
-    let cargo = cargo
-        .arg("--all-features")
-        .arg("--message-format=json-render-diagnostics");
-    println!("$ {cargo}");
-    let mut programs = executables(&cargo.quiet()?.successful_stdout()?);
-    if programs.is_empty() {
-        bail!("cargo built no test program");
-    }
-    programs.sort();
-    Ok(programs)
-}
-
-/// The test file of a program: its name without cargo's hash.
-fn file_of(program: &Path) -> String {
-    let stem = program.file_stem().unwrap_or_default().to_string_lossy();
-    match stem.rsplit_once('-') {
-        Some((file, _)) => file.to_owned(),
-        None => stem.into_owned(),
-    }
-}
-
-/// Runs a harness that lists its tests, and prints their number last.
-fn list(harness: Cmd) -> Cmd {
-    harness.arg("--list").limit(Duration::from_secs(120))
-}
-
-fn tests_of(list: Ended) -> Result<Vec<String>> {
-    let list = list.successful_stdout()?;
-    let tests = list.lines().filter_map(|line| line.strip_suffix(": test"));
-    Ok(tests.map(str::to_owned).collect())
-}
-
-/// The tests that exist on this machine and not on Windows, with the reasons.
+/// What is tested on the machine itself and not on Windows, and why.
 struct LeftOut {
     /// `file: test`, without the backend's module.
     tests: BTreeSet<String>,
-    reasons: Vec<Reason>,
-}
-
-/// A line of testing/wine/not-on-windows.txt.
-#[derive(Debug, PartialEq)]
-struct Reason {
-    /// `file: test`, or the beginning of one, with `*` at its end.
-    pattern: String,
-    why: String,
+    list: List,
 }
 
 impl LeftOut {
     /// All tests of this machine.
     fn read() -> Result<LeftOut> {
-        let text = fs::read_to_string(root().join("testing/wine/not-on-windows.txt"))?;
         let mut tests = BTreeSet::new();
-        for program in built(Cmd::cargo("test").args(["--no-run", "--lib", "--tests"]))? {
+        for program in
+            harness::built(Cmd::cargo("test").args(["--all-features", "--lib", "--tests"]))?
+        {
             let file = file_of(&program);
             for test in tests_of(list(Cmd::new(&program)).quiet()?)? {
                 tests.insert(format!("{file}: {}", without_backend(&test)));
@@ -548,7 +509,7 @@ impl LeftOut {
         }
         Ok(LeftOut {
             tests,
-            reasons: reasons(&text)?,
+            list: List::read("testing/wine/not-on-windows.txt")?,
         })
     }
 
@@ -559,53 +520,23 @@ impl LeftOut {
         }
     }
 
-    /// Prints the tests that are left out, and returns the problems.
-    fn rest(&self, skipped: &mut Vec<String>) -> Result<Vec<String>> {
+    /// Tells of what is left, and returns what is wrong with it.
+    fn rest(&mut self, skipped: &mut Vec<String>) -> Vec<String> {
         let mut problems = Vec::new();
-        let mut used = BTreeSet::new();
         for test in &self.tests {
-            match self.reasons.iter().position(|reason| reason.is_of(test)) {
-                Some(index) => {
-                    used.insert(index);
-                    skipped.push(format!("{test}: {}", self.reasons[index].why));
-                }
-                None => problems.push(format!("{test} is not on Windows, and has no reason there")),
+            match self.list.reason_for(test) {
+                Some(why) => skipped.push(format!("{test}: {why}")),
+                None => problems.push(format!(
+                    "{test} is not there on Windows, and nobody says why"
+                )),
             }
         }
-        for (index, reason) in self.reasons.iter().enumerate() {
-            if !used.contains(&index) {
-                let pattern = &reason.pattern;
-                problems.push(format!("not-on-windows.txt: {pattern:?} matches no test"));
-            }
-        }
-        Ok(problems)
+        problems.extend(self.list.stale());
+        problems
     }
 }
 
-impl Reason {
-    fn is_of(&self, test: &str) -> bool {
-        match self.pattern.strip_suffix('*') {
-            Some(beginning) => test.starts_with(beginning),
-            None => self.pattern == test,
-        }
-    }
-}
-
-fn reasons(text: &str) -> Result<Vec<Reason>> {
-    let lines = text.lines().map(str::trim);
-    lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| match line.split_once(" -- ") {
-            Some((pattern, why)) => Ok(Reason {
-                pattern: pattern.trim().to_owned(),
-                why: why.trim().to_owned(),
-            }),
-            None => bail!("{line:?} has no reason"),
-        })
-        .collect()
-}
-
-/// The name of a test without the module of its backend, which is another one on Windows.
+/// A test's name without the module of its backend, of which Windows has another one.
 fn without_backend(test: &str) -> &str {
     ["afd::", "epoll::", "poll::"]
         .iter()
@@ -639,7 +570,7 @@ fn examples(wine: &Wine, cross: &Cross, report: &mut Report) -> Result<()> {
 /// tokio on this crate, with the features that Windows has.
 fn tokio(wine: &Wine, cross: &Cross, report: &mut Report) -> Result<()> {
     let interop = root().join("interop");
-    for program in built(cross.building("test").dir(interop).arg("--no-run"))? {
+    for program in harness::built(cross.building("test").dir(interop).arg("--all-features"))? {
         report.libtest(wine.command(&program).limit(Duration::from_secs(180)));
     }
     Ok(())
@@ -702,23 +633,13 @@ mod tests {
             tests: ["f: a", "f: b", "g: x::c", "g: d"]
                 .map(str::to_owned)
                 .into(),
-            reasons: reasons("# a comment\n\nf: a -- no a\ng: x::* -- no x\nf: z -- no z\n")
-                .unwrap(),
+            list: List::parse("list", "f: a -- no a\ng: x::* -- no x\nf: z -- no z\n").unwrap(),
         };
         left_out.forget_present("f", &["afd::b".to_owned()]);
         let mut skipped = Vec::new();
-        let problems = left_out.rest(&mut skipped).unwrap();
+        let problems = left_out.rest(&mut skipped);
         assert_eq!(skipped, ["f: a: no a", "g: x::c: no x"]);
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("g: d") && problems[1].contains("f: z"));
-        assert!(reasons("f: a").is_err());
-    }
-
-    #[test]
-    fn a_program_is_named_after_its_file() {
-        assert_eq!(
-            file_of(Path::new("/t/deps/waker_pipe-0a1b.exe")),
-            "waker_pipe"
-        );
     }
 }

@@ -8,7 +8,7 @@ pub(super) mod queues {
     pub(crate) use crate::sys::poll::Poll;
     use crate::Backend;
 
-    #[cfg(all(target_env = "gnu", not(target_feature = "crt-static")))]
+    #[cfg(all(target_env = "gnu", not(target_feature = "crt-static"), not(miri)))]
     pub(crate) use crate::sys::platform::replacement::ReplacedEpoll;
 
     pub(crate) const BEST_FIRST: [Backend; 2] = [Backend::Epoll, Backend::Poll];
@@ -28,12 +28,18 @@ use libc::accept4;
 #[path = "../calls/abstract_names.rs"]
 pub(super) mod abstract_names;
 
-#[cfg(feature = "os-poll")]
+#[cfg(all(feature = "os-poll", not(miri)))]
 #[path = "../calls/sys_epoll.rs"]
 pub(super) mod epoll;
+#[cfg(all(feature = "os-poll", miri))]
+#[path = "../calls/epoll.rs"]
+pub(super) mod epoll;
 
-#[cfg(feature = "os-poll")]
+#[cfg(all(feature = "os-poll", not(miri)))]
 #[path = "../calls/epoll_pwait2.rs"]
+pub(super) mod epoll_wait;
+#[cfg(all(feature = "os-poll", miri))]
+#[path = "../calls/epoll_wait.rs"]
 pub(super) mod epoll_wait;
 
 #[path = "../calls/eventfd.rs"]
@@ -46,17 +52,20 @@ pub(super) mod pipe;
 #[path = "../calls/ppoll.rs"]
 pub(super) mod poll;
 
+#[cfg(not(miri))]
 #[path = "../calls/sys_write.rs"]
 pub(super) mod write;
+#[cfg(miri)]
+pub(super) use libc_write as write;
 
 #[path = "../calls/write.rs"]
 pub(super) mod libc_write;
 
 // Calls for which the C library has no cheap function.
-#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
 #[path = "../calls/syscall_x86_64.rs"]
 mod syscall;
-#[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64")))]
+#[cfg(not(any(all(target_arch = "x86_64", target_pointer_width = "64"), miri)))]
 #[path = "../calls/syscall.rs"]
 mod syscall;
 
@@ -64,35 +73,40 @@ mod syscall;
 #[cfg(all(
     feature = "os-poll",
     target_env = "gnu",
-    not(target_feature = "crt-static")
+    not(target_feature = "crt-static"),
+    not(miri)
 ))]
 #[path = "../calls/epoll.rs"]
 mod libc_epoll;
 #[cfg(all(
     feature = "os-poll",
     target_env = "gnu",
-    not(target_feature = "crt-static")
+    not(target_feature = "crt-static"),
+    not(miri)
 ))]
 #[path = "../calls/epoll_wait.rs"]
 mod libc_epoll_wait;
 #[cfg(all(
     feature = "os-poll",
     target_env = "gnu",
-    not(target_feature = "crt-static")
+    not(target_feature = "crt-static"),
+    not(miri)
 ))]
 #[path = "../calls/replaced.rs"]
 pub(super) mod replaced;
 #[cfg(not(all(
     feature = "os-poll",
     target_env = "gnu",
-    not(target_feature = "crt-static")
+    not(target_feature = "crt-static"),
+    not(miri)
 )))]
 #[path = "../calls/not_replaced.rs"]
 pub(super) mod replaced;
 #[cfg(all(
     feature = "os-poll",
     target_env = "gnu",
-    not(target_feature = "crt-static")
+    not(target_feature = "crt-static"),
+    not(miri)
 ))]
 #[path = "../calls/replacement.rs"]
 pub(super) mod replacement;
