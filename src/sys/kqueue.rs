@@ -19,16 +19,25 @@
 //! - **Forks**: a forked child does not inherit a kqueue, and its descriptor may belong to
 //!   another object there: the child neither uses nor closes it.
 
+#[cfg(feature = "os-ext")]
+use std::collections::BTreeMap;
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(feature = "os-ext")]
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+#[cfg(feature = "os-ext")]
+use libc::pid_t;
 
 use super::error::cvt;
 use super::platform::kqueue_names::{self as names, kevent};
 use super::process::Process;
+#[cfg(feature = "os-ext")]
+use super::selector::ExitWatch;
 use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use super::timeout::timespec;
 use crate::event::readiness::Readiness;
@@ -42,6 +51,17 @@ pub(crate) struct Kqueue {
     process: Process,
     /// The number of user events opened for wakers so far.
     wakers: AtomicUsize,
+    #[cfg(feature = "os-ext")]
+    exits: Mutex<Exits>,
+}
+
+/// The watches for exits of processes. A number may belong to another child after its process was waited
+/// for, so a watch must not be ended by a `ChildExit` of the former one.
+#[cfg(feature = "os-ext")]
+#[derive(Debug, Default)]
+struct Exits {
+    latest: BTreeMap<pid_t, ExitWatch>,
+    count: u64,
 }
 
 /// The identities of user events are separate from those of descriptors. The crate uses the
@@ -71,6 +91,8 @@ impl Selector for Kqueue {
             kqueue: ManuallyDrop::new(kqueue),
             process: Process::this(),
             wakers: AtomicUsize::new(0),
+            #[cfg(feature = "os-ext")]
+            exits: Mutex::default(),
         })
     }
 
@@ -183,6 +205,38 @@ impl Selector for Kqueue {
         }
         // It can only fail if the program itself has deleted the event.
         let _ = self.apply(&[Change::delete(Filter::User, event.ident)]);
+    }
+
+    #[cfg(feature = "os-ext")]
+    fn watch_exit(&self, pid: pid_t, token: Token) -> io::Result<ExitWatch> {
+        let mut exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
+        // Adding to a filter that has fired would not watch a new process of the same number.
+        let changes = [
+            Change::delete(Filter::Process, pid as usize),
+            Change::add_exit(pid, token),
+        ];
+        let added = self.apply(&changes)?[1];
+        if added != 0 {
+            exits.latest.remove(&pid);
+            return Err(io::Error::from_raw_os_error(added));
+        }
+        exits.count += 1;
+        let watch = ExitWatch(exits.count);
+        exits.latest.insert(pid, watch);
+        Ok(watch)
+    }
+
+    #[cfg(feature = "os-ext")]
+    fn end_exit_watch(&self, pid: pid_t, watch: ExitWatch) {
+        if self.is_inherited() {
+            return;
+        }
+        let mut exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
+        if exits.latest.get(&pid) == Some(&watch) {
+            exits.latest.remove(&pid);
+            // Fails if the exit was reported: the kernel has deleted the filter.
+            let _ = self.apply(&[Change::delete(Filter::Process, pid as usize)]);
+        }
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -330,6 +384,9 @@ enum Filter {
     Read,
     Write,
     User,
+    /// Its identity is the number of a process.
+    #[cfg(feature = "os-ext")]
+    Process,
 }
 
 impl Filter {
@@ -368,6 +425,15 @@ impl Change {
         }
     }
 
+    /// Adds a filter for the exit of a process.
+    #[cfg(feature = "os-ext")]
+    fn add_exit(pid: pid_t, token: Token) -> Change {
+        Change {
+            fflags: names::NOTE_EXIT,
+            ..Change::add(Filter::Process, pid as usize, token)
+        }
+    }
+
     fn delete(filter: Filter, ident: usize) -> Change {
         Change {
             filter,
@@ -399,6 +465,8 @@ impl Change {
             Filter::Read => names::EVFILT_READ,
             Filter::Write => names::EVFILT_WRITE,
             Filter::User => names::EVFILT_USER,
+            #[cfg(feature = "os-ext")]
+            Filter::Process => names::EVFILT_PROC,
         };
         event.flags = self.flags as _;
         event.fflags = self.fflags;
@@ -414,6 +482,10 @@ impl Change {
 /// a local shutdown from a peer that has closed.
 fn readiness(event: &kevent) -> Readiness {
     let (filter, ident) = (event.filter, event.ident);
+    if filter == names::EVFILT_PROC && event.fflags & names::NOTE_EXIT != 0 {
+        // Its flags mean something else: the end is that of the process.
+        return Readiness::IN;
+    }
     let is_at_end = event.flags & names::EV_EOF != 0;
     let ready = if filter == names::EVFILT_READ {
         match is_at_end {

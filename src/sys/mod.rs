@@ -5,6 +5,8 @@
 //!
 //! All `unsafe` code is in this folder, in small safe wrappers around one call each.
 
+#[cfg(all(feature = "os-ext", unix))]
+pub(crate) mod child;
 #[cfg(all(feature = "os-poll", unix))]
 mod chunks;
 mod error;
@@ -34,7 +36,9 @@ mod wake;
 mod wake_fd;
 
 #[cfg(all(windows, feature = "os-poll"))]
-use error::{bool_result, Mistake};
+use error::bool_result;
+#[cfg(any(all(windows, feature = "os-poll"), all(unix, feature = "os-ext")))]
+pub(crate) use error::Mistake;
 pub(crate) use queue::Queue;
 pub(crate) use registration::Registration;
 pub(crate) use selector::{EventBuffer, Owner};

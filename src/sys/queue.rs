@@ -12,6 +12,8 @@ use super::afd;
 #[cfg(unix)]
 use super::platform::replaced;
 use super::queues;
+#[cfg(all(unix, feature = "os-ext"))]
+use super::selector::ExitWatch;
 use super::selector::{EventBuffer, Key, Outcome, Owner, RawSource, Selector, UserEvent};
 #[cfg(unix)]
 use super::wake_fd::UnreadSignals;
@@ -191,6 +193,16 @@ impl Queue {
 
     pub(super) fn close_user_event(&self, event: UserEvent) {
         dispatch!(self, close_user_event(event))
+    }
+
+    #[cfg(all(unix, feature = "os-ext"))]
+    pub(crate) fn watch_exit(&self, pid: libc::pid_t, token: Token) -> io::Result<ExitWatch> {
+        dispatch!(self, watch_exit(pid, token))
+    }
+
+    #[cfg(all(unix, feature = "os-ext"))]
+    pub(crate) fn end_exit_watch(&self, pid: libc::pid_t, watch: ExitWatch) {
+        dispatch!(self, end_exit_watch(pid, watch))
     }
 
     pub(super) fn after_io(&self, key: Key, outcome: Outcome) {

@@ -110,6 +110,19 @@ pub(crate) trait Selector: Sized {
     /// Closes a user event. If it was triggered and not reported, it is never reported.
     fn close_user_event(&self, _event: UserEvent) {}
 
+    /// Watches for the exit of a process, which is then reported once, as readable. Replaces an
+    /// earlier watch of the same number. Fails with ESRCH if the process has exited, and with `Unsupported`
+    /// if the kernel's queue does not watch processes.
+    #[cfg(all(unix, feature = "os-ext"))]
+    fn watch_exit(&self, _pid: libc::pid_t, _token: Token) -> io::Result<ExitWatch> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Ends a watch, unless another one has replaced it. Never called on a queue that does not watch
+    /// processes.
+    #[cfg(all(unix, feature = "os-ext"))]
+    fn end_exit_watch(&self, _pid: libc::pid_t, _watch: ExitWatch) {}
+
     /// The count of unread signals, if the queue reads its wakers' descriptors.
     #[cfg(unix)]
     fn unread_signals(&self) -> Option<&Arc<UnreadSignals>> {
@@ -198,6 +211,11 @@ pub(crate) struct UserEvent {
     pub(super) ident: usize,
     pub(super) token: Token,
 }
+
+/// The number of a watch for the exit of a process. No other watch of the queue has it.
+#[cfg(all(unix, feature = "os-ext"))]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExitWatch(pub(super) u64);
 
 /// The events of a poll, as the kernel writes them and as the program reads them,
 /// allocated once.

@@ -181,6 +181,9 @@ pub trait Differences {
 
     /// A waker has a descriptor, and not a user event of the queue.
     fn wakes_by_descriptor(self) -> bool;
+
+    /// The exit of a child process can be watched.
+    fn watches_children(self) -> bool;
 }
 
 impl Differences for Backend {
@@ -296,6 +299,14 @@ impl Differences for Backend {
 
     fn wakes_by_descriptor(self) -> bool {
         matches!(self, Backend::Epoll | Backend::Poll)
+    }
+
+    fn watches_children(self) -> bool {
+        match self {
+            Backend::Kqueue => true,
+            Backend::Epoll | Backend::Poll => cfg!(target_os = "linux") && !ON_A_MODEL,
+            _ => false,
+        }
     }
 }
 
@@ -975,6 +986,28 @@ pub fn refuse(call: libc::c_long, error: Option<i32>) {
         );
         assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
     }
+}
+
+/// Refuses one more of the calls that ask for a process, as `refuse` does. False if all are refused, or
+/// none can be.
+#[cfg(target_os = "linux")]
+pub fn refuse_next_call_on_processes() -> bool {
+    use std::sync::atomic::AtomicUsize;
+
+    static REFUSED: AtomicUsize = AtomicUsize::new(0);
+    let calls = [libc::SYS_pidfd_open, libc::SYS_waitid];
+    // On a model the first one is the kernel's own means.
+    let calls = if ON_A_MODEL { &calls[1..] } else { &calls };
+    let next = calls.get(REFUSED.fetch_add(1, Ordering::Relaxed));
+    if let Some(&call) = next {
+        refuse(call, Some(libc::EPERM));
+    }
+    next.is_some()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn refuse_next_call_on_processes() -> bool {
+    false
 }
 
 /// The number by which `socketcall` makes a call on sockets. The C library uses it on 32-bit x86 and on

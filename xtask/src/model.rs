@@ -41,6 +41,7 @@ const MODELS: &[Model] = &[
             &[],
             &[
                 ("KQUEUE_MODEL_NOISY", "1"),
+                ("KQUEUE_MODEL_ZOMBIES", "1"),
                 ("KQUEUE_MODEL_NOBODY_READS", "EBADF"),
                 ("KQUEUE_MODEL_WRITING_TO_RECEIVERS", "refused"),
             ],

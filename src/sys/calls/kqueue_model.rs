@@ -30,6 +30,7 @@ extern "C" {
 pub(crate) const EVFILT_READ: i16 = -1;
 pub(crate) const EVFILT_WRITE: i16 = -2;
 pub(crate) const EVFILT_AIO: i16 = -3;
+pub(crate) const EVFILT_PROC: i16 = -5;
 pub(crate) const EVFILT_LIO: i16 = -10;
 pub(crate) const EVFILT_USER: i16 = -11;
 
@@ -40,6 +41,7 @@ pub(crate) const EV_RECEIPT: u16 = 0x0040;
 pub(crate) const EV_ERROR: u16 = 0x4000;
 pub(crate) const EV_EOF: u16 = 0x8000;
 
+pub(crate) const NOTE_EXIT: u32 = 0x8000_0000;
 pub(crate) const NOTE_TRIGGER: u32 = 0x0100_0000;
 
 pub(crate) const NANOS_OF_TIMEOUT: u32 = 1;

@@ -48,6 +48,10 @@ pub(super) mod epoll_wait;
 #[path = "../calls/eventfd.rs"]
 pub(super) mod eventfd;
 
+#[cfg(feature = "os-ext")]
+#[path = "../calls/no_exit_fd.rs"]
+pub(super) mod exit_fd;
+
 #[path = "../calls/pipe2.rs"]
 pub(super) mod pipe;
 

@@ -17,8 +17,8 @@ pub(super) mod kernel_event;
 #[cfg(feature = "os-poll")]
 pub(super) mod kqueue_names {
     pub(crate) use libc::{
-        kevent, kqueue, EVFILT_AIO, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ADD, EV_CLEAR,
-        EV_DELETE, EV_EOF, EV_ERROR, EV_RECEIPT, NOTE_TRIGGER,
+        kevent, kqueue, EVFILT_AIO, EVFILT_PROC, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ADD,
+        EV_CLEAR, EV_DELETE, EV_EOF, EV_ERROR, EV_RECEIPT, NOTE_EXIT, NOTE_TRIGGER,
     };
 
     /// On systems without a filter for LIO it is the filter for AIO.
@@ -43,6 +43,10 @@ pub(super) mod abstract_names;
 
 #[path = "../calls/no_eventfd.rs"]
 pub(super) mod eventfd;
+
+#[cfg(feature = "os-ext")]
+#[path = "../calls/exit_filter.rs"]
+pub(super) mod exit_fd;
 
 #[path = "../calls/pipe2.rs"]
 pub(super) mod pipe;

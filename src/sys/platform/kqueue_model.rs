@@ -29,6 +29,10 @@ pub(super) mod abstract_names;
 #[path = "../calls/no_eventfd.rs"]
 pub(super) mod eventfd;
 
+#[cfg(feature = "os-ext")]
+#[path = "../calls/exit_filter.rs"]
+pub(super) mod exit_fd;
+
 #[path = "../calls/pipe.rs"]
 pub(super) mod pipe;
 

@@ -26,6 +26,10 @@ pub(super) mod abstract_names;
 #[path = "../calls/no_eventfd.rs"]
 pub(super) mod eventfd;
 
+#[cfg(feature = "os-ext")]
+#[path = "../calls/no_exit_fd.rs"]
+pub(super) mod exit_fd;
+
 #[cfg(not(target_os = "haiku"))]
 #[path = "../calls/pipe2.rs"]
 pub(super) mod pipe;

@@ -35,6 +35,10 @@ pub(super) mod abstract_names;
 #[path = "../calls/no_eventfd.rs"]
 pub(super) mod eventfd;
 
+#[cfg(feature = "os-ext")]
+#[path = "../calls/no_exit_fd.rs"]
+pub(super) mod exit_fd;
+
 #[path = "../calls/pipe2.rs"]
 pub(super) mod pipe;
 

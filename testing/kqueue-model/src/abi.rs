@@ -44,6 +44,8 @@ pub const EVFILT_READ: i16 = -1;
 pub const EVFILT_WRITE: i16 = -2;
 /// An asynchronous operation (such as `aio_read`) is complete.
 pub const EVFILT_AIO: i16 = -3;
+/// A process exits: `ident` is its number.
+pub const EVFILT_PROC: i16 = -5;
 /// A list of asynchronous operations (`lio_listio`) is complete.
 pub const EVFILT_LIO: i16 = -10;
 /// The program triggers it.
@@ -70,6 +72,8 @@ pub const EV_ERROR: u16 = 0x4000;
 /// In an event: the end of the file or of the connection.
 pub const EV_EOF: u16 = 0x8000;
 
+/// A process has exited, for `EVFILT_PROC`.
+pub const NOTE_EXIT: u32 = 0x8000_0000;
 /// Triggers an `EVFILT_USER` knote.
 pub const NOTE_TRIGGER: u32 = 0x0100_0000;
 /// The saved flags of an `EVFILT_USER` knote do not change.

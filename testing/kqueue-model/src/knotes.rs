@@ -5,6 +5,7 @@
 
 use crate::abi::{Kevent, EVFILT_READ, EVFILT_USER, EVFILT_WRITE};
 use crate::descriptor::{Kind, Look};
+use crate::os::Fd;
 
 /// The entry of an `(ident, filter)`.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) enum Watched {
     Triggered(bool),
     /// A descriptor, with its state when it was registered or last woke a thread.
     Descriptor(Kind, Look),
+    /// A process, by a descriptor of it.
+    Process(Fd),
 }
 
 /// The slot of a knote. It is reused after the knote was removed.

@@ -21,7 +21,9 @@
 //! Two traps of `EVFILT_USER` are FreeBSD's, from its source: a change that adds a knote does not
 //! trigger it, and a change with `EV_CLEAR` clears the trigger.
 //!
-//! There are filters for reading, writing and user events. Those for asynchronous operations
+//! There are filters for reading, writing and user events, and the one for processes (`EVFILT_PROC`) with
+//! `NOTE_EXIT` alone, modelled on the manual pages and not on answers of a kernel. Its event is one-shot, with
+//! `EV_EOF`; `data`, the status, is not modelled. Those for asynchronous operations
 //! (`EVFILT_AIO`, `EVFILT_LIO`) report the operations that are completed by
 //! `kqueue_model_complete`, an addition of this crate. All other filters are refused with `EINVAL`.
 //!
@@ -68,6 +70,7 @@
 //! | `KQUEUE_MODEL_MAX_USER=n` | `ENOMEM` for another `EVFILT_USER` when a kqueue has this many. According to OpenBSD's source, its limit is for all kqueues of a process |
 //! | `KQUEUE_MODEL_WITHOUT_USER=1` | no `EVFILT_USER`, as on old NetBSD and OpenBSD |
 //! | `KQUEUE_MODEL_NETBSD=1` | what a NetBSD kernel answered to mio's own tests: timeouts are ticks of 10 ms, rounded up, and one more; a full pipe whose last reader closes has no event, until it is registered again; a FIFO with a name always has `EV_EOF` for writing; a Unix datagram socket whose peer is full fails to send with `ENOBUFS`, and has no event when there is room again. Read once, by the first kqueue |
+//! | `KQUEUE_MODEL_ZOMBIES=1` | a process that has exited and was not waited for can be watched, and is reported at once, as on FreeBSD; otherwise it is `ESRCH`, as on macOS |
 //! | `KQUEUE_MODEL_FFLAGS=n` | the constant for a socket's error in `fflags`, instead of `ECONNRESET` |
 //!
 //! # Failures

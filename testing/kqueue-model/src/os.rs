@@ -245,6 +245,22 @@ pub(crate) fn stat(fd: c_int) -> Result<libc::stat> {
     Ok(stat)
 }
 
+/// A descriptor of a process, which is readable when it has exited.
+pub(crate) fn open_process(pid: c_int) -> Result<Fd> {
+    // SAFETY: no memory is involved, and the new descriptor is nobody else's.
+    let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) as c_int })?;
+    Ok(Fd(fd))
+}
+
+/// Whether it has exited. That it is closed behind the model's back looks like it.
+pub(crate) fn has_exited(process: &Fd) -> bool {
+    poll_bits(process.0).map_or(true, |bits| bits & libc::POLLIN != 0)
+}
+
+pub(crate) fn watch_process(epoll: &Fd, process: &Fd, cookie: u64) -> Result<()> {
+    epoll_add(epoll, process.0, libc::EPOLLIN | libc::EPOLLET, cookie)
+}
+
 /// The distance of a file's offset from its end.
 pub(crate) fn bytes_to_end(fd: c_int) -> Result<i64> {
     // SAFETY: `lseek` has no memory-safety preconditions.

@@ -13,9 +13,10 @@ use std::env;
 use std::ffi::c_int;
 
 use crate::abi::{
-    Kevent, EVFILT_AIO, EVFILT_LIO, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ADD, EV_CLEAR,
-    EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ERROR, EV_ONESHOT, EV_RECEIPT,
-    NOTE_FFAND, NOTE_FFCOPY, NOTE_FFCTRLMASK, NOTE_FFLAGSMASK, NOTE_FFOR, NOTE_TRIGGER,
+    Kevent, EVFILT_AIO, EVFILT_LIO, EVFILT_PROC, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ADD,
+    EV_CLEAR, EV_DELETE, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_EOF, EV_ERROR, EV_ONESHOT,
+    EV_RECEIPT, NOTE_EXIT, NOTE_FFAND, NOTE_FFCOPY, NOTE_FFCTRLMASK, NOTE_FFLAGSMASK, NOTE_FFOR,
+    NOTE_TRIGGER,
 };
 use crate::descriptor::{Kind, Look};
 use crate::knotes::{Knotes, Slot, Watched};
@@ -76,6 +77,7 @@ struct Switches {
     max_user: usize,
     fflags: u32,
     netbsd: bool,
+    zombies: bool,
 }
 
 impl Switches {
@@ -98,6 +100,7 @@ impl Switches {
                 .parse()
                 .unwrap_or(libc::ECONNRESET as u32),
             netbsd: os::is_netbsd(),
+            zombies: value("KQUEUE_MODEL_ZOMBIES") == "1",
         }
     }
 }
@@ -190,6 +193,7 @@ impl Queue {
             EVFILT_READ | EVFILT_WRITE => true,
             EVFILT_USER if !self.switches.without_user => false,
             EVFILT_AIO | EVFILT_LIO => false,
+            EVFILT_PROC if change.fflags & !NOTE_EXIT == 0 => false,
             _ => return Err(libc::EINVAL),
         };
         let slot = self.knotes.find(change.ident, change.filter);
@@ -222,6 +226,7 @@ impl Queue {
                 self.knotes.get_mut(slot).kevent.fflags &= NOTE_FFLAGSMASK;
                 slot
             }
+            None if change.filter == EVFILT_PROC => self.add_process(change)?,
             // The kernel adds these itself, for a `sigevent`.
             None => return Err(libc::EPERM),
         };
@@ -292,6 +297,34 @@ impl Queue {
             }
         }
         Ok(slot)
+    }
+
+    /// The knote of a process that runs, or of one that nobody has waited for.
+    fn add_process(&mut self, change: &Kevent) -> Result<Slot> {
+        let pid = c_int::try_from(change.ident).map_err(|_| libc::ESRCH)?;
+        let process = os::open_process(pid).map_err(|errno| match errno {
+            // A thread's number, or 0.
+            libc::EINVAL => libc::ESRCH,
+            errno => errno,
+        })?;
+        if os::has_exited(&process) && !self.switches.zombies {
+            return Err(libc::ESRCH);
+        }
+        let slot = self.knotes.insert(change, Watched::Process(process));
+        let cookie = self.knotes.cookie(slot);
+        let knote = self.knotes.get_mut(slot);
+        // As a BSD's kernel has it, whatever the program asks for.
+        knote.kevent.flags |= EV_ONESHOT | EV_CLEAR;
+        let Watched::Process(process) = &knote.watched else {
+            unreachable!("it was just inserted");
+        };
+        match os::watch_process(&self.readers, process, cookie) {
+            Ok(()) => Ok(slot),
+            Err(errno) => {
+                self.knotes.remove(slot);
+                Err(errno)
+            }
+        }
     }
 
     /// What EV_ADD changes in an existing knote: not its flags.
@@ -404,8 +437,10 @@ impl Queue {
     /// The descriptor of a knote has an event.
     fn edge(&mut self, slot: Slot, others: &mut Model) {
         let knote = self.knotes.get(slot);
-        let Watched::Descriptor(kind, earlier) = knote.watched else {
-            return;
+        let (kind, earlier) = match knote.watched {
+            Watched::Descriptor(kind, earlier) => (kind, earlier),
+            Watched::Process(_) => return self.activate(slot),
+            Watched::Triggered(_) => return,
         };
         let writing = knote.kevent.filter == EVFILT_WRITE;
         let Ok(now) = self.look(slot, others) else {
@@ -450,6 +485,11 @@ impl Queue {
     fn look(&self, slot: Slot, others: &mut Model) -> Result<Look> {
         let knote = self.knotes.get(slot);
         match knote.watched {
+            Watched::Process(ref process) => Ok(Look {
+                holds: os::has_exited(process),
+                eof: true,
+                ..Look::default()
+            }),
             Watched::Triggered(holds) => Ok(Look {
                 holds,
                 data: knote.kevent.data,
@@ -493,6 +533,9 @@ impl Queue {
         }
         if let Watched::Descriptor(..) = knote.watched {
             event.fflags = if now.failed { stand_in } else { 0 };
+        }
+        if let Watched::Process(_) = knote.watched {
+            event.fflags = NOTE_EXIT;
         }
         if event.flags & EV_ONESHOT != 0 {
             self.remove(slot);
