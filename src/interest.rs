@@ -4,11 +4,22 @@ use std::fmt;
 use std::num::NonZeroU8;
 use std::ops::{BitOr, BitOrAssign};
 
-/// The kinds of readiness in which a registration is interested: at least one.
+/// The kinds of readiness in which a registration is interested, at least one, and how they are reported.
 ///
 /// Combine interests with [`add`](Interest::add) in constants and with `|` elsewhere.
 /// An event may report more than the interests: errors and hang-ups are
 /// always reported.
+///
+/// # Modes
+///
+/// Readiness is reported by *edges*: after an event, the next one is certain only after an operation
+/// would have blocked, or after `reregister`. Modes change that for one registration:
+///
+/// - [`level`](Interest::level): every poll reports the source for as long as it is ready.
+/// - [`oneshot`](Interest::oneshot): one event, and then none until `reregister`.
+/// - [`exclusive`](Interest::exclusive): of several polls, not all are woken. Linux and Android only.
+///
+/// Modes combine like interests. Level and one-shot together are one-shot.
 ///
 /// # Examples
 ///
@@ -30,17 +41,26 @@ const WRITABLE: u8 = 1 << 1;
 const AIO: u8 = 1 << 2;
 const LIO: u8 = 1 << 3;
 const PRIORITY: u8 = 1 << 4;
+const LEVEL: u8 = 1 << 5;
+const ONESHOT: u8 = 1 << 6;
+const EXCLUSIVE: u8 = 1 << 7;
 
-/// The names that `Debug` writes, in the order of the bits.
-const NAMES: [(u8, &str); 5] = [
+/// The bits that ask for readiness. The others are modes.
+const DIRECTIONS: u8 = READABLE | WRITABLE | AIO | LIO | PRIORITY;
+
+/// The names that `Debug` writes, in this order.
+const NAMES: [(u8, &str); 8] = [
     (READABLE, "READABLE"),
     (WRITABLE, "WRITABLE"),
     (PRIORITY, "PRIORITY"),
     (AIO, "AIO"),
     (LIO, "LIO"),
+    (LEVEL, "LEVEL"),
+    (ONESHOT, "ONESHOT"),
+    (EXCLUSIVE, "EXCLUSIVE"),
 ];
 
-/// An interest of known bits; used in constants only, so a zero fails to compile.
+/// An interest of known bits, of which at least one is set.
 const fn interest(bits: u8) -> Interest {
     match NonZeroU8::new(bits) {
         Some(bits) => Interest(bits),
@@ -162,8 +182,8 @@ impl Interest {
         interest(self.0.get() | other.0.get())
     }
 
-    /// The interests of `self` that are not in `other`. `None` if there are none, because
-    /// an interest is never empty.
+    /// The interests and modes of `self` that are not in `other`. `None` if no interest is left, because
+    /// a mode alone asks for nothing.
     ///
     /// ```
     /// use mio::Interest;
@@ -175,7 +195,153 @@ impl Interest {
     #[must_use = "returns the difference and leaves `self` as it was"]
     #[inline]
     pub fn remove(self, other: Interest) -> Option<Interest> {
-        NonZeroU8::new(self.0.get() & !other.0.get()).map(Interest)
+        let bits = self.0.get() & !other.0.get();
+        NonZeroU8::new(bits)
+            .filter(|_| bits & DIRECTIONS != 0)
+            .map(Interest)
+    }
+
+    /// Level-triggered: every poll that begins while the source is ready for this interest reports it.
+    ///
+    /// The program need not read until `WouldBlock`: what it leaves is reported by the next poll. An end
+    /// of file is readable, and an error an error, for ever: deregister the source, or the poll returns
+    /// at once each time. The same is true of a writable source, so ask for writing only while something
+    /// is to be written.
+    ///
+    /// # Platform differences
+    ///
+    /// All backends have it. On event ports and AFD a source that stays ready costs a system call for each
+    /// poll, and a poll that is nested in another event loop does not show such a source to that
+    /// loop before the next `poll`. A source that the kernel reports late with edges
+    /// ([`SourceFd`](crate::unix::SourceFd) on poll(2)) is not late with levels. Wakers are not changed by
+    /// modes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    ///
+    /// use mio::net::TcpStream;
+    /// use mio::{Events, Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let mut receiver = TcpStream::connect(listener.local_addr()?)?;
+    /// let (mut sender, _) = listener.accept()?;
+    /// poll.registry().register(&mut receiver, Token(0), Interest::READABLE.level())?;
+    ///
+    /// sender.write_all(b"metal")?;
+    /// let mut byte = [0];
+    /// for _ in 0..5 {
+    ///     // One byte for each event. With edges the second poll would wait for ever.
+    ///     poll.poll(&mut events, None)?;
+    ///     assert_eq!(receiver.read(&mut byte)?, 1);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "returns the interest and leaves `self` as it was"]
+    #[inline]
+    pub const fn level(self) -> Interest {
+        interest(self.0.get() | LEVEL)
+    }
+
+    /// One-shot: after one event the source is not reported, not even its errors and hang-ups, until
+    /// [`reregister`](crate::Registry::reregister).
+    ///
+    /// The event carries all that the source is ready for at that time. The source stays
+    /// registered: `deregister` is needed as ever, and `reregister` reports at once what is ready then.
+    /// It suits a pool of threads that take events of one poll: of a source only one thread has an event.
+    ///
+    /// # Platform differences
+    ///
+    /// All backends have it. On kqueue an event costs another system call if the source is registered
+    /// for reading and writing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::time::Duration;
+    ///
+    /// use mio::net::TcpStream;
+    /// use mio::{Events, Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let mut receiver = TcpStream::connect(listener.local_addr()?)?;
+    /// let (mut sender, _) = listener.accept()?;
+    /// let once = Interest::READABLE.oneshot();
+    /// poll.registry().register(&mut receiver, Token(0), once)?;
+    ///
+    /// sender.write_all(b"one")?;
+    /// poll.poll(&mut events, None)?;
+    /// assert!(!events.is_empty());
+    ///
+    /// sender.write_all(b"two")?;
+    /// poll.poll(&mut events, Some(Duration::from_millis(20)))?;
+    /// assert!(events.is_empty());
+    ///
+    /// poll.registry().reregister(&mut receiver, Token(0), once)?;
+    /// poll.poll(&mut events, None)?;
+    /// assert!(!events.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "returns the interest and leaves `self` as it was"]
+    #[inline]
+    pub const fn oneshot(self) -> Interest {
+        interest(self.0.get() | ONESHOT)
+    }
+
+    /// Exclusive: if several polls watch one descriptor, at least one of them is woken, and not
+    /// necessarily all of them.
+    ///
+    /// It spares the wake-ups of threads that wait for one listener, each with a poll of its own:
+    /// `EPOLLEXCLUSIVE` of
+    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html). It combines with `level`. The
+    /// event does not tell that the peer will send no more
+    /// ([`is_read_closed`](crate::event::Event::is_read_closed)).
+    ///
+    /// `reregister` with it, or of a registration that has it, deregisters and registers: the kernel has
+    /// no other way. If the second step fails, the source is not registered any more. Kernels before 4.5 ignore
+    /// the mode.
+    ///
+    /// # Errors
+    ///
+    /// `register` and `reregister` fail with
+    ///
+    /// - [`Unsupported`](std::io::ErrorKind::Unsupported) on other backends than epoll, also on poll(2);
+    /// - [`InvalidInput`](std::io::ErrorKind::InvalidInput) together with `oneshot` or `PRIORITY`, or if the
+    ///   source is another epoll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::net::TcpListener;
+    /// use mio::{Backend, Interest, Poll, Token};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())?;
+    /// let poll = Poll::new()?;
+    /// let interests = Interest::READABLE.exclusive();
+    /// # if poll.backend() != Backend::Epoll {
+    /// #     return Ok(());
+    /// # }
+    /// poll.registry().register(&mut listener, Token(0), interests)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg_attr(docsrs, doc(cfg(any(target_os = "linux", target_os = "android"))))]
+    #[must_use = "returns the interest and leaves `self` as it was"]
+    #[inline]
+    pub const fn exclusive(self) -> Interest {
+        interest(self.0.get() | EXCLUSIVE)
     }
 
     /// Whether the interest includes reading.
@@ -246,6 +412,67 @@ impl Interest {
     pub const fn is_priority(self) -> bool {
         self.0.get() & PRIORITY != 0
     }
+
+    /// Whether the mode is [`level`](Interest::level).
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// assert!(Interest::READABLE.level().is_level());
+    /// assert!(!Interest::READABLE.is_level());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub const fn is_level(self) -> bool {
+        self.0.get() & LEVEL != 0
+    }
+
+    /// Whether the mode is [`oneshot`](Interest::oneshot).
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// assert!((Interest::READABLE.oneshot() | Interest::WRITABLE).is_oneshot());
+    /// assert!(!Interest::READABLE.is_oneshot());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub const fn is_oneshot(self) -> bool {
+        self.0.get() & ONESHOT != 0
+    }
+
+    /// Whether the mode is exclusive (`Interest::exclusive`, on Linux and Android). False on other systems.
+    ///
+    /// ```
+    /// use mio::Interest;
+    ///
+    /// assert!(!Interest::READABLE.is_exclusive());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub const fn is_exclusive(self) -> bool {
+        self.0.get() & EXCLUSIVE != 0
+    }
+
+    /// The interest of these bits, of which at least one is set. For a table indexed by them.
+    #[allow(dead_code)] // where no backend has such a table
+    pub(crate) const fn from_bits(bits: u8) -> Interest {
+        interest(bits)
+    }
+
+    /// The bits, for a table indexed by them.
+    #[allow(dead_code)] // likewise
+    #[inline]
+    pub(crate) const fn bits(self) -> u8 {
+        self.0.get()
+    }
+
+    /// Whether it has any mode.
+    #[allow(dead_code)] // where no backend does something else then
+    #[inline]
+    pub(crate) const fn has_mode(self) -> bool {
+        self.0.get() & !DIRECTIONS != 0
+    }
 }
 
 impl BitOr for Interest {
@@ -284,10 +511,10 @@ mod tests {
     /// Bits for which this system has no constant are printed as well.
     #[test]
     fn debug_names_every_bit() {
-        let all = interest(READABLE | WRITABLE | AIO | LIO | PRIORITY);
+        let all = interest(u8::MAX);
         assert_eq!(
             format!("{all:?}"),
-            "READABLE | WRITABLE | PRIORITY | AIO | LIO"
+            "READABLE | WRITABLE | PRIORITY | AIO | LIO | LEVEL | ONESHOT | EXCLUSIVE"
         );
         assert_eq!(format!("{:?}", interest(PRIORITY)), "PRIORITY");
         assert!(all.is_aio() && all.is_lio());

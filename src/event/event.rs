@@ -120,6 +120,15 @@ impl Event {
         }
     }
 
+    /// The event with more readiness.
+    #[allow(dead_code)] // where no kernel has several events for a registration
+    pub(crate) fn with(&self, readiness: Readiness) -> Event {
+        Event {
+            readiness: Readiness(self.readiness.0).or(readiness),
+            token: self.token,
+        }
+    }
+
     /// Whether the event consists of these; for checking the layout.
     #[allow(dead_code)] // where no kernel has this layout
     pub(crate) const fn has_parts(&self, readiness: Readiness, token: u64) -> bool {

@@ -120,14 +120,18 @@ impl<C: Calls> Selector for Epoll<C> {
         _owner: Owner,
     ) -> io::Result<Key> {
         // Every signal of a waker is an edge, so its descriptor need not be drained.
-        self.control(libc::EPOLL_CTL_ADD, fd, token, interest)?;
-        Ok(Key::NONE)
+        match self.control(libc::EPOLL_CTL_ADD, fd, token, interest) {
+            Ok(()) => Ok(Key::NONE),
+            Err(error) => Err(not_exclusive(interest, error)),
+        }
     }
 
     #[inline]
     fn reregister(&self, fd: RawFd, _: Key, token: Token, interest: Interest) -> io::Result<Key> {
-        self.control(libc::EPOLL_CTL_MOD, fd, token, interest)?;
-        Ok(Key::NONE)
+        match self.control(libc::EPOLL_CTL_MOD, fd, token, interest) {
+            Ok(()) => Ok(Key::NONE),
+            Err(error) => self.replace(fd, token, interest, error),
+        }
     }
 
     #[inline]
@@ -161,6 +165,40 @@ impl<C: Calls> Epoll<C> {
         };
         C::control(self.epoll.as_fd(), operation, fd, Some(&event))
     }
+
+    /// Modifying has failed. The kernel modifies no exclusive registration, and none into one, so this
+    /// deletes it and adds it.
+    #[cold]
+    fn replace(
+        &self,
+        fd: RawFd,
+        token: Token,
+        interest: Interest,
+        error: io::Error,
+    ) -> io::Result<Key> {
+        if error.raw_os_error() != Some(libc::EINVAL) {
+            return Err(error);
+        }
+        if interest.is_exclusive() && (interest.is_oneshot() || interest.is_priority()) {
+            return Err(not_exclusive(interest, error));
+        }
+        C::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None)?;
+        self.control(libc::EPOLL_CTL_ADD, fd, token, interest)
+            .map_err(|error| not_exclusive(interest, error))?;
+        Ok(Key::NONE)
+    }
+}
+
+/// Names the mistake where the kernel refuses an exclusive registration.
+#[cold]
+fn not_exclusive(interest: Interest, error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) if interest.is_exclusive() => io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "an exclusive registration cannot be one-shot, ask for priority data, or watch another poll",
+        ),
+        _ => error,
+    }
 }
 
 /// The kernel answers EINVAL for a descriptor that is not an epoll. Like EBADF, it means that the program
@@ -176,15 +214,43 @@ fn not_an_epoll(error: io::Error) -> io::Error {
 /// The kernel's flags for an interest. The kernel reports errors and hang-ups without a flag.
 #[inline]
 fn event_mask(interest: Interest) -> u32 {
-    let mut mask = libc::EPOLLET;
+    EVENT_MASKS[interest.bits() as usize]
+}
+
+/// By the bits of an interest: a mode costs nothing where there is none.
+static EVENT_MASKS: [u32; 256] = {
+    let mut masks = [0; 256];
+    let mut bits = 1;
+    while bits < masks.len() {
+        masks[bits] = mask_of(Interest::from_bits(bits as u8));
+        bits += 1;
+    }
+    masks
+};
+
+const fn mask_of(interest: Interest) -> u32 {
+    let mut mask = 0;
+    if !interest.is_level() {
+        mask |= libc::EPOLLET;
+    }
     if interest.is_readable() {
-        mask |= libc::EPOLLIN | libc::EPOLLRDHUP;
+        mask |= libc::EPOLLIN;
+        // The kernel refuses it in an exclusive registration.
+        if !interest.is_exclusive() {
+            mask |= libc::EPOLLRDHUP;
+        }
     }
     if interest.is_writable() {
         mask |= libc::EPOLLOUT;
     }
     if interest.is_priority() {
         mask |= libc::EPOLLPRI;
+    }
+    if interest.is_oneshot() {
+        mask |= libc::EPOLLONESHOT;
+    }
+    if interest.is_exclusive() {
+        mask |= libc::EPOLLEXCLUSIVE;
     }
     mask as u32
 }

@@ -39,7 +39,7 @@ use super::platform::port_names::{self as names, port_event};
 use super::poll_bits::from_poll;
 use super::rearmed::{Kernel, Rearmed};
 use super::selector::{EventBuffer, UserEvent};
-use super::table::{EventOwner, State};
+use super::table::{EventOwner, State, Table};
 use super::timeout::timespec;
 use super::wake_fd::UnreadSignals;
 use crate::event::readiness::Readiness;
@@ -150,7 +150,8 @@ impl Kernel for Port {
         timeout: Option<Duration>,
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<bool>) {
-        let (mut state, mut timeout) = (state, timeout);
+        let (mut state, mut timeout) =
+            (backend.rearm_all(state, |table| &mut table.level), timeout);
         let before = events.events().len();
         let select = state.table.select;
         // Where wakers alone filled the last buffer, the kernel's events come first.
@@ -175,15 +176,7 @@ impl Kernel for Port {
             }
             timeout = Some(Duration::ZERO);
         };
-        for count in 1.. {
-            let Some(slot) = state.table.repeated.pop() else {
-                break;
-            };
-            backend.rearm(&mut state, slot as usize);
-            if count % MAX_BATCH == 0 {
-                state = backend.registrations.yield_lock(state);
-            }
-        }
+        state = backend.rearm_all(state, |table| &mut table.repeated);
         state.armed.report(events, select);
         if !state.armed.triggered.is_empty() {
             // For a poll that nests this one. If it fails, the next `select` fails as well.
@@ -359,6 +352,24 @@ fn closed_as_ebadf(error: io::Error) -> io::Error {
 }
 
 impl Rearmed<Port> {
+    /// Associates the descriptors on a list again, and empties the list.
+    fn rearm_all<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<UserEvents>>,
+        list: impl Fn(&mut Table) -> &mut Vec<u32>,
+    ) -> MutexGuard<'a, State<UserEvents>> {
+        for count in 1.. {
+            let Some(slot) = list(&mut state.table).pop() else {
+                break;
+            };
+            self.rearm(&mut state, slot as usize);
+            if count % MAX_BATCH == 0 {
+                state = self.registrations.yield_lock(state);
+            }
+        }
+        state
+    }
+
     fn wait_once<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<UserEvents>>,

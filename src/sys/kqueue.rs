@@ -7,6 +7,8 @@
 //! - **Edges**: the kernel reports edges (`EV_CLEAR`) for every filter. Adding a
 //!   filter that exists replaces its token, and reports the filter again if it is
 //!   ready.
+//! - **Modes**: a level-triggered filter is one without `EV_CLEAR`, and a one-shot filter has `EV_DISPATCH`.
+//!   `one_shots.rs` makes one event of a registration's two filters.
 //! - **Registrations**: the kernel stores them. `register` and `reregister` are the
 //!   same operation, and replace; `deregister` of an unregistered descriptor is
 //!   `NotFound`. A closed descriptor is EBADF.
@@ -25,20 +27,20 @@ use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-#[cfg(feature = "os-ext")]
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "os-ext")]
 use libc::pid_t;
 
 use super::error::cvt;
+use super::one_shots::{OneShots, Verdict};
 use super::platform::kqueue_names::{self as names, kevent};
 use super::process::Process;
 #[cfg(feature = "os-ext")]
 use super::selector::ExitWatch;
-use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use super::selector::{refuse_exclusive, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use super::timeout::timespec;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -51,6 +53,9 @@ pub(crate) struct Kqueue {
     process: Process,
     /// The number of user events opened for wakers so far.
     wakers: AtomicUsize,
+    /// A registration has had a mode. As long as none has, this file does nothing for them.
+    has_modes: AtomicBool,
+    one_shots: Mutex<OneShots>,
     #[cfg(feature = "os-ext")]
     exits: Mutex<Exits>,
 }
@@ -63,6 +68,9 @@ struct Exits {
     latest: BTreeMap<pid_t, ExitWatch>,
     count: u64,
 }
+
+/// The most changes that one call makes.
+const MAX_CHANGES: usize = 5;
 
 /// The identities of user events are separate from those of descriptors. The crate uses the
 /// upper half, where a program's own events, often small numbers or addresses, are unlikely.
@@ -91,6 +99,8 @@ impl Selector for Kqueue {
             kqueue: ManuallyDrop::new(kqueue),
             process: Process::this(),
             wakers: AtomicUsize::new(0),
+            has_modes: AtomicBool::new(false),
+            one_shots: Mutex::default(),
             #[cfg(feature = "os-ext")]
             exits: Mutex::default(),
         })
@@ -98,31 +108,17 @@ impl Selector for Kqueue {
 
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
-        let capacity = events.capacity();
-        if capacity == 0 {
+        if events.capacity() == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let timeout = timeout.map(kernel_timeout);
-        let timeout = timeout
-            .as_ref()
-            .map_or(ptr::null(), |timeout| timeout as *const _);
-        let buffer = &mut events.kernel.spare_capacity_mut()[..capacity];
-        let (kqueue, most) = (self.kqueue.as_raw_fd(), buffer.len());
-        let first = buffer.as_mut_ptr().cast();
-        // SAFETY: the kernel writes at most `most` events, which is the length of `buffer`. It
-        // reads no changes, and `timeout` is null or points to a `timespec` that outlives the call.
-        let ready = unsafe { names::kevent(kqueue, ptr::null(), 0, first, most as _, timeout) };
-        for index in 0..cvt(ready)? as usize {
-            // SAFETY: `index` is below the number of events that the kernel has written.
-            let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_ref() };
-            let ready = match reports_senders_gone(&event.0) {
-                true => Readiness::IN.or(Readiness::RDHUP),
-                false => readiness(&event.0),
-            };
-            let event = Event::new(Token(event.0.udata as usize), ready);
-            events.push(event);
+        if !self.has_modes() {
+            let retrieved = self.retrieve(events, timeout)?;
+            if retrieved == 0 || !events.events().is_empty() {
+                return Ok(());
+            }
+            // The first one-shot registration began during this wait, and its event was dropped.
         }
-        Ok(())
+        self.select_with_modes(events, timeout)
     }
 
     fn register(
@@ -140,26 +136,12 @@ impl Selector for Kqueue {
     }
 
     fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {
-        let ident = fd as usize;
-        let filters = [
-            Change::delete(Filter::Read, ident),
-            Change::delete(Filter::Write, ident),
-            Change::delete(Filter::User, NO_READER | ident),
-        ];
-        let [read, write, no_reader] = self.apply(&filters)?;
-        // Not every kernel has user events.
-        let mut was_watched = no_reader == 0;
-        for receipt in [read, write] {
-            match receipt {
-                0 => was_watched = true,
-                libc::ENOENT => {}
-                error => return Err(io::Error::from_raw_os_error(error)),
-            }
-        }
-        match was_watched {
-            true => Ok(()),
-            false => Err(io::Error::from_raw_os_error(libc::ENOENT)),
-        }
+        let _one_shots = self.has_modes().then(|| {
+            let mut one_shots = self.lock_one_shots();
+            one_shots.remove(fd);
+            one_shots
+        });
+        self.delete_filters(fd)
     }
 
     /// Nothing to do: the kernel reports edges.
@@ -245,13 +227,150 @@ impl Selector for Kqueue {
 }
 
 impl Kqueue {
+    /// Whether any registration ever had a mode.
+    #[inline]
+    fn has_modes(&self) -> bool {
+        // Relaxed: a thread that deregisters or replaces a registration knows of it from the thread that
+        // made it. The polling thread may see it late: then it retrieves no event of a one-shot filter
+        // either, or sees it after the event, by which the kernel orders the two.
+        self.has_modes.load(Ordering::Relaxed)
+    }
+
+    fn lock_one_shots(&self) -> MutexGuard<'_, OneShots> {
+        // No code of the program runs under the lock.
+        self.one_shots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is an event to report: those of one-shot filters may be dropped.
+    #[cold]
+    fn select_with_modes(
+        &self,
+        events: &mut EventBuffer,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        // A deadline beyond the clock's range is none.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut left = timeout;
+        loop {
+            self.lock_one_shots().begin_wait();
+            let retrieved = self.retrieve(events, left)?;
+            if retrieved == 0 || !events.events().is_empty() {
+                return Ok(());
+            }
+            left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// Waits once. Returns how many events the kernel has returned.
+    #[inline]
+    fn retrieve(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<usize> {
+        let capacity = events.capacity();
+        let timeout = timeout.map(kernel_timeout);
+        let timeout = timeout
+            .as_ref()
+            .map_or(ptr::null(), |timeout| timeout as *const _);
+        let buffer = &mut events.kernel.spare_capacity_mut()[..capacity];
+        let (kqueue, most) = (self.kqueue.as_raw_fd(), buffer.len());
+        let first = buffer.as_mut_ptr().cast();
+        // SAFETY: the kernel writes at most `most` events, which is the length of `buffer`. It
+        // reads no changes, and `timeout` is null or points to a `timespec` that outlives the call.
+        let ready = unsafe { names::kevent(kqueue, ptr::null(), 0, first, most as _, timeout) };
+        let ready = cvt(ready)? as usize;
+        for index in 0..ready {
+            // SAFETY: `index` is below the number of events that the kernel has written.
+            let event = unsafe { events.kernel.spare_capacity_mut()[index].assume_init_read() }.0;
+            let ready = match reports_senders_gone(&event) {
+                true => Readiness::IN.or(Readiness::RDHUP),
+                false => readiness(&event),
+            };
+            if is_one_shot(&event) && self.has_modes() {
+                self.one_shot(events, &event, ready);
+            } else {
+                events.push(Event::new(Token(event.udata as usize), ready));
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Reports the event of a one-shot filter, if it is to be reported.
+    #[cold]
+    fn one_shot(&self, events: &mut EventBuffer, event: &kevent, ready: Readiness) {
+        let token = Token(event.udata as usize);
+        let fd = (event.ident & !NO_READER) as RawFd;
+        // Until the filters are changed: another thread may be about to register it again.
+        let mut one_shots = self.lock_one_shots();
+        match one_shots.judge(fd, events.events().len()) {
+            Verdict::Report => events.push(Event::new(token, ready)),
+            Verdict::ReportAndDelete => {
+                events.push(Event::new(token, ready));
+                // The one that was reported is disabled, and counts as the registration.
+                let ident = fd as usize;
+                let of_writing = [
+                    Change::delete(Filter::Write, ident),
+                    Change::delete(Filter::User, NO_READER | ident),
+                ];
+                let of_reading = [Change::delete(Filter::Read, ident)];
+                let others = match event.filter == names::EVFILT_READ {
+                    true => &of_writing[..],
+                    false => &of_reading[..],
+                };
+                // If the kqueue is closed, the next wait fails.
+                let _ = self.apply(others);
+            }
+            Verdict::Merge(index) => events.merge(index, ready),
+            Verdict::Renew(token, interest) => {
+                // If it fails, the descriptor was closed.
+                let _ = self.try_watch(fd, token, interest);
+                one_shots.insert(fd, token, interest);
+            }
+            Verdict::Drop => {}
+        }
+    }
+
+    /// Deletes the filters of a descriptor. Fails with `NotFound` if there are none.
+    fn delete_filters(&self, fd: RawFd) -> io::Result<()> {
+        let ident = fd as usize;
+        let filters = [
+            Change::delete(Filter::Read, ident),
+            Change::delete(Filter::Write, ident),
+            Change::delete(Filter::User, NO_READER | ident),
+        ];
+        let [read, write, no_reader, ..] = self.apply(&filters)?;
+        // Not every kernel has user events.
+        let mut was_watched = no_reader == 0;
+        for receipt in [read, write] {
+            match receipt {
+                0 => was_watched = true,
+                libc::ENOENT => {}
+                error => return Err(io::Error::from_raw_os_error(error)),
+            }
+        }
+        match was_watched {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+        }
+    }
+
     /// Adds the filters of the interest, and deletes the others. Returns a key if it has added a
     /// user event, which closing the descriptor does not delete.
     fn watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
+        refuse_exclusive(interest)?;
+        if interest.has_mode() {
+            self.has_modes.store(true, Ordering::Relaxed);
+        }
+        let mut one_shots = self.has_modes().then(|| self.lock_one_shots());
         let watched = self.try_watch(fd, token, interest);
         if watched.is_err() {
             // Deletes a filter that was added before another one was refused.
-            let _ = self.deregister(fd, Key::NONE);
+            let _ = self.delete_filters(fd);
+        }
+        if let Some(one_shots) = &mut one_shots {
+            match interest.is_oneshot() && watched.is_ok() {
+                true => one_shots.insert(fd, token, interest),
+                false => one_shots.remove(fd),
+            }
         }
         watched
     }
@@ -263,12 +382,21 @@ impl Kqueue {
             (Filter::Write, interest.is_writable()),
         ];
         let [read, write] = wanted.map(|(filter, is_wanted)| match is_wanted {
-            true => Change::add(filter, ident, token),
+            true => Change::add_in_mode(filter, ident, token, interest),
             false => Change::delete(filter, ident),
         });
         // A previous registration may have left one.
         let no_reader = Change::delete(Filter::User, NO_READER | ident);
-        let receipts = self.apply(&[read, write, no_reader])?;
+        let receipts = if self.has_modes() {
+            // A filter's mode is fixed when it is added.
+            let deleted = [Filter::Read, Filter::Write].map(|filter| Change::delete(filter, ident));
+            let [_, _, read, write, _] =
+                self.apply(&[deleted[0], deleted[1], read, write, no_reader])?;
+            [read, write]
+        } else {
+            let [read, write, ..] = self.apply(&[read, write, no_reader])?;
+            [read, write]
+        };
         let mut is_watched = false;
         let mut has_no_reader = false;
         let mut is_refused_receiver = false;
@@ -292,10 +420,10 @@ impl Kqueue {
             }
         }
         if has_no_reader {
-            return self.add_substitute(fd, token, true);
+            return self.add_substitute(fd, token, interest, true);
         }
         if is_refused_receiver && !is_watched {
-            return self.add_substitute(fd, token, false);
+            return self.add_substitute(fd, token, interest, false);
         }
         if let Some(error) = refusal.filter(|_| !is_watched) {
             return Err(io::Error::from_raw_os_error(error));
@@ -306,9 +434,15 @@ impl Kqueue {
     /// Adds a user event in place of the filter for writing, which the kernel refuses for a pipe that
     /// has lost its other end (EPIPE, or EBADF on NetBSD). If it `is_reported`, the user event is
     /// triggered, which reports the pipe as closed; otherwise it only counts as the registration.
-    fn add_substitute(&self, fd: RawFd, token: Token, is_reported: bool) -> io::Result<Key> {
+    fn add_substitute(
+        &self,
+        fd: RawFd,
+        token: Token,
+        interest: Interest,
+        is_reported: bool,
+    ) -> io::Result<Key> {
         let ident = NO_READER | fd as usize;
-        let added = Change::add(Filter::User, ident, token);
+        let added = Change::add_in_mode(Filter::User, ident, token, interest);
         let changes = [added, Change::trigger(ident, token)];
         let receipts = self.apply(match is_reported {
             true => &changes,
@@ -322,10 +456,10 @@ impl Kqueue {
         Ok(Key(fd as u32 + 1))
     }
 
-    /// Makes up to three changes by one call, and returns the error number of each, 0 for success.
-    fn apply(&self, changes: &[Change]) -> io::Result<[i32; 3]> {
-        let mut made = [MaybeUninit::<kevent>::uninit(); 3];
-        let mut receipts = [MaybeUninit::<kevent>::uninit(); 3];
+    /// Makes up to five changes by one call, and returns the error number of each, 0 for success.
+    fn apply(&self, changes: &[Change]) -> io::Result<[i32; MAX_CHANGES]> {
+        let mut made = [MaybeUninit::<kevent>::uninit(); MAX_CHANGES];
+        let mut receipts = [MaybeUninit::<kevent>::uninit(); MAX_CHANGES];
         for (made, change) in made.iter_mut().zip(changes) {
             made.write(change.to_kernel());
         }
@@ -333,7 +467,8 @@ impl Kqueue {
         let mut was_interrupted = false;
         let received = loop {
             // SAFETY: the kernel reads `changes.len()` changes, all written above, and writes at most
-            // as many receipts. There are at most three changes, and both arrays have three elements.
+            // as many receipts. There are at most `MAX_CHANGES` changes, and both arrays have as many
+            // elements.
             // `no_wait` outlives the call.
             let received = cvt(unsafe {
                 names::kevent(
@@ -351,7 +486,7 @@ impl Kqueue {
                 received => break received?,
             }
         };
-        let mut errors = [0; 3];
+        let mut errors = [0; MAX_CHANGES];
         for (index, receipt) in receipts[..received as usize].iter().enumerate() {
             // SAFETY: `received` is the number of receipts that the kernel has written.
             let receipt = unsafe { receipt.assume_init_ref() };
@@ -409,6 +544,12 @@ struct Change {
 #[allow(clippy::unnecessary_cast)]
 const ADD: u32 = (names::EV_ADD | names::EV_CLEAR | names::EV_RECEIPT) as u32;
 #[allow(clippy::unnecessary_cast)]
+const ADD_LEVEL: u32 = (names::EV_ADD | names::EV_RECEIPT) as u32;
+/// Such a filter is disabled when it was reported. (`EV_ONESHOT` deletes it, and deregistering would find
+/// nothing.)
+#[allow(clippy::unnecessary_cast)]
+const ADD_ONE_SHOT: u32 = (names::EV_ADD | names::EV_DISPATCH | names::EV_RECEIPT) as u32;
+#[allow(clippy::unnecessary_cast)]
 const DELETE: u32 = (names::EV_DELETE | names::EV_RECEIPT) as u32;
 #[allow(clippy::unnecessary_cast)]
 const TRIGGER: u32 = names::EV_RECEIPT as u32;
@@ -431,6 +572,19 @@ impl Change {
         Change {
             fflags: names::NOTE_EXIT,
             ..Change::add(Filter::Process, pid as usize, token)
+        }
+    }
+
+    /// Adds a filter with the mode of an interest.
+    fn add_in_mode(filter: Filter, ident: usize, token: Token, interest: Interest) -> Change {
+        let flags = match (interest.is_oneshot(), interest.is_level()) {
+            (false, false) => ADD,
+            (false, true) => ADD_LEVEL,
+            (true, _) => ADD_ONE_SHOT,
+        };
+        Change {
+            flags,
+            ..Change::add(filter, ident, token)
         }
     }
 
@@ -516,6 +670,11 @@ fn readiness(event: &kevent) -> Readiness {
         true => ready.or(Readiness::ERR),
         false => ready,
     }
+}
+
+#[inline]
+fn is_one_shot(event: &kevent) -> bool {
+    event.flags & names::EV_DISPATCH != 0
 }
 
 /// Whether this is a write filter's event of a pipe's receiving end. Some kernels report by it, as by the

@@ -156,6 +156,28 @@ pub(super) enum Drained {
     Unreported,
 }
 
+/// How a registration is reported.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Mode {
+    Edge,
+    /// Nothing ever fires: the kernel watches every direction of the interest at each wait.
+    Level,
+    OneShot,
+    /// One-shot, and reported: nothing is watched, nothing backs off and nothing is latched.
+    Spent,
+}
+
+impl Mode {
+    #[inline]
+    fn of(interest: Interest) -> Mode {
+        match (interest.is_oneshot(), interest.is_level()) {
+            (false, false) => Mode::Edge,
+            (false, true) => Mode::Level,
+            (true, _) => Mode::OneShot,
+        }
+    }
+}
+
 /// The state of one registration, described at the top of this file.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Edges {
@@ -169,6 +191,7 @@ pub(super) struct Edges {
     pending: Readiness,
     pauses: Pauses,
     drained: Drained,
+    mode: Mode,
     /// The latched error is to be reported again.
     error_backed_off: bool,
     /// The end of the peer's data was reported.
@@ -188,6 +211,7 @@ impl Edges {
             pending: Readiness::NONE,
             pauses: Pauses::RESET,
             drained: Drained::Reported,
+            mode: Mode::Edge,
             error_backed_off: false,
             end_reported: false,
             probe_at_once: false,
@@ -203,6 +227,7 @@ impl Edges {
         self.latched = Readiness::NONE;
         self.pending = Readiness::NONE;
         self.drained = drained;
+        self.mode = Mode::of(interest);
         self.error_backed_off = false;
         self.end_reported = false;
         self.probe_at_once = false;
@@ -212,7 +237,7 @@ impl Edges {
     /// descriptor out of the set, so that the kernel does not even report errors.
     #[inline]
     pub(super) fn armed_set(&self) -> Option<Readiness> {
-        if self.latched != Readiness::NONE {
+        if self.latched != Readiness::NONE || self.mode == Mode::Spent {
             None
         } else if self.waits_for_end() {
             Some(self.armed.or(RDHUP))
@@ -250,11 +275,38 @@ impl Edges {
             false => ready,
         };
         let report = ready.and(self.interest.or(UNMASKED));
-        if lasting.intersects(UNMASKED) {
-            self.latch(lasting);
+        match self.mode {
+            Mode::Edge if lasting.intersects(UNMASKED) => self.latch(lasting),
+            _ => {}
         }
         self.reported(report);
         report
+    }
+
+    /// Whether the kernel has to watch the same directions again at the next wait, although they may be
+    /// ready.
+    #[inline]
+    pub(super) fn is_level(&self) -> bool {
+        self.mode == Mode::Level
+    }
+
+    /// Whether its event has to name everything that is ready, because there is no other one.
+    #[inline]
+    pub(super) fn is_oneshot(&self) -> bool {
+        self.mode == Mode::OneShot
+    }
+
+    /// The one event was reported.
+    #[cold]
+    fn spend(&mut self) {
+        self.interest = Readiness::NONE;
+        self.armed = Readiness::NONE;
+        self.backed_off = Readiness::NONE;
+        self.latched = Readiness::NONE;
+        self.pending = Readiness::NONE;
+        self.error_backed_off = false;
+        self.probe_at_once = false;
+        self.mode = Mode::Spent;
     }
 
     #[inline]
@@ -268,6 +320,11 @@ impl Edges {
     /// An event names these bits: their armed directions fire, or back off.
     #[inline]
     fn reported(&mut self, report: Readiness) {
+        match self.mode {
+            Mode::Edge => {}
+            Mode::OneShot if report != Readiness::NONE => return self.spend(),
+            _ => return,
+        }
         self.end_reported |= report.intersects(RDHUP);
         let fired = self.armed.and(whole(report));
         self.armed = self.armed.without(fired);
@@ -360,7 +417,7 @@ impl Edges {
             return None;
         }
         let report = seen.and(self.interest.or(UNMASKED));
-        if ready.and(UNMASKED).without(self.latched) != Readiness::NONE {
+        if self.mode == Mode::Edge && ready.and(UNMASKED).without(self.latched) != Readiness::NONE {
             self.latch(ready);
         }
         self.pause(report, now);
@@ -521,8 +578,10 @@ impl Edges {
     /// Keeps readiness that the probe consumed by seeing it. The next poll reports it.
     #[inline]
     pub(super) fn keep_for_next_poll(&mut self, taken: Readiness) {
-        let bits = self.interest.or(UNMASKED);
-        self.pending = self.pending.or(taken.and(bits));
+        if self.mode != Mode::Spent {
+            let bits = self.interest.or(UNMASKED);
+            self.pending = self.pending.or(taken.and(bits));
+        }
     }
 
     /// For a backend that cannot probe while an operation of the program returns. The direction that would

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libc::c_short;
 
 use super::poll_bits::from_poll;
-use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use super::selector::{refuse_exclusive, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use super::table::{Before, Registrations, State};
 use super::wake_fd::UnreadSignals;
 use crate::event::readiness::Readiness;
@@ -186,6 +186,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         if fd < 0 {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         }
+        refuse_exclusive(interest)?;
         let mut state = self.registrations.lock();
         let slot = state.table.slot_for(fd)?;
         let key = state.table.begin(slot, token, interest, owner);
@@ -194,6 +195,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
     }
 
     fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<Key> {
+        refuse_exclusive(interest)?;
         let mut state = self.registrations.lock();
         let slot = state.table.slot(fd, key)?;
         let adopted = match key {
@@ -214,6 +216,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
 
     #[cfg(feature = "os-ext")]
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+        refuse_exclusive(interest)?;
         let mut state = self.registrations.lock();
         let slot = state.table.slot(fd, Key::NONE)?;
         let before = state.table.begin_again(slot, token, interest);
@@ -586,7 +589,11 @@ impl<K: Kernel> Rearmed<K> {
         if event.is_some() {
             entry.reported_by = select;
         }
-        self.rearm(state, slot);
+        if K::TAKES_CHANGES && entry.edges.is_level() {
+            state.table.level.push(slot as u32);
+        } else {
+            self.rearm(state, slot);
+        }
         event
     }
 

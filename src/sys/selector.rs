@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::kernel_event::KernelEvent;
 #[cfg(unix)]
 use super::wake_fd::UnreadSignals;
+use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
 
@@ -134,6 +135,19 @@ pub(crate) trait Selector: Sized {
     fn as_fd(&self) -> BorrowedFd<'_>;
 }
 
+/// For a backend whose kernel has no exclusive registrations.
+#[allow(dead_code)] // where no such backend has sources that ask for it
+#[inline]
+pub(super) fn refuse_exclusive(interest: Interest) -> io::Result<()> {
+    match interest.is_exclusive() {
+        true => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this backend has no exclusive registrations",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// What an operating system calls a source.
 #[cfg(unix)]
 pub(crate) type RawSource = RawFd;
@@ -251,6 +265,13 @@ impl EventBuffer {
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.events.clear();
+    }
+
+    /// Adds readiness to an event that is in the buffer.
+    #[allow(dead_code)] // on a system whose kernels have one event for a registration
+    pub(super) fn merge(&mut self, index: usize, ready: Readiness) {
+        let event = &mut self.events[index];
+        *event = event.with(ready);
     }
 
     #[inline]

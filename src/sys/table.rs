@@ -68,6 +68,8 @@ pub(super) struct Table {
     /// Slots that the kernel reported as ready after this `select` had reported them. They are armed
     /// when the wait is over.
     pub(super) repeated: Vec<u32>,
+    /// Level-triggered slots that were reported. They are armed before the next wait.
+    pub(super) level: Vec<u32>,
     /// The origin of ticks.
     start: Instant,
     /// Slots that changed during a wait, each once.
@@ -159,6 +161,7 @@ impl<A> Registrations<A> {
                     lost_own_descriptor: false,
                     select: 0,
                     repeated: Vec::new(),
+                    level: Vec::new(),
                     start: Instant::now(),
                     changed: Vec::new(),
                     died: Vec::new(),
@@ -262,12 +265,14 @@ impl Entry {
     pub(super) fn with_probed(&self, revents: c_short, may_be_old: bool) -> (Readiness, Readiness) {
         let ready = from_poll(revents);
         let unmasked = Readiness::ERR.or(Readiness::HUP);
+        // Such a kernel may report one direction after another, and a one-shot registration has one event.
+        let is_partial = may_be_old && self.edges.is_oneshot();
         // A false end of the peer's data does harm as well.
         let harmful = match may_be_old {
             true => unmasked.or(Readiness::RDHUP),
             false => unmasked,
         };
-        if !ready.intersects(harmful) {
+        if !ready.intersects(harmful) && !is_partial {
             return (ready, ready);
         }
         let Ok(whole) = probe(self.fd, self.edges.interest()) else {
@@ -480,6 +485,7 @@ impl Table {
                 &mut self.changed,
                 &mut self.died,
                 &mut self.repeated,
+                &mut self.level,
             ];
             for list in lists {
                 list.reserve(all.saturating_sub(list.len()));

@@ -137,6 +137,8 @@ struct Home {
 struct Registration {
     token: Token,
     interest: Interest,
+    /// It is one-shot, and was reported.
+    is_spent: bool,
 }
 
 enum End {
@@ -148,6 +150,8 @@ enum End {
 /// The answer of a pipe that its selector asks.
 pub(super) enum Noticed {
     Event(Event),
+    /// Its registration is level-triggered: the next `select` asks again.
+    LevelEvent(Event),
     Nothing,
     /// It was reported already: the next `select` asks again.
     Later,
@@ -562,7 +566,11 @@ impl Pipe {
 
     /// A registration begins, or begins anew: what there is, is news.
     fn begin(self: &Arc<Self>, state: &mut State, token: Token, interest: Interest) -> Readiness {
-        state.registration = Some(Registration { token, interest });
+        state.registration = Some(Registration {
+            token,
+            interest,
+            is_spent: false,
+        });
         state.news = Readiness::NONE;
         if interest.is_readable() {
             let _ = self.read_ahead(state);
@@ -825,6 +833,17 @@ impl Pipe {
         if event.is_writable() {
             state.has_ended_connect = false;
         }
+        let Some(registration) = &mut state.registration else {
+            return Noticed::Event(event);
+        };
+        let interest = registration.interest;
+        registration.is_spent = interest.is_oneshot();
+        if interest.is_level() && !interest.is_oneshot() {
+            // All that is ready then is reported again.
+            state.news = READS.or(WRITES);
+            state.is_noticed = true;
+            return Noticed::LevelEvent(event);
+        }
         Noticed::Event(event)
     }
 
@@ -922,7 +941,9 @@ impl State {
     /// What to report of what is new: never that anything is closed, for the next client may
     /// come. (Runtimes take that for final.)
     fn event(&self, news: Readiness) -> Option<Event> {
-        let Registration { token, interest } = self.registration?;
+        let Registration {
+            token, interest, ..
+        } = self.registration.filter(|its| !its.is_spent)?;
         let is_readable = self.data.is_some() || self.read_end.is_some();
         let is_free = self.is_connected && self.write.is_idle();
         let is_writable = is_free || self.error.is_some() || self.write_error.is_some();

@@ -594,6 +594,10 @@ impl State {
                 #[cfg(feature = "os-ext")]
                 Some(News::Pipe(pipe)) => match pipe.noticed(self.select) {
                     Noticed::Event(event) => Some(event),
+                    Noticed::LevelEvent(event) => {
+                        self.news.push_back(News::Pipe(pipe));
+                        Some(event)
+                    }
                     Noticed::Nothing => None,
                     Noticed::Later => {
                         self.news.push_back(News::Pipe(pipe));

@@ -38,6 +38,7 @@ pub(crate) const EV_ADD: u16 = 0x0001;
 pub(crate) const EV_DELETE: u16 = 0x0002;
 pub(crate) const EV_CLEAR: u16 = 0x0020;
 pub(crate) const EV_RECEIPT: u16 = 0x0040;
+pub(crate) const EV_DISPATCH: u16 = 0x0080;
 pub(crate) const EV_ERROR: u16 = 0x4000;
 pub(crate) const EV_EOF: u16 = 0x8000;
 

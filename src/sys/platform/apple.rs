@@ -18,7 +18,7 @@ pub(super) mod kernel_event;
 pub(super) mod kqueue_names {
     pub(crate) use libc::{
         kevent, kqueue, EVFILT_AIO, EVFILT_PROC, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ADD,
-        EV_CLEAR, EV_DELETE, EV_EOF, EV_ERROR, EV_RECEIPT, NOTE_EXIT, NOTE_TRIGGER,
+        EV_CLEAR, EV_DELETE, EV_DISPATCH, EV_EOF, EV_ERROR, EV_RECEIPT, NOTE_EXIT, NOTE_TRIGGER,
     };
 
     /// The systems have no filter for LIO.

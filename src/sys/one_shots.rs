@@ -1,0 +1,135 @@
+//! The one-shot registrations of a kqueue, whose filters are one-shot each by itself.
+//!
+//! A registration for reading and writing has two filters, and one event. So when a filter was
+//! reported, the other one has to be deleted, and if both are in one batch they become one event. This
+//! needs to know which registration an event belongs to: another thread may have registered the source again
+//! after the kernel returned the event, and its new filters must not be deleted. An event cannot tell. So a
+//! registration that began during the wait is added again, which reports it again if it is ready, and
+//! the event is dropped.
+
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+
+use crate::{Interest, Token};
+
+#[derive(Debug, Default)]
+pub(super) struct OneShots {
+    all: BTreeMap<RawFd, OneShot>,
+    /// Counts the waits.
+    wait: u64,
+}
+
+#[derive(Debug)]
+struct OneShot {
+    token: Token,
+    interest: Interest,
+    /// The wait during which it began, or the last one before.
+    began: u64,
+    /// The wait that reported it, and the index of its event.
+    reported: Option<(u64, usize)>,
+}
+
+/// What becomes of the event of a one-shot filter.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is reported.
+    Report,
+    /// It is reported, and the registration's other filters are deleted.
+    ReportAndDelete,
+    /// It belongs to the event at this index.
+    Merge(usize),
+    /// The registration is added again, and the event is dropped.
+    Renew(Token, Interest),
+    /// It belongs to a registration that has ended, or was reported.
+    Drop,
+}
+
+impl OneShots {
+    /// To be called before each wait.
+    pub(super) fn begin_wait(&mut self) {
+        self.wait += 1;
+    }
+
+    /// A registration begins, or begins again.
+    pub(super) fn insert(&mut self, fd: RawFd, token: Token, interest: Interest) {
+        let one_shot = OneShot {
+            token,
+            interest,
+            began: self.wait,
+            reported: None,
+        };
+        self.all.insert(fd, one_shot);
+    }
+
+    /// The descriptor's registration has ended, or is not one-shot any more.
+    pub(super) fn remove(&mut self, fd: RawFd) {
+        self.all.remove(&fd);
+    }
+
+    /// Judges an event of the wait that is over. If it is reported, its index will be `index`.
+    pub(super) fn judge(&mut self, fd: RawFd, index: usize) -> Verdict {
+        let wait = self.wait;
+        let Some(one_shot) = self.all.get_mut(&fd) else {
+            return Verdict::Drop;
+        };
+        match one_shot.reported {
+            Some((reported, index)) if reported == wait => return Verdict::Merge(index),
+            Some(_) => return Verdict::Drop,
+            None => {}
+        }
+        if one_shot.began == wait {
+            return Verdict::Renew(one_shot.token, one_shot.interest);
+        }
+        one_shot.reported = Some((wait, index));
+        match one_shot.interest.is_readable() && one_shot.interest.is_writable() {
+            true => Verdict::ReportAndDelete,
+            false => Verdict::Report,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE).oneshot();
+    const READ: Interest = Interest::READABLE.oneshot();
+
+    #[test]
+    fn both_filters_are_one_event_of_one_wait() {
+        let mut one_shots = OneShots::default();
+        one_shots.insert(5, Token(1), BOTH);
+        one_shots.begin_wait();
+        assert_eq!(one_shots.judge(5, 3), Verdict::ReportAndDelete);
+        assert_eq!(one_shots.judge(5, 4), Verdict::Merge(3));
+        one_shots.begin_wait();
+        assert_eq!(one_shots.judge(5, 0), Verdict::Drop);
+        one_shots.insert(6, Token(1), READ);
+        one_shots.begin_wait();
+        assert_eq!(one_shots.judge(6, 0), Verdict::Report);
+    }
+
+    #[test]
+    fn an_event_of_a_registration_that_has_ended_is_dropped() {
+        let mut one_shots = OneShots::default();
+        assert_eq!(one_shots.judge(5, 0), Verdict::Drop);
+        one_shots.insert(5, Token(1), READ);
+        one_shots.begin_wait();
+        one_shots.remove(5);
+        assert_eq!(one_shots.judge(5, 0), Verdict::Drop);
+    }
+
+    /// Whether its event came before or after cannot be known.
+    #[test]
+    fn a_registration_that_began_during_the_wait_is_added_again() {
+        let mut one_shots = OneShots::default();
+        one_shots.begin_wait();
+        one_shots.insert(5, Token(1), BOTH);
+        let renewed = Verdict::Renew(Token(1), BOTH);
+        assert_eq!(one_shots.judge(5, 0), renewed);
+        one_shots.insert(5, Token(1), BOTH);
+        assert_eq!(one_shots.judge(5, 0), renewed, "its other filter");
+        one_shots.begin_wait();
+        assert_eq!(one_shots.judge(5, 0), Verdict::ReportAndDelete);
+    }
+}
