@@ -251,14 +251,15 @@ impl Interest {
     /// One-shot: after one event the source is not reported, not even its errors and hang-ups, until
     /// [`reregister`](crate::Registry::reregister).
     ///
-    /// The event carries all that the source is ready for at that time. The source stays
+    /// The event carries all that the source is ready for at that time (on AFD, all that it was ready for
+    /// when the kernel noticed). The source stays
     /// registered: `deregister` is needed as ever, and `reregister` reports at once what is ready then.
     /// It suits a pool of threads that take events of one poll: of a source only one thread has an event.
     ///
     /// # Platform differences
     ///
-    /// All backends have it. On kqueue an event costs another system call if the source is registered
-    /// for reading and writing.
+    /// All backends have it. On kqueue, which reports reading and writing separately, the event carries both
+    /// if there is room for both in [`Events`](crate::Events).
     ///
     /// # Examples
     ///

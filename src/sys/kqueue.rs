@@ -303,22 +303,6 @@ impl Kqueue {
         let mut one_shots = self.lock_one_shots();
         match one_shots.judge(fd, events.events().len()) {
             Verdict::Report => events.push(Event::new(token, ready)),
-            Verdict::ReportAndDelete => {
-                events.push(Event::new(token, ready));
-                // The one that was reported is disabled, and counts as the registration.
-                let ident = fd as usize;
-                let of_writing = [
-                    Change::delete(Filter::Write, ident),
-                    Change::delete(Filter::User, NO_READER | ident),
-                ];
-                let of_reading = [Change::delete(Filter::Read, ident)];
-                let others = match event.filter == names::EVFILT_READ {
-                    true => &of_writing[..],
-                    false => &of_reading[..],
-                };
-                // If the kqueue is closed, the next wait fails.
-                let _ = self.apply(others);
-            }
             Verdict::Merge(index) => events.merge(index, ready),
             Verdict::Renew(token, interest) => {
                 // If it fails, the descriptor was closed.
@@ -709,4 +693,39 @@ fn rounded_up(timeout: Duration, unit: u32) -> Duration {
     let rest = timeout.subsec_nanos() % unit;
     let missing = (unit - rest) % unit;
     timeout.saturating_add(Duration::from_nanos(missing.into()))
+}
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// Another thread registers the source again after the kernel has returned its event: the event may be
+    /// that of the former registration, and the filters are those of the new one.
+    #[test]
+    fn a_one_shot_registration_that_began_during_the_wait_is_reported_once() {
+        let kqueue: Kqueue = Selector::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        peer.write_all(b"x").unwrap();
+        let both = Interest::READABLE.add(Interest::WRITABLE).oneshot();
+        let fd = stream.as_raw_fd();
+        Selector::register(&kqueue, fd, Token(1), both, Owner::Source).unwrap();
+        kqueue.lock_one_shots().begins_in_next_wait(fd);
+        let no_wait = Some(Duration::ZERO);
+        // It does not return before there is an event, although it drops the first ones.
+        kqueue
+            .select(&mut events, Some(Duration::from_secs(10)))
+            .unwrap();
+        let [event] = events.events() else {
+            panic!("{:?}", events.events());
+        };
+        assert_eq!(event.token(), Token(1));
+        assert!(event.is_readable() && event.is_writable());
+        kqueue.select(&mut events, no_wait).unwrap();
+        assert!(events.events().is_empty(), "{:?}", events.events());
+        kqueue.deregister(fd, Key::NONE).unwrap();
+    }
 }

@@ -1,11 +1,12 @@
 //! The one-shot registrations of a kqueue, whose filters are one-shot each by itself.
 //!
-//! A registration for reading and writing has two filters, and one event. So when a filter was
-//! reported, the other one has to be deleted, and if both are in one batch they become one event. This
-//! needs to know which registration an event belongs to: another thread may have registered the source again
-//! after the kernel returned the event, and its new filters must not be deleted. An event cannot tell. So a
-//! registration that began during the wait is added again, which reports it again if it is ready, and
-//! the event is dropped.
+//! A registration for reading and writing has two filters, and one event. So if both filters are in one
+//! batch, they become one event, and what a filter reports after that event is dropped: once, because the
+//! kernel disables the filter then.
+//!
+//! This needs to know which registration an event belongs to: another thread may have registered the source
+//! again after the kernel returned the event. An event cannot tell. So a registration that began during
+//! the wait is added again, which reports it again if it is ready, and the event is dropped.
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
@@ -34,8 +35,6 @@ struct OneShot {
 pub(super) enum Verdict {
     /// It is reported.
     Report,
-    /// It is reported, and the registration's other filters are deleted.
-    ReportAndDelete,
     /// It belongs to the event at this index.
     Merge(usize),
     /// The registration is added again, and the event is dropped.
@@ -66,6 +65,13 @@ impl OneShots {
         self.all.remove(&fd);
     }
 
+    /// As if the registration began while the next wait is under way.
+    #[cfg(test)]
+    pub(super) fn begins_in_next_wait(&mut self, fd: RawFd) {
+        let began = self.wait + 1;
+        self.all.get_mut(&fd).expect("is registered").began = began;
+    }
+
     /// Judges an event of the wait that is over. If it is reported, its index will be `index`.
     pub(super) fn judge(&mut self, fd: RawFd, index: usize) -> Verdict {
         let wait = self.wait;
@@ -81,10 +87,7 @@ impl OneShots {
             return Verdict::Renew(one_shot.token, one_shot.interest);
         }
         one_shot.reported = Some((wait, index));
-        match one_shot.interest.is_readable() && one_shot.interest.is_writable() {
-            true => Verdict::ReportAndDelete,
-            false => Verdict::Report,
-        }
+        Verdict::Report
     }
 }
 
@@ -100,7 +103,7 @@ mod tests {
         let mut one_shots = OneShots::default();
         one_shots.insert(5, Token(1), BOTH);
         one_shots.begin_wait();
-        assert_eq!(one_shots.judge(5, 3), Verdict::ReportAndDelete);
+        assert_eq!(one_shots.judge(5, 3), Verdict::Report);
         assert_eq!(one_shots.judge(5, 4), Verdict::Merge(3));
         one_shots.begin_wait();
         assert_eq!(one_shots.judge(5, 0), Verdict::Drop);
@@ -130,6 +133,6 @@ mod tests {
         one_shots.insert(5, Token(1), BOTH);
         assert_eq!(one_shots.judge(5, 0), renewed, "its other filter");
         one_shots.begin_wait();
-        assert_eq!(one_shots.judge(5, 0), Verdict::ReportAndDelete);
+        assert_eq!(one_shots.judge(5, 0), Verdict::Report);
     }
 }
