@@ -26,6 +26,12 @@ pub mod migrating {
     #![doc = include_str!("guide/migrating.md")]
 }
 
+pub mod modes {
+    //! Level-triggered, one-shot and exclusive registrations.
+    //!
+    #![doc = include_str!("guide/modes.md")]
+}
+
 pub mod proxy {
     //! A whole program: linked sockets, idle timeouts, Ctrl-C.
     //!

@@ -45,6 +45,9 @@ const LEVEL: u8 = 1 << 5;
 const ONESHOT: u8 = 1 << 6;
 const EXCLUSIVE: u8 = 1 << 7;
 
+/// The lowest bit of a mode.
+const MODE_SHIFT: u32 = LEVEL.trailing_zeros();
+
 /// The bits that ask for readiness. The others are modes.
 const DIRECTIONS: u8 = READABLE | WRITABLE | AIO | LIO | PRIORITY;
 
@@ -308,17 +311,17 @@ impl Interest {
     /// event does not tell that the peer will send no more
     /// ([`is_read_closed`](crate::event::Event::is_read_closed)).
     ///
-    /// `reregister` with it, or of a registration that has it, deregisters and registers: the kernel has
-    /// no other way. If the second step fails, the source is not registered any more. Kernels before 4.5 ignore
-    /// the mode.
+    /// The kernel modifies no such registration, so `reregister` is refused: deregister the source, and register
+    /// it. Kernels before 4.5 ignore the mode.
     ///
     /// # Errors
     ///
     /// `register` and `reregister` fail with
     ///
     /// - [`Unsupported`](std::io::ErrorKind::Unsupported) on other backends than epoll, also on poll(2);
-    /// - [`InvalidInput`](std::io::ErrorKind::InvalidInput) together with `oneshot` or `PRIORITY`, or if the
-    ///   source is another epoll.
+    /// - [`InvalidInput`](std::io::ErrorKind::InvalidInput) together with `oneshot` or `PRIORITY`, if the source
+    ///   is another epoll, and for `reregister` with this mode or of a registration that has it. The error says
+    ///   which; that of `reregister` does so in debug builds, and is the kernel's EINVAL in release builds.
     ///
     /// # Examples
     ///
@@ -466,6 +469,19 @@ impl Interest {
     #[inline]
     pub(crate) const fn bits(self) -> u8 {
         self.0.get()
+    }
+
+    /// The modes alone, below 8, for a table indexed by them.
+    #[allow(dead_code)] // likewise
+    #[inline]
+    pub(crate) const fn mode(self) -> u8 {
+        self.0.get() >> MODE_SHIFT
+    }
+
+    /// The interest with these modes.
+    #[allow(dead_code)] // likewise
+    pub(crate) const fn with_mode(self, mode: u8) -> Interest {
+        interest(self.0.get() & DIRECTIONS | mode << MODE_SHIFT)
     }
 
     /// Whether it has any mode.

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use libc::{c_int, epoll_event};
 
+use super::error::Mistake;
 use super::platform;
 use super::selector::{EventBuffer, Key, Outcome, Owner, Selector};
 use crate::event::Event;
@@ -120,18 +121,24 @@ impl<C: Calls> Selector for Epoll<C> {
         _owner: Owner,
     ) -> io::Result<Key> {
         // Every signal of a waker is an edge, so its descriptor need not be drained.
-        match self.control(libc::EPOLL_CTL_ADD, fd, token, interest) {
-            Ok(()) => Ok(Key::NONE),
-            Err(error) => Err(not_exclusive(interest, error)),
+        if interest.is_exclusive() {
+            self.register_exclusive(fd, token, interest)?;
+        } else {
+            self.control(libc::EPOLL_CTL_ADD, fd, token, interest)?;
         }
+        Ok(Key::NONE)
     }
 
     #[inline]
     fn reregister(&self, fd: RawFd, _: Key, token: Token, interest: Interest) -> io::Result<Key> {
-        match self.control(libc::EPOLL_CTL_MOD, fd, token, interest) {
-            Ok(()) => Ok(Key::NONE),
-            Err(error) => self.replace(fd, token, interest, error),
+        let modified = self.control(libc::EPOLL_CTL_MOD, fd, token, interest);
+        if cfg!(debug_assertions) {
+            // In release builds it would cost each call a dozen instructions.
+            modified.map_err(not_modified)?;
+        } else {
+            modified?;
         }
+        Ok(Key::NONE)
     }
 
     #[inline]
@@ -166,37 +173,21 @@ impl<C: Calls> Epoll<C> {
         C::control(self.epoll.as_fd(), operation, fd, Some(&event))
     }
 
-    /// Modifying has failed. The kernel modifies no exclusive registration, and none into one, so this
-    /// deletes it and adds it.
     #[cold]
-    fn replace(
-        &self,
-        fd: RawFd,
-        token: Token,
-        interest: Interest,
-        error: io::Error,
-    ) -> io::Result<Key> {
-        if error.raw_os_error() != Some(libc::EINVAL) {
-            return Err(error);
-        }
-        if interest.is_exclusive() && (interest.is_oneshot() || interest.is_priority()) {
-            return Err(not_exclusive(interest, error));
-        }
-        C::control(self.epoll.as_fd(), libc::EPOLL_CTL_DEL, fd, None)?;
+    fn register_exclusive(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, token, interest)
-            .map_err(|error| not_exclusive(interest, error))?;
-        Ok(Key::NONE)
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::EINVAL) => Mistake::NotExclusive.into(),
+                _ => error,
+            })
     }
 }
 
-/// Names the mistake where the kernel refuses an exclusive registration.
+/// The kernel modifies no exclusive registration, and none into one.
 #[cold]
-fn not_exclusive(interest: Interest, error: io::Error) -> io::Error {
+fn not_modified(error: io::Error) -> io::Error {
     match error.raw_os_error() {
-        Some(libc::EINVAL) if interest.is_exclusive() => io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "an exclusive registration cannot be one-shot, ask for priority data, or watch another poll",
-        ),
+        Some(libc::EINVAL) => Mistake::Exclusive.into(),
         _ => error,
     }
 }

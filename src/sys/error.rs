@@ -27,6 +27,12 @@ pub(crate) fn bool_result(result: windows_sys::core::BOOL) -> io::Result<()> {
 pub(crate) enum Mistake {
     AlreadyRegistered,
     NotRegistered,
+    /// What the kernel refuses to register exclusively.
+    #[allow(dead_code)] // where there is no epoll
+    NotExclusive,
+    /// The kernel does not modify an exclusive registration.
+    #[allow(dead_code)] // likewise
+    Exclusive,
 }
 
 impl Mistake {
@@ -34,6 +40,7 @@ impl Mistake {
         match self {
             Mistake::AlreadyRegistered => io::ErrorKind::AlreadyExists,
             Mistake::NotRegistered => io::ErrorKind::NotFound,
+            Mistake::NotExclusive | Mistake::Exclusive => io::ErrorKind::InvalidInput,
         }
     }
 
@@ -54,6 +61,12 @@ impl From<Mistake> for io::Error {
         let text = match mistake {
             Mistake::AlreadyRegistered => "I/O source already registered with a `Registry`",
             Mistake::NotRegistered => "I/O source not registered with this `Registry`",
+            Mistake::Exclusive => {
+                "an exclusive registration is not reregistered: deregister the source, and register it"
+            }
+            Mistake::NotExclusive => {
+                "an exclusive registration cannot be one-shot, ask for priority data, or watch another poll"
+            }
         };
         io::Error::new(mistake.kind(), text)
     }

@@ -170,11 +170,22 @@ enum Mode {
 impl Mode {
     #[inline]
     fn of(interest: Interest) -> Mode {
-        match (interest.is_oneshot(), interest.is_level()) {
-            (false, false) => Mode::Edge,
-            (false, true) => Mode::Level,
-            (true, _) => Mode::OneShot,
-        }
+        // By the bits of the modes: without a branch.
+        const MODES: [Mode; 8] = {
+            let mut modes = [Mode::Edge; 8];
+            let mut mode = 0;
+            while mode < modes.len() {
+                let interest = Interest::READABLE.with_mode(mode as u8);
+                modes[mode] = match (interest.is_oneshot(), interest.is_level()) {
+                    (false, false) => Mode::Edge,
+                    (false, true) => Mode::Level,
+                    (true, _) => Mode::OneShot,
+                };
+                mode += 1;
+            }
+            modes
+        };
+        MODES[usize::from(interest.mode())]
     }
 }
 

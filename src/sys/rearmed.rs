@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libc::c_short;
 
 use super::poll_bits::from_poll;
-use super::selector::{refuse_exclusive, EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
+use super::selector::{EventBuffer, Key, Outcome, Owner, Selector, UserEvent};
 use super::table::{Before, Registrations, State};
 use super::wake_fd::UnreadSignals;
 use crate::event::readiness::Readiness;
@@ -186,8 +186,10 @@ impl<K: Kernel> Selector for Rearmed<K> {
         if fd < 0 {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         }
-        refuse_exclusive(interest)?;
         let mut state = self.registrations.lock();
+        if interest.has_mode() {
+            state.table.prepare_mode(interest)?;
+        }
         let slot = state.table.slot_for(fd)?;
         let key = state.table.begin(slot, token, interest, owner);
         self.change(state, slot, Change::Begun)?;
@@ -195,8 +197,10 @@ impl<K: Kernel> Selector for Rearmed<K> {
     }
 
     fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<Key> {
-        refuse_exclusive(interest)?;
         let mut state = self.registrations.lock();
+        if interest.has_mode() {
+            state.table.prepare_mode(interest)?;
+        }
         let slot = state.table.slot(fd, key)?;
         let adopted = match key {
             Key::NONE => state.table.adopt(slot),
@@ -216,8 +220,10 @@ impl<K: Kernel> Selector for Rearmed<K> {
 
     #[cfg(feature = "os-ext")]
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
-        refuse_exclusive(interest)?;
         let mut state = self.registrations.lock();
+        if interest.has_mode() {
+            state.table.prepare_mode(interest)?;
+        }
         let slot = state.table.slot(fd, Key::NONE)?;
         let before = state.table.begin_again(slot, token, interest);
         self.change(state, slot, Change::BegunAgain(&before))

@@ -20,7 +20,7 @@ use super::error::Mistake;
 use super::poll_bits::{from_poll, probe, to_poll};
 use super::process::Process;
 use super::rearm::{Drained, Edges, Tick, Waiting};
-use super::selector::{EventBuffer, Key, Owner};
+use super::selector::{refuse_exclusive, EventBuffer, Key, Owner};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -347,6 +347,16 @@ impl Table {
         }
     }
 
+    /// To be called before a registration with a mode begins: prepares what modes need, or fails if the
+    /// kernel does not have the mode.
+    #[cold]
+    pub(super) fn prepare_mode(&mut self, interest: Interest) -> io::Result<()> {
+        refuse_exclusive(interest)?;
+        let all = self.entries.len() + 1;
+        self.level.reserve(all.saturating_sub(self.level.len()));
+        Ok(())
+    }
+
     /// Replaces token and interest of a registration. Returns what it was before.
     #[inline]
     pub(super) fn begin_again(&mut self, slot: usize, token: Token, interest: Interest) -> Before {
@@ -485,7 +495,6 @@ impl Table {
                 &mut self.changed,
                 &mut self.died,
                 &mut self.repeated,
-                &mut self.level,
             ];
             for list in lists {
                 list.reserve(all.saturating_sub(list.len()));
