@@ -23,6 +23,7 @@
 
 #[cfg(feature = "os-ext")]
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -46,7 +47,6 @@ use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
 
-#[derive(Debug)]
 pub(crate) struct Kqueue {
     /// Closed only in the process that opened it.
     kqueue: ManuallyDrop<OwnedFd>,
@@ -485,6 +485,15 @@ impl Kqueue {
 
     fn is_inherited(&self) -> bool {
         !self.process.is_this()
+    }
+}
+
+impl fmt::Debug for Kqueue {
+    /// Without what is behind locks: the program's writer may register a source.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kqueue")
+            .field("kqueue", &self.kqueue)
+            .finish_non_exhaustive()
     }
 }
 
