@@ -215,13 +215,15 @@ fn a_poll_has_one_event_of_a_pipe() {
     let now = Some(Duration::ZERO);
     for round in 0..50 {
         assert_eq!(client.write(b"question").unwrap(), 8, "round {round}");
-        assert_eq!(server.write(b"answer").unwrap(), 6);
-        // It is ready even without a packet.
         if round % 2 == 0 {
-            looper
-                .registry()
-                .reregister(&mut server, SERVER, BOTH)
-                .unwrap();
+            // It is ready without any packet, and a packet says that it is ready for something else.
+            looper.until_readable(SERVER);
+            assert_eq!(server.write(b"answer").unwrap(), 6);
+            for (pipe, token) in [(&mut server, SERVER), (&mut client, CLIENT)] {
+                looper.registry().reregister(pipe, token, BOTH).unwrap();
+            }
+        } else {
+            assert_eq!(server.write(b"answer").unwrap(), 6);
         }
         let deadline = Instant::now() + patience();
         let mut seen = [(false, false); 3];
@@ -242,6 +244,25 @@ fn a_poll_has_one_event_of_a_pipe() {
         assert_eq!(server.read(&mut [0; 8]).unwrap(), 8);
         assert_eq!(client.read(&mut [0; 8]).unwrap(), 6);
     }
+}
+
+/// A program that connects at each event would get events without end.
+#[test]
+fn connecting_a_pipe_that_is_connected_reports_nothing() {
+    let (mut looper, server, _client) = pair();
+    server.connect().unwrap();
+    looper.assert_quiet();
+}
+
+/// A read finds the end before a poll has taken the packet that says that there was a client.
+#[test]
+fn the_end_of_a_client_that_came_and_left_is_reported_although_it_was_read() {
+    let mut looper = Loop::new(Backend::Afd);
+    let (mut server, name) = listening(&looper);
+    drop(client(&name));
+    assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
+    looper.until_readable(SERVER);
+    assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
 }
 
 /// Another program may have created it so that this program's clients connect to it.

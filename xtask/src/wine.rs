@@ -23,7 +23,7 @@ use crate::harness::{self, file_of, list, tests_of};
 use crate::left_out::List;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
-use crate::{newer_wine, root, target, tools};
+use crate::{newer_wine, root, target, tools, windows};
 
 pub const TARGET: &str = "x86_64-pc-windows-gnu";
 
@@ -51,6 +51,17 @@ pub struct Args {
     /// Only show the tests
     #[arg(long)]
     list: bool,
+    /// Only the calls of each operation, against testing/windows-calls/expected.txt
+    #[arg(long, conflicts_with_all = ["filters", "file", "list"])]
+    calls: bool,
+    /// Write the calls that are seen into the table, to be reviewed
+    #[arg(long, requires = "calls")]
+    bless: bool,
+    /// Only random programs, judged by a specification: testing/windows-oracle
+    #[arg(long, conflicts_with_all = ["filters", "file", "list", "calls"])]
+    oracle: bool,
+    #[command(flatten)]
+    search: windows::Search,
     /// Show what the tests print
     #[arg(long)]
     show: bool,
@@ -65,6 +76,16 @@ pub fn run(args: &Args) -> Result<()> {
             Some(other) => bail!("there is no Wine {other} here, but 10"),
         };
         let cross = Cross::new(TARGET)?;
+        let command = |program: &Path| wine.command(program);
+        if args.bless {
+            return windows::bless(report, &cross, command);
+        }
+        if args.calls {
+            return windows::calls(report, &cross, command);
+        }
+        if args.oracle {
+            return windows::oracle(report, &cross, &args.search, command);
+        }
         let mut left_out = LeftOut::read()?;
         let mut skipped = Vec::new();
         for program in programs(&cross)? {
@@ -106,6 +127,12 @@ pub fn run(args: &Args) -> Result<()> {
             report.libtest(wine.doc_tests(&cross));
             examples(&wine, &cross, report)?;
             tokio(&wine, &cross, report)?;
+            windows::oracle(report, &cross, &args.search, command)?;
+            match args.wine {
+                None => windows::calls(report, &cross, command)?,
+                // The table is of the one that is installed.
+                Some(_) => println!("left out: the calls of each operation"),
+            }
         }
         for line in &skipped {
             println!("skipped: {line}");
