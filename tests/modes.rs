@@ -854,17 +854,13 @@ fn one_shot_sources_are_shared_by_threads(backend: Backend) {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn exclusive_is_refused_where_there_is_none(_: Backend) {}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn exclusive_is_refused_where_there_is_none(backend: Backend) {
     let looper = Loop::new(backend);
-    if backend == Backend::Epoll {
+    let Some(exclusive) = util::exclusive(Interest::READABLE).filter(|_| backend != Backend::Epoll)
+    else {
         return;
-    }
+    };
     let mut subject = tcp();
-    let exclusive = Interest::READABLE.exclusive();
     let registry = looper.registry();
     let refused = registry.register(&mut subject, SOURCE, exclusive);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
@@ -881,23 +877,23 @@ fn exclusive_is_refused_where_there_is_none(backend: Backend) {
     registry.deregister(&mut subject).unwrap();
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(unix)]
 mod exclusive {
     use super::*;
 
-    fn has_epoll() -> bool {
-        Backend::available().contains(&Backend::Epoll)
+    fn exclusive(interest: Interest) -> Option<Interest> {
+        let has_epoll = Backend::available().contains(&Backend::Epoll);
+        util::exclusive(interest).filter(|_| has_epoll)
     }
 
     #[test]
     fn it_is_reported_and_not_reregistered() {
-        if !has_epoll() {
-            return;
-        }
         for mode in [Mode::Edge, Mode::Level] {
+            let Some(exclusive) = exclusive(mode.of(Interest::READABLE)) else {
+                return;
+            };
             let mut looper = Loop::new(Backend::Epoll);
             let mut subject = tcp();
-            let exclusive = mode.of(Interest::READABLE).exclusive();
             let registry = looper.registry();
             let is_refused = |subject: &mut Tcp, interests| {
                 let error = registry.reregister(subject, OTHER, interests).unwrap_err();
@@ -923,14 +919,13 @@ mod exclusive {
 
     #[test]
     fn what_the_kernel_refuses_is_explained() {
-        if !has_epoll() {
+        let Some(exclusive) = exclusive(Interest::READABLE) else {
             return;
-        }
+        };
         let looper = Loop::new(Backend::Epoll);
         let registry = looper.registry();
         let mut subject = tcp();
-        let exclusive = Interest::READABLE.exclusive();
-        for refused in [exclusive.oneshot(), exclusive | Interest::PRIORITY] {
+        for refused in util::not_exclusive() {
             let error = registry
                 .register(&mut subject, SOURCE, refused)
                 .unwrap_err();
@@ -958,9 +953,9 @@ mod exclusive {
 
         const POLLS: usize = 4;
         const CLIENTS: usize = 50;
-        if !has_epoll() {
+        let Some(exclusive) = exclusive(Interest::READABLE) else {
             return;
-        }
+        };
         let mut told = [0, 0];
         for (is_exclusive, told) in [false, true].into_iter().zip(&mut told) {
             let mut listener = Listener {
@@ -974,7 +969,7 @@ mod exclusive {
             for _ in 0..POLLS {
                 let mut looper = Loop::new(Backend::Epoll);
                 let interests = match is_exclusive {
-                    true => Interest::READABLE.exclusive(),
+                    true => exclusive,
                     false => Interest::READABLE,
                 };
                 looper

@@ -21,6 +21,8 @@
 //! - **Forks**: a forked child does not inherit a kqueue, and its descriptor may belong to
 //!   another object there: the child neither uses nor closes it.
 
+mod one_shots;
+
 #[cfg(feature = "os-ext")]
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,8 +37,8 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "os-ext")]
 use libc::pid_t;
 
+use self::one_shots::{OneShots, Verdict};
 use super::error::cvt;
-use super::one_shots::{OneShots, Verdict};
 use super::platform::kqueue_names::{self as names, kevent};
 use super::process::Process;
 #[cfg(feature = "os-ext")]

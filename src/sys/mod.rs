@@ -146,17 +146,5 @@ mod event_ports;
     )
 ))]
 mod kqueue;
-#[cfg(all(
-    feature = "os-poll",
-    any(
-        target_vendor = "apple",
-        target_os = "freebsd",
-        target_os = "netbsd",
-        target_os = "openbsd",
-        target_os = "dragonfly",
-        mio_model = "kqueue"
-    )
-))]
-mod one_shots;
 #[cfg(all(feature = "os-poll", unix))]
 mod poll;

@@ -310,6 +310,29 @@ impl Differences for Backend {
     }
 }
 
+/// The interest with the exclusive mode, where the system has it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn exclusive(interest: mio::Interest) -> Option<mio::Interest> {
+    Some(interest.exclusive())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn exclusive(_: mio::Interest) -> Option<mio::Interest> {
+    None
+}
+
+/// What the kernel does not register exclusively: empty where nothing can be exclusive.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn not_exclusive() -> Vec<mio::Interest> {
+    let exclusive = mio::Interest::READABLE.exclusive();
+    vec![exclusive.oneshot(), exclusive | mio::Interest::PRIORITY]
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn not_exclusive() -> Vec<mio::Interest> {
+    Vec::new()
+}
+
 /// Whether the kernel is NetBSD's, or a model of it.
 fn netbsd() -> bool {
     cfg!(target_os = "netbsd") || switched("KQUEUE_MODEL_NETBSD", "1")
