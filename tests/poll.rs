@@ -23,6 +23,7 @@ on_each_backend![
     a_zero_timeout_returns_at_once,
     polling_with_capacity_zero_is_invalid_input,
     no_more_events_than_capacity,
+    a_buffer_that_has_grown_takes_more_events,
     more_ready_sources_than_capacity_are_all_reported,
     a_small_buffer_starves_no_source,
     #[cfg(unix)]
@@ -100,6 +101,38 @@ fn no_more_events_than_capacity(backend: Backend) {
     assert!((1..=3).contains(&count), "{count} events");
     assert_eq!(looper.events.iter().size_hint(), (count, Some(count)));
     assert_eq!(looper.events.iter().len(), count);
+}
+
+fn a_buffer_that_has_grown_takes_more_events(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 3);
+    let mut pipes = ready_pipes(&looper, 10);
+    for (n, (_, receiver)) in pipes.iter_mut().enumerate() {
+        let interests = Interest::READABLE.level();
+        looper
+            .registry()
+            .reregister(receiver, Token(n), interests)
+            .unwrap();
+    }
+    looper.assert_some_ready();
+    let before: Vec<Token> = looper.events.iter().map(|event| event.token()).collect();
+    looper.events.reserve(13);
+    assert_eq!(looper.events.capacity(), 16);
+    let after: Vec<Token> = looper.events.iter().map(|event| event.token()).collect();
+    assert_eq!(before, after);
+    // All are ready, and what is ready may arrive one after the other.
+    let deadline = Instant::now() + patience();
+    while looper.events.iter().len() < pipes.len() {
+        assert!(Instant::now() < deadline, "{:?}", looper.events);
+        looper.assert_some_ready();
+    }
+    let mut tokens: Vec<usize> = looper.events.iter().map(|event| event.token().0).collect();
+    tokens.sort_unstable();
+    assert_eq!(tokens, (0..pipes.len()).collect::<Vec<_>>());
+
+    looper.events.reserve(0);
+    assert_eq!(looper.events.capacity(), 16);
+    looper.events.reserve(usize::MAX);
+    assert_eq!(looper.events.capacity(), 1 << 20);
 }
 
 fn more_ready_sources_than_capacity_are_all_reported(backend: Backend) {

@@ -69,6 +69,42 @@ impl Events {
         self.buffer.capacity()
     }
 
+    /// Makes room for `additional` more events, so that the next polls may report
+    /// [`capacity`](Events::capacity) + `additional` each. The events in it stay.
+    ///
+    /// The sum is clamped to 2<sup>20</sup>. A poll that fills the buffer loses nothing, because the next
+    /// one reports the rest. But each poll is a system call, so a program may start with a small
+    /// buffer and let it grow.
+    ///
+    /// # Cost
+    ///
+    /// Allocates, and copies the events in it. This is the only method by which a buffer grows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Events, Poll, Token, Waker};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(1);
+    /// let waker = Waker::new(poll.registry(), Token(0))?;
+    /// waker.wake()?;
+    /// poll.poll(&mut events, None)?;
+    /// if events.iter().len() == events.capacity() {
+    ///     // The poll has filled it: there may be more.
+    ///     events.reserve(events.capacity());
+    /// }
+    /// assert_eq!(events.capacity(), 2);
+    /// assert_eq!(events.iter().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reserve(&mut self, additional: usize) {
+        let capacity = self.capacity().saturating_add(additional);
+        self.buffer.grow(capacity.min(MAX_CAPACITY));
+    }
+
     /// Whether the last poll reported no event: its timeout has passed.
     ///
     /// ```

@@ -19,7 +19,8 @@ use crate::{Interest, Registry, Token};
 /// Forward each method to an inner source: a socket of [`net`](crate::net), an
 /// [`IoSource`](crate::IoSource), or a `SourceFd` around a raw descriptor. A source with several
 /// inner sources registers all or none: the [guide](crate::guide::sources) has an example. Nothing
-/// else is needed: the inner source reports to the backend that it was drained.
+/// else is needed: the inner source reports to the backend that it was drained. Pass `interests` on as they
+/// are: a constant in their place would drop their [modes](Interest#modes).
 ///
 /// ```
 /// use std::io;

@@ -252,6 +252,16 @@ impl EventBuffer {
         }
     }
 
+    /// Grows to at least this capacity. The events stay.
+    pub(crate) fn grow(&mut self, capacity: usize) {
+        if capacity > self.capacity() {
+            self.events.reserve_exact(capacity - self.events.len());
+            // What the kernel wrote has been read.
+            self.kernel.clear();
+            self.kernel.reserve_exact(self.events.capacity());
+        }
+    }
+
     #[inline]
     pub(crate) fn capacity(&self) -> usize {
         self.events.capacity()
