@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(all(windows, feature = "os-ext"))]
-use super::afd;
+use super::afd::named_pipe::{Pipe, PipeQueue, Pipes};
+#[cfg(all(windows, feature = "os-ext"))]
+use super::afd::Afd;
 #[cfg(unix)]
 use super::platform::replaced;
 use super::queues;
@@ -214,7 +216,7 @@ impl Queue {
     }
 
     #[cfg(all(windows, feature = "os-ext"))]
-    pub(super) fn afd(&self) -> Option<&afd::Afd> {
+    pub(super) fn afd(&self) -> Option<&Afd> {
         match &self.backend {
             AnySelector::Afd(selector) => Some(selector),
             _ => None,
@@ -235,6 +237,25 @@ impl Queue {
     #[cfg(unix)]
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         dispatch!(self, as_fd())
+    }
+}
+
+#[cfg(all(windows, feature = "os-ext"))]
+impl PipeQueue for Queue {
+    fn pipes(&self) -> Option<&Arc<Pipes>> {
+        self.afd().map(Afd::pipes)
+    }
+
+    fn reserve_news(&self) {
+        if let Some(afd) = self.afd() {
+            afd.reserve_news();
+        }
+    }
+
+    fn notice(&self, pipe: &Arc<Pipe>) {
+        if let Some(afd) = self.afd() {
+            afd.notice(pipe);
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //! user_events.rs  wakers' events
 //! selector.rs     the backend: registrations, and waiting
 //! library.rs      functions that not every Windows has
-//! named_pipe.rs   pipes: what they have read ahead, and what is still to be written
+//! named_pipe.rs   pipes: what they have read ahead, what is still to be written, and who takes packets
 //! operation.rs    an operation of a pipe, the memory that the kernel has, and whose a packet is
 //! timer.rs        waiting for less than a tick, where the system can
 //! resume.rs       the end of a sleep of the whole machine

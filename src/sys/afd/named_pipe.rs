@@ -20,9 +20,7 @@
 //! written is in flight.
 //!
 //! **Locks.** The selector's, then the pipe's, then that of the port's [`Operations`]. So a pipe tells
-//! its selector of something only when it has given up its own.
-//!
-//! [`Operations`]: super::operation::Operations
+//! its queue of something only when it has given up its own.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -31,6 +29,7 @@ use std::mem;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
@@ -50,8 +49,8 @@ use windows_sys::Win32::System::Pipes::{
     PIPE_UNLIMITED_INSTANCES,
 };
 
-use super::super::{bool_result, Mistake, Queue};
-use super::operation::{Operation, Stage, Which};
+use super::super::{bool_result, Mistake};
+use super::operation::{Operation, Operations, Stage, Which};
 use super::port::{KernelEvent, Kind, Port};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -66,13 +65,33 @@ const BUFFER: usize = 64 * 1024;
 /// gap, a program would get nothing before a larger buffer is full.
 const DEVICE_BUFFER: usize = 4 * 1024;
 
+/// What a pipe needs of the queue that it is registered with.
+pub(crate) trait PipeQueue: Send + Sync {
+    /// The pipes that are associated with its port; `None` where the backend has no port.
+    fn pipes(&self) -> Option<&Arc<Pipes>>;
+    /// Reserves capacity for an event of each pipe.
+    fn reserve_news(&self);
+    /// The pipe has something to report.
+    fn notice(&self, pipe: &Arc<Pipe>);
+}
+
+/// The pipes that are associated with one port. They share it with their queue, and outlive that.
+pub(crate) struct Pipes {
+    port: Arc<Port>,
+    operations: Operations<Pipe>,
+    /// The queue that took the packets is gone.
+    is_orphaned: AtomicBool,
+    /// A thread takes the packets of pipes that are gone: see `take_what_is_left`.
+    has_taker: Mutex<bool>,
+}
+
 /// What a program holds of a pipe.
 pub(crate) struct NamedPipe {
     pipe: Arc<Pipe>,
 }
 
 /// What the operations under way hold as well.
-pub(super) struct Pipe {
+pub(crate) struct Pipe {
     /// That in `state`.
     handle: Handle,
     state: Mutex<State>,
@@ -111,16 +130,16 @@ struct State {
     has_messages: bool,
     /// Counts the clients.
     epoch: u32,
-    connect: Stage,
+    connect: Stage<Pipe>,
     /// To be connected when the connect of an earlier epoch has come back.
     connects_again: bool,
-    read: Stage,
+    read: Stage<Pipe>,
     /// What has been read: the part of `read_buffer` that is still to be taken.
     data: Option<(usize, usize)>,
     /// There is nothing more to read.
     read_end: Option<End>,
     read_buffer: Vec<u8>,
-    write: Stage,
+    write: Stage<Pipe>,
     write_buffer: Vec<u8>,
     written: usize,
     write_error: Option<io::Error>,
@@ -129,8 +148,8 @@ struct State {
 }
 
 struct Home {
-    port: Arc<Port>,
-    queue: Weak<Queue>,
+    pipes: Arc<Pipes>,
+    queue: Weak<dyn PipeQueue>,
 }
 
 #[derive(Copy, Clone)]
@@ -367,9 +386,9 @@ impl NamedPipe {
         })
     }
 
-    pub(crate) fn register(
+    pub(crate) fn register<Q: PipeQueue + 'static>(
         &self,
-        queue: &Arc<Queue>,
+        queue: &Arc<Q>,
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
@@ -383,15 +402,13 @@ impl NamedPipe {
             let news = pipe.begin(state, token, interest);
             (Ok(()), news)
         })?;
-        if let Some(afd) = queue.afd() {
-            afd.reserve_news();
-        }
+        queue.reserve_news();
         Ok(())
     }
 
-    pub(crate) fn reregister(
+    pub(crate) fn reregister<Q: PipeQueue>(
         &self,
-        queue: &Arc<Queue>,
+        queue: &Arc<Q>,
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
@@ -404,7 +421,7 @@ impl NamedPipe {
         })
     }
 
-    pub(crate) fn deregister(&self, queue: &Arc<Queue>) -> io::Result<()> {
+    pub(crate) fn deregister<Q: PipeQueue>(&self, queue: &Arc<Q>) -> io::Result<()> {
         self.with(|_, state| {
             if !state.is_home(queue) || state.registration.take().is_none() {
                 return (Err(Mistake::NotRegistered.into()), Readiness::NONE);
@@ -427,8 +444,8 @@ impl NamedPipe {
             state.is_noticed |= queue.is_some();
             (outcome, queue)
         };
-        if let Some(afd) = queue.as_ref().and_then(|queue| queue.afd()) {
-            afd.notice(&self.pipe);
+        if let Some(queue) = queue {
+            queue.notice(&self.pipe);
         }
         outcome
     }
@@ -473,16 +490,20 @@ impl Pipe {
         }
     }
 
-    pub(super) fn operations(&self) -> impl Iterator<Item = (Which, &Operation)> {
+    fn operations(&self) -> impl Iterator<Item = (Which, &Operation)> {
         [Which::Connect, Which::Read, Which::Write]
             .into_iter()
             .map(|which| (which, self.operation(which)))
     }
 
     /// Associates the pipe with the queue's port, with which it then stays.
-    fn make_home(self: &Arc<Self>, state: &mut State, queue: &Arc<Queue>) -> io::Result<()> {
+    fn make_home<Q: PipeQueue + 'static>(
+        self: &Arc<Self>,
+        state: &mut State,
+        queue: &Arc<Q>,
+    ) -> io::Result<()> {
         if let Some(home) = &state.home {
-            return match ptr::eq(home.queue.as_ptr(), Arc::as_ptr(queue)) {
+            return match home.is_of(queue) {
                 true => Ok(()),
                 false => Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
@@ -490,14 +511,14 @@ impl Pipe {
                 )),
             };
         }
-        let Some(afd) = queue.afd() else {
+        let Some(pipes) = queue.pipes() else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let Some(handle) = &state.handle else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        afd.port().associate(handle.as_handle(), Kind::Pipe)?;
-        afd.port().operations().insert(self);
+        pipes.port.associate(handle.as_handle(), Kind::Pipe)?;
+        pipes.operations.insert(self, self.operations());
         // SAFETY: the call accesses no memory of the process. The handle is open, because `state` owns it.
         let is_pipe = unsafe { GetFileType(self.raw()) } == FILE_TYPE_PIPE;
         let flags = self.flags();
@@ -510,9 +531,10 @@ impl Pipe {
             false => vec![0; DEVICE_BUFFER],
         };
         state.write_buffer = Vec::with_capacity(BUFFER);
+        let queue: Weak<Q> = Arc::downgrade(queue);
         state.home = Some(Home {
-            port: Arc::clone(afd.port()),
-            queue: Arc::downgrade(queue),
+            pipes: Arc::clone(pipes),
+            queue,
         });
         Ok(())
     }
@@ -849,44 +871,45 @@ impl Pipe {
 
     /// Takes what is on the port, where no queue is left to do so.
     fn take_orphaned_packets(&self) {
-        if let Some(port) = self.orphaned_port() {
-            take_packets(&port, 0);
+        if let Some(pipes) = self.orphaned() {
+            pipes.take_packets(0);
         }
     }
 
     /// After it was closed: takes what has to come, so that nothing is left behind. A write that
     /// is under way keeps the pipe until it has gone out.
     fn await_orphaned_packets(&self) {
-        let Some(port) = self.orphaned_port() else {
+        let Some(pipes) = self.orphaned() else {
             return;
         };
         let deadline = Instant::now() + super::PATIENCE;
-        take_packets(&port, 0);
+        pipes.take_packets(0);
         while self.is_awaited() && Instant::now() < deadline {
-            take_packets(&port, super::LOOK);
+            pipes.take_packets(super::LOOK);
         }
         if self.is_left() {
-            take_what_is_left(&port);
+            pipes.take_what_is_left();
         }
     }
 
     /// It was dropped, and something of it is in flight.
-    pub(super) fn is_left(&self) -> bool {
+    fn is_left(&self) -> bool {
         let state = self.lock();
         let is_idle = state.connect.is_idle() && state.read.is_idle() && state.write.is_idle();
         state.is_dropped && !is_idle
     }
 
     /// It was dropped, and what was cancelled then has not ended yet.
-    pub(super) fn is_awaited(&self) -> bool {
+    fn is_awaited(&self) -> bool {
         let state = self.lock();
         state.is_dropped && !(state.connect.is_idle() && state.read.is_idle())
     }
 
-    fn orphaned_port(&self) -> Option<Arc<Port>> {
+    /// Those of its port, if no queue takes their packets any more.
+    fn orphaned(&self) -> Option<Arc<Pipes>> {
         let state = self.lock();
         match &state.home {
-            Some(home) if home.port.is_orphaned() => Some(Arc::clone(&home.port)),
+            Some(home) if home.pipes.is_orphaned() => Some(Arc::clone(&home.pipes)),
             _ => None,
         }
     }
@@ -896,13 +919,13 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         let home = self.lock().home.take();
         if let Some(home) = home {
-            home.port.operations().remove(self);
+            home.pipes.operations.remove(self.operations());
         }
     }
 }
 
 impl State {
-    fn stage(&mut self, which: Which) -> &mut Stage {
+    fn stage(&mut self, which: Which) -> &mut Stage<Pipe> {
         match which {
             Which::Connect => &mut self.connect,
             Which::Read => &mut self.read,
@@ -919,9 +942,8 @@ impl State {
         }
     }
 
-    fn is_home(&self, queue: &Arc<Queue>) -> bool {
-        let home = self.home.as_ref();
-        home.is_some_and(|home| ptr::eq(home.queue.as_ptr(), Arc::as_ptr(queue)))
+    fn is_home<Q: PipeQueue>(&self, queue: &Arc<Q>) -> bool {
+        self.home.as_ref().is_some_and(|home| home.is_of(queue))
     }
 
     fn home_is_there(&self) -> bool {
@@ -962,49 +984,103 @@ impl State {
     }
 }
 
-/// A packet of [`Kind::Pipe`] has been taken off the port. Returns the pipe if it is to be asked for what
-/// is new.
-pub(super) fn packet_came(port: &Port, packet: KernelEvent) -> Option<Arc<Pipe>> {
-    let (pipe, which) = port.operations().find(packet.word())?;
-    pipe.packet_came(which).then_some(pipe)
-}
-
-/// Takes packets off a port that no queue takes them off any more.
-fn take_packets(port: &Port, millis: u32) {
-    let mut packets = Vec::with_capacity(16);
-    // If it fails there are none.
-    let _ = port.dequeue(&mut packets, 16, millis);
-    for &packet in &packets {
-        if packet.kind() == Some(Kind::Pipe) {
-            packet_came(port, packet);
-        }
+impl Home {
+    fn is_of<Q: PipeQueue>(&self, queue: &Arc<Q>) -> bool {
+        let its: *const dyn PipeQueue = self.queue.as_ptr();
+        ptr::eq(its.cast(), Arc::as_ptr(queue))
     }
 }
 
-/// Neither a queue nor a pipe is left to take the packets of what is still to go out, which may take as
-/// long as the peer likes: a thread does, until there is nothing more.
-pub(super) fn take_what_is_left(port: &Arc<Port>) {
-    let mut has_taker = port.lock_taker();
-    if *has_taker || !super::library::stay_loaded() {
-        return;
+impl Pipes {
+    /// None yet.
+    pub(super) fn new(port: &Arc<Port>) -> Arc<Pipes> {
+        Arc::new(Pipes {
+            port: Arc::clone(port),
+            operations: Operations::new(),
+            is_orphaned: AtomicBool::new(false),
+            has_taker: Mutex::new(false),
+        })
     }
-    let its = Arc::clone(port);
-    let thread = thread::Builder::new().name("mio-named-pipe".to_owned());
-    // Where there can be none the pipe stays open, for as long as the process lives.
-    let spawned = thread.spawn(move || {
-        loop {
-            let mut has_taker = its.lock_taker();
-            // Under the lock: whoever drops another pipe sees that this goes on, or that it does not.
-            if !its.operations().are_left() {
-                *has_taker = false;
-                break;
+
+    /// A packet of [`Kind::Pipe`] has been taken off the port. Returns the pipe if it is to be asked for
+    /// what is new.
+    pub(super) fn packet_came(&self, packet: KernelEvent) -> Option<Arc<Pipe>> {
+        let (pipe, which) = self.operations.find(packet.word())?;
+        pipe.packet_came(which).then_some(pipe)
+    }
+
+    /// How many operations they have, in flight or not.
+    pub(super) fn count(&self) -> usize {
+        self.operations.count()
+    }
+
+    /// Whether a pipe that was dropped has cancelled an operation that has not ended yet.
+    pub(super) fn are_awaited(&self) -> bool {
+        self.operations.any_pipe(Pipe::is_awaited)
+    }
+
+    /// Whether anything of a pipe that was dropped is in flight.
+    pub(super) fn are_left(&self) -> bool {
+        self.operations.any_pipe(Pipe::is_left)
+    }
+
+    /// The queue that took the packets is gone.
+    pub(super) fn abandon(&self) {
+        // Relaxed: the pipe's lock orders it. A pipe that is dropped notes that under its lock, and then asks,
+        // under its lock again. The queue calls this, and then looks under each pipe's lock whether it was
+        // dropped. So one of the two learns of the other, and takes the packets.
+        self.is_orphaned.store(true, Ordering::Relaxed);
+    }
+
+    /// To be called under a pipe's lock.
+    fn is_orphaned(&self) -> bool {
+        // Relaxed: see `abandon`.
+        self.is_orphaned.load(Ordering::Relaxed)
+    }
+
+    /// Takes packets off a port that no queue takes them off any more.
+    fn take_packets(&self, millis: u32) {
+        let mut packets = Vec::with_capacity(16);
+        // If it fails there are none.
+        let _ = self.port.dequeue(&mut packets, 16, millis);
+        for &packet in &packets {
+            if packet.kind() == Some(Kind::Pipe) {
+                self.packet_came(packet);
             }
-            drop(has_taker);
-            // Another pipe's call may take the last one.
-            take_packets(&its, 1000);
         }
-    });
-    *has_taker = spawned.is_ok();
+    }
+
+    /// Neither a queue nor a pipe is left to take the packets of what is still to go out, which may take
+    /// as long as the peer likes: a thread does, until there is nothing more.
+    pub(super) fn take_what_is_left(self: &Arc<Self>) {
+        let mut has_taker = self.lock_taker();
+        if *has_taker || !super::library::stay_loaded() {
+            return;
+        }
+        let its = Arc::clone(self);
+        let thread = thread::Builder::new().name("mio-named-pipe".to_owned());
+        // Where there can be none the pipe stays open, for as long as the process lives.
+        let spawned = thread.spawn(move || {
+            loop {
+                let mut has_taker = its.lock_taker();
+                // Under the lock: whoever drops another pipe sees that this goes on, or that it does not.
+                if !its.are_left() {
+                    *has_taker = false;
+                    break;
+                }
+                drop(has_taker);
+                // Another pipe's call may take the last one.
+                its.take_packets(1000);
+            }
+        });
+        *has_taker = spawned.is_ok();
+    }
+
+    fn lock_taker(&self) -> MutexGuard<'_, bool> {
+        self.has_taker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Copies as much as there is room for.
@@ -1056,7 +1132,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::time::Duration;
 
-    use super::super::super::EventBuffer;
+    use super::super::super::{EventBuffer, Queue};
     use super::*;
     use crate::Backend;
 
@@ -1078,7 +1154,7 @@ mod tests {
     }
 
     fn port(queue: &Queue) -> &Arc<Port> {
-        queue.afd().unwrap().port()
+        &queue.pipes().unwrap().port
     }
 
     /// Another process may start operations on the file, with any addresses of its own.
@@ -1174,9 +1250,9 @@ mod tests {
             let operations = server.pipe.operations();
             operations.map(|(_, operation)| operation.word()).collect()
         };
-        let port = Arc::clone(port(&queue));
-        assert!(words.iter().all(|&word| port.operations().has(word)));
+        let pipes = Arc::clone(queue.pipes().unwrap());
+        assert!(words.iter().all(|&word| pipes.operations.has(word)));
         drop((queue, server));
-        assert!(words.iter().all(|&word| !port.operations().has(word)));
+        assert!(words.iter().all(|&word| !pipes.operations.has(word)));
     }
 }

@@ -23,7 +23,6 @@ use windows_sys::Win32::Foundation::{NTSTATUS, STATUS_PENDING};
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 
 use super::device::check;
-use super::named_pipe::Pipe;
 
 /// What the kernel has of an operation.
 pub(super) struct Operation(UnsafeCell<OVERLAPPED>);
@@ -43,21 +42,21 @@ pub(super) enum Which {
     Write,
 }
 
-/// Where an operation is.
+/// Where an operation of a pipe is.
 #[derive(Debug)]
-pub(super) enum Stage {
+pub(super) enum Stage<P> {
     Idle,
     UnderWay {
         /// In which it was submitted.
         epoch: u32,
         /// The count of its pipe that is the kernel's.
         #[allow(dead_code)] // it is there to be held
-        pipe: Arc<Pipe>,
+        pipe: Arc<P>,
     },
 }
 
-impl Stage {
-    pub(super) fn under_way(epoch: u32, pipe: &Arc<Pipe>) -> Stage {
+impl<P> Stage<P> {
+    pub(super) fn under_way(epoch: u32, pipe: &Arc<P>) -> Stage<P> {
         let pipe = Arc::clone(pipe);
         Stage::UnderWay { epoch, pipe }
     }
@@ -133,50 +132,45 @@ impl Operation {
 }
 
 /// The operations that end on a port, by the words that their packets have.
-#[derive(Debug, Default)]
-pub(super) struct Operations(Mutex<HashMap<usize, (Weak<Pipe>, Which)>>);
+pub(super) struct Operations<P>(Mutex<HashMap<usize, (Weak<P>, Which)>>);
 
-impl Operations {
+impl<P> Operations<P> {
+    /// None yet.
+    pub(super) fn new() -> Operations<P> {
+        Operations(Mutex::default())
+    }
+
     /// Those of a pipe which is now associated with the port; `remove` takes them out.
-    pub(super) fn insert(&self, pipe: &Arc<Pipe>) {
+    pub(super) fn insert<'a>(
+        &self,
+        pipe: &Arc<P>,
+        operations: impl Iterator<Item = (Which, &'a Operation)>,
+    ) {
         let mut all = self.lock();
-        for (which, operation) in pipe.operations() {
+        for (which, operation) in operations {
             all.insert(operation.word(), (Arc::downgrade(pipe), which));
         }
     }
 
     /// Those of a pipe that is about to be freed: until then their addresses are nobody else's.
-    pub(super) fn remove(&self, pipe: &Pipe) {
+    pub(super) fn remove<'a>(&self, operations: impl Iterator<Item = (Which, &'a Operation)>) {
         let mut all = self.lock();
-        for (_, operation) in pipe.operations() {
+        for (_, operation) in operations {
             all.remove(&operation.word());
         }
     }
 
     /// Whose packet this may be, by its word.
-    pub(super) fn find(&self, word: usize) -> Option<(Arc<Pipe>, Which)> {
+    pub(super) fn find(&self, word: usize) -> Option<(Arc<P>, Which)> {
         let all = self.lock();
         let (pipe, which) = all.get(&word)?;
         Some((pipe.upgrade()?, *which))
     }
 
-    /// Whether any of a pipe that was dropped was cancelled, and has not ended yet.
-    pub(super) fn are_awaited(&self) -> bool {
-        self.any_pipe(Pipe::is_awaited)
-    }
-
-    /// Whether any of a pipe that was dropped is in flight.
-    pub(super) fn are_left(&self) -> bool {
-        self.any_pipe(Pipe::is_left)
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn any_pipe(&self, is_one: impl Fn(&Pipe) -> bool) -> bool {
+    /// Whether any of the pipes is one of these.
+    pub(super) fn any_pipe(&self, is_one: impl Fn(&P) -> bool) -> bool {
         // Whoever drops a pipe's last count locks this.
-        let pipes: Vec<Arc<Pipe>> = {
+        let pipes: Vec<Arc<P>> = {
             let all = self.lock();
             all.values()
                 .filter_map(|(pipe, _)| pipe.upgrade())
@@ -185,14 +179,18 @@ impl Operations {
         pipes.iter().any(|pipe| is_one(pipe))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<usize, (Weak<Pipe>, Which)>> {
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, (Weak<P>, Which)>> {
         // No panic leaves it half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-impl Operations {
+impl<P> Operations<P> {
     pub(super) fn has(&self, word: usize) -> bool {
         self.lock().contains_key(&word)
     }

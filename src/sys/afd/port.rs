@@ -5,9 +5,6 @@ use std::fmt;
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-#[cfg(feature = "os-ext")]
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, NTSTATUS, WAIT_TIMEOUT};
 use windows_sys::Win32::System::IO::{
@@ -16,21 +13,12 @@ use windows_sys::Win32::System::IO::{
 };
 
 use super::super::bool_result;
-#[cfg(feature = "os-ext")]
-use super::operation::Operations;
 
 /// Shared by those whose I/O ends on it, so that what they have given to the kernel
 /// can always be taken back.
 #[derive(Debug)]
 pub(crate) struct Port {
     handle: OwnedHandle,
-    /// Its queue is gone.
-    is_orphaned: AtomicBool,
-    #[cfg(feature = "os-ext")]
-    operations: Operations,
-    /// A thread takes the packets of pipes that are gone: see `take_what_is_left`.
-    #[cfg(feature = "os-ext")]
-    has_taker: Mutex<bool>,
 }
 
 /// What a packet is of: the port's completion keys.
@@ -134,46 +122,7 @@ impl Port {
         }
         // SAFETY: the call has just opened this handle, and nothing else owns it.
         let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
-        Ok(Port::of(handle))
-    }
-
-    fn of(handle: OwnedHandle) -> Port {
-        Port {
-            handle,
-            is_orphaned: AtomicBool::new(false),
-            #[cfg(feature = "os-ext")]
-            operations: Operations::default(),
-            #[cfg(feature = "os-ext")]
-            has_taker: Mutex::new(false),
-        }
-    }
-
-    /// Those of pipes, which end here.
-    #[cfg(feature = "os-ext")]
-    pub(super) fn operations(&self) -> &Operations {
-        &self.operations
-    }
-
-    #[cfg(feature = "os-ext")]
-    pub(super) fn lock_taker(&self) -> MutexGuard<'_, bool> {
-        self.has_taker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The queue that took packets is gone.
-    pub(super) fn abandon(&self) {
-        // Relaxed: the pipe's lock orders it. A pipe that is dropped notes that under its lock, and then asks,
-        // under its lock again. The queue calls this, and then looks under each pipe's lock whether it was
-        // dropped. So one of the two learns of the other, and takes the packets.
-        self.is_orphaned.store(true, Ordering::Relaxed);
-    }
-
-    /// To be called under a pipe's lock.
-    #[cfg(feature = "os-ext")]
-    pub(super) fn is_orphaned(&self) -> bool {
-        // Relaxed: see `abandon`.
-        self.is_orphaned.load(Ordering::Relaxed)
+        Ok(Port { handle })
     }
 
     /// From now on all that is started on the handle ends here.
@@ -245,6 +194,8 @@ impl Port {
 impl Port {
     /// One that takes no packets, and has none.
     pub(super) fn broken() -> Port {
-        Port::of(std::fs::File::open("NUL").unwrap().into())
+        Port {
+            handle: std::fs::File::open("NUL").unwrap().into(),
+        }
     }
 }

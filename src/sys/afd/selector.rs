@@ -36,7 +36,7 @@ use super::super::{
 };
 use super::device::{AfdEvents, Device};
 #[cfg(feature = "os-ext")]
-use super::named_pipe::{self, Noticed, Pipe};
+use super::named_pipe::{Noticed, Pipe, Pipes};
 use super::port::{KernelEvent, Kind, Port};
 use super::resume;
 use super::socket::{are_same, base_handle, Came, Failed, Socket};
@@ -49,6 +49,8 @@ use crate::{Interest, Token};
 
 pub(crate) struct Afd {
     port: Arc<Port>,
+    #[cfg(feature = "os-ext")]
+    pipes: Arc<Pipes>,
     state: Mutex<State>,
     /// Those of this system, if it has them.
     timer_calls: Option<Calls>,
@@ -120,6 +122,8 @@ impl Selector for Afd {
         let device = Device::open(&port)?;
         resume::watch(&port);
         Ok(Afd {
+            #[cfg(feature = "os-ext")]
+            pipes: Pipes::new(&port),
             port,
             state: Mutex::new(State {
                 devices: vec![device],
@@ -474,7 +478,7 @@ impl Afd {
             Kind::Nudge | Kind::Timer => None,
             #[cfg(feature = "os-ext")]
             Kind::Pipe => {
-                let pipe = named_pipe::packet_came(&self.port, packet)?;
+                let pipe = self.pipes.packet_came(packet)?;
                 state.news.push_back(News::Pipe(pipe));
                 None
             }
@@ -721,20 +725,20 @@ fn port_millis(timeout: Duration) -> u32 {
 
 #[cfg(feature = "os-ext")]
 impl Afd {
-    pub(super) fn port(&self) -> &Arc<Port> {
-        &self.port
+    pub(crate) fn pipes(&self) -> &Arc<Pipes> {
+        &self.pipes
     }
 
     /// Nothing has to grow while events are taken: a pipe is among the news once.
-    pub(super) fn reserve_news(&self) {
+    pub(crate) fn reserve_news(&self) {
         let mut state = self.lock();
-        let all = state.sockets.len() + self.port.operations().count();
+        let all = state.sockets.len() + self.pipes.count();
         let more = all.saturating_sub(state.news.len());
         state.news.reserve(more);
     }
 
     /// A pipe has something to say.
-    pub(super) fn notice(&self, pipe: &Arc<Pipe>) {
+    pub(crate) fn notice(&self, pipe: &Arc<Pipe>) {
         let mut state = self.lock();
         state.news.push_back(News::Pipe(Arc::clone(pipe)));
         let _ = self.nudge(state);
@@ -765,14 +769,12 @@ impl Drop for Afd {
         let mut packets = Vec::with_capacity(64);
         loop {
             let mut is_awaited = state.sockets.iter().any(Socket::is_under_way);
+            #[cfg(feature = "os-ext")]
             if !is_awaited {
                 // From now on pipes take their packets themselves; what is there by now is taken
                 // here, and what those that were dropped before have left.
-                self.port.abandon();
-                #[cfg(feature = "os-ext")]
-                {
-                    is_awaited = self.port.operations().are_awaited();
-                }
+                self.pipes.abandon();
+                is_awaited = self.pipes.are_awaited();
             }
             is_awaited &= Instant::now() < deadline;
             let millis = match is_awaited {
@@ -790,17 +792,19 @@ impl Drop for Afd {
                     }
                     #[cfg(feature = "os-ext")]
                     Some(Kind::Pipe) => {
-                        named_pipe::packet_came(&self.port, packet);
+                        self.pipes.packet_came(packet);
                     }
                     _ => {}
                 }
             }
         }
-        self.port.abandon();
-        // What pipes that were dropped before have written may still be on its way.
         #[cfg(feature = "os-ext")]
-        if self.port.operations().are_left() {
-            named_pipe::take_what_is_left(&self.port);
+        {
+            self.pipes.abandon();
+            // What pipes that were dropped before have written may still be on its way.
+            if self.pipes.are_left() {
+                self.pipes.take_what_is_left();
+            }
         }
     }
 }
