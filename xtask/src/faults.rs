@@ -30,6 +30,7 @@ use crate::cross::Cross;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
 use crate::shard::Shard;
+use crate::windows::Program;
 use crate::wine::{self, Wine};
 use crate::{faulty_kernel, model, target};
 pub use fault::{load, names, Fault};
@@ -184,8 +185,13 @@ fn try_all(report: &mut Report, faults: &[Fault], bound: Option<Duration>) -> Re
         tree: Tree::copy()?,
         wine: None,
     };
-    let builds = by_build(faults);
-    if builds.contains_key(&Build::Windows) || builds.contains_key(&Build::FaultyWindows) {
+    let is_for_windows = |build: &Build| {
+        matches!(
+            build,
+            Build::Windows | Build::FaultyWindows | Build::Program(_)
+        )
+    };
+    if by_build(faults).keys().any(is_for_windows) {
         runner.wine = Some(Wine::start()?);
     }
     let sound = without_faults(&runner, faults)?;
@@ -222,6 +228,8 @@ pub enum Build {
     Model(&'static str),
     /// To be run under Wine.
     Windows,
+    /// Likewise, and it is no harness.
+    Program(Program),
     Loom,
     /// The build that `cargo xtask counts` runs.
     Counts(Bench),
@@ -240,6 +248,7 @@ impl Build {
                 Build::FaultyWindows
             }
             Target::FaultyKernel => Build::FaultyKernel(model::of_backend(&fault.backend)),
+            Target::Windows(program) => Build::Program(*program),
             _ if wine::BACKENDS.contains(&fault.backend.as_str()) => Build::Windows,
             _ => Build::of_backend(&fault.backend),
         }
@@ -253,6 +262,7 @@ impl Build {
     fn cargo(self) -> Result<Cmd> {
         Ok(self.configure(match self {
             Build::Windows => Cross::new(wine::TARGET)?.building("test").arg("--no-run"),
+            Build::Program(program) => program.cargo(&Cross::new(wine::TARGET)?),
             Build::Counts(_) => counts::cargo()?,
             Build::FaultyKernel(_) => faulty_kernel::cargo(),
             Build::FaultyWindows => faulty_kernel::windows_cargo(&Cross::new(wine::TARGET)?),
@@ -265,16 +275,22 @@ impl Build {
     /// discards the files of another.
     pub fn configure(self, cargo: Cmd) -> Cmd {
         let cfg = match self {
-            Build::Plain | Build::Windows | Build::FaultyKernel(None) | Build::FaultyWindows => {
-                String::new()
-            }
+            Build::Plain
+            | Build::Windows
+            | Build::Program(_)
+            | Build::FaultyKernel(None)
+            | Build::FaultyWindows => String::new(),
             Build::Model(name) | Build::FaultyKernel(Some(name)) => model::cfg(name),
             Build::Loom => "--cfg mio_loom".to_owned(),
             Build::Counts(bench) => bench.cfg().to_owned(),
         };
         cargo
             .env("RUSTFLAGS", format!("-D warnings {cfg}"))
-            .target_dir(target("faults").join(self.to_string()))
+            .target_dir(target("faults").join(match self {
+                // What they share is built once.
+                Build::Program(_) => Build::Windows.to_string(),
+                other => other.to_string(),
+            }))
     }
 
     /// The folder of the build.
@@ -291,6 +307,7 @@ impl Build {
             Build::Loom => Target::Loom,
             Build::Counts(bench) => Target::Counts(bench),
             Build::FaultyKernel(_) | Build::FaultyWindows => Target::FaultyKernel,
+            Build::Program(program) => Target::Windows(program),
             _ => Target::Lib,
         }
     }
@@ -302,6 +319,7 @@ impl fmt::Display for Build {
             Build::Plain => "plain",
             Build::Model(name) => name,
             Build::Windows => "windows",
+            Build::Program(program) => program.name(),
             Build::Loom => "loom",
             Build::Counts(Bench::Plain) => "counts",
             Build::Counts(Bench::ForcedPoll) => "counts-poll",
@@ -423,7 +441,7 @@ impl Runner {
                 Target::Tests(file) => cargo.args(["--test", file]),
                 Target::Lib | Target::Loom => cargo.arg("--lib"),
                 // There is only one.
-                Target::Counts(_) | Target::FaultyKernel => cargo,
+                Target::Counts(_) | Target::FaultyKernel | Target::Windows(_) => cargo,
             };
         }
         let ended = cargo.quiet()?;
@@ -450,10 +468,8 @@ impl Runner {
         tests: &BTreeSet<String>,
         env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
-        match target {
-            Target::Counts(_) => return Ok(self.counted(program, tests)),
-            Target::FaultyKernel => return self.with_failures(program, tests, env),
-            _ => {}
+        if target.tells_itself() {
+            return self.told(target, program, tests, env);
         }
         let limit = TEST_LIMIT * tests.len() as u32;
         let ended = self.run(program, || self.harness(program, tests, env).limit(limit))?;
@@ -468,10 +484,8 @@ impl Runner {
         tests: &BTreeSet<String>,
         env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
-        match target {
-            Target::Counts(_) => return Ok(self.counted(program, tests)),
-            Target::FaultyKernel => return self.with_failures(program, tests, env),
-            _ => {}
+        if target.tells_itself() {
+            return self.told(target, program, tests, env);
         }
         if *target != Target::Loom {
             let ended = self.run(program, || {
@@ -491,6 +505,48 @@ impl Runner {
                 .limit(TEST_LIMIT)
                 .quiet()?;
             outcomes.push((test.clone(), verdict::outcome_alone(&ended)));
+        }
+        Ok(outcomes)
+    }
+
+    /// Runs what is no harness.
+    fn told(
+        &self,
+        target: &Target,
+        program: &Path,
+        tests: &BTreeSet<String>,
+        env: &Env,
+    ) -> Result<Vec<(String, Outcome)>> {
+        match target {
+            Target::FaultyKernel => self.with_failures(program, tests, env),
+            Target::Windows(which) => self.on_windows(*which, program, tests, env),
+            _ => Ok(self.counted(program, tests)),
+        }
+    }
+
+    /// Runs tests of a program for Windows.
+    fn on_windows(
+        &self,
+        which: Program,
+        program: &Path,
+        tests: &BTreeSet<String>,
+        env: &Env,
+    ) -> Result<Vec<(String, Outcome)>> {
+        let Some(wine) = &self.wine else {
+            bail!("{} needs Wine", which.name());
+        };
+        let mut outcomes = Vec::new();
+        for test in tests {
+            let cmd = wine
+                .command(program)
+                .args(which.one(&self.tree.sources, test))
+                .dir(&self.tree.sources)
+                .limit(TEST_LIMIT);
+            let cmd = env
+                .iter()
+                .fold(cmd, |cmd, (name, value)| cmd.env(name, value));
+            let outcome = verdict::outcome_of_failures(&cmd.quiet()?, test);
+            outcomes.push((test.clone(), outcome));
         }
         Ok(outcomes)
     }

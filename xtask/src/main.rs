@@ -52,6 +52,7 @@ mod targets;
 mod testing;
 mod tools;
 mod valgrind;
+mod windows;
 mod wine;
 
 use cli::{Chore, Cli};

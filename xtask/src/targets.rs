@@ -8,6 +8,8 @@ use crate::api;
 use crate::cross::Cross;
 use crate::sh::Cmd;
 use crate::table::named;
+use crate::windows::Program;
+use crate::wine;
 
 struct Target {
     name: &'static str,
@@ -129,10 +131,14 @@ impl Target {
     /// Runs all checks, even after one has failed.
     fn look(&self) -> Result<()> {
         let cross = Cross::new(self.name)?;
-        let sources = match self.sources {
-            Lib => &["--lib"][..],
-            All => &["-p", "mio", "-p", "c10k", "--all-targets"],
+        let mut sources = match self.sources {
+            Lib => vec!["--lib"],
+            All => vec!["-p", "mio", "-p", "c10k", "--all-targets"],
         };
+        if self.name == wine::TARGET {
+            let programs = Program::ALL.into_iter().map(Program::name);
+            sources.extend(programs.flat_map(|name| ["-p", name]));
+        }
         let clippy = |what: &[&str], features: &str| -> Cmd {
             cross
                 .checking("clippy")
@@ -142,7 +148,7 @@ impl Target {
         };
         let mut failed = Vec::new();
         for (what, outcome) in [
-            ("all features", clippy(sources, "--all-features").run()),
+            ("all features", clippy(&sources, "--all-features").run()),
             (
                 "no feature",
                 clippy(&["--lib"], "--no-default-features").run(),

@@ -23,7 +23,7 @@ use crate::harness::{self, file_of, list, tests_of};
 use crate::left_out::List;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
-use crate::{newer_wine, root, target, tools};
+use crate::{newer_wine, root, target, tools, windows};
 
 pub const TARGET: &str = "x86_64-pc-windows-gnu";
 
@@ -51,6 +51,12 @@ pub struct Args {
     /// Only show the tests
     #[arg(long)]
     list: bool,
+    /// Only the calls of each operation, against testing/windows-calls/expected.txt
+    #[arg(long, conflicts_with_all = ["filters", "file", "list"])]
+    calls: bool,
+    /// Write the calls that are seen into the table, to be reviewed
+    #[arg(long, requires = "calls")]
+    bless: bool,
     /// Show what the tests print
     #[arg(long)]
     show: bool,
@@ -65,6 +71,12 @@ pub fn run(args: &Args) -> Result<()> {
             Some(other) => bail!("there is no Wine {other} here, but 10"),
         };
         let cross = Cross::new(TARGET)?;
+        let command = |program: &Path| wine.command(program);
+        match (args.calls, args.bless) {
+            (true, true) => return windows::bless(report, &cross, command),
+            (true, false) => return windows::calls(report, &cross, command),
+            _ => {}
+        }
         let mut left_out = LeftOut::read()?;
         let mut skipped = Vec::new();
         for program in programs(&cross)? {
@@ -106,6 +118,11 @@ pub fn run(args: &Args) -> Result<()> {
             report.libtest(wine.doc_tests(&cross));
             examples(&wine, &cross, report)?;
             tokio(&wine, &cross, report)?;
+            match args.wine {
+                None => windows::calls(report, &cross, command)?,
+                // The table is of the one that is installed.
+                Some(_) => println!("left out: the calls of each operation"),
+            }
         }
         for line in &skipped {
             println!("skipped: {line}");

@@ -15,7 +15,8 @@
 //! The target is a file of tests/, or `lib` for the unit tests, or `loom` for those under loom. The
 //! test's name is the one that the harness prints. With `counts` it is an operation of
 //! bench/counts.txt, whose cost the fault increases; with `faulty-kernel` it is a backend and an
-//! operation of testing/faulty-kernel. Each of them must fail.
+//! operation of testing/faulty-kernel; with `windows-calls` an operation of that program's table. Each of
+//! them must fail.
 //!
 //! There may be further lines among those. `env: NAME=VALUE` sets an environment variable for the
 //! tests, such as a switch of a model. `full only: REASON` excludes a fault from `ci`. `killed:
@@ -27,6 +28,7 @@ use std::fmt;
 use anyhow::{anyhow, bail, Result};
 
 use crate::counts::Bench;
+use crate::windows::Program;
 
 #[derive(Debug)]
 pub struct Header {
@@ -50,6 +52,18 @@ pub enum Target {
     Counts(Bench),
     /// The program that makes system calls fail.
     FaultyKernel,
+    /// A program for Windows.
+    Windows(Program),
+}
+
+impl Target {
+    /// Whether it is a program that tells of its tests in its own way, and not a harness.
+    pub fn tells_itself(&self) -> bool {
+        matches!(
+            self,
+            Target::Counts(_) | Target::FaultyKernel | Target::Windows(_)
+        )
+    }
 }
 
 impl fmt::Display for Target {
@@ -60,6 +74,7 @@ impl fmt::Display for Target {
             Target::Loom => "loom",
             Target::Counts(_) => "counts",
             Target::FaultyKernel => "faulty-kernel",
+            Target::Windows(program) => program.name(),
         })
     }
 }
@@ -114,7 +129,10 @@ impl Header {
         let is = |target: &Target| {
             matches!(
                 target,
-                Target::Loom | Target::Counts(_) | Target::FaultyKernel
+                Target::Loom
+                    | Target::Counts(_)
+                    | Target::FaultyKernel
+                    | Target::Windows(Program::Calls)
             )
         };
         self.tests.iter().all(|(target, _)| is(target))
@@ -126,7 +144,9 @@ impl Header {
             .map(|(target, name)| (target, name.trim()))
             // An operation's name may contain blanks.
             .filter(|(target, name)| {
-                ["counts", "faulty-kernel"].contains(target) || !name.contains(char::is_whitespace)
+                ["counts", "faulty-kernel"].contains(target)
+                    || Program::named(target).is_some()
+                    || !name.contains(char::is_whitespace)
             })
         else {
             bail!("{test:?} is not a target and a test's name");
@@ -136,7 +156,10 @@ impl Header {
             "loom" => Target::Loom,
             "counts" => Target::Counts(Bench::of(name)),
             "faulty-kernel" => Target::FaultyKernel,
-            file => Target::Tests(file.to_owned()),
+            other => match Program::named(other) {
+                Some(program) => Target::Windows(program),
+                None => Target::Tests(other.to_owned()),
+            },
         };
         let test = (target, name.to_owned());
         if self.tests.contains(&test) {
@@ -239,7 +262,8 @@ mod tests {
     fn an_operation_has_the_rest_of_the_line() {
         let header = parse(
             "Waits.\n\ntest: counts wake/first, 2 wakers\n\
-             test: counts poll(2): turn/1/none\ntest: faulty-kernel poll Poll: drop\ntest: lib a::b\n",
+             test: counts poll(2): turn/1/none\ntest: faulty-kernel poll Poll: drop\ntest: lib a::b\n\
+             test: windows-calls Poll: drop\n",
         )
         .unwrap();
         let first = "wake/first, 2 wakers".to_owned();
@@ -251,6 +275,7 @@ mod tests {
                 (Target::Counts(Bench::ForcedPoll), second),
                 (Target::FaultyKernel, "poll Poll: drop".to_owned()),
                 (Target::Lib, "a::b".to_owned()),
+                (Target::Windows(Program::Calls), "Poll: drop".to_owned()),
             ]
         );
     }

@@ -143,9 +143,7 @@ pub fn of(outcome: Outcome, target: &Target, test: &str, may_be_killed: bool) ->
         Outcome::Broken(why) => return Verdict::NotItsOwn(why),
         Outcome::NotRun => return Verdict::NoMeasure(format!("{target} {test} does not exist")),
         // Its output says what is wrong, and contains no output of other tests.
-        Outcome::Failed(why) if matches!(target, Target::Counts(_) | Target::FaultyKernel) => {
-            return Verdict::Noticed(why);
-        }
+        Outcome::Failed(why) if target.tells_itself() => return Verdict::Noticed(why),
         Outcome::Failed(output) => output,
     };
     let panics = panics(&output);
@@ -197,7 +195,7 @@ impl Panic {
                     || self.place.contains("/loom-") && self.message.starts_with("deadlock")
             }
             // They do not panic.
-            Target::Counts(_) | Target::FaultyKernel => false,
+            Target::Counts(_) | Target::FaultyKernel | Target::Windows(_) => false,
         }
     }
 }
@@ -253,7 +251,7 @@ pub fn outcome_counted(outcomes: &Result<Vec<(String, Result<()>)>>, operation: 
     }
 }
 
-/// The result of testing/faulty-kernel for one operation.
+/// The result of testing/faulty-kernel, or of a program for Windows, for one operation.
 pub fn outcome_of_failures(ended: &Ended, operation: &str) -> Outcome {
     let failed = format!("FAILED: {operation}: ");
     let passed = format!("ok: {operation}: ");
