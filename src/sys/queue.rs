@@ -246,9 +246,9 @@ impl PipeQueue for Queue {
         self.afd().map(Afd::pipes)
     }
 
-    fn reserve_news(&self) {
+    fn reserve_ready_list(&self) {
         if let Some(afd) = self.afd() {
-            afd.reserve_news();
+            afd.reserve_ready_list();
         }
     }
 

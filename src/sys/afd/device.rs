@@ -1,7 +1,7 @@
-//! Handles of the ancillary function driver, of which polls of sockets are asked.
+//! Handles of the ancillary function driver, to which polls of sockets are submitted.
 //!
-//! There is no documentation of the driver; the names are those of the Windows
-//! Driver Kit's `afd.h` of old.
+//! The driver has no documentation; the names are those of the `afd.h` in old versions of the Windows
+//! Driver Kit.
 
 use std::io;
 use std::mem;
@@ -23,7 +23,7 @@ use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0};
 use super::super::bool_result;
 use super::port::{Kind, Port};
 
-/// What can become of a socket, as bits.
+/// What a socket can become ready for, as bits.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) struct AfdEvents(pub(super) u32);
 
@@ -35,7 +35,7 @@ impl AfdEvents {
     pub(super) const DISCONNECT: AfdEvents = AfdEvents(0x0008);
     /// The connection was reset.
     pub(super) const ABORT: AfdEvents = AfdEvents(0x0010);
-    /// The handle that was asked about was closed.
+    /// The handle that the poll names was closed.
     pub(super) const LOCAL_CLOSE: AfdEvents = AfdEvents(0x0020);
     pub(super) const ACCEPT: AfdEvents = AfdEvents(0x0080);
     pub(super) const CONNECT_FAIL: AfdEvents = AfdEvents(0x0100);
@@ -60,8 +60,8 @@ impl AfdEvents {
 /// `IOCTL_AFD_POLL`.
 const IOCTL_POLL: u32 = 0x0001_2024;
 
-/// The memory that the driver has while a poll is under way: `AFD_POLL_INFO` with
-/// one socket, read when the poll begins, and written, with the status, by its end.
+/// The memory that the driver owns while a poll is in flight: `AFD_POLL_INFO` with one socket. The
+/// driver reads it when the poll begins, and writes it, with the status, when the poll ends.
 #[repr(C)]
 pub(super) struct Poll {
     status: IO_STATUS_BLOCK,
@@ -72,7 +72,7 @@ pub(super) struct Poll {
 struct PollInfo {
     /// In units of 100 ns.
     timeout: i64,
-    /// Of `handles`: when the poll ends, of those with events.
+    /// The length of `handles`; when the poll ends, how many of them are ready.
     count: u32,
     /// Whether it ends other polls of the same handle.
     exclusive: u32,
@@ -86,8 +86,8 @@ struct PollHandle {
     status: NTSTATUS,
 }
 
-/// The bytes of an answer about one socket. (There may be padding behind it.)
-const ANSWER: usize =
+/// The bytes of a ready set of one socket. (Padding may follow.)
+const READY_SET: usize =
     mem::size_of::<i64>() + 2 * mem::size_of::<u32>() + mem::size_of::<PollHandle>();
 
 impl Poll {
@@ -112,11 +112,10 @@ impl Poll {
         }
     }
 
-    /// What has become of the socket, after the poll has ended well with an answer of so many
-    /// bytes.
-    pub(super) fn answer(&self, length: u32) -> AfdEvents {
+    /// The ready set of the socket, after the poll has succeeded and written `length` bytes.
+    pub(super) fn ready_set(&self, length: u32) -> AfdEvents {
         match self.info.count {
-            1.. if length as usize >= ANSWER => AfdEvents(self.info.handles[0].events),
+            1.. if length as usize >= READY_SET => AfdEvents(self.info.handles[0].events),
             _ => AfdEvents(0),
         }
     }
@@ -131,7 +130,7 @@ pub(super) struct Device {
 impl Device {
     /// A handle whose polls end on the port.
     pub(super) fn open(port: &Port) -> io::Result<Device> {
-        // What comes after the driver's own name is anybody's.
+        // Behind the driver's own name any name may follow.
         const NAME: &str = "\\Device\\Afd\\Mio";
         let mut name: Vec<u16> = NAME.encode_utf16().collect();
         let length = mem::size_of_val(&name[..]) as u16;
@@ -183,9 +182,9 @@ impl Device {
         Ok(Device { handle })
     }
 
-    /// Begins a poll of a socket, which ends when one of the events has come, and
-    /// then queues a packet with the word, which is not 0. Where this fails, with the status
-    /// that is returned, it queues none, and the memory is the caller's as before.
+    /// Submits a poll of a socket. It ends when the socket is ready for one of the events, and then
+    /// queues a packet with the word, which is not 0. If submitting fails, it queues no packet, and the
+    /// caller owns the memory as before.
     ///
     /// # Safety
     ///
@@ -226,8 +225,7 @@ impl Device {
         })
     }
 
-    /// Asks for the end of a poll, which comes with its packet, as for one that has ended
-    /// already.
+    /// Cancels a poll. Its packet comes all the same, also if it has ended already.
     pub(super) fn cancel(&self, poll: *mut Poll) -> Result<(), NTSTATUS> {
         let mut status = Poll::new().status;
         // The first field, by which the kernel knows the poll.
@@ -244,8 +242,8 @@ impl Device {
     }
 }
 
-/// Whether a call, or an operation, has done what it was asked for. A call that has not started no
-/// operation either; one that only warns has.
+/// Whether a call or an operation has succeeded. A call that has failed has started no operation; one
+/// that warns has succeeded.
 pub(super) fn succeeded(status: NTSTATUS) -> Result<(), NTSTATUS> {
     // The upper two bits: success (as is pending), information, warning, error.
     match status as u32 >= 0xC000_0000 {
@@ -254,7 +252,7 @@ pub(super) fn succeeded(status: NTSTATUS) -> Result<(), NTSTATUS> {
     }
 }
 
-/// Likewise, as an error of Rust's.
+/// The same, with an error of Rust's.
 pub(super) fn check(status: NTSTATUS) -> io::Result<()> {
     succeeded(status).map_err(|status| {
         // SAFETY: the call converts a number, and has no memory-safety preconditions.
@@ -265,7 +263,7 @@ pub(super) fn check(status: NTSTATUS) -> io::Result<()> {
 
 #[cfg(test)]
 impl Device {
-    /// One that knows no polls.
+    /// One that refuses polls.
     pub(super) fn broken() -> Device {
         Device {
             handle: std::fs::File::open("NUL").unwrap().into(),
@@ -291,12 +289,12 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_too_short_says_nothing() {
+    fn a_ready_set_that_is_too_short_is_empty() {
         let mut poll = Poll::new();
         poll.info.handles[0].events = AfdEvents::SEND.0;
-        assert_eq!(poll.answer(ANSWER as u32), AfdEvents::SEND);
-        assert_eq!(poll.answer(ANSWER as u32 - 1), AfdEvents(0));
+        assert_eq!(poll.ready_set(READY_SET as u32), AfdEvents::SEND);
+        assert_eq!(poll.ready_set(READY_SET as u32 - 1), AfdEvents(0));
         poll.info.count = 0;
-        assert_eq!(poll.answer(ANSWER as u32), AfdEvents(0));
+        assert_eq!(poll.ready_set(READY_SET as u32), AfdEvents(0));
     }
 }

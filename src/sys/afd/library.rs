@@ -32,8 +32,8 @@ pub(super) fn find(library: &str, function: &str) -> Option<Function> {
     unsafe { GetProcAddress(library, function.as_ptr()) }
 }
 
-/// From now on this code stays in memory: without that a library that is unloaded
-/// (`FreeLibrary`) takes away what the system, or a thread, is to call. Whether that could be had.
+/// Keeps this code in memory from now on, and returns whether that has succeeded. Otherwise unloading a
+/// library (`FreeLibrary`) removes code that the system, or a thread, is about to call.
 pub(super) fn stay_loaded() -> bool {
     let mut module = ptr::null_mut();
     // An address in this very code.

@@ -5,13 +5,13 @@
 //!
 //! ```text
 //! port.rs         the completion port: what Windows has finished, in order
-//! device.rs       handles of the driver, of which polls are asked
-//! socket.rs       one socket: what is asked of it, and the memory that the driver has
+//! device.rs       handles of the driver, to which polls are submitted
+//! socket.rs       one socket: its armed set, and the memory that the driver owns
 //! user_events.rs  wakers' events
 //! selector.rs     the backend: registrations, and waiting
 //! library.rs      functions that not every Windows has
 //! named_pipe.rs   pipes: what they have read ahead, what is still to be written, and who takes packets
-//! operation.rs    an operation of a pipe, the memory that the kernel has, and whose a packet is
+//! operation.rs    an operation of a pipe, the memory that the kernel owns, and the owner of a packet
 //! timer.rs        waiting for less than a tick, where the system can
 //! resume.rs       the end of a sleep of the whole machine
 //! ```
@@ -34,9 +34,9 @@ use std::time::Duration;
 pub(crate) use port::KernelEvent;
 pub(crate) use selector::Afd;
 
-/// How long to wait for the kernel to give memory back, of which it was asked to. What has not
-/// come by then is leaked.
+/// How long to wait for the packets of cancelled operations, with which the kernel gives memory back.
+/// What it has not given back by then is leaked.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long to wait for a packet, in milliseconds, until looking whether another thread has taken it.
-const LOOK: u32 = 10;
+/// How long to wait for a packet, in milliseconds, before checking whether another thread has taken it.
+const RETRY: u32 = 10;

@@ -1,26 +1,26 @@
-//! Named pipes, which know operations that complete, and no readiness:
+//! Named pipes, whose operations complete, and which have no readiness:
 //! [Named Pipes](https://learn.microsoft.com/en-us/windows/win32/ipc/named-pipes).
 //!
 //! So a pipe reads ahead into a buffer of its own, is readable when there is something in
 //! it, takes what is written into another one, and is writable when that is free. At most one
-//! read, one write and one connect are under way. The life of each of these operations:
+//! read, one write and one connect are in flight. The life of each of these operations:
 //!
 //! ```text
-//! idle ── submit ──► under way ── its packet ──► idle
+//! idle ── submit ──► in flight ── its packet ──► idle
 //! ```
 //!
-//! **Who owns the memory.** What the kernel has lies inside the pipe's `Arc`, of which it has a
-//! count meanwhile, and what it reads and writes belongs to that: `operation.rs` begins with how.
+//! **Memory.** What the kernel owns lies inside the pipe's `Arc`, of which it has a count meanwhile, and so
+//! do the buffers: `operation.rs` begins with how.
 //!
-//! **Whose an answer is.** Each `disconnect` begins another epoch, and an operation that was
-//! submitted in an earlier one says nothing of the client that there is now.
+//! **Epochs.** Each `disconnect` begins another epoch, and the completion of an operation that was submitted
+//! in an earlier one is stale.
 //!
-//! **Who takes the packets.** The queue whose port the pipe is associated with, for life; when that
-//! queue is gone, the pipe's own calls; and when the pipe is gone as well, a thread, as long as what was
-//! written is in flight.
+//! **Packets.** The queue whose port the pipe is associated with takes them, for life; when that queue is
+//! gone, the pipe's own calls do; and when the pipe is gone as well, a thread, as long as a write is in
+//! flight.
 //!
-//! **Locks.** The selector's, then the pipe's, then that of the port's [`Operations`]. So a pipe tells
-//! its queue of something only when it has given up its own.
+//! **Locks.** The selector's, then the pipe's, then that of the port's [`Operations`]. So a pipe notifies its
+//! queue only when it has released its own.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -56,13 +56,12 @@ use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
 
-/// How much is read ahead, and how much of a stream one write takes; as much as the system
-/// has room for by default.
+/// How much is read ahead, and how much of a stream one write takes: the system's default capacity.
 const BUFFER: usize = 64 * 1024;
 
-/// How much is read ahead from what is no pipe. A pipe's read returns what there is. A serial port's
-/// may return when it is full, or when nothing has come for a while: as long as a device sends without a
-/// gap, a program would get nothing before a larger buffer is full.
+/// How much is read ahead from what is no pipe. A pipe's read returns what is there. A serial port's may
+/// return only when the buffer is full, or after a pause: from a device that sends without a pause a program
+/// would get nothing before a larger buffer is full.
 const DEVICE_BUFFER: usize = 4 * 1024;
 
 /// What a pipe needs of the queue that it is registered with.
@@ -70,7 +69,7 @@ pub(crate) trait PipeQueue: Send + Sync {
     /// The pipes that are associated with its port; `None` where the backend has no port.
     fn pipes(&self) -> Option<&Arc<Pipes>>;
     /// Reserves capacity for an event of each pipe.
-    fn reserve_news(&self);
+    fn reserve_ready_list(&self);
     /// The pipe has something to report.
     fn notice(&self, pipe: &Arc<Pipe>);
 }
@@ -90,9 +89,9 @@ pub(crate) struct NamedPipe {
     pipe: Arc<Pipe>,
 }
 
-/// What the operations under way hold as well.
+/// What the operations in flight share as well.
 pub(crate) struct Pipe {
-    /// That in `state`.
+    /// The one in `state`.
     handle: Handle,
     state: Mutex<State>,
     connecting: Operation,
@@ -100,7 +99,7 @@ pub(crate) struct Pipe {
     writing: Operation,
 }
 
-/// The number of a handle, to be used as long as that is open.
+/// A handle, to be used only while it is open.
 #[derive(Copy, Clone, Debug)]
 struct Handle(RawHandle);
 
@@ -111,27 +110,27 @@ unsafe impl Send for Handle {}
 unsafe impl Sync for Handle {}
 
 struct State {
-    /// Open until the pipe is dropped and what was written is out.
+    /// Open until the pipe is dropped and no write is in flight.
     handle: Option<OwnedHandle>,
     is_dropped: bool,
     /// What the handle is associated with.
     home: Option<Home>,
     registration: Option<Registration>,
-    /// What is new, and still to be reported.
-    news: Readiness,
-    /// The selector has it among those to be asked for that.
+    /// What is still to be reported.
+    unreported: Readiness,
+    /// It is in the selector's ready list.
     is_noticed: bool,
     /// The `select` that has reported it last.
     reported_by: Option<u32>,
     is_connected: bool,
-    /// A connect has ended, which is still to be reported, whatever the interest.
+    /// A connect has completed, which is still to be reported, whatever the interest.
     has_ended_connect: bool,
     /// Each write is a message, or may be one: not to be cut.
     has_messages: bool,
     /// Counts the clients.
     epoch: u32,
     connect: Stage<Pipe>,
-    /// To be connected when the connect of an earlier epoch has come back.
+    /// To be connected when the connect of an earlier epoch has completed.
     connects_again: bool,
     read: Stage<Pipe>,
     /// What has been read: the part of `read_buffer` that is still to be taken.
@@ -166,17 +165,17 @@ enum End {
     Failed(io::Error),
 }
 
-/// The answer of a pipe that its selector asks.
+/// What a pipe in the ready list has to report.
 pub(super) enum Noticed {
     Event(Event),
-    /// Its registration is level-triggered: the next `select` asks again.
+    /// Its registration is level-triggered: the next `select` reports it again.
     LevelEvent(Event),
     Nothing,
-    /// It was reported already: the next `select` asks again.
+    /// It was reported already: the next `select` reports the rest.
     Later,
 }
 
-/// What is new about a pipe, to be reported.
+/// The directions of a pipe.
 const READS: Readiness = Readiness::IN;
 const WRITES: Readiness = Readiness::OUT;
 
@@ -239,7 +238,7 @@ impl NamedPipe {
                     is_dropped: false,
                     home: None,
                     registration: None,
-                    news: Readiness::NONE,
+                    unreported: Readiness::NONE,
                     is_noticed: false,
                     reported_by: None,
                     is_connected: false,
@@ -281,8 +280,8 @@ impl NamedPipe {
             }
             match pipe.submit_connect(state) {
                 Ok(true) => {
-                    let news = pipe.connected(state);
-                    (Ok(()), news)
+                    let ready = pipe.connected(state);
+                    (Ok(()), ready)
                 }
                 Ok(false) => (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE),
                 Err(error) => (Err(error), Readiness::NONE),
@@ -290,14 +289,14 @@ impl NamedPipe {
         })
     }
 
-    /// Sends the client away, with all that it has not read, and forgets what it wrote.
+    /// Disconnects the client. What it has not read is lost, and what it wrote is dropped.
     pub(crate) fn disconnect(&self) -> io::Result<()> {
         self.with(|pipe, state| {
             // SAFETY: the call accesses no memory of the process. The handle is open as long as its `NamedPipe`
             // exists, which is `self`.
             let disconnected = bool_result(unsafe { DisconnectNamedPipe(pipe.raw()) });
             if disconnected.is_ok() {
-                // What is under way ends with an error, which says nothing of the next client.
+                // What is in flight ends with an error, which is stale for the next client.
                 state.epoch = state.epoch.wrapping_add(1);
                 state.is_connected = false;
                 state.connects_again = false;
@@ -334,8 +333,8 @@ impl NamedPipe {
                     state.data = Some((start + taken, end));
                     return (Ok(taken), Readiness::NONE);
                 }
-                let news = pipe.read_ahead(state);
-                return (Ok(taken), news);
+                let ready = pipe.read_ahead(state);
+                return (Ok(taken), ready);
             }
             let outcome = match &state.read_end {
                 Some(End::Peer) => Ok(0),
@@ -399,10 +398,10 @@ impl NamedPipe {
             if let Err(error) = pipe.make_home(state, queue) {
                 return (Err(error), Readiness::NONE);
             }
-            let news = pipe.begin(state, token, interest);
-            (Ok(()), news)
+            let ready = pipe.begin(state, token, interest);
+            (Ok(()), ready)
         })?;
-        queue.reserve_news();
+        queue.reserve_ready_list();
         Ok(())
     }
 
@@ -416,8 +415,8 @@ impl NamedPipe {
             if state.registration.is_none() || !state.is_home(queue) {
                 return (Err(Mistake::NotRegistered.into()), Readiness::NONE);
             }
-            let news = pipe.begin(state, token, interest);
-            (Ok(()), news)
+            let ready = pipe.begin(state, token, interest);
+            (Ok(()), ready)
         })
     }
 
@@ -426,18 +425,18 @@ impl NamedPipe {
             if !state.is_home(queue) || state.registration.take().is_none() {
                 return (Err(Mistake::NotRegistered.into()), Readiness::NONE);
             }
-            state.news = Readiness::NONE;
+            state.unreported = Readiness::NONE;
             (Ok(()), Readiness::NONE)
         })
     }
 
-    /// Calls `work` under the lock. What it says is new is told to the queue afterwards.
+    /// Calls `work` under the lock. If it returns that a direction is ready, the queue is notified after.
     fn with<R>(&self, work: impl FnOnce(&Arc<Pipe>, &mut State) -> (R, Readiness)) -> R {
         self.pipe.take_orphaned_packets();
         let (outcome, queue) = {
             let mut state = self.pipe.lock();
-            let (outcome, news) = work(&self.pipe, &mut state);
-            let queue = match state.is_to_be_noticed(news) {
+            let (outcome, ready) = work(&self.pipe, &mut state);
+            let queue = match state.is_to_be_noticed(ready) {
                 true => state.home.as_ref().and_then(|home| home.queue.upgrade()),
                 false => None,
             };
@@ -464,7 +463,7 @@ impl Drop for NamedPipe {
                 }
             }
             if state.write.is_idle() {
-                // Its peer hears of the end.
+                // Its peer reads the end.
                 drop(state.handle.take());
             }
         }
@@ -522,7 +521,7 @@ impl Pipe {
         // SAFETY: the call accesses no memory of the process. The handle is open, because `state` owns it.
         let is_pipe = unsafe { GetFileType(self.raw()) } == FILE_TYPE_PIPE;
         let flags = self.flags();
-        // Who may not know must not cut.
+        // Where the kind is unknown, a message must not be cut.
         state.has_messages = is_pipe && flags.map_or(true, |flags| flags & PIPE_TYPE_MESSAGE != 0);
         let is_client = flags.is_some_and(|flags| flags & PIPE_SERVER_END == 0);
         state.is_connected = self.has_peer(is_client);
@@ -539,8 +538,8 @@ impl Pipe {
         Ok(())
     }
 
-    /// What kind of pipe it is. A handle that only writes may not know: it lacks the right to read
-    /// attributes, which `CreateNamedPipeW` gives together with reading.
+    /// The kind of pipe. A handle that only writes may not get it: it lacks the right to read attributes,
+    /// which `CreateNamedPipeW` gives together with reading.
     fn flags(&self) -> Option<u32> {
         let mut flags = 0;
         // SAFETY: the call writes one `u32` to `flags`. The other pointers are null, and it then writes nothing
@@ -557,7 +556,7 @@ impl Pipe {
         got.is_ok().then_some(flags)
     }
 
-    /// Whether there is somebody at the other end, or was.
+    /// Whether the other end has a peer, or had one.
     fn has_peer(&self, is_client: bool) -> bool {
         // SAFETY: the buffer has length 0, and the other pointers are null, so that the call writes nothing. The
         // handle is open, because the caller's `state` owns it.
@@ -573,8 +572,8 @@ impl Pipe {
         });
         match peeked {
             Ok(()) => true,
-            // A handle that only writes may not look. A client has a server; whether a server has a
-            // client, connecting or writing will show.
+            // A handle that only writes may not peek. A client has a server; whether a server has a client,
+            // connecting or writing will show.
             Err(error) if is(&error, ERROR_ACCESS_DENIED) => is_client,
             Err(error) => ![
                 ERROR_PIPE_LISTENING,
@@ -586,14 +585,14 @@ impl Pipe {
         }
     }
 
-    /// A registration begins, or begins anew: what there is, is news.
+    /// Registers or reregisters it: what it is ready for is reported.
     fn begin(self: &Arc<Self>, state: &mut State, token: Token, interest: Interest) -> Readiness {
         state.registration = Some(Registration {
             token,
             interest,
             is_spent: false,
         });
-        state.news = Readiness::NONE;
+        state.unreported = Readiness::NONE;
         if interest.is_readable() {
             let _ = self.read_ahead(state);
         }
@@ -610,7 +609,7 @@ impl Pipe {
         reads.or(WRITES)
     }
 
-    /// Begins to read what comes next, if nothing is there. Returns what is new.
+    /// Begins to read ahead, if the buffer is empty. Returns what it is ready for.
     fn read_ahead(self: &Arc<Self>, state: &mut State) -> Readiness {
         let is_wanted = state.data.is_none() && state.read_end.is_none() && state.read.is_idle();
         if !is_wanted || !state.is_connected || state.is_dropped {
@@ -629,28 +628,28 @@ impl Pipe {
         }
     }
 
-    /// Whether it has succeeded at once; otherwise it is under way.
+    /// Whether it has succeeded at once; otherwise it is in flight.
     fn submit_connect(self: &Arc<Self>, state: &mut State) -> io::Result<bool> {
         // SAFETY: `state.connect` is idle, as both callers have checked, so no connect is in flight; and the
         // caller holds the lock that guards `state`.
         let overlapped = unsafe { self.connecting.prepare() };
         // SAFETY: the handle is open, because `state` owns it. `overlapped` must be valid, at the same address
         // and accessed by the kernel alone, until the connect has ended. It lies in the `Arc` `self`; if the
-        // connect is in flight after the call, `state.connect` has a count of it, which only `packet_came`
+        // connect is in flight after the call, `state.connect` has a count of it, which only `completed`
         // drops, when the kernel has written that the connect has ended. Until then `prepare` is not called.
         let submitted = bool_result(unsafe { ConnectNamedPipe(self.raw(), overlapped) });
         match submitted {
-            // It always waits for its packet.
+            // Its packet comes all the same.
             Ok(()) => {}
             Err(error) if is(&error, ERROR_IO_PENDING) => {}
             // It was not submitted.
             Err(error) => {
-                // Somebody was faster, and may have gone already.
+                // A client was faster, and may have left already.
                 let is_there = is(&error, ERROR_PIPE_CONNECTED) || is(&error, ERROR_NO_DATA);
                 return is_there.then_some(true).ok_or(error);
             }
         }
-        state.connect = Stage::under_way(state.epoch, self);
+        state.connect = Stage::in_flight(state.epoch, self);
         Ok(false)
     }
 
@@ -687,7 +686,7 @@ impl Pipe {
             }
             Err(error) => return Err(error),
         }
-        state.read = Stage::under_way(state.epoch, self);
+        state.read = Stage::in_flight(state.epoch, self);
         Ok(())
     }
 
@@ -715,13 +714,13 @@ impl Pipe {
             // It was not submitted.
             Err(error) => return Err(error),
         }
-        state.write = Stage::under_way(state.epoch, self);
+        state.write = Stage::in_flight(state.epoch, self);
         Ok(())
     }
 
-    /// A packet with the word of an operation has come. Returns whether the selector is to ask for what
-    /// is new.
-    fn packet_came(self: &Arc<Self>, which: Which) -> bool {
+    /// A packet with the word of an operation was taken off the port. Returns whether to put the pipe into
+    /// the ready list.
+    fn completed(self: &Arc<Self>, which: Which) -> bool {
         let mut state = self.lock();
         if state.stage(which).is_idle() {
             return false;
@@ -734,7 +733,7 @@ impl Pipe {
         // The count was the kernel's; the caller has another one.
         let ended = mem::replace(state.stage(which), Stage::Idle);
         let is_of_before = ended.is_of_before(state.epoch);
-        let news = match which {
+        let ready = match which {
             Which::Connect => self.connect_completed(&mut state, is_of_before, outcome.map(drop)),
             Which::Read => self.read_completed(&mut state, is_of_before, outcome),
             Which::Write => self.write_completed(&mut state, is_of_before, outcome),
@@ -742,7 +741,7 @@ impl Pipe {
         if state.is_dropped && state.write.is_idle() {
             drop(state.handle.take());
         }
-        let is_noticed = state.is_to_be_noticed(news);
+        let is_noticed = state.is_to_be_noticed(ready);
         state.is_noticed |= is_noticed;
         is_noticed
     }
@@ -760,7 +759,7 @@ impl Pipe {
         let outcome = match outcome {
             Ok(()) if !is_of_before => Ok(true),
             Err(error) if !is_of_before && !is(&error, ERROR_OPERATION_ABORTED) => Err(error),
-            // Whoever cancelled it was not us.
+            // Other code has cancelled it.
             _ => self.submit_connect(state),
         };
         match outcome {
@@ -792,7 +791,7 @@ impl Pipe {
                 return self.is_used(state).or(READS);
             }
             Err(error) if is(&error, ERROR_BROKEN_PIPE) => state.read_end = Some(End::Peer),
-            // Whoever cancelled it was not us.
+            // Other code has cancelled it.
             Err(error) if is(&error, ERROR_OPERATION_ABORTED) => return self.read_ahead(state),
             Err(error) => state.read_end = Some(End::Failed(error)),
         }
@@ -806,13 +805,13 @@ impl Pipe {
         outcome: io::Result<usize>,
     ) -> Readiness {
         if is_of_before {
-            // It went with its client.
+            // It ended with its client.
             state.shrink_write_buffer();
             return WRITES;
         }
         let mut used = Readiness::NONE;
-        // One that somebody else has cancelled may have gone out in part, and nobody knows how much of
-        // it: to send it again would send that part twice.
+        // One that other code has cancelled may have gone out in part, and nothing says how much: to send it
+        // again would send that part twice.
         let outcome = outcome.and_then(|length| {
             state.written += length;
             used = self.is_used(state);
@@ -831,7 +830,7 @@ impl Pipe {
         used.or(WRITES)
     }
 
-    /// A read or write has gone well: somebody is there, also if nobody has waited for him.
+    /// A read or write has succeeded: the pipe has a peer, also if no connect has said so.
     fn is_used(self: &Arc<Self>, state: &mut State) -> Readiness {
         match state.is_connected {
             true => Readiness::NONE,
@@ -839,16 +838,16 @@ impl Pipe {
         }
     }
 
-    /// What is new about a pipe that its selector has among those to be asked: one event for each
-    /// `select`, as runtimes and programs take the first one of their token.
+    /// What a pipe in the ready list has to report: one event for each `select`, since runtimes and programs
+    /// take the first one of their token.
     pub(super) fn noticed(&self, select: u32) -> Noticed {
         let mut state = self.lock();
         if state.reported_by == Some(select) {
             return Noticed::Later;
         }
         state.is_noticed = false;
-        let news = mem::replace(&mut state.news, Readiness::NONE);
-        let Some(event) = state.event(news) else {
+        let ready = mem::replace(&mut state.unreported, Readiness::NONE);
+        let Some(event) = state.event(ready) else {
             return Noticed::Nothing;
         };
         state.reported_by = Some(select);
@@ -862,22 +861,22 @@ impl Pipe {
         registration.is_spent = interest.is_oneshot();
         if interest.is_level() && !interest.is_oneshot() {
             // All that is ready then is reported again.
-            state.news = READS.or(WRITES);
+            state.unreported = READS.or(WRITES);
             state.is_noticed = true;
             return Noticed::LevelEvent(event);
         }
         Noticed::Event(event)
     }
 
-    /// Takes what is on the port, where no queue is left to do so.
+    /// Takes the packets on the port, if its queue is gone.
     fn take_orphaned_packets(&self) {
         if let Some(pipes) = self.orphaned() {
             pipes.take_packets(0);
         }
     }
 
-    /// After it was closed: takes what has to come, so that nothing is left behind. A write that
-    /// is under way keeps the pipe until it has gone out.
+    /// After it was dropped: takes the packets that have to come, so that nothing is leaked. A write in
+    /// flight keeps the pipe until it has gone out.
     fn await_orphaned_packets(&self) {
         let Some(pipes) = self.orphaned() else {
             return;
@@ -885,7 +884,7 @@ impl Pipe {
         let deadline = Instant::now() + super::PATIENCE;
         pipes.take_packets(0);
         while self.is_awaited() && Instant::now() < deadline {
-            pipes.take_packets(super::LOOK);
+            pipes.take_packets(super::RETRY);
         }
         if self.is_left() {
             pipes.take_what_is_left();
@@ -933,7 +932,7 @@ impl State {
         }
     }
 
-    /// Gives back what a long message took, when it is out.
+    /// Frees the memory of a long message when it is out.
     fn shrink_write_buffer(&mut self) {
         self.write_buffer.clear();
         self.written = 0;
@@ -951,32 +950,32 @@ impl State {
         home.is_some_and(|home| home.queue.strong_count() > 0)
     }
 
-    /// Something is new. Returns whether the selector has to hear of it.
-    fn is_to_be_noticed(&mut self, news: Readiness) -> bool {
-        if self.event(news).is_none() {
+    /// It has become ready. Returns whether to put it into the ready list.
+    fn is_to_be_noticed(&mut self, ready: Readiness) -> bool {
+        if self.event(ready).is_none() {
             return false;
         }
-        self.news = self.news.or(news);
+        self.unreported = self.unreported.or(ready);
         !self.is_noticed
     }
 
-    /// What to report of what is new: never that anything is closed, for the next client may
-    /// come. (Runtimes take that for final.)
-    fn event(&self, news: Readiness) -> Option<Event> {
+    /// The event for what has become ready: never that anything is closed, for the next client may come.
+    /// (Runtimes take that for final.)
+    fn event(&self, ready: Readiness) -> Option<Event> {
         let Registration {
             token, interest, ..
         } = self.registration.filter(|its| !its.is_spent)?;
         let is_readable = self.data.is_some() || self.read_end.is_some();
         let is_free = self.is_connected && self.write.is_idle();
         let is_writable = is_free || self.error.is_some() || self.write_error.is_some();
-        // Whoever waits for a client need not want to write to it.
+        // A program that waits for a client need not be interested in writing.
         let asks_to_write = interest.is_writable() || self.has_ended_connect;
         let mut report = Readiness::NONE;
-        for (bits, is_asked, is_ready) in [
+        for (bits, is_of_interest, is_ready) in [
             (READS, interest.is_readable(), is_readable),
             (WRITES, asks_to_write, is_writable),
         ] {
-            if news.intersects(bits) && is_asked && is_ready {
+            if ready.intersects(bits) && is_of_interest && is_ready {
                 report = report.or(bits);
             }
         }
@@ -1002,11 +1001,11 @@ impl Pipes {
         })
     }
 
-    /// A packet of [`Kind::Pipe`] has been taken off the port. Returns the pipe if it is to be asked for
-    /// what is new.
-    pub(super) fn packet_came(&self, packet: KernelEvent) -> Option<Arc<Pipe>> {
+    /// A packet of [`Kind::Pipe`] was taken off the port. Returns the pipe if it is to be put into the ready
+    /// list.
+    pub(super) fn completed(&self, packet: KernelEvent) -> Option<Arc<Pipe>> {
         let (pipe, which) = self.operations.find(packet.word())?;
-        pipe.packet_came(which).then_some(pipe)
+        pipe.completed(which).then_some(pipe)
     }
 
     /// How many operations they have, in flight or not.
@@ -1038,20 +1037,20 @@ impl Pipes {
         self.is_orphaned.load(Ordering::Relaxed)
     }
 
-    /// Takes packets off a port that no queue takes them off any more.
+    /// Takes packets off a port whose queue is gone.
     fn take_packets(&self, millis: u32) {
         let mut packets = Vec::with_capacity(16);
-        // If it fails there are none.
+        // If it fails, there are none.
         let _ = self.port.dequeue(&mut packets, 16, millis);
         for &packet in &packets {
             if packet.kind() == Some(Kind::Pipe) {
-                self.packet_came(packet);
+                self.completed(packet);
             }
         }
     }
 
-    /// Neither a queue nor a pipe is left to take the packets of what is still to go out, which may take
-    /// as long as the peer likes: a thread does, until there is nothing more.
+    /// Both the queue and a pipe are gone, and a write is in flight, for as long as the peer likes: a thread
+    /// takes the packets until none is left.
     pub(super) fn take_what_is_left(self: &Arc<Self>) {
         let mut has_taker = self.lock_taker();
         if *has_taker || !super::library::stay_loaded() {
@@ -1059,11 +1058,11 @@ impl Pipes {
         }
         let its = Arc::clone(self);
         let thread = thread::Builder::new().name("mio-named-pipe".to_owned());
-        // Where there can be none the pipe stays open, for as long as the process lives.
+        // Without a thread the pipe stays open for as long as the process lives.
         let spawned = thread.spawn(move || {
             loop {
                 let mut has_taker = its.lock_taker();
-                // Under the lock: whoever drops another pipe sees that this goes on, or that it does not.
+                // Under the lock, so that dropping another pipe sees whether this thread goes on.
                 if !its.are_left() {
                     *has_taker = false;
                     break;
@@ -1083,7 +1082,7 @@ impl Pipes {
     }
 }
 
-/// Copies as much as there is room for.
+/// Copies as much as fits.
 fn scatter(mut data: &[u8], buffers: &mut [IoSliceMut<'_>]) -> usize {
     let all = data.len();
     for buffer in buffers {
@@ -1159,7 +1158,7 @@ mod tests {
 
     /// Another process may start operations on the file, with any addresses of its own.
     #[test]
-    fn a_packet_with_the_address_of_what_has_not_ended_is_passed_over() {
+    fn a_packet_with_the_address_of_an_operation_in_flight_is_foreign() {
         let (queue, server, mut client) = pair("address");
         let mut events = EventBuffer::with_capacity(8);
         let operations = server.pipe.operations();
@@ -1185,7 +1184,7 @@ mod tests {
         let pipe = Arc::downgrade(&server.pipe);
         let port = Arc::clone(port(&queue));
         drop(server);
-        // Held back, as if it took its time. (A test of resume.rs posts nudges.)
+        // As if it were late. (A test of resume.rs posts nudges.)
         let mut packets = Vec::with_capacity(1);
         let held = loop {
             port.dequeue(&mut packets, 1, 10_000).unwrap();
@@ -1244,7 +1243,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_has_no_operations() {
+    fn a_pipe_that_was_dropped_has_no_operations() {
         let (queue, server, _client) = pair("gone");
         let words: Vec<usize> = {
             let operations = server.pipe.operations();

@@ -1,15 +1,14 @@
-//! One operation of a pipe, who owns the memory of it, and whose a packet is.
+//! One operation of a pipe, the memory that the kernel owns of it, and the owner of a packet.
 //!
-//! **Who owns the memory.** What the kernel has of an operation lies inside its pipe's `Arc`, and
-//! outside of what the pipe's lock guards. While the operation is under way its [`Stage`] has a strong
-//! count of that `Arc`, which is the kernel's. So whatever is dropped, and on whatever thread, the
-//! memory is there until then.
+//! **Memory.** What the kernel owns of an operation lies inside its pipe's `Arc`, and outside of what the
+//! pipe's lock guards. While the operation is in flight, its [`Stage`] has a strong count of that `Arc`
+//! for the kernel. So the memory lives until the operation has ended, whatever is dropped, on any thread.
 //!
-//! **Whose a packet is.** A file is associated with the port, and not a handle. So what others start on
-//! a duplicate of the handle, be it in another process, ends on the port as well, and its packet has
-//! any word. A word is never followed: it is looked up among the [`Operations`] that there are. And since
-//! another process may have an operation of its own at the same address, a packet is a reason to look,
-//! and no more: an operation has ended when the kernel has written so into it.
+//! **The owner of a packet.** The port is associated with a file, and not with a handle. So operations
+//! that other code starts on a duplicate of the handle, in this process or another one, also end on the
+//! port, and their packets have any word. A word is never followed: it is looked up among the
+//! [`Operations`]. And since another process may have an operation of its own at the same address, a
+//! packet only says that an operation may have ended: it has ended when the kernel has written its status.
 
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
@@ -24,7 +23,7 @@ use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 
 use super::device::check;
 
-/// What the kernel has of an operation.
+/// The memory of an operation, which the kernel owns while it is in flight.
 pub(super) struct Operation(UnsafeCell<OVERLAPPED>);
 
 // SAFETY: an `OVERLAPPED` is integers and a null event. The system ties it to no thread.
@@ -42,23 +41,23 @@ pub(super) enum Which {
     Write,
 }
 
-/// Where an operation of a pipe is.
+/// Whether an operation of a pipe is in flight.
 #[derive(Debug)]
 pub(super) enum Stage<P> {
     Idle,
-    UnderWay {
-        /// In which it was submitted.
+    InFlight {
+        /// The pipe's epoch when it was submitted.
         epoch: u32,
-        /// The count of its pipe that is the kernel's.
-        #[allow(dead_code)] // it is there to be held
+        /// The kernel's count of its pipe.
+        #[allow(dead_code)] // it keeps the memory alive
         pipe: Arc<P>,
     },
 }
 
 impl<P> Stage<P> {
-    pub(super) fn under_way(epoch: u32, pipe: &Arc<P>) -> Stage<P> {
+    pub(super) fn in_flight(epoch: u32, pipe: &Arc<P>) -> Stage<P> {
         let pipe = Arc::clone(pipe);
-        Stage::UnderWay { epoch, pipe }
+        Stage::InFlight { epoch, pipe }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -68,7 +67,7 @@ impl<P> Stage<P> {
     pub(super) fn is_of_before(&self, epoch: u32) -> bool {
         match self {
             Stage::Idle => true,
-            Stage::UnderWay { epoch: its, .. } => *its != epoch,
+            Stage::InFlight { epoch: its, .. } => *its != epoch,
         }
     }
 }
@@ -87,7 +86,7 @@ impl Operation {
     ///
     /// # Safety
     ///
-    /// Nothing of it is under way, and its pipe's lock is held.
+    /// It is not in flight, and its pipe's lock is held.
     pub(super) unsafe fn prepare(&self) -> *mut OVERLAPPED {
         let overlapped = self.0.get();
         let pending = OVERLAPPED {
@@ -100,7 +99,7 @@ impl Operation {
         overlapped
     }
 
-    /// How it has ended; `None` while the kernel has it.
+    /// How it has ended; `None` while it is in flight.
     ///
     /// # Safety
     ///
@@ -111,8 +110,8 @@ impl Operation {
         // has. The kernel may write it at any time, which a shared reference to an atomic allows. Nothing else
         // writes it meanwhile: `prepare` needs the lock, which the caller holds.
         let status = unsafe { &*ptr::addr_of!((*overlapped).Internal).cast::<AtomicUsize>() };
-        // Acquire: where the packet was another one's, nothing else says that what the kernel has
-        // written before the status is seen. The low half is the status.
+        // Acquire: if the packet was foreign, nothing else makes visible what the kernel has written
+        // before the status. The low half is the status.
         let status = status.load(Ordering::Acquire) as NTSTATUS;
         if status == STATUS_PENDING {
             return None;
@@ -123,7 +122,7 @@ impl Operation {
         Some(check(status).map(|()| length))
     }
 
-    /// Asks for the end of it, which comes with its packet. Does nothing where it is not under way.
+    /// Cancels it; its packet comes all the same. Does nothing if it is not in flight.
     pub(super) fn cancel(&self, handle: RawHandle) {
         // SAFETY: the call compares the address with those of operations in flight, and does not dereference
         // it. If the handle is not open, or the operation is not in flight, the call fails.
@@ -140,7 +139,7 @@ impl<P> Operations<P> {
         Operations(Mutex::default())
     }
 
-    /// Those of a pipe which is now associated with the port; `remove` takes them out.
+    /// Adds those of a pipe that is now associated with the port; `remove` takes them out.
     pub(super) fn insert<'a>(
         &self,
         pipe: &Arc<P>,
@@ -152,7 +151,7 @@ impl<P> Operations<P> {
         }
     }
 
-    /// Those of a pipe that is about to be freed: until then their addresses are nobody else's.
+    /// Removes those of a pipe that is about to be freed: until then no other one has their addresses.
     pub(super) fn remove<'a>(&self, operations: impl Iterator<Item = (Which, &'a Operation)>) {
         let mut all = self.lock();
         for (_, operation) in operations {
@@ -160,7 +159,7 @@ impl<P> Operations<P> {
         }
     }
 
-    /// Whose packet this may be, by its word.
+    /// The possible owner of a packet, by its word.
     pub(super) fn find(&self, word: usize) -> Option<(Arc<P>, Which)> {
         let all = self.lock();
         let (pipe, which) = all.get(&word)?;
@@ -169,7 +168,7 @@ impl<P> Operations<P> {
 
     /// Whether any of the pipes is one of these.
     pub(super) fn any_pipe(&self, is_one: impl Fn(&P) -> bool) -> bool {
-        // Whoever drops a pipe's last count locks this.
+        // Dropping the last count of a pipe locks this, so that it is not held here.
         let pipes: Vec<Arc<P>> = {
             let all = self.lock();
             all.values()

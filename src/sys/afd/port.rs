@@ -14,26 +14,26 @@ use windows_sys::Win32::System::IO::{
 
 use super::super::bool_result;
 
-/// Shared by those whose I/O ends on it, so that what they have given to the kernel
-/// can always be taken back.
+/// Shared by all whose I/O ends on it, so that they can always take packets, with which the kernel gives
+/// memory back.
 #[derive(Debug)]
 pub(crate) struct Port {
     handle: OwnedHandle,
 }
 
-/// What a packet is of: the port's completion keys.
+/// The source of a packet: the port's completion keys.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A poll of a socket has ended. The word is the slot of the socket.
     Poll = 1,
     /// A waker has posted it. The word is its token.
     UserEvent = 2,
-    /// Who waits has something to look at.
+    /// The polling thread is interrupted.
     Nudge = 3,
     /// A timer has ended.
     Timer = 4,
-    /// An operation on a pipe has ended. The word is its address, in whatever process: a file is
-    /// open for whoever has a duplicate of a handle.
+    /// An operation on a pipe has ended. The word is its address, in this process or another one that has
+    /// a duplicate of the handle.
     #[cfg(feature = "os-ext")]
     Pipe = 5,
 }
@@ -60,7 +60,7 @@ unsafe impl Send for KernelEvent {}
 unsafe impl Sync for KernelEvent {}
 
 impl KernelEvent {
-    /// `None`: of nobody here.
+    /// `None`: foreign.
     pub(super) fn kind(&self) -> Option<Kind> {
         Kind::ALL
             .iter()
@@ -68,19 +68,19 @@ impl KernelEvent {
             .find(|&kind| kind as usize == self.0.lpCompletionKey)
     }
 
-    /// What was given along when the operation was started, or the packet posted.
+    /// The word that the operation was submitted with, or the packet posted with.
     pub(super) fn word(&self) -> usize {
         self.0.lpOverlapped as usize
     }
 
-    /// The number that was posted, or of bytes.
+    /// The number that was posted, or that of the bytes which were transferred.
     pub(super) fn number(&self) -> u32 {
         self.0.dwNumberOfBytesTransferred
     }
 
     /// How the operation ended.
     pub(super) fn status(&self) -> NTSTATUS {
-        // The low half; what is above it is nothing.
+        // The low half; the rest has no meaning.
         self.0.Internal as NTSTATUS
     }
 }
@@ -103,8 +103,8 @@ impl AsRawHandle for Port {
 impl Port {
     /// An empty port, which child processes do not inherit.
     pub(super) fn open() -> io::Result<Port> {
-        // Else a packet waits while as many threads as there are processors, which once
-        // took packets off the port, are busy with something else.
+        // With a limit, a packet waits while that many threads which have taken packets off the port
+        // before are busy with something else.
         const ANY_NUMBER_OF_THREADS: u32 = i32::MAX as u32;
 
         // SAFETY: the call accesses no memory of the process. With an invalid file handle and a null port it
@@ -125,7 +125,7 @@ impl Port {
         Ok(Port { handle })
     }
 
-    /// From now on all that is started on the handle ends here.
+    /// From now on all operations on the handle's file end on this port.
     pub(super) fn associate(&self, handle: BorrowedHandle<'_>, kind: Kind) -> io::Result<()> {
         let (handle, port) = (handle.as_raw_handle(), self.handle.as_raw_handle());
         // SAFETY: the call accesses no memory of the process. Both handles are open: one is borrowed, and `self`
@@ -137,7 +137,7 @@ impl Port {
         }
     }
 
-    /// Queues a packet of a program's own making.
+    /// Queues a packet.
     #[inline]
     pub(super) fn post(&self, kind: Kind, number: u32, word: usize) -> io::Result<()> {
         // SAFETY: the call dereferences no pointer: the port returns the word as it is, and so do the receivers
@@ -152,25 +152,24 @@ impl Port {
         })
     }
 
-    /// Waits until there is a packet, for so many milliseconds, for ever if that is
-    /// `u32::MAX`. Replaces the contents of `packets` by at most `room` of them, which it has to
-    /// have room for; by none when the time has passed.
+    /// Waits for a packet, with a timeout in milliseconds; `u32::MAX` is none. Replaces the contents of
+    /// `packets` by at most `limit` of them, as far as its capacity goes; by none at the timeout.
     pub(super) fn dequeue(
         &self,
         packets: &mut Vec<KernelEvent>,
-        room: usize,
+        limit: usize,
         millis: u32,
     ) -> io::Result<()> {
         packets.clear();
-        let room = room.min(packets.capacity());
+        let limit = limit.min(packets.capacity());
         let mut count = 0;
-        // SAFETY: the call writes at most `room` entries to `packets`, and their number to `count`, before it
-        // returns. `room` is at most the capacity, and `KernelEvent` is transparent over an entry.
+        // SAFETY: the call writes at most `limit` entries to `packets`, and their number to `count`, before it
+        // returns. `limit` is at most the capacity, and `KernelEvent` is transparent over an entry.
         let dequeued = bool_result(unsafe {
             GetQueuedCompletionStatusEx(
                 self.handle.as_raw_handle(),
                 packets.as_mut_ptr().cast(),
-                room as u32,
+                limit as u32,
                 &mut count,
                 millis,
                 0,
@@ -178,8 +177,8 @@ impl Port {
         });
         match dequeued {
             Ok(()) => {
-                debug_assert!(count as usize <= room);
-                // SAFETY: `count` is at most `room`, and so at most the capacity; the kernel has initialised the
+                debug_assert!(count as usize <= limit);
+                // SAFETY: `count` is at most `limit`, and so at most the capacity; the kernel has initialised the
                 // first `count` entries.
                 unsafe { packets.set_len(count as usize) };
                 Ok(())
@@ -192,7 +191,7 @@ impl Port {
 
 #[cfg(test)]
 impl Port {
-    /// One that takes no packets, and has none.
+    /// One that refuses packets, and has none.
     pub(super) fn broken() -> Port {
         Port {
             handle: std::fs::File::open("NUL").unwrap().into(),

@@ -1,7 +1,7 @@
 //! The end of a sleep of the whole machine.
 //!
-//! A timeout of the port's does not count the time that the machine sleeps, while
-//! deadlines go on. So whoever waits looks at the clock again when it has woken up:
+//! A timeout of the port does not count the time that the machine sleeps, but deadlines do. So the
+//! polling thread is interrupted when the machine has woken up, and computes its timeout again:
 //! [PowerRegisterSuspendResumeNotification](https://learn.microsoft.com/en-us/windows/win32/api/powerbase/nf-powerbase-powerregistersuspendresumenotification),
 //! which Windows has from 8 on.
 
@@ -21,7 +21,7 @@ static PORTS: Mutex<Vec<Weak<Port>>> = Mutex::new(Vec::new());
 /// From now on a port gets a nudge when the machine has slept.
 pub(super) fn watch(port: &Arc<Port>) {
     static ONCE: Once = Once::new();
-    // Where the system does not tell, nothing can be done.
+    // Without that function timeouts are late after a sleep.
     ONCE.call_once(|| {
         if let Some(register) = register_of_system() {
             subscribe(register, stay_loaded);
@@ -36,19 +36,19 @@ pub(super) fn watch(port: &Arc<Port>) {
 #[repr(C)]
 struct Subscription {
     callback: unsafe extern "system" fn(*const c_void, u32, *const c_void) -> u32,
-    /// A pointer, which is handed to it.
+    /// The callback's first argument.
     context: usize,
 }
 
-/// It is not said until when it may be read.
+/// The documentation does not say for how long the system reads it.
 static SUBSCRIPTION: Subscription = Subscription {
-    callback: told,
+    callback: resumed,
     context: 0,
 };
 
 const DEVICE_NOTIFY_CALLBACK: u32 = 2;
 
-/// What is told: that it runs again, and, if so, that somebody is there.
+/// The machine runs again; and a user is there.
 const PBT_APMRESUMEAUTOMATIC: u32 = 18;
 const PBT_APMRESUMESUSPEND: u32 = 7;
 
@@ -61,27 +61,27 @@ fn register_of_system() -> Option<Register> {
     Some(unsafe { mem::transmute::<Function, Register>(register) })
 }
 
-/// Asks to be told for as long as the process lives. Whether that could be had.
+/// Subscribes for as long as the process lives, and returns whether that has succeeded.
 fn subscribe(register: Register, stay_loaded: impl Fn() -> bool) -> bool {
-    // The system goes on calling `told` when a library (cdylib) with this code in it is unloaded. To
-    // take it back in time is not possible: nobody says when the last call is over.
+    // The system goes on calling `resumed` when a library (cdylib) with this code in it is unloaded. To
+    // unsubscribe in time is not possible: nothing says when the last call is over.
     if !stay_loaded() {
         return false;
     }
     let mut registration = ptr::null_mut();
     // SAFETY: the call writes one handle to `registration` before it returns. The system may read `SUBSCRIPTION`
-    // and call `told`, on any thread, as long as the process lives: both stay in memory, because
-    // `stay_loaded` has succeeded. `told` dereferences none of its arguments.
+    // and call `resumed`, on any thread, as long as the process lives: both stay in memory, because
+    // `stay_loaded` has succeeded. `resumed` dereferences none of its arguments.
     let status = unsafe { register(DEVICE_NOTIFY_CALLBACK, &SUBSCRIPTION, &mut registration) };
     status == 0
 }
 
 /// Called on a thread of the system's.
-unsafe extern "system" fn told(_: *const c_void, what: u32, _: *const c_void) -> u32 {
+unsafe extern "system" fn resumed(_: *const c_void, what: u32, _: *const c_void) -> u32 {
     if matches!(what, PBT_APMRESUMEAUTOMATIC | PBT_APMRESUMESUSPEND) {
         let ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
         for port in ports.iter().filter_map(Weak::upgrade) {
-            // If it fails nothing more can be done.
+            // If it fails, that timeout is late.
             let _ = port.post(Kind::Nudge, 0, 0);
         }
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_to_be_called_that_could_be_unloaded() {
+    fn no_callback_is_registered_that_could_be_unloaded() {
         let count = || REGISTERED.with(Cell::get);
         assert!(!subscribe(register, || false));
         assert_eq!(count(), 0);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_on_a_port_is_nudged_when_the_machine_has_slept() {
+    fn a_port_gets_a_nudge_when_the_machine_has_slept() {
         const PBT_APMSUSPEND: u32 = 4;
 
         let gone = Arc::new(Port::open().unwrap());
@@ -137,8 +137,8 @@ mod tests {
             (PBT_APMRESUMEAUTOMATIC, 1),
             (PBT_APMRESUMESUSPEND, 1),
         ] {
-            // SAFETY: `told` dereferences neither of the null pointers.
-            unsafe { told(ptr::null(), what, ptr::null()) };
+            // SAFETY: `resumed` dereferences neither of the null pointers.
+            unsafe { resumed(ptr::null(), what, ptr::null()) };
             port.dequeue(&mut packets, 8, 0).unwrap();
             assert_eq!(packets.len(), nudges, "{what}");
             assert!(packets
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_gone_is_forgotten() {
+    fn a_port_that_was_dropped_is_removed_from_the_list() {
         for _ in 0..100 {
             watch(&Arc::new(Port::open().unwrap()));
         }

@@ -3,25 +3,22 @@
 //! How it keeps the contract:
 //!
 //! - **Edges** are made of one-shot polls by [`Edges`](super::super::rearm::Edges),
-//!   one direction at a time. A change is put down until the next `select`, so that
-//!   several cost one poll; while a thread waits it is made at once.
-//! - **Back-off**: a failed operation that has taken nothing away leaves the socket ready. So its
-//!   directions back off: they are probed by the next `select`, and then after pauses, which are the
-//!   port's timeout.
-//! - **Who is registered** stands in a table here, by the handle that the driver
-//!   knows. Of a handle that was closed without being deregistered the next `select`
-//!   tells once, as failed, readable and writable.
-//! - **Deregistering** ends a registration under the lock under which packets are
-//!   made into events, so that a packet which comes later is nobody's.
-//! - **Threads**: nobody holds the lock while it waits for the port, and whoever
-//!   holds it makes calls only that do not wait.
-//! - **Fairness**: the port is a queue, and who was reported is polled again behind
-//!   the others. What needs no packet is another queue; where that has filled the
-//!   buffer, the port goes first the next time.
-//! - **Memory**: a table, which grows with the registrations, and for each of its
-//!   places one allocation, which the driver writes to.
-//! - **Errors** of one socket are that socket's event: once, and then it is asked
-//!   about again when an operation would have blocked.
+//!   one direction at a time. A change is submitted by the next `select`, so that several changes cost
+//!   one poll; while a thread polls, it is submitted at once.
+//! - **Back-off**: a failed operation that has consumed nothing leaves the socket ready. So its directions
+//!   back off: the next `select` probes them, and then `select` does so after pauses, which are timeouts
+//!   of the port.
+//! - **Registrations** are in a table here, by the handle that the driver knows. A handle that was closed
+//!   without being deregistered is reported once, as failed, readable and writable.
+//! - **Deregistering** ends a registration under the lock under which packets become events, so that a
+//!   later packet is stale.
+//! - **Threads**: no thread holds the lock while it waits for the port, and under the lock no call waits.
+//! - **Fairness**: the port is a queue, and a reported socket is polled again behind the others. What needs
+//!   no packet is in the ready list; if that has filled the buffer, the port goes first the next time.
+//! - **Memory**: a table, which grows with the registrations, and one allocation for each slot, which the
+//!   driver writes to.
+//! - **Errors** of one socket are that socket's event, once; it is armed again when an operation would have
+//!   blocked.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -39,10 +36,10 @@ use super::device::{AfdEvents, Device};
 use super::named_pipe::{Noticed, Pipe, Pipes};
 use super::port::{KernelEvent, Kind, Port};
 use super::resume;
-use super::socket::{are_same, base_handle, Came, Failed, Socket};
+use super::socket::{are_same, base_handle, Completion, Failed, Socket};
 use super::timer::{Calls, Timer};
 use super::user_events::UserEvents;
-use super::{LOOK, PATIENCE};
+use super::{PATIENCE, RETRY};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -52,59 +49,58 @@ pub(crate) struct Afd {
     #[cfg(feature = "os-ext")]
     pipes: Arc<Pipes>,
     state: Mutex<State>,
-    /// Those of this system, if it has them.
+    /// The functions for exact timeouts, if the system has them.
     timer_calls: Option<Calls>,
-    /// Opened by the first wait that ends some time.
+    /// Opened by the first wait with a timeout.
     timer: OnceLock<Option<Timer>>,
     /// Apart, so that a wake does not wait for a change of the table.
     user_events: Mutex<UserEvents>,
-    /// What ticks are counted from.
+    /// The time that ticks are relative to.
     start: Instant,
 }
 
 #[derive(Default)]
 struct State {
-    /// By slot. None goes before its packet has come.
+    /// By slot. None is dropped while its poll is in flight.
     sockets: Vec<Socket>,
-    /// Each for `SOCKETS_OF_A_DEVICE` slots one after the other.
+    /// Each for `SOCKETS_OF_A_DEVICE` consecutive slots.
     devices: Vec<Device>,
-    /// The slot of each handle that the driver knows: of the registered ones, and of
-    /// those that are gone and have a poll under way.
+    /// The slot of each handle that the driver knows: of the registered ones, and of those that are gone
+    /// and have a poll in flight.
     by_handle: HashMap<RawSocket, u32>,
     free: Vec<u32>,
-    /// Slots to bring up to date, each once.
+    /// Slots whose armed set has changed, each once.
     changed: Vec<u32>,
     /// Slots that back off, each once.
     backed_off: Vec<u32>,
-    /// Slots whose probe was submitted and not looked for.
+    /// Slots whose probe was submitted, and whose packet was not taken yet.
     probed: Vec<u32>,
-    /// Who has something to say without a packet.
-    news: VecDeque<News>,
+    /// What has something to report without a packet.
+    ready_list: VecDeque<Ready>,
     /// Counts the calls of `select`.
     select: u32,
-    /// News took the whole buffer.
+    /// The ready list took the whole buffer.
     is_ports_turn: bool,
     waiting: Waiting,
 }
 
-enum News {
-    /// Of a socket that could not be watched.
+enum Ready {
+    /// A socket that could not be polled.
     Failure(u32),
     #[cfg(feature = "os-ext")]
     Pipe(Arc<Pipe>),
 }
 
-/// As many polls as a handle of the driver should have under way: it searches them
-/// one by one to cancel one.
+/// How many polls a handle of the driver has in flight at most: it searches them one by one to cancel
+/// one.
 const SOCKETS_OF_A_DEVICE: usize = 32;
 
-/// How many packets that are no events `select` takes when its time is over, beside two for each socket:
-/// that of a poll which was cancelled, and that of the poll in its place. An event may stand behind them;
-/// but there is no end of them where others send them without a pause.
+/// How many packets that are no events `select` takes when its timeout is over, besides two for each
+/// socket: those of a cancelled poll, and of the poll that replaced it. An event may be behind them; but if
+/// other code posts them without a pause, there is no end of them.
 const STALE_AT_THE_END: usize = 256;
 
-/// How often the system's clock ticks, which is when a timeout of the port's can
-/// end.
+/// The interval of the system's clock ticks, at which a timeout of the port can end.
 const TICK: Duration = Duration::from_millis(16);
 
 /// Without what locks guard: the program may write what is formatted to a source of the same queue, and its
@@ -118,7 +114,7 @@ impl fmt::Debug for Afd {
 impl Selector for Afd {
     fn open() -> io::Result<Afd> {
         let port = Arc::new(Port::open()?);
-        // Whether there is such a driver shows now.
+        // Fails now if the system has no such driver.
         let device = Device::open(&port)?;
         resume::watch(&port);
         Ok(Afd {
@@ -141,7 +137,7 @@ impl Selector for Afd {
         if events.capacity() == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        // One that lies beyond the clock is none.
+        // A deadline beyond the clock is none.
         let deadline = match timeout {
             None | Some(Duration::ZERO) => None,
             Some(timeout) => Instant::now().checked_add(timeout),
@@ -156,15 +152,15 @@ impl Selector for Afd {
             let next_probe = state.begin_probes(self.tick());
             state.update_all();
             if !std::mem::take(&mut state.is_ports_turn) {
-                state.report_news(events);
+                state.report_ready(events);
                 if events.is_full() {
                     state.is_ports_turn = true;
                     return Ok(());
                 }
             }
-            // With something in hand, a glance at whether there is more. And a probe is answered at
-            // once, or not.
-            let has_some = !events.events().is_empty() || !state.news.is_empty();
+            // With something to report, this does not wait. Nor for a probe: its packet is on the port at
+            // once, or nothing is ready.
+            let has_some = !events.events().is_empty() || !state.ready_list.is_empty();
             let patience = match has_some || !state.probed.is_empty() {
                 true => Some(Duration::ZERO),
                 false => earlier(left, next_probe),
@@ -174,8 +170,8 @@ impl Selector for Afd {
             }
             drop(state);
 
-            let room = events.capacity() - events.events().len();
-            let dequeued = self.wait(&mut events.kernel, room, patience);
+            let limit = events.capacity() - events.events().len();
+            let dequeued = self.wait(&mut events.kernel, limit, patience);
 
             let mut state = self.lock();
             state.waiting.end();
@@ -187,10 +183,10 @@ impl Selector for Afd {
                     events.push(event);
                 }
             }
-            if dequeued.is_ok() && packets < room {
+            if dequeued.is_ok() && packets < limit {
                 state.end_probes(now);
             }
-            state.report_news(events);
+            state.report_ready(events);
             let most_stale = STALE_AT_THE_END + 2 * state.sockets.len();
             drop(state);
             if !events.events().is_empty() {
@@ -198,8 +194,7 @@ impl Selector for Afd {
                 return Ok(());
             }
             dequeued?;
-            // The port may give up too early, and a packet that was no event may be the
-            // way to one.
+            // The port's timeout may be early, and a packet that was no event may have changed an armed set.
             if let Some(deadline) = deadline {
                 left = Some(deadline.saturating_duration_since(Instant::now()));
             }
@@ -240,14 +235,14 @@ impl Selector for Afd {
         let mut state = self.lock();
         let mut slot = state.slot(key)?;
         if state.sockets[slot as usize].handle().is_none() {
-            // It was closed, and what has its place may be another one.
+            // It was closed, and the number may be another socket's by now.
             drop(state);
             let handle = base_handle(socket)?;
             state = self.lock();
             slot = state.slot(key)?;
             state.take_over(slot, handle)?;
         }
-        state.sockets[slot as usize].begin_anew(token, interest);
+        state.sockets[slot as usize].reregister(token, interest);
         self.change(state, slot)?;
         Ok(key)
     }
@@ -257,8 +252,8 @@ impl Selector for Afd {
         let slot = state.slot(key)?;
         state.sockets[slot as usize].end();
         if !state.free_if_gone(slot) {
-            // At once, and not by the next `select`: the source may be on its way to another poll, and of
-            // two polls of one socket the driver is known to mix up the answers.
+            // At once, and not by the next `select`: the source may be registered with another poll next,
+            // and the driver is known to mix up two polls of one socket.
             state.update(slot);
             let _ = self.nudge(state);
         }
@@ -288,7 +283,7 @@ impl Selector for Afd {
                 edges.would_block_in_unknown_direction(self.tick());
                 edges.unlatch();
             }
-            // There may be more behind what it took away.
+            // There may be more behind what it has consumed.
             Outcome::Failed(failure) if is_consumed => {
                 if let Some(direction) = failure.direction {
                     edges.would_block(direction);
@@ -298,7 +293,7 @@ impl Selector for Afd {
             Outcome::ErrorTaken => {}
         }
         let is_changed = edges.armed_set() != before;
-        // The next `select` finds it in the list; and one that waits already has to look.
+        // The next `select` finds it in the list; a waiting one is interrupted.
         let is_due = edges.is_due_at_once();
         state.list_backed_off(slot);
         if is_due && state.sockets[slot as usize].is_probed() {
@@ -310,7 +305,7 @@ impl Selector for Afd {
     }
 
     fn release(&self, key: Key) {
-        // It was there a moment ago, and nobody else has its key.
+        // It was registered a moment ago, and nothing else has its key.
         let _ = self.deregister(0, key);
     }
 
@@ -344,11 +339,11 @@ impl Afd {
     fn wait(
         &self,
         packets: &mut Vec<KernelEvent>,
-        room: usize,
+        limit: usize,
         left: Option<Duration>,
     ) -> io::Result<()> {
         let left = match left {
-            None => return self.port.dequeue(packets, room, u32::MAX),
+            None => return self.port.dequeue(packets, limit, u32::MAX),
             Some(left) => left,
         };
         let millis = millis_rounded_up(left) as u32;
@@ -358,22 +353,22 @@ impl Afd {
         match timer {
             Some(timer) if millis > 0 => {
                 if left > TICK * 2 {
-                    // The last bit is waited for exactly.
-                    return self.port.dequeue(packets, room, port_millis(left - TICK));
+                    // The rest is waited for exactly.
+                    return self.port.dequeue(packets, limit, port_millis(left - TICK));
                 }
-                // What has come already spares the timer.
-                self.port.dequeue(packets, room, 0)?;
+                // A packet that is on the port makes the timer needless.
+                self.port.dequeue(packets, limit, 0)?;
                 if !packets.is_empty() {
                     return Ok(());
                 }
                 let millis = match timer.start(&self.port, left) {
-                    Err(_) => return self.port.dequeue(packets, room, millis),
-                    // There is nothing to wait for.
+                    Err(_) => return self.port.dequeue(packets, limit, millis),
+                    // Its packet is on the port.
                     Ok(true) => 0,
-                    // If the timer fails there is still a timeout.
+                    // If the timer fails, the port's timeout ends the wait.
                     Ok(false) => millis + 100,
                 };
-                let ended = self.port.dequeue(packets, room, millis);
+                let ended = self.port.dequeue(packets, limit, millis);
                 if !packets
                     .iter()
                     .any(|packet| packet.kind() == Some(Kind::Timer))
@@ -382,7 +377,7 @@ impl Afd {
                 }
                 ended
             }
-            _ => self.port.dequeue(packets, room, millis),
+            _ => self.port.dequeue(packets, limit, millis),
         }
     }
 
@@ -401,10 +396,10 @@ impl Afd {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts into effect what has changed of a socket: now, where a thread waits;
-    /// otherwise with all else, before one does.
+    /// Submits a change of a socket: at once if a thread polls; otherwise the next `select` submits all
+    /// changes.
     ///
-    /// An error: it could not be, and the polling thread cannot be interrupted to report that.
+    /// An error: submitting has failed, and the polling thread cannot be interrupted to report that.
     fn change(&self, mut state: MutexGuard<'_, State>, slot: u32) -> io::Result<()> {
         if !state.waiting.is_waiting() {
             state.mark_changed(slot);
@@ -418,15 +413,15 @@ impl Afd {
         }
     }
 
-    /// Interrupts who waits, if there is news for him.
+    /// Interrupts the polling thread, if the ready list has something for it.
     fn nudge(&self, state: MutexGuard<'_, State>) -> io::Result<()> {
-        match state.news.is_empty() {
+        match state.ready_list.is_empty() {
             true => Ok(()),
             false => self.interrupt(state),
         }
     }
 
-    /// Interrupts who waits, if anybody does.
+    /// Interrupts the polling thread, if there is one.
     fn interrupt(&self, mut state: MutexGuard<'_, State>) -> io::Result<()> {
         if !state.waiting.is_waiting() || !state.waiting.interrupt() {
             return Ok(());
@@ -439,12 +434,12 @@ impl Afd {
         })
     }
 
-    /// A place for a socket with this handle, which is not registered.
+    /// A slot for a socket with this handle, which is not registered.
     fn slot_for(&self, state: &mut State, handle: RawSocket) -> io::Result<u32> {
         if let Some(&slot) = state.by_handle.get(&handle) {
             return match state.sockets[slot as usize].is_registered() {
                 true => Err(Mistake::AlreadyRegistered.into()),
-                // It is gone, and its poll not yet.
+                // It is gone, and its poll is in flight.
                 false => Ok(slot),
             };
         }
@@ -469,7 +464,7 @@ impl Afd {
     /// What a packet says, if it is an event.
     fn event_of(&self, state: &mut State, packet: KernelEvent, now: Tick) -> Option<Event> {
         match packet.kind()? {
-            Kind::Poll => state.packet_came(packet, now),
+            Kind::Poll => state.completed(packet, now),
             Kind::UserEvent => {
                 let ident = packet.number() as usize;
                 let is_open = self.lock_user_events().take(ident);
@@ -478,8 +473,8 @@ impl Afd {
             Kind::Nudge | Kind::Timer => None,
             #[cfg(feature = "os-ext")]
             Kind::Pipe => {
-                let pipe = self.pipes.packet_came(packet)?;
-                state.news.push_back(News::Pipe(pipe));
+                let pipe = self.pipes.completed(packet)?;
+                state.ready_list.push_back(Ready::Pipe(pipe));
                 None
             }
         }
@@ -496,13 +491,13 @@ impl State {
 
     fn push(&mut self, socket: Socket) {
         self.sockets.push(socket);
-        // So that nothing has to grow while events are taken.
+        // So that nothing grows while events are collected.
         let all = self.sockets.len();
         self.free.reserve(all - self.free.len());
         self.changed.reserve(all - self.changed.len());
         self.backed_off.reserve(all - self.backed_off.len());
         self.probed.reserve(all - self.probed.len());
-        self.news.reserve(all);
+        self.ready_list.reserve(all);
     }
 
     /// A registration whose handle was closed goes on with another one.
@@ -521,7 +516,7 @@ impl State {
         }
     }
 
-    /// Puts a socket down for probes, where it needs them.
+    /// Lists a socket for probes, if it is backed off.
     fn list_backed_off(&mut self, slot: u32) {
         let socket = &mut self.sockets[slot as usize];
         if socket.is_probed() && !std::mem::replace(&mut socket.is_listed, true) {
@@ -552,7 +547,7 @@ impl State {
         next
     }
 
-    /// All packets were looked at: a probe whose packet was not among them has found nothing.
+    /// All packets were taken: a probe whose packet was not among them has found nothing.
     fn end_probes(&mut self, now: Tick) {
         while let Some(slot) = self.probed.pop() {
             self.sockets[slot as usize].probe_found_nothing(now);
@@ -566,7 +561,7 @@ impl State {
         }
     }
 
-    /// Returns whether that has failed, which is news.
+    /// Submits its change. Returns whether that has failed, which is in the ready list then.
     fn update(&mut self, slot: u32) -> bool {
         let device = &self.devices[slot as usize / SOCKETS_OF_A_DEVICE];
         let socket = &mut self.sockets[slot as usize];
@@ -583,28 +578,28 @@ impl State {
     }
 
     fn failed(&mut self, slot: u32, failed: Failed) {
-        self.forget_handle(failed.gone);
-        self.news.push_back(News::Failure(slot));
+        self.release_handle(failed.gone);
+        self.ready_list.push_back(Ready::Failure(slot));
     }
 
-    /// Reports what needs no packet, and pipes, as long as there is room.
-    fn report_news(&mut self, events: &mut EventBuffer) {
-        let mut left = self.news.len();
+    /// Reports the ready list, as far as the capacity goes.
+    fn report_ready(&mut self, events: &mut EventBuffer) {
+        let mut left = self.ready_list.len();
         while left > 0 && !events.is_full() {
             left -= 1;
-            let event = match self.news.pop_front() {
-                // It may have been deregistered since, or registered anew.
-                Some(News::Failure(slot)) => self.sockets[slot as usize].take_failure(),
+            let event = match self.ready_list.pop_front() {
+                // It may have been deregistered since, or reregistered.
+                Some(Ready::Failure(slot)) => self.sockets[slot as usize].take_failure(),
                 #[cfg(feature = "os-ext")]
-                Some(News::Pipe(pipe)) => match pipe.noticed(self.select) {
+                Some(Ready::Pipe(pipe)) => match pipe.noticed(self.select) {
                     Noticed::Event(event) => Some(event),
                     Noticed::LevelEvent(event) => {
-                        self.news.push_back(News::Pipe(pipe));
+                        self.ready_list.push_back(Ready::Pipe(pipe));
                         Some(event)
                     }
                     Noticed::Nothing => None,
                     Noticed::Later => {
-                        self.news.push_back(News::Pipe(pipe));
+                        self.ready_list.push_back(Ready::Pipe(pipe));
                         None
                     }
                 },
@@ -616,37 +611,37 @@ impl State {
         }
     }
 
-    /// The packet of a socket's poll has come.
-    fn packet_came(&mut self, packet: KernelEvent, now: Tick) -> Option<Event> {
+    /// The packet of a socket's poll was taken off the port.
+    fn completed(&mut self, packet: KernelEvent, now: Tick) -> Option<Event> {
         let slot = slot_of(packet.word())?;
         let socket = self.sockets.get_mut(slot as usize)?;
-        let came = socket.packet_came(packet, now)?;
+        let completion = socket.completed(packet, now)?;
         if let Some(foreign) = socket.take_foreign() {
-            self.begin_others_again(slot, foreign);
+            self.restart_others(slot, foreign);
         }
         if self.free_if_gone(slot) {
             return None;
         }
         self.list_backed_off(slot);
-        match came {
-            Came::Nothing => {
+        match completion {
+            Completion::Nothing => {
                 self.mark_changed(slot);
                 None
             }
-            Came::Event(event) => {
+            Completion::Event(event) => {
                 self.mark_changed(slot);
                 Some(event)
             }
-            Came::Failed(failed) => {
+            Completion::Failed(failed) => {
                 self.failed(slot, failed);
                 None
             }
         }
     }
 
-    /// The poll of this slot was answered with events that it did not ask for: another handle of the
-    /// same socket did, whose poll is begun again.
-    fn begin_others_again(&mut self, slot: u32, events: AfdEvents) {
+    /// The ready set of this slot has events that were not armed: those of another handle of the same
+    /// socket, whose poll is restarted.
+    fn restart_others(&mut self, slot: u32, events: AfdEvents) {
         let is_other = |state: &State, other: u32| {
             let (one, its) = (
                 &state.sockets[slot as usize],
@@ -654,53 +649,52 @@ impl State {
             );
             let handles = one.handle().zip(its.handle());
             other != slot
-                && its.asks_for(events)
-                // Where that is not known it may be.
+                && its.is_armed_for(events)
+                // Where the system does not say, it may be.
                 && handles.map_or(true, |(one, other)| are_same(one, other) != Some(false))
         };
-        // The one that it was before.
+        // The one that it was the last time.
         let twin = self.sockets[slot as usize].twin;
         if let Some(twin) = twin.filter(|&twin| is_other(self, twin)) {
-            self.begin_again(twin);
+            self.restart(twin);
             return;
         }
         for other in 0..self.sockets.len() as u32 {
             if is_other(self, other) {
                 self.sockets[slot as usize].twin = Some(other);
                 self.sockets[other as usize].twin = Some(slot);
-                self.begin_again(other);
+                self.restart(other);
             }
         }
     }
 
-    /// Has a poll end, so that another one takes its place.
-    fn begin_again(&mut self, slot: u32) {
-        // Where that fails it is under way as before.
+    /// Cancels a poll, so that another one replaces it.
+    fn restart(&mut self, slot: u32) {
+        // If it fails, it is in flight as before.
         let device = &self.devices[slot as usize / SOCKETS_OF_A_DEVICE];
         let _ = self.sockets[slot as usize].cancel(device);
     }
 
-    fn forget_handle(&mut self, handle: Option<RawSocket>) {
+    fn release_handle(&mut self, handle: Option<RawSocket>) {
         if let Some(handle) = handle {
             self.by_handle.remove(&handle);
         }
     }
 
-    /// Frees the place of a socket that is not registered any more, if the kernel
-    /// has nothing of it.
+    /// Frees the slot of a socket that is not registered any more, if nothing of it is in flight.
     fn free_if_gone(&mut self, slot: u32) -> bool {
         let socket = &mut self.sockets[slot as usize];
-        let is_gone = !socket.is_registered() && !socket.is_under_way();
+        let is_gone = !socket.is_registered() && !socket.is_in_flight();
         if is_gone {
             let handle = socket.take_handle();
-            self.forget_handle(handle);
+            self.release_handle(handle);
             self.free.push(slot);
         }
         is_gone
     }
 }
 
-/// What the packets of a slot's polls have for a word, which is not 0.
+/// The word of the packets of a slot's polls, which is not 0.
 fn word_of(slot: u32) -> usize {
     slot as usize + 1
 }
@@ -709,7 +703,7 @@ fn slot_of(word: usize) -> Option<u32> {
     u32::try_from(word.checked_sub(1)?).ok()
 }
 
-/// The shorter of two times, of which `None` does not end.
+/// The shorter of two timeouts, of which `None` does not end.
 fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
@@ -717,7 +711,7 @@ fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     }
 }
 
-/// A timeout of the port's, whose greatest number stands for none.
+/// A timeout of the port, whose greatest number stands for none.
 fn port_millis(timeout: Duration) -> u32 {
     let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     millis.min(u32::MAX - 1)
@@ -729,25 +723,25 @@ impl Afd {
         &self.pipes
     }
 
-    /// Nothing has to grow while events are taken: a pipe is among the news once.
-    pub(crate) fn reserve_news(&self) {
+    /// Reserves capacity, so that nothing grows while events are collected: a pipe is in the list once.
+    pub(crate) fn reserve_ready_list(&self) {
         let mut state = self.lock();
         let all = state.sockets.len() + self.pipes.count();
-        let more = all.saturating_sub(state.news.len());
-        state.news.reserve(more);
+        let more = all.saturating_sub(state.ready_list.len());
+        state.ready_list.reserve(more);
     }
 
-    /// A pipe has something to say.
+    /// A pipe has something to report.
     pub(crate) fn notice(&self, pipe: &Arc<Pipe>) {
         let mut state = self.lock();
-        state.news.push_back(News::Pipe(Arc::clone(pipe)));
+        state.ready_list.push_back(Ready::Pipe(Arc::clone(pipe)));
         let _ = self.nudge(state);
     }
 }
 
 #[cfg(test)]
 impl Afd {
-    /// With functions for exact timeouts in the place of the system's.
+    /// With a test double of the functions for exact timeouts.
     fn open_with(calls: Calls) -> io::Result<Afd> {
         let mut afd = Afd::open()?;
         afd.timer_calls = Some(calls);
@@ -756,29 +750,29 @@ impl Afd {
 }
 
 impl Drop for Afd {
-    /// Takes back the memory that the kernel has. What has not come in time is leaked: by
+    /// Takes back the memory that the kernel owns. What it does not give back in time is leaked: by
     /// `Socket`, and by the operations of pipes.
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         for (slot, socket) in state.sockets.iter_mut().enumerate() {
             socket.end();
-            // Where that fails its packet is awaited all the same, though not for ever.
+            // If it fails, its packet is awaited all the same, though not for ever.
             let _ = socket.cancel(&state.devices[slot / SOCKETS_OF_A_DEVICE]);
         }
         let deadline = Instant::now() + PATIENCE;
         let mut packets = Vec::with_capacity(64);
         loop {
-            let mut is_awaited = state.sockets.iter().any(Socket::is_under_way);
+            let mut is_awaited = state.sockets.iter().any(Socket::is_in_flight);
             #[cfg(feature = "os-ext")]
             if !is_awaited {
-                // From now on pipes take their packets themselves; what is there by now is taken
-                // here, and what those that were dropped before have left.
+                // From now on pipes take their packets themselves. This takes those that are on the port
+                // by now, and those of pipes that were dropped before.
                 self.pipes.abandon();
                 is_awaited = self.pipes.are_awaited();
             }
             is_awaited &= Instant::now() < deadline;
             let millis = match is_awaited {
-                true => LOOK,
+                true => RETRY,
                 false => 0,
             };
             let dequeued = self.port.dequeue(&mut packets, 64, millis);
@@ -788,11 +782,11 @@ impl Drop for Afd {
             for &packet in &packets {
                 match packet.kind() {
                     Some(Kind::Poll) => {
-                        state.packet_came(packet, Tick::since(self.start, Instant::now()));
+                        state.completed(packet, Tick::since(self.start, Instant::now()));
                     }
                     #[cfg(feature = "os-ext")]
                     Some(Kind::Pipe) => {
-                        self.pipes.packet_came(packet);
+                        self.pipes.completed(packet);
                     }
                     _ => {}
                 }
@@ -801,7 +795,7 @@ impl Drop for Afd {
         #[cfg(feature = "os-ext")]
         {
             self.pipes.abandon();
-            // What pipes that were dropped before have written may still be on its way.
+            // What pipes that were dropped before have written may still be in flight.
             if self.pipes.are_left() {
                 self.pipes.take_what_is_left();
             }
@@ -822,23 +816,23 @@ mod tests {
         WSAECONNABORTED, WSAECONNRESET, WSAEMFILE, WSAEMSGSIZE, WSAENETRESET,
     };
 
-    use super::super::timer::stand_in;
+    use super::super::timer::double;
     use super::*;
     #[cfg(feature = "os-ext")]
     use crate::Backend;
 
-    /// With the timer in the place of which a thread stands.
+    /// With a test double of the timer, a thread.
     #[test]
     fn a_wait_with_a_timer_is_over_at_its_deadline_or_with_an_event() {
-        let afd = Afd::open_with(stand_in::CALLS).unwrap();
+        let afd = Afd::open_with(double::CALLS).unwrap();
         let mut events = EventBuffer::with_capacity(8);
         // Relaxed: this thread's own.
-        let started = || stand_in::STARTED.load(Ordering::Relaxed);
+        let started = || double::STARTED.load(Ordering::Relaxed);
 
         // Shorter than two ticks, and longer, where only the rest is the timer's.
         for millis in [1, 20, 60] {
             let timeout = Duration::from_micros(millis * 1000 + 100);
-            // A machine that is busy may wake up when there is no rest for the timer.
+            // On a busy machine a wait may end when there is no rest for the timer.
             let deadline = Instant::now() + PATIENCE;
             let before = started();
             while started() == before {
@@ -850,7 +844,7 @@ mod tests {
             }
         }
 
-        // What has come already needs no timer, and what comes meanwhile stops it.
+        // A packet on the port makes the timer needless, and one that comes meanwhile stops it.
         let event = afd.open_user_event(Token(7)).unwrap().unwrap();
         afd.trigger(event).unwrap();
         let before = started();
@@ -872,7 +866,7 @@ mod tests {
             afd.select(&mut events, Some(Duration::from_millis(31)))
                 .unwrap();
         });
-        // On a machine that is busy it comes when the time is over.
+        // On a busy machine it comes when the timeout is over.
         while events.events().is_empty() {
             afd.select(&mut events, None).unwrap();
         }
@@ -885,7 +879,7 @@ mod tests {
 
     #[test]
     fn a_timer_that_has_ended_already_is_not_waited_for() {
-        let afd = Afd::open_with(stand_in::ALREADY_SIGNALLED).unwrap();
+        let afd = Afd::open_with(double::ALREADY_SIGNALLED).unwrap();
         let mut packets = Vec::with_capacity(8);
         // One that is waited for has a timeout behind it that is longer by 100 ms.
         let shortest = (0..10).map(|_| {
@@ -898,7 +892,7 @@ mod tests {
 
     #[test]
     fn a_timer_that_cannot_be_had_leaves_the_ports_own_timeouts() {
-        for calls in [stand_in::NO_PACKETS, stand_in::NO_ASSOCIATIONS] {
+        for calls in [double::NO_PACKETS, double::NO_ASSOCIATIONS] {
             let afd = Afd::open_with(calls).unwrap();
             let mut events = EventBuffer::with_capacity(8);
             let (start, timeout) = (Instant::now(), Duration::from_micros(1500));
@@ -926,7 +920,7 @@ mod tests {
                 // The kernel has the memory of the first one until its packet has come.
                 state.update_all();
                 state.mark_changed(0);
-                assert!(state.sockets[0].is_under_way());
+                assert!(state.sockets[0].is_in_flight());
             }
         }
         afd.select(&mut events, None).unwrap();
@@ -934,10 +928,10 @@ mod tests {
         drop(ManuallyDrop::into_inner(afd));
     }
 
-    /// The driver answers the poll of one handle with what that of the other has asked for, and that
-    /// one not at all. (Wine's does not: here the answer is made up.)
+    /// The driver ends the poll of one handle with the ready set of the other one's, which it does not
+    /// end. (Wine's does not do that: here the ready set is made up.)
     #[test]
-    fn an_answer_to_another_handles_question_begins_that_ones_poll_again() {
+    fn a_ready_set_of_another_handle_restarts_its_poll() {
         let afd = Afd::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -951,15 +945,15 @@ mod tests {
         afd.select(&mut events, Some(Duration::ZERO)).unwrap();
         let is_polling = |slot: usize| {
             let state = afd.lock();
-            state.sockets[slot].asks_for(AfdEvents::RECEIVE)
+            state.sockets[slot].is_armed_for(AfdEvents::RECEIVE)
         };
         for _ in 0..3 {
             assert!((0..3).all(is_polling));
-            afd.lock().begin_others_again(0, AfdEvents::SEND);
-            assert!((0..3).all(is_polling), "nobody has asked for it");
-            afd.lock().begin_others_again(0, AfdEvents::RECEIVE);
+            afd.lock().restart_others(0, AfdEvents::SEND);
+            assert!((0..3).all(is_polling), "none is armed for it");
+            afd.lock().restart_others(0, AfdEvents::RECEIVE);
             assert!(is_polling(0) && !is_polling(1));
-            // Where the system does not tell whose it is, all that ask are begun again.
+            // Where the system does not say whose it is, all that are armed for it are restarted.
             let tells = are_same(socket.as_raw_socket(), stranger.as_raw_socket()).is_some();
             assert_eq!(is_polling(2), tells);
             for _ in 0..3 {
@@ -968,7 +962,7 @@ mod tests {
                 assert!(events.events().is_empty());
             }
         }
-        // And what was begun again is answered.
+        // And what was restarted reports.
         let to = socket.local_addr().unwrap();
         stranger.send_to(b"x", to).unwrap();
         let mut seen = [false; 3];
@@ -984,7 +978,7 @@ mod tests {
         assert!(!seen[2]);
     }
 
-    /// The source may be registered with another poll next, whose question would be the second one.
+    /// The source may be registered with another poll next, whose request would be the second one.
     #[test]
     fn deregistering_ends_a_poll_at_once() {
         let afd = Afd::open().unwrap();
@@ -995,7 +989,7 @@ mod tests {
             .register(raw, Token(1), Interest::READABLE, Owner::Source)
             .unwrap();
         afd.select(&mut events, Some(Duration::ZERO)).unwrap();
-        assert!(afd.lock().sockets[0].asks_for(AfdEvents::RECEIVE));
+        assert!(afd.lock().sockets[0].is_armed_for(AfdEvents::RECEIVE));
         afd.deregister(raw, key).unwrap();
         let mut packets = Vec::with_capacity(8);
         while !packets
@@ -1007,13 +1001,13 @@ mod tests {
         }
         let now = afd.tick();
         for &packet in &packets {
-            afd.lock().packet_came(packet, now);
+            afd.lock().completed(packet, now);
         }
         assert_eq!(afd.lock().free, [0]);
     }
 
     #[test]
-    fn an_answer_to_the_registration_before_is_passed_over() {
+    fn a_ready_set_of_the_registration_before_is_stale() {
         let afd = Afd::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -1035,7 +1029,7 @@ mod tests {
         assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
         register(Token(2)).unwrap();
         let now = afd.tick();
-        assert!(afd.lock().packet_came(answer, now).is_none());
+        assert!(afd.lock().completed(answer, now).is_none());
         afd.select(&mut events, Some(Duration::ZERO)).unwrap();
         assert!(events.events().is_empty());
         socket.send_to(b"x", to).unwrap();
@@ -1043,9 +1037,9 @@ mod tests {
         assert_eq!(events.events()[0].token(), Token(2));
     }
 
-    /// A driver that is asked about one socket by two polls may tell one of them only.
+    /// Of two polls of one socket the driver may end one only.
     #[test]
-    fn a_socket_that_comes_back_has_one_poll_under_way() {
+    fn a_socket_that_is_registered_again_has_one_poll_in_flight() {
         let afd = Afd::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -1059,12 +1053,12 @@ mod tests {
             {
                 let state = afd.lock();
                 assert_eq!(state.sockets.len(), 1);
-                assert!(state.sockets[0].is_under_way());
+                assert!(state.sockets[0].is_in_flight());
             }
             afd.deregister(raw, key).unwrap();
         }
         assert_eq!(afd.lock().by_handle.len(), 1);
-        // What was cancelled comes in the end, and the place is free.
+        // The packet of the cancelled one comes in the end, and the slot is free.
         while !afd.lock().by_handle.is_empty() {
             afd.select(&mut events, Some(Duration::from_millis(1)))
                 .unwrap();
@@ -1072,7 +1066,7 @@ mod tests {
         assert_eq!(afd.lock().free, [0]);
     }
 
-    /// They come faster than they are taken, say.
+    /// As if they came faster than they are taken.
     #[test]
     fn packets_that_are_no_events_do_not_hold_up_the_end_of_a_wait() {
         let afd = Afd::open().unwrap();
@@ -1105,9 +1099,9 @@ mod tests {
         }
     }
 
-    /// The kernel has no memory, say.
+    /// As if the kernel had no memory.
     #[test]
-    fn what_could_not_be_asked_is_told_once_and_asked_again() {
+    fn a_failure_to_arm_is_reported_once_and_armed_again() {
         let afd = Afd::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let mut poll = || {
@@ -1128,11 +1122,11 @@ mod tests {
             .register(raw, Token(1), writable, Owner::Source)
             .unwrap();
         assert_eq!(poll(), [(1, true)]);
-        assert_eq!(poll(), [], "it was told");
+        assert_eq!(poll(), [], "it was reported");
         afd.after_io(key, Outcome::WouldBlock(Some(writable)));
-        assert_eq!(poll(), [(1, true)], "it was asked again");
+        assert_eq!(poll(), [(1, true)], "it was armed again");
 
-        // While a thread waits it is asked at once; what is told is of the newest registration.
+        // While a thread polls, it is armed at once; what is reported is of the newest registration.
         afd.lock().waiting.begin();
         for token in [2, 3] {
             afd.reregister(raw, key, Token(token), writable).unwrap();
@@ -1154,9 +1148,10 @@ mod tests {
         assert_eq!(poll(), [(5, false)]);
     }
 
-    /// There may be more behind what an operation that failed has taken away. Otherwise all is as it was.
+    /// There may be more behind what a failed operation has consumed. Otherwise the socket is as ready as
+    /// before.
     #[test]
-    fn what_failed_is_armed_only_if_something_was_taken_away() {
+    fn a_failure_arms_its_direction_only_if_it_has_consumed_something() {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -1201,7 +1196,7 @@ mod tests {
         }
     }
 
-    /// Its place is free for others.
+    /// Its slot is free for others.
     #[test]
     #[cfg(feature = "os-ext")]
     fn a_registration_that_died_ends_when_its_source_is_registered_again() {
@@ -1232,7 +1227,7 @@ mod tests {
         afd.lock().waiting.begin();
         let nudge = |afd: &Afd| {
             let mut state = afd.lock();
-            state.news.push_back(News::Failure(0));
+            state.ready_list.push_back(Ready::Failure(0));
             let _ = afd.nudge(state);
         };
         nudge(&afd);
@@ -1246,7 +1241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_of_a_poll_that_is_not_under_way_is_passed_over() {
+    fn a_packet_of_a_poll_that_is_not_in_flight_is_stale() {
         let afd = Afd::open().unwrap();
         let mut events = EventBuffer::with_capacity(8);
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

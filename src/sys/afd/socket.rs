@@ -1,9 +1,8 @@
-//! One socket: what is asked of the driver about it, and the memory for that.
+//! One socket: its armed set, and the memory that the driver owns.
 //!
-//! The driver knows one-shot polls. At most one is under way of a socket, because of
-//! two of them it is known to mix up the answers. So all registrations that a handle
-//! has one after the other have one `Socket`, which outlives the last one until its
-//! poll has ended. What the kernel has is one thing,
+//! The driver has one-shot polls. A socket has at most one in flight, because the driver is known to mix up
+//! two polls of one socket. So all registrations that a handle has one after the other have one `Socket`,
+//! which outlives the last one until its poll has ended. What is in flight is one thing,
 //!
 //! ```text
 //! Idle        nothing                     submit ─────► Polling
@@ -12,35 +11,36 @@
 //! Cancelling  a poll that is to end       its packet ─► Idle
 //! ```
 //!
-//! and who is interested another:
+//! and the registration another:
 //!
 //! ```text
-//! free        nobody, and it is idle      begin ──────► watched
+//! free        no registration, idle       begin ──────► watched
 //! watched     a registration              end ────────► free or gone
-//! gone        nobody, and it is not idle  begin ──────► watched, of the same handle
+//! gone        no registration, not idle   begin ──────► watched, of the same handle
 //!                                         its packet ─► free
 //! ```
 //!
-//! **Who owns the memory.** `operation` is the kernel's from `submit` to its packet
-//! ([`Socket::packet_came`]), whatever becomes of the registration. It is freed with
-//! the `Socket`, before which the selector waits for all packets; what has not come
-//! even then is leaked.
+//! **Memory.** The kernel owns `operation` from `submit` until its packet is taken
+//! ([`Socket::completed`]), whatever becomes of the registration. It is freed with the `Socket`, before
+//! which the selector waits for all packets; if one has not come even then, it is leaked.
 //!
-//! **Probes.** A direction that has backed off (see [`Edges`]) is asked about when its pause is over, by a
-//! poll for the whole interest. Its packet is on the port at once, or nothing is ready: then the poll
-//! stays, for all directions are armed now.
+//! **Probes.** When the pause of a backed-off direction (see [`Edges`]) is over, a poll for the whole
+//! interest probes it. Its packet is on the port at once, or nothing is ready: then the poll stays in
+//! flight, and all directions are armed.
 //!
-//! **Two handles of one socket** (duplicates) are two sockets here, since nothing says at once that they
-//! are one, and each has its poll. Windows is known to answer the poll of one with what that of the other
-//! has asked for. An answer nobody asked for shows that: the polls of the others that did ask are begun
-//! again, and find what is ready.
+//! **Two handles of one socket** (duplicates) are two sockets here, and each has its poll. Windows is known
+//! to end the poll of one with the ready set of the other one's. Events in a ready set that were not armed
+//! show that: the polls of the others that are armed for them are restarted, and find what is ready. One
+//! poll for both would need to know beforehand which handles are of one socket, and for that the system has
+//! only a comparison of two handles ([`are_same`]): as many calls for each registration as there are
+//! registrations.
 //!
-//! **Whose an answer is.** What ends after `end` may be of the registration before,
-//! or of a socket that had the same handle: it is passed over, and asked again.
+//! **Stale ready sets.** A poll that ends after `end` may be of the registration before, or of a socket that
+//! had the same handle: its ready set is dropped, and the socket armed again.
 //!
-//! **What fails** is told once, and asked again when an operation would have blocked, or when the
-//! registration begins anew. But a handle that the driver does not know was closed, and may be another
-//! socket's by now: it is given up, until the registration begins anew.
+//! **Failures** are reported once, and the socket is armed again when an operation would have blocked, or
+//! when it is reregistered. But a handle that the driver does not know was closed, and its number may be
+//! another socket's by now: it is released, until the source is reregistered.
 
 use std::io;
 use std::mem;
@@ -69,23 +69,23 @@ use crate::{Interest, Token};
 
 #[derive(Debug)]
 pub(super) struct Socket {
-    /// The handle that the driver knows; `None` for one that is free, and for one that was
-    /// closed, of which nothing is under way.
+    /// The handle that the driver knows; `None` for one that is free, and for one that was closed, of which
+    /// nothing is in flight.
     handle: Option<RawSocket>,
     registration: Option<Registration>,
     stage: Stage,
-    /// The poll under way was begun for a registration that has ended.
+    /// The poll in flight is of a registration that has ended.
     is_of_before: bool,
     probe: Probe,
-    /// What the last answer said that nobody had asked for.
+    /// What the last ready set had that was not armed.
     foreign: AfdEvents,
-    /// The slot of another handle of the same socket, as far as that has shown.
+    /// The slot of another handle of the same socket, once a ready set has shown that.
     pub(super) twin: Option<u32>,
-    /// The selector has it among those to bring up to date.
+    /// The selector lists it as changed.
     pub(super) is_changed: bool,
-    /// The selector has it among those to be probed.
+    /// The selector lists it for probes.
     pub(super) is_listed: bool,
-    /// Of `Box::into_raw`.
+    /// From `Box::into_raw`.
     operation: *mut Poll,
 }
 
@@ -97,11 +97,11 @@ unsafe impl Send for Socket {}
 struct Registration {
     token: Token,
     edges: Edges,
-    /// Watching it has failed, which is still to be reported.
+    /// Polling it has failed, which is still to be reported.
     has_failed: bool,
 }
 
-/// What the kernel has of it.
+/// What is in flight.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Stage {
     Idle,
@@ -115,7 +115,7 @@ enum Probe {
     None,
     /// Its poll is to be submitted.
     Due,
-    /// Its poll has been submitted, and its packet was not looked for yet.
+    /// Its poll was submitted, and the port was not emptied since.
     Submitted,
 }
 
@@ -128,20 +128,20 @@ impl Probe {
     }
 }
 
-/// What came of a packet.
+/// What follows from a packet.
 #[derive(Debug)]
-pub(super) enum Came {
+pub(super) enum Completion {
     Nothing,
     Event(Event),
     Failed(Failed),
 }
 
-/// Why watching it has failed.
+/// Why polling it has failed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Failure {
     /// The driver does not know the handle: it was closed.
     OfHandle,
-    /// That says nothing of the handle: the system may lack memory.
+    /// The handle may be well: the system may lack memory.
     OfAnything,
 }
 
@@ -154,7 +154,7 @@ impl Failure {
     }
 }
 
-/// Watching it has failed, which is to be reported.
+/// Polling it has failed, which is to be reported.
 #[derive(Debug)]
 pub(super) struct Failed {
     /// The handle, if the driver does not know it any more.
@@ -178,8 +178,7 @@ impl Socket {
         }
     }
 
-    /// A registration begins, of a free socket, or of one that is gone and had the
-    /// same handle.
+    /// Registers a free socket, or one that is gone and had the same handle.
     pub(super) fn begin(
         &mut self,
         slot: u32,
@@ -200,7 +199,7 @@ impl Socket {
         Key::of_slot(slot)
     }
 
-    pub(super) fn begin_anew(&mut self, token: Token, interest: Interest) {
+    pub(super) fn reregister(&mut self, token: Token, interest: Interest) {
         self.probe = Probe::None;
         if let Some(registration) = &mut self.registration {
             registration.token = token;
@@ -209,19 +208,19 @@ impl Socket {
         }
     }
 
-    /// The registration ends. What is under way is to be cancelled.
+    /// Deregisters it. The caller cancels what is in flight.
     pub(super) fn end(&mut self) {
         self.probe = Probe::None;
         self.registration = None;
-        self.is_of_before = self.is_under_way();
+        self.is_of_before = self.is_in_flight();
     }
 
     pub(super) fn is_registered(&self) -> bool {
         self.registration.is_some()
     }
 
-    /// Whether the kernel has its memory.
-    pub(super) fn is_under_way(&self) -> bool {
+    /// Whether the kernel owns its memory.
+    pub(super) fn is_in_flight(&self) -> bool {
         self.stage != Stage::Idle
     }
 
@@ -229,21 +228,21 @@ impl Socket {
         self.handle
     }
 
-    /// What the last answer said that nobody had asked for, once: it is of another handle's poll.
+    /// What the last ready set had that was not armed, once: it is of another handle's poll.
     pub(super) fn take_foreign(&mut self) -> Option<AfdEvents> {
         let foreign = mem::replace(&mut self.foreign, AfdEvents(0));
         (foreign != AfdEvents(0)).then_some(foreign)
     }
 
-    /// Whether a poll is under way that asks for any of these, and is to be answered.
-    pub(super) fn asks_for(&self, events: AfdEvents) -> bool {
-        matches!(self.stage, Stage::Polling(asked) if asked.intersects(events))
+    /// Whether a poll for any of these is in flight, and not cancelled.
+    pub(super) fn is_armed_for(&self, events: AfdEvents) -> bool {
+        matches!(self.stage, Stage::Polling(armed) if armed.intersects(events))
     }
 
-    /// It goes on with another handle, of which nothing was asked yet.
+    /// It goes on with another handle, of which no poll is in flight.
     pub(super) fn set_handle(&mut self, handle: RawSocket) {
         self.handle = Some(handle);
-        self.is_of_before = self.is_under_way();
+        self.is_of_before = self.is_in_flight();
     }
 
     pub(super) fn take_handle(&mut self) -> Option<RawSocket> {
@@ -256,7 +255,7 @@ impl Socket {
             .map(|registration| &mut registration.edges)
     }
 
-    /// What is to be asked of the driver.
+    /// The set to arm.
     fn wanted(&self) -> Option<AfdEvents> {
         let edges = &self.registration.as_ref()?.edges;
         let armed = edges.armed_set()?;
@@ -266,7 +265,7 @@ impl Socket {
         }))
     }
 
-    /// Whether it is to be probed, now or some time. What is latched stays, so that it is not.
+    /// Whether a direction is backed off. What is latched lasts, so that it is not probed.
     pub(super) fn is_probed(&self) -> bool {
         let edges = self.registration.as_ref().map(|its| &its.edges);
         edges.is_some_and(|edges| edges.is_probed() && !edges.is_latched())
@@ -281,17 +280,17 @@ impl Socket {
         }
     }
 
-    /// It is brought up to date by a probe.
+    /// The next poll that is submitted is a probe.
     pub(super) fn begin_probe(&mut self) {
         self.probe = Probe::Due;
     }
 
-    /// Whether its probe was submitted, and has not been looked for.
+    /// Whether its probe was submitted, and the port was not emptied since.
     pub(super) fn awaits_probe(&self) -> bool {
         self.probe == Probe::Submitted
     }
 
-    /// Its probe is not answered at once: nothing is ready.
+    /// The packet of its probe is not on the port: nothing is ready.
     pub(super) fn probe_found_nothing(&mut self, now: Tick) {
         if self.awaits_probe() {
             self.probe = Probe::None;
@@ -302,8 +301,8 @@ impl Socket {
         }
     }
 
-    /// Whether an operation that has failed so has taken away what the socket was ready for. Other
-    /// failures leave it as it is, and so would the next one.
+    /// Whether an operation that fails in this way has consumed what the socket was ready for. Other failures
+    /// leave the socket as ready as before.
     pub(super) fn is_consumed_by(&self, failure: super::super::Failure) -> bool {
         let direction = failure.direction;
         let reads = direction.is_some_and(|direction| direction.is_readable());
@@ -321,15 +320,14 @@ impl Socket {
         }
     }
 
-    /// Brings the driver up to date with what is wanted.
+    /// Submits a poll for the set to arm, or cancels one that lacks some of it.
     pub(super) fn update(&mut self, device: &Device, word: usize) -> Option<Failed> {
         let outcome = match (self.stage, self.wanted(), self.handle) {
             (Stage::Idle, Some(events), Some(handle)) => self.submit(device, handle, events, word),
-            // What is asked beyond what is wanted is passed over when it comes. (But what was
-            // asked before may be of a socket that had the same handle, and is open still: it
-            // has a duplicate.)
-            (Stage::Polling(asked), Some(events), _)
-                if asked.contains(events) && !self.is_of_before =>
+            // Events beyond the set to arm are dropped when they come. (But the poll of a registration
+            // before may be of a socket that had the same handle, and that a duplicate keeps open.)
+            (Stage::Polling(armed), Some(events), _)
+                if armed.contains(events) && !self.is_of_before =>
             {
                 self.probe.submitted();
                 Ok(())
@@ -351,7 +349,7 @@ impl Socket {
         word: usize,
     ) -> Result<(), Failure> {
         // SAFETY: `operation` is valid, and not the kernel's, because the stage is idle (`update` has matched
-        // it). After success the stage is not idle until `packet_came`, which the selector calls for a packet
+        // it). After success the stage is not idle until `completed`, which the selector calls for a packet
         // taken off the port. Until then nothing accesses the memory, and `drop` leaks it.
         let submitted = unsafe { device.poll(self.operation, handle, events, word) };
         submitted.map_err(Failure::of)?;
@@ -361,61 +359,61 @@ impl Socket {
         Ok(())
     }
 
-    /// Asks for the end of what is under way.
+    /// Cancels the poll in flight.
     pub(super) fn cancel(&mut self, device: &Device) -> Result<(), NTSTATUS> {
-        if let Stage::Polling(asked) = self.stage {
+        if let Stage::Polling(armed) = self.stage {
             device.cancel(self.operation)?;
-            self.stage = Stage::Cancelling(asked);
+            self.stage = Stage::Cancelling(armed);
         }
         Ok(())
     }
 
-    /// A packet with the word of this socket has been taken off the port. It is that of the poll
-    /// which is under way, since handles of the driver are not given out; `None` where none is.
-    pub(super) fn packet_came(&mut self, packet: KernelEvent, now: Tick) -> Option<Came> {
-        if !self.is_under_way() {
+    /// A packet with the word of this socket was taken off the port. It is that of the poll in flight, since
+    /// no other code has the driver's handles; `None` if none is in flight.
+    pub(super) fn completed(&mut self, packet: KernelEvent, now: Tick) -> Option<Completion> {
+        if !self.is_in_flight() {
             return None;
         }
-        let asked = match self.stage {
-            Stage::Polling(asked) | Stage::Cancelling(asked) => asked,
+        let armed = match self.stage {
+            Stage::Polling(armed) | Stage::Cancelling(armed) => armed,
             Stage::Idle => AfdEvents(0),
         };
         let was_probe = self.awaits_probe();
         if was_probe {
-            // Unless this is its answer.
+            // Unless this is its ready set.
             self.probe = Probe::Due;
         }
         self.stage = Stage::Idle;
         let is_of_before = mem::take(&mut self.is_of_before);
         if self.registration.is_none() {
-            return Some(Came::Nothing);
+            return Some(Completion::Nothing);
         }
         if is_of_before || packet.status() == STATUS_CANCELLED {
-            return Some(Came::Nothing);
+            return Some(Completion::Nothing);
         }
         if let Err(status) = succeeded(packet.status()) {
-            return self.failed(Failure::of(status)).map(Came::Failed);
+            return self.failed(Failure::of(status)).map(Completion::Failed);
         }
         // SAFETY: `operation` is valid until `drop`. The poll's one packet was taken off the port, so that the
         // kernel has written all it will, and no longer has the memory.
-        let answer = unsafe { (*self.operation).answer(packet.number()) };
-        self.answered(answer, asked, was_probe, now)
+        let ready_set = unsafe { (*self.operation).ready_set(packet.number()) };
+        self.succeeded_with(ready_set, armed, was_probe, now)
     }
 
-    /// The poll under way, which asked for these, has ended well with an answer.
-    fn answered(
+    /// A poll that was armed for `armed` has succeeded.
+    fn succeeded_with(
         &mut self,
-        answer: AfdEvents,
-        asked: AfdEvents,
+        ready_set: AfdEvents,
+        armed: AfdEvents,
         was_probe: bool,
         now: Tick,
-    ) -> Option<Came> {
+    ) -> Option<Completion> {
         let registration = self.registration.as_mut()?;
-        if answer.intersects(AfdEvents::LOCAL_CLOSE) {
-            return self.failed(Failure::OfHandle).map(Came::Failed);
+        if ready_set.intersects(AfdEvents::LOCAL_CLOSE) {
+            return self.failed(Failure::OfHandle).map(Completion::Failed);
         }
-        self.foreign = answer.without(asked);
-        let ready = from_afd(answer.without(self.foreign));
+        self.foreign = ready_set.without(armed);
+        let ready = from_afd(ready_set.without(self.foreign));
         let report = match was_probe {
             true => {
                 self.probe = Probe::None;
@@ -424,12 +422,12 @@ impl Socket {
             false => Some(registration.edges.fired(ready)).filter(|&bits| bits != Readiness::NONE),
         };
         Some(match report {
-            None => Came::Nothing,
-            Some(report) => Came::Event(Event::new(registration.token, report)),
+            None => Completion::Nothing,
+            Some(report) => Completion::Event(Event::new(registration.token, report)),
         })
     }
 
-    /// Watching it has failed, so nothing more is wanted for now.
+    /// Polling it has failed: nothing is armed for now.
     fn failed(&mut self, failure: Failure) -> Option<Failed> {
         self.probe = Probe::None;
         let registration = self.registration.as_mut()?;
@@ -450,12 +448,12 @@ impl Socket {
     }
 }
 
-/// Whoever tries sees what is the matter.
+/// An operation then returns the error.
 const FAILED: Readiness = Readiness::IN.or(Readiness::OUT).or(Readiness::ERR);
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if !self.is_under_way() {
+        if !self.is_in_flight() {
             // SAFETY: the pointer comes from `Box::into_raw` in `new`, and is turned back here only. The kernel
             // does not have the memory, because the stage is idle.
             drop(unsafe { Box::from_raw(self.operation) });
@@ -464,7 +462,7 @@ impl Drop for Socket {
     }
 }
 
-/// What to ask for a direction. The end of a connection is always asked for.
+/// The events of directions. The end of a connection is always armed.
 fn to_afd(wanted: Readiness) -> AfdEvents {
     let mut events = AfdEvents::ABORT
         .or(AfdEvents::CONNECT_FAIL)
@@ -487,8 +485,8 @@ fn to_afd(wanted: Readiness) -> AfdEvents {
     events
 }
 
-/// What epoll would say of the same.
-fn from_afd(answer: AfdEvents) -> Readiness {
+/// What epoll would report of the same.
+fn from_afd(ready_set: AfdEvents) -> Readiness {
     let ended = Readiness::IN.or(Readiness::RDHUP);
     let broken = ended
         .or(Readiness::OUT)
@@ -504,18 +502,18 @@ fn from_afd(answer: AfdEvents) -> Readiness {
         (AfdEvents::CONNECT_FAIL, broken),
     ]
     .into_iter()
-    .filter(|&(theirs, _)| answer.intersects(theirs))
+    .filter(|&(theirs, _)| ready_set.intersects(theirs))
     .fold(Readiness::NONE, |ready, (_, ours)| ready.or(ours))
 }
 
-/// The handle under a socket that the driver knows. It is the socket itself, but for
-/// a layered provider's, of which some do not hand on the first question; so another
-/// one is asked, which such a provider has to answer for itself.
+/// The handle below a socket that the driver knows. It is the socket itself, except with a layered provider.
+/// Some of those do not pass the first request on; so a second one follows, to which such a provider has to
+/// reply itself.
 pub(super) fn base_handle(socket: RawSocket) -> io::Result<RawSocket> {
     find_base(socket, ask_handle)
 }
 
-/// More layers than anybody has.
+/// More layers than exist.
 const MOST_LAYERS: usize = 64;
 
 fn find_base(
@@ -556,8 +554,7 @@ fn option(socket: RawSocket, option: i32) -> Option<i32> {
     (result != SOCKET_ERROR).then_some(value)
 }
 
-/// Whether two handles are of one socket; `None` where the system does not tell, which Windows does from
-/// 10 on:
+/// Whether two handles are of one socket; `None` where the system does not say (Windows does from 10 on):
 /// [CompareObjectHandles](https://learn.microsoft.com/en-us/windows/win32/api/handleapi/nf-handleapi-compareobjecthandles).
 pub(super) fn are_same(one: RawSocket, other: RawSocket) -> Option<bool> {
     type Compare = unsafe extern "system" fn(HANDLE, HANDLE) -> BOOL;
@@ -619,7 +616,7 @@ mod tests {
         assert_eq!(base.unwrap(), 4);
     }
 
-    /// Layers that keep the question to themselves, over a provider that answers.
+    /// Layers that do not pass the first request on, above a provider that replies to it.
     #[test]
     fn a_layer_that_hides_its_base_is_asked_for_the_one_below() {
         let base = find_base(12, |socket, question| match (socket, question) {
@@ -662,7 +659,7 @@ mod tests {
         let same = one.try_clone().unwrap();
         let other = UdpSocket::bind("127.0.0.1:0").unwrap();
         let [one, same, other] = [&one, &same, &other].map(|socket| socket.as_raw_socket());
-        // Windows 8 does not tell.
+        // Windows 8 does not say.
         if let Some(is_same) = are_same(one, same) {
             assert!(is_same);
             assert_eq!(are_same(one, other), Some(false));
@@ -671,29 +668,31 @@ mod tests {
 
     /// It is of the poll of another handle of the same socket, and the registration waits on.
     #[test]
-    fn an_answer_that_nobody_asked_for_is_not_reported_and_shows_another_handle() {
+    fn a_ready_set_that_was_not_armed_is_not_reported_and_shows_another_handle() {
         let mut socket = Socket::new();
         socket.begin(0, 8, Token(1), Interest::WRITABLE);
-        let asked = socket.wanted().unwrap();
+        let armed = socket.wanted().unwrap();
         let now = Tick::since(std::time::Instant::now(), std::time::Instant::now());
         let (receive, send) = (AfdEvents::RECEIVE, AfdEvents::SEND);
-        let came = socket.answered(receive, asked, false, now);
-        assert!(matches!(came, Some(Came::Nothing)), "{came:?}");
+        let completion = socket.succeeded_with(receive, armed, false, now);
+        assert!(
+            matches!(completion, Some(Completion::Nothing)),
+            "{completion:?}"
+        );
         assert_eq!(socket.take_foreign(), Some(receive));
         assert_eq!(socket.take_foreign(), None);
-        assert_eq!(socket.wanted(), Some(asked));
-        let came = socket.answered(receive.or(send), asked, false, now);
-        let Some(Came::Event(event)) = came else {
-            panic!("{came:?}");
+        assert_eq!(socket.wanted(), Some(armed));
+        let completion = socket.succeeded_with(receive.or(send), armed, false, now);
+        let Some(Completion::Event(event)) = completion else {
+            panic!("{completion:?}");
         };
         assert!(event.is_writable() && !event.is_readable());
         assert_eq!(socket.take_foreign(), Some(receive));
     }
 
-    /// The end of a connection is asked for whatever else is wanted, and each answer
-    /// is one that epoll would give.
+    /// The end of a connection is always armed, and each ready set is one that epoll would report.
     #[test]
-    fn directions_and_answers_are_translated() {
+    fn directions_and_ready_sets_are_translated() {
         let ends = AfdEvents::ABORT
             .or(AfdEvents::CONNECT_FAIL)
             .or(AfdEvents::LOCAL_CLOSE);

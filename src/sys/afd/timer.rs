@@ -1,6 +1,5 @@
-//! Waiting on a port more exactly than its own timeouts, which end with the clock's
-//! ticks (every 15.6 ms, unless a program asks for more): with a timer of high
-//! resolution, whose end is a packet on the port.
+//! Waiting on a port more exactly than its own timeouts, which end with the clock's ticks (every 15.6 ms,
+//! unless a program raises that): a timer of high resolution, which queues a packet on the port.
 //!
 //! Windows has such timers from 10 (1803) on, and objects that queue a packet when
 //! something is signalled from 8 on:
@@ -33,7 +32,7 @@ pub(super) struct Calls {
     create_packet: CreatePacket,
     associate: Associate,
     cancel: Cancel,
-    /// What a timer is made with.
+    /// The flags of a timer.
     timer_flags: u32,
 }
 
@@ -83,7 +82,7 @@ pub(super) struct Timer {
 
 impl Timer {
     pub(super) fn open(calls: Calls) -> io::Result<Timer> {
-        // Whatever this process may have.
+        // All rights that this process may have.
         const MAXIMUM_ALLOWED: u32 = 0x0200_0000;
 
         // SAFETY: the call reads attributes and a name through its pointers. Both are null, which stands for
@@ -115,11 +114,11 @@ impl Timer {
         })
     }
 
-    /// A packet will come when so much time has passed, rounded up to 100 ns. It is
-    /// not on its way yet. Returns whether the time has passed already, so that it has come.
+    /// Queues a packet after this time, rounded up to 100 ns. None of this timer is in flight. Returns
+    /// whether the time has passed already, so that the packet is on the port.
     pub(super) fn start(&self, port: &Port, after: Duration) -> io::Result<bool> {
         let units = (after.as_nanos() + 99) / 100;
-        // Negative is from now on.
+        // Negative: relative to now.
         let due = -i64::try_from(units).unwrap_or(i64::MAX);
         // SAFETY: the call reads one `i64`, `due`, before it returns. There is no completion routine, so that
         // nothing is called later, and the reason is null.
@@ -145,7 +144,7 @@ impl Timer {
         Ok(was_signalled != 0)
     }
 
-    /// Its packet will not come any more, also where it is on the port already.
+    /// Removes its packet, also if it is on the port already.
     pub(super) fn stop(&self) {
         // Where it fails the packet has been taken off the port, or is about to be
         // queued: it then comes with a wait that it does not belong to, which goes on.
@@ -155,9 +154,9 @@ impl Timer {
 }
 
 #[cfg(test)]
-pub(super) mod stand_in {
-    //! In the place of the system's functions where it has none: a thread waits for
-    //! the timer and posts the packet.
+pub(super) mod double {
+    //! A test double of the system's functions, where it has none: a thread waits for the timer and posts
+    //! the packet.
 
     use std::collections::HashMap;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -179,7 +178,7 @@ pub(super) mod stand_in {
         timer_flags: 0,
     };
 
-    /// With a timer that has ended whenever it is started, and whose packet somebody else takes.
+    /// With a timer that has ended whenever it is started, and whose packet another thread takes.
     pub(in super::super) const ALREADY_SIGNALLED: Calls = Calls {
         associate: associate_signalled,
         ..CALLS

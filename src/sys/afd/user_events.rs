@@ -6,78 +6,77 @@ use crate::Token;
 /// Which wakers there are, and which of them have a packet on the port.
 #[derive(Debug, Default)]
 pub(super) struct UserEvents {
-    all: Vec<Place>,
+    all: Vec<Slot>,
 }
 
 #[derive(Debug, Default)]
-struct Place {
-    /// Counts those that had the place one after the other.
+struct Slot {
+    /// Counts the wakers that had the slot one after the other.
     generation: u16,
     is_open: bool,
     /// Its packet is on the port: one is enough.
     is_posted: bool,
 }
 
-/// A packet carries a generation, and below it a place.
-const PLACE_BITS: u32 = 16;
-const MOST: usize = 1 << PLACE_BITS;
+/// A packet carries a generation, and below it a slot.
+const SLOT_BITS: u32 = 16;
+const MOST: usize = 1 << SLOT_BITS;
 
 impl UserEvents {
     /// `None` where there are as many as there can be.
     pub(super) fn open(&mut self, token: Token) -> Option<UserEvent> {
-        // A place whose packet is still on the port only if there is no other one: after as many generations
+        // A slot whose packet is still on the port only if there is no other one: after as many generations
         // as are counted that packet would be taken for the new waker's.
-        let is_free = |place: &Place| !place.is_open && !place.is_posted;
+        let is_free = |slot: &Slot| !slot.is_open && !slot.is_posted;
         let index = match self.all.iter().position(is_free) {
             Some(index) => index,
             None if self.all.len() < MOST => {
-                self.all.push(Place::default());
+                self.all.push(Slot::default());
                 self.all.len() - 1
             }
-            None => self.all.iter().position(|place| !place.is_open)?,
+            None => self.all.iter().position(|slot| !slot.is_open)?,
         };
-        let place = &mut self.all[index];
-        // What was posted before is of another generation.
-        place.generation = place.generation.wrapping_add(1);
-        place.is_open = true;
-        place.is_posted = false;
-        let ident = usize::from(place.generation) << PLACE_BITS | index;
+        let slot = &mut self.all[index];
+        // Packets that were posted before are of another generation.
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.is_open = true;
+        slot.is_posted = false;
+        let ident = usize::from(slot.generation) << SLOT_BITS | index;
         Some(UserEvent { ident, token })
     }
 
-    /// Whether to post its packet.
+    /// Returns whether to post its packet.
     pub(super) fn trigger(&mut self, event: UserEvent) -> bool {
         match self.find(event.ident) {
-            Some(place) => !std::mem::replace(&mut place.is_posted, true),
+            Some(slot) => !std::mem::replace(&mut slot.is_posted, true),
             None => false,
         }
     }
 
-    /// Its packet has come, or could not be posted. Whether its waker is still
-    /// there.
+    /// Its packet was taken off the port, or could not be posted. Returns whether its waker is open.
     pub(super) fn take(&mut self, ident: usize) -> bool {
-        match self.place(ident) {
-            Some(place) => std::mem::replace(&mut place.is_posted, false) && place.is_open,
+        match self.slot(ident) {
+            Some(slot) => std::mem::replace(&mut slot.is_posted, false) && slot.is_open,
             None => false,
         }
     }
 
     pub(super) fn close(&mut self, event: UserEvent) {
-        if let Some(place) = self.find(event.ident) {
-            place.is_open = false;
+        if let Some(slot) = self.find(event.ident) {
+            slot.is_open = false;
         }
     }
 
-    /// The place of a waker that is there.
-    fn find(&mut self, ident: usize) -> Option<&mut Place> {
-        self.place(ident).filter(|place| place.is_open)
+    /// The slot of a waker that is there.
+    fn find(&mut self, ident: usize) -> Option<&mut Slot> {
+        self.slot(ident).filter(|slot| slot.is_open)
     }
 
-    /// The place of a waker, which may have been closed.
-    fn place(&mut self, ident: usize) -> Option<&mut Place> {
-        let place = self.all.get_mut(ident % MOST)?;
-        let generation = ident >> PLACE_BITS;
-        (usize::from(place.generation) == generation).then_some(place)
+    /// The slot of a waker, which may have been closed.
+    fn slot(&mut self, ident: usize) -> Option<&mut Slot> {
+        let slot = self.all.get_mut(ident % MOST)?;
+        let generation = ident >> SLOT_BITS;
+        (usize::from(slot.generation) == generation).then_some(slot)
     }
 }
 
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_closed_one_has_posted_is_nobodys() {
+    fn a_packet_of_a_closed_waker_is_stale() {
         let mut events = UserEvents::default();
         let first = events.open(Token(1)).unwrap();
         assert!(events.trigger(first));
@@ -130,9 +129,9 @@ mod tests {
     #[test]
     fn a_waker_is_made_although_no_packet_of_any_place_was_taken() {
         let mut events = UserEvents::default();
-        events.all.resize_with(MOST, || Place {
+        events.all.resize_with(MOST, || Slot {
             is_posted: true,
-            ..Place::default()
+            ..Slot::default()
         });
         assert!(events.open(Token(1)).is_some());
     }
