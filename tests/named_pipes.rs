@@ -246,6 +246,17 @@ fn a_poll_has_one_event_of_a_pipe() {
     }
 }
 
+/// A read finds the end before a poll has taken the packet that says that there was a client.
+#[test]
+fn the_end_of_a_client_that_came_and_left_is_reported_although_it_was_read() {
+    let mut looper = Loop::new(Backend::Afd);
+    let (mut server, name) = listening(&looper);
+    drop(client(&name));
+    assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
+    looper.until_readable(SERVER);
+    assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
+}
+
 /// Another program may have created it so that this program's clients connect to it.
 #[test]
 fn a_pipe_that_exists_is_not_joined_unless_that_is_asked_for() {

@@ -602,11 +602,13 @@ impl Pipe {
     /// There is a client.
     fn connected(self: &Arc<Self>, state: &mut State) -> Readiness {
         state.is_connected = true;
-        let reads = match state.registration {
-            Some(registration) if registration.interest.is_readable() => self.read_ahead(state),
-            _ => Readiness::NONE,
-        };
-        reads.or(WRITES)
+        if let Some(registration) = state.registration {
+            if registration.interest.is_readable() {
+                let _ = self.read_ahead(state);
+            }
+        }
+        // A read may have found data or the end before the connection was known.
+        READS.or(WRITES)
     }
 
     /// Begins to read ahead, if the buffer is empty. Returns what it is ready for.
