@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use clap::Args as ClapArgs;
 
 use crate::cross::Cross;
 use crate::report::Report;
@@ -14,19 +15,27 @@ use crate::sh::{Cmd, Ended};
 
 /// What each operation calls.
 const TABLE: &str = "testing/windows-calls/expected.txt";
+/// Programs of the oracle that are kept.
+const PROGRAMS: &str = "testing/windows-oracle/programs";
+
+/// The seconds that random programs get: in `ci`, and to find a fault.
+const SECONDS: u64 = 15;
+const SECONDS_FOR_A_FAULT: u64 = 25;
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
     Calls,
+    Oracle,
 }
 
 impl Program {
-    pub const ALL: [Program; 1] = [Program::Calls];
+    pub const ALL: [Program; 2] = [Program::Calls, Program::Oracle];
 
     /// Of its package, too.
     pub fn name(self) -> &'static str {
         match self {
             Program::Calls => "windows-calls",
+            Program::Oracle => "windows-oracle",
         }
     }
 
@@ -39,7 +48,14 @@ impl Program {
     /// What runs one of its tests, in these sources.
     pub fn one(self, sources: &Path, test: &str) -> Vec<String> {
         match self {
-            Program::Calls => vec![table(sources), "--exact".to_owned(), test.to_owned()],
+            Program::Calls => vec![path(sources, TABLE), "--exact".to_owned(), test.to_owned()],
+            Program::Oracle => {
+                let seconds = SECONDS_FOR_A_FAULT.to_string();
+                let programs = path(sources, PROGRAMS);
+                let args = ["--programs", &programs, "--exact", test];
+                let search = ["--stop-at-first", "--seconds", &seconds];
+                args.into_iter().chain(search).map(str::to_owned).collect()
+            }
         }
     }
 
@@ -55,8 +71,8 @@ impl Program {
     }
 }
 
-fn table(sources: &Path) -> String {
-    sources.join(TABLE).display().to_string()
+fn path(sources: &Path, file: &str) -> String {
+    sources.join(file).display().to_string()
 }
 
 /// For a run of the table of calls.
@@ -65,7 +81,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Compares what each operation calls with the table.
 pub fn calls(report: &mut Report, cross: &Cross, run: impl Fn(&Path) -> Cmd) -> Result<()> {
     let program = Program::Calls.built(cross)?;
-    let ended = run(&program).arg(table(root())).limit(LIMIT).tee()?;
+    let ended = run(&program).arg(path(root(), TABLE)).limit(LIMIT).tee()?;
     count(report, &ended)
 }
 
@@ -77,6 +93,38 @@ pub fn bless(report: &mut Report, cross: &Cross, run: impl Fn(&Path) -> Cmd) -> 
     println!("{TABLE} is written");
     report.one(TABLE, Ok(()));
     Ok(())
+}
+
+/// What the oracle draws its programs by.
+#[derive(ClapArgs, Default)]
+pub struct Search {
+    /// The seconds that the oracle takes for random programs
+    #[arg(long, value_name = "N", requires = "oracle")]
+    seconds: Option<u64>,
+    /// The seed of the oracle's programs
+    #[arg(long, requires = "oracle")]
+    seed: Option<String>,
+}
+
+/// Runs the oracle: the programs that are kept, and random ones.
+pub fn oracle(
+    report: &mut Report,
+    cross: &Cross,
+    search: &Search,
+    run: impl Fn(&Path) -> Cmd,
+) -> Result<()> {
+    let program = Program::Oracle.built(cross)?;
+    let seconds = search.seconds.unwrap_or(SECONDS);
+    let run = run(&program)
+        .args(["--programs", &path(root(), PROGRAMS), "--thresholds"])
+        .args(["--seconds", &seconds.to_string()]);
+    let run = match &search.seed {
+        Some(seed) => run.args(["--seed", seed]),
+        None => run,
+    };
+    // A failure is made smaller first.
+    let ended = run.limit(LIMIT * 2 + Duration::from_secs(seconds)).tee()?;
+    count(report, &ended)
 }
 
 /// Counts the tests of which the program told.

@@ -57,6 +57,11 @@ pub struct Args {
     /// Write the calls that are seen into the table, to be reviewed
     #[arg(long, requires = "calls")]
     bless: bool,
+    /// Only random programs, judged by a specification: testing/windows-oracle
+    #[arg(long, conflicts_with_all = ["filters", "file", "list", "calls"])]
+    oracle: bool,
+    #[command(flatten)]
+    search: windows::Search,
     /// Show what the tests print
     #[arg(long)]
     show: bool,
@@ -72,10 +77,14 @@ pub fn run(args: &Args) -> Result<()> {
         };
         let cross = Cross::new(TARGET)?;
         let command = |program: &Path| wine.command(program);
-        match (args.calls, args.bless) {
-            (true, true) => return windows::bless(report, &cross, command),
-            (true, false) => return windows::calls(report, &cross, command),
-            _ => {}
+        if args.bless {
+            return windows::bless(report, &cross, command);
+        }
+        if args.calls {
+            return windows::calls(report, &cross, command);
+        }
+        if args.oracle {
+            return windows::oracle(report, &cross, &args.search, command);
         }
         let mut left_out = LeftOut::read()?;
         let mut skipped = Vec::new();
@@ -118,6 +127,7 @@ pub fn run(args: &Args) -> Result<()> {
             report.libtest(wine.doc_tests(&cross));
             examples(&wine, &cross, report)?;
             tokio(&wine, &cross, report)?;
+            windows::oracle(report, &cross, &args.search, command)?;
             match args.wine {
                 None => windows::calls(report, &cross, command)?,
                 // The table is of the one that is installed.

@@ -15,8 +15,8 @@
 //! The target is a file of tests/, or `lib` for the unit tests, or `loom` for those under loom. The
 //! test's name is the one that the harness prints. With `counts` it is an operation of
 //! bench/counts.txt, whose cost the fault increases; with `faulty-kernel` it is a backend and an
-//! operation of testing/faulty-kernel; with `windows-calls` an operation of that program's table. Each of
-//! them must fail.
+//! operation of testing/faulty-kernel; with `windows-calls` an operation of that program's table; with
+//! `windows-oracle` a program that is kept, or `random programs`. Each of them must fail.
 //!
 //! There may be further lines among those. `env: NAME=VALUE` sets an environment variable for the
 //! tests, such as a switch of a model. `full only: REASON` excludes a fault from `ci`. `killed:
