@@ -246,6 +246,14 @@ fn a_poll_has_one_event_of_a_pipe() {
     }
 }
 
+/// A program that connects at each event would get events without end.
+#[test]
+fn connecting_a_pipe_that_is_connected_reports_nothing() {
+    let (mut looper, server, _client) = pair();
+    server.connect().unwrap();
+    looper.assert_quiet();
+}
+
 /// A read finds the end before a poll has taken the packet that says that there was a client.
 #[test]
 fn the_end_of_a_client_that_came_and_left_is_reported_although_it_was_read() {

@@ -279,8 +279,9 @@ impl NamedPipe {
                 return (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE);
             }
             match pipe.submit_connect(state) {
+                // One that was connected already is as ready as before.
                 Ok(true) => {
-                    let ready = pipe.connected(state);
+                    let ready = pipe.is_used(state);
                     (Ok(()), ready)
                 }
                 Ok(false) => (Err(io::ErrorKind::WouldBlock.into()), Readiness::NONE),
