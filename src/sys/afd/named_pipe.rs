@@ -168,7 +168,7 @@ enum End {
 /// What a pipe in the ready list has to report.
 pub(super) enum Noticed {
     Event(Event),
-    /// Its registration is level-triggered: the next `select` asks again.
+    /// Its registration is level-triggered: the next `select` reports it again.
     LevelEvent(Event),
     Nothing,
     /// It was reported already: the next `select` reports the rest.
