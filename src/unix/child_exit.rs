@@ -26,7 +26,8 @@ use crate::{Interest, IoSource, Registry, Token};
 ///   [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html).
 /// - The BSDs and Apple's systems, with kqueue: `EVFILT_PROC` of
 ///   [kqueue(2)](https://man.freebsd.org/cgi/man.cgi?kqueue). Of several `ChildExit`s of one child in
-///   one poll, the one that was registered last is reported.
+///   one poll, the one that was registered last is reported. [Modes](Interest#modes) change nothing there: it
+///   is reported once for each `register` and `reregister`.
 /// - Not on illumos, Solaris and Android, nor on poll(2) where there is kqueue. The
 ///   [guide](crate::guide::children) shows the way by the signal SIGCHLD.
 ///
