@@ -206,8 +206,9 @@ impl<K: Kernel> Selector for Rearmed<K> {
             Key::NONE => state.table.adopt(slot),
             _ => Key::NONE,
         };
-        let before = state.table.begin_again(slot, token, interest);
-        if let Err(error) = self.change(state, slot, Change::BegunAgain(&before)) {
+        let before = Self::before(&state, slot);
+        state.table.begin_again(slot, token, interest);
+        if let Err(error) = self.change(state, slot, Change::BegunAgain(before.as_ref())) {
             // The source does not learn of a key.
             self.registrations.lock().table.disown(adopted);
             return Err(error);
@@ -225,8 +226,9 @@ impl<K: Kernel> Selector for Rearmed<K> {
             state.table.prepare_mode(interest)?;
         }
         let slot = state.table.slot(fd, Key::NONE)?;
-        let before = state.table.begin_again(slot, token, interest);
-        self.change(state, slot, Change::BegunAgain(&before))
+        let before = Self::before(&state, slot);
+        state.table.begin_again(slot, token, interest);
+        self.change(state, slot, Change::BegunAgain(before.as_ref()))
     }
 
     fn deregister(&self, fd: RawFd, key: Key) -> io::Result<()> {
@@ -328,13 +330,20 @@ enum Change<'a> {
     Ended,
     /// The same source has a new token and interest. If it cannot be armed it is what it was before, and
     /// the error is returned.
-    BegunAgain(&'a Before),
+    BegunAgain(Option<&'a Before>),
     /// The program's I/O has changed the state. `begins` if probes are needed from now on, or needed
     /// earlier. The next `select` reports an error.
     ByIo { begins: bool },
 }
 
 impl<K: Kernel> Rearmed<K> {
+    /// What a registration is before it begins again, if arming it can fail.
+    #[inline]
+    fn before(state: &State<K::Armed>, slot: usize) -> Option<Before> {
+        // An armed set of our own takes everything.
+        K::TAKES_CHANGES.then(|| state.table.before(slot))
+    }
+
     /// Handles every outcome except for `WouldBlock` in a known direction while nothing is latched.
     #[inline(never)]
     fn after_other_io(
@@ -437,11 +446,11 @@ impl<K: Kernel> Rearmed<K> {
             }
             // A later `select` ignores a closed descriptor.
             Change::BegunAgain(_) if is_closed(error) => {}
-            Change::BegunAgain(before) => {
+            Change::BegunAgain(Some(before)) => {
                 state.table.restore(slot, *before);
                 self.rearm(state, slot);
             }
-            Change::Ended => {}
+            Change::BegunAgain(None) | Change::Ended => {}
         }
     }
 

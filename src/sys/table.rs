@@ -357,21 +357,26 @@ impl Table {
         Ok(())
     }
 
-    /// Replaces token and interest of a registration. Returns what it was before.
+    /// What a registration is now, to be restored.
     #[inline]
-    pub(super) fn begin_again(&mut self, slot: usize, token: Token, interest: Interest) -> Before {
-        let select = self.select;
-        let entry = &mut self.entries[slot];
-        let before = Before {
+    pub(super) fn before(&self, slot: usize) -> Before {
+        let entry = &self.entries[slot];
+        Before {
             token: entry.token,
             edges: entry.edges,
             is_dead: entry.is_dead,
-        };
+        }
+    }
+
+    /// Replaces token and interest of a registration.
+    #[inline]
+    pub(super) fn begin_again(&mut self, slot: usize, token: Token, interest: Interest) {
+        let select = self.select;
+        let entry = &mut self.entries[slot];
         let pending = entry.edges.take_pending();
         entry.begin(token, interest, select);
         // The source is the same, and this is still to be reported.
         entry.edges.keep_for_next_poll(pending);
-        before
     }
 
     /// Reverses `begin_again`.
