@@ -304,10 +304,30 @@ impl Differences for Backend {
     fn watches_children(self) -> bool {
         match self {
             Backend::Kqueue => true,
-            Backend::Epoll | Backend::Poll => cfg!(target_os = "linux") && !ON_A_MODEL,
+            Backend::Epoll | Backend::Poll => !ON_A_MODEL && has_pidfds(),
             _ => false,
         }
     }
+}
+
+/// Whether the kernel has descriptors of processes. (valgrind's has not.)
+#[cfg(target_os = "linux")]
+fn has_pidfds() -> bool {
+    use std::os::fd::{FromRawFd, OwnedFd};
+
+    // SAFETY: the call has no memory-safety preconditions, and nothing else owns the new descriptor.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0);
+        if fd >= 0 {
+            drop(OwnedFd::from_raw_fd(fd as RawFd));
+        }
+        fd >= 0
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_pidfds() -> bool {
+    false
 }
 
 /// The interest with the exclusive mode, where the system has it.
