@@ -127,7 +127,7 @@ fn a_refused_connect_is_reported_closed(backend: Backend) {
         ),
     ] {
         let mut looper = Loop::new(backend);
-        let address = refusing_address();
+        let (address, _holder) = refusing_address();
         let mut stream = match TcpStream::connect(address) {
             Ok(stream) => stream,
             // The connection is allowed to succeed at once. Then there is nothing to test.
@@ -151,17 +151,13 @@ fn a_refused_connect_is_reported_closed(backend: Backend) {
     }
 }
 
-/// An address that refuses connections. Nobody else gets it: the port is that of a connection's own end.
-/// (NetBSD drops in silence what goes to a port that is bound and does not listen.)
-fn refusing_address() -> std::net::SocketAddr {
-    use std::net::{TcpListener, TcpStream};
-    static HELD: std::sync::Mutex<Vec<(TcpListener, TcpStream)>> =
-        std::sync::Mutex::new(Vec::new());
-    let listener = TcpListener::bind(any_port()).unwrap();
-    let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let address = connected.local_addr().unwrap();
-    HELD.lock().unwrap().push((listener, connected));
-    address
+/// An address that refuses connections for as long as the second value lives. Nobody else gets it: the port
+/// is that of a connection's own end. (NetBSD drops in silence what goes to a port that is bound and does not
+/// listen.)
+fn refusing_address() -> (std::net::SocketAddr, impl Sized) {
+    let listener = std::net::TcpListener::bind(any_port()).unwrap();
+    let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (connected.local_addr().unwrap(), (listener, connected))
 }
 
 fn tcp_peer_shuts_down_writing(backend: Backend) {

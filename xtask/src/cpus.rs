@@ -85,6 +85,10 @@ const NOT_EMULATED: [(&str, &[&str]); 3] = [
             "another_error_is_not_a_refusal",
         ],
     ),
+    (
+        "child_exit",
+        &["a_sandbox_that_refuses_leaves_the_child_alone"],
+    ),
 ];
 
 /// How much slower an emulated test is: the tests multiply their time bounds by this.
