@@ -62,7 +62,7 @@ const CPUS: [Cpu; 4] = [
 
 /// The tests that are left out under an emulator, by file. They make the kernel refuse system calls
 /// (`util::refuse`) with seccomp, which qemu-user does not support.
-const NOT_EMULATED: [(&str, &[&str]); 3] = [
+const NOT_EMULATED: [(&str, &[&str]); 4] = [
     (
         "descriptors",
         &["no_descriptor_is_leaked_when_the_system_refuses_a_step"],

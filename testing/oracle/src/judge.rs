@@ -318,13 +318,6 @@ impl Judge {
         self.ended.insert(token, polls);
     }
 
-    /// It goes on with the registration of a raw descriptor that had its number.
-    pub fn has_taken_over(&mut self, token: Token) {
-        if let Some(registration) = self.registrations.get_mut(&token) {
-            registration.owner = Owner::Raw;
-        }
-    }
-
     /// Its descriptor was closed and it was not deregistered.
     pub fn closed(&mut self, token: Token) {
         if let Some(registration) = self.registrations.get_mut(&token) {

@@ -621,9 +621,9 @@ impl World {
             }
             (Ok(()), None) => {
                 open.registered = Some((token, by));
-                // A number that was closed without being deregistered is still registered there.
+                // A number that was closed without being deregistered is still registered there. The source
+                // takes that registration over.
                 open.has_taken_over = true;
-                judge.has_taken_over(token);
                 if self.backend != Backend::Kqueue && !self.goes_by_number() {
                     judge.fail(
                         Check::Registry,
