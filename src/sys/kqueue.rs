@@ -306,11 +306,18 @@ impl Kqueue {
         match one_shots.judge(fd, events.events().len()) {
             Verdict::Report => events.push(Event::new(token, ready)),
             Verdict::Merge(index) => events.merge(index, ready),
-            Verdict::Renew(token, interest) => {
-                // If it fails, the descriptor was closed.
-                let _ = self.try_watch(fd, token, interest);
-                one_shots.insert(fd, token, interest);
-            }
+            Verdict::Renew(token, interest) => match self.try_watch(fd, token, interest) {
+                Ok(_) => one_shots.insert(fd, token, interest),
+                Err(error) => {
+                    one_shots.remove(fd);
+                    // Unless the descriptor was closed: without an event the program would wait for ever. It
+                    // learns of the lack of memory when it reregisters the source.
+                    if error.raw_os_error() != Some(libc::EBADF) {
+                        let _ = self.delete_filters(fd);
+                        events.push(Event::new(token, ready));
+                    }
+                }
+            },
             Verdict::Drop => {}
         }
     }
@@ -738,5 +745,47 @@ mod tests {
         kqueue.select(&mut events, no_wait).unwrap();
         assert!(events.events().is_empty(), "{:?}", events.events());
         kqueue.deregister(fd, Key::NONE).unwrap();
+    }
+
+    /// The kernel has no memory for the filters when the registration is added again.
+    #[cfg(mio_model = "kqueue")]
+    #[test]
+    fn a_one_shot_registration_that_cannot_be_added_again_is_reported() {
+        use kqueue_model::{observe, Call, Observer};
+        use std::thread::{self, ThreadId};
+
+        /// The thread whose additions fail.
+        static FAILING: Mutex<Option<ThreadId>> = Mutex::new(None);
+        static OBSERVER: Observer = Observer {
+            before: |call| match call {
+                Call::Change { flags, .. } if flags & names::EV_ADD != 0 => {
+                    match *FAILING.lock().unwrap() == Some(thread::current().id()) {
+                        true => libc::ENOMEM,
+                        false => 0,
+                    }
+                }
+                _ => 0,
+            },
+            after: |_| {},
+        };
+
+        observe(&OBSERVER);
+        let kqueue: Kqueue = Selector::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        peer.write_all(b"x").unwrap();
+        let (fd, once) = (stream.as_raw_fd(), Interest::READABLE.oneshot());
+        Selector::register(&kqueue, fd, Token(1), once, Owner::Source).unwrap();
+        kqueue.lock_one_shots().begins_in_next_wait(fd);
+        *FAILING.lock().unwrap() = Some(thread::current().id());
+        let timeout = Some(Duration::from_secs(2));
+        kqueue.select(&mut events, timeout).unwrap();
+        *FAILING.lock().unwrap() = None;
+        let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
+        assert_eq!(tokens, [Token(1)]);
+        Selector::reregister(&kqueue, fd, Key::NONE, Token(2), once).unwrap();
+        kqueue.select(&mut events, timeout).unwrap();
+        let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
+        assert_eq!(tokens, [Token(2)]);
     }
 }
