@@ -574,10 +574,10 @@ impl Runner {
             let command = || {
                 let cmd = match self.wine_for(program) {
                     Some(wine) => wine.command(program),
-                    None => Cmd::new(program).arg(backend),
+                    None => Cmd::new(program),
                 };
                 let cmd = cmd
-                    .args(["--exact", name])
+                    .args([backend, "--exact", name])
                     .dir(&self.tree.sources)
                     .env("MIO_TEST_PATIENCE", PATIENCE)
                     .limit(TEST_LIMIT);

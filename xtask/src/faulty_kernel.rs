@@ -1,6 +1,6 @@
 //! Makes each call of each operation fail once, with each error of its manual page: runs the program of
-//! testing/faulty-kernel on epoll, on poll(2), and on the models of kqueue and of event ports, and that of
-//! testing/faulty-windows on AFD under Wine.
+//! testing/faulty-kernel on epoll, on poll(2), on the models of kqueue and of event ports, and on AFD under
+//! Wine.
 
 use std::path::PathBuf;
 use std::thread;
@@ -115,12 +115,12 @@ impl Run {
 fn on_wine(report: &mut Report, only: &str) -> Result<usize> {
     let cross = Cross::new(wine::TARGET)?;
     windows_cargo(&cross).run()?;
-    let program = cross.programs().join("faulty-windows.exe");
+    let program = cross.programs().join("faulty-kernel.exe");
     let wine = Wine::start()?;
     let ended = wine.run(|| {
         // Shorter than that of tests, which make many connections.
         let cmd = wine.command(&program).env("MIO_TEST_PATIENCE", "10");
-        cmd.arg(only).limit(LIMIT)
+        cmd.args([AFD, only]).limit(LIMIT)
     })?;
     println!("--- {AFD}");
     print!("{}", ended.stdout);
@@ -129,7 +129,7 @@ fn on_wine(report: &mut Report, only: &str) -> Result<usize> {
 
 /// Builds the program for Windows.
 pub fn windows_cargo(cross: &Cross) -> Cmd {
-    cross.building("build").args(["-p", "faulty-windows"])
+    cross.building("build").args(["-p", "faulty-kernel"])
 }
 
 /// For a run under Wine.

@@ -2,23 +2,27 @@
 //! and checks the effects: `cargo xtask faulty-kernel`.
 //!
 //! An operation first runs once to record its calls. Then, for each call and each of its errors, it
-//! runs again in a process of its own, and that call fails. If the operation succeeds, because a
-//! fallback replaces the call, each later call is made to fail as well.
+//! runs again, and that call fails. If the operation succeeds, because a fallback replaces the call, each
+//! later call is made to fail as well.
 //!
 //! Each run prepares a poll with a ready source, makes the operation fail, and checks:
 //!
 //! - Does it return the injected error, or do instead what its documentation says?
 //! - Does it work when it is tried again?
 //! - Are the sources that were ready reported, and do the waker and a second thread reach the poll?
-//! - Are the same descriptors open, and is the same amount of memory in use, as before?
+//! - Are the same descriptors or handles open, and on Unix is the same amount of memory in use, as before?
+//!
+//! `unix/` and `windows/` stop the calls of their systems, and have their operations.
 
-mod errors;
-mod memory;
-mod model;
 mod operation;
-mod operations;
-mod process;
-mod supervisor;
+mod record;
+mod steps;
+#[cfg(unix)]
+#[path = "unix/mod.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "windows/mod.rs"]
+mod system;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +31,7 @@ use std::process::ExitCode;
 use mio::Backend;
 
 use operation::{Expected, Operation};
-use supervisor::{patience, Failure, MOST_FAILURES};
+use record::{Failure, MOST_FAILURES};
 
 /// The exit code if the kernel or a sandbox does not allow this program to stop calls.
 const NOT_RUN: u8 = 77;
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         "poll" => Backend::Poll,
         "kqueue" => Backend::Kqueue,
         "event-ports" => Backend::EventPorts,
+        "afd" => Backend::Afd,
         other => {
             eprintln!("no backend {other:?}");
             return ExitCode::FAILURE;
@@ -62,13 +67,12 @@ fn main() -> ExitCode {
         Some(exact) => name == exact,
         None => name.contains(&filter),
     };
-    if let Err(error) = supervisor::supervise(&[], || ()) {
-        println!("not run: seccomp's user notifications are not to be had: {error}");
+    if let Err(reason) = system::prepare() {
+        println!("not run: {reason}");
         return ExitCode::from(NOT_RUN);
     }
-    model::observe();
     let mut has_failed = false;
-    for operation in operations::all(backend) {
+    for operation in system::operations(backend) {
         if !is_wanted(&operation.name) {
             continue;
         }
@@ -110,7 +114,7 @@ impl OfOperation<'_> {
         if self.problems.len() >= self.most_problems {
             return;
         }
-        let seen = match process::run(self.backend, self.operation, plan, expected) {
+        let seen = match system::run(self.backend, self.operation, plan, expected) {
             Ok(calls) => calls,
             Err(problem) => {
                 self.problems.push(described(plan) + &problem);
@@ -123,12 +127,12 @@ impl OfOperation<'_> {
         }
         let mut done = plan.last().map_or(0, |failure| failure.number);
         // What a call that failed has done all the same does not fail again.
-        while done > 0 && seen.get(done).is_some_and(|&call| errors::is_part(call)) {
+        while done > 0 && seen.get(done).is_some_and(|&call| system::is_part(call)) {
             done += 1;
         }
         for (index, &call) in seen.iter().enumerate().skip(done) {
-            let Some(errors) = errors::of(call) else {
-                let name = errors::name_of(call);
+            let Some(errors) = system::errors_of(call) else {
+                let name = system::name_of(call);
                 self.problems
                     .push(format!("the errors of {name} are not listed"));
                 continue;
@@ -142,10 +146,9 @@ impl OfOperation<'_> {
                 let plan = [plan, &[failure]].concat();
                 match self.operation.expected(failure) {
                     Expected::LeftOut(reason) => {
-                        let call = errors::name_of(call);
-                        let error = errors::name_of_error(error);
-                        let errors = self.left_out.entry((call, reason)).or_default();
-                        errors.insert(error);
+                        let name = system::name_of(call);
+                        let errors = self.left_out.entry((name, reason)).or_default();
+                        errors.insert(system::name_of_error(call, error));
                     }
                     expected => self.explore(&plan, expected),
                 }
@@ -172,8 +175,8 @@ impl OfOperation<'_> {
 
 fn described(plan: &[Failure]) -> String {
     let failures = plan.iter().map(|failure| {
-        let name = errors::name_of(failure.call);
-        let error = errors::name_of_error(failure.error);
+        let name = system::name_of(failure.call);
+        let error = system::name_of_error(failure.call, failure.error);
         format!("call {} ({name}) fails, {error}: ", failure.number)
     });
     failures.collect()

@@ -2,12 +2,10 @@
 
 use std::io;
 
-use libc::c_int;
 use mio::Backend;
 
-use crate::errors;
-use crate::model::number;
-use crate::supervisor::{self, watched, Failure};
+use crate::record::{self, Failure};
+use crate::system;
 use crate::world::World;
 
 type Prepare<S> = Box<dyn Fn(&mut World) -> S + Send + Sync>;
@@ -17,7 +15,7 @@ type Check<S, T> = Box<dyn Fn(&mut World, &mut S, T) + Send + Sync>;
 type Run = dyn Fn(Backend, &[Failure], Expected) + Send + Sync;
 /// The answer to a failed call, if it is not that error.
 type Answer = Box<dyn Fn(Failure) -> Option<Expected> + Send + Sync>;
-type AfterFailure<S> = Box<dyn Fn(&mut World, &mut S, c_int) + Send + Sync>;
+type AfterFailure<S> = Box<dyn Fn(&mut World, &mut S, i32) + Send + Sync>;
 
 /// `S` is the state that it works on, and `T` its result.
 pub struct Steps<S, T> {
@@ -46,10 +44,10 @@ pub struct Operation {
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// It fails with that error, or with an error of the same number.
-    Error(c_int),
+    Error(i32),
     Success,
     /// Either, depending on when the call was made.
-    Any(c_int),
+    Any(i32),
     /// It is not tried, for this reason.
     LeftOut(&'static str),
 }
@@ -75,6 +73,8 @@ pub fn operation<S: 'static, T: 'static>(
     }
 }
 
+// Windows cannot tell how much is registered.
+#[cfg(unix)]
 impl<S: 'static> Steps<S, ()> {
     /// On these backends a registration may be gone after it failed: tried again, it does not find it.
     pub fn gone_on(mut self, backends: &'static [Backend]) -> Self {
@@ -88,7 +88,7 @@ impl<S: 'static, T: 'static> Steps<S, T> {
     /// The condition that must hold after it failed with an error, before it is tried again.
     pub fn after_failure(
         mut self,
-        check: impl Fn(&mut World, &mut S, c_int) + Send + Sync + 'static,
+        check: impl Fn(&mut World, &mut S, i32) + Send + Sync + 'static,
     ) -> Self {
         self.after_failure = Some(Box::new(check));
         self
@@ -110,6 +110,7 @@ impl<S: 'static, T: 'static> Steps<S, T> {
     }
 
     /// It changes registrations itself, and returns what the kernel answers.
+    #[cfg(unix)]
     pub fn registers(mut self) -> Self {
         self.registers = true;
         self
@@ -117,6 +118,7 @@ impl<S: 'static, T: 'static> Steps<S, T> {
 
     /// Other threads change registrations meanwhile, or it does, to report what they are ready for. How
     /// many calls it makes depends on the time.
+    #[cfg(unix)]
     pub fn others_register(mut self) -> Self {
         self.others_register = true;
         self
@@ -133,13 +135,14 @@ impl<S: 'static, T: 'static> Steps<S, T> {
     }
 
     fn run(&self, backend: Backend, plan: &[Failure], expected: Expected) {
+        record::begin(plan);
         let mut world = World::new(backend);
         let registrations_of_world = world.registrations();
         let mut state = (self.prepare)(&mut world);
         world.begin(!self.is_quiet);
         let registrations = world.registrations();
-        let outcome = watched(|| (self.operate)(&mut world, &mut state));
-        let injected = supervisor::injected();
+        let outcome = record::watched(|| (self.operate)(&mut world, &mut state));
+        let injected = record::injected();
         let expected = match injected < plan.len() {
             // It need not make as many calls each time.
             true if self.others_register => Expected::Success,
@@ -197,67 +200,7 @@ impl<S: 'static, T: 'static> Steps<S, T> {
 impl Operation {
     /// The expected answer.
     pub fn expected(&self, failure: Failure) -> Expected {
-        if let Some(expected) = (self.answer)(failure) {
-            return expected;
-        }
-        let error = failure.error;
-        let waits_on_epoll =
-            errors::waits(failure.call) && errors::name_of(failure.call).starts_with("epoll_");
-        if waits_on_epoll && error == libc::EINVAL {
-            // It is no epoll any more: the program has closed it, and another object has its
-            // descriptor.
-            return Expected::Error(libc::EBADF);
-        }
-        match failure.call {
-            // A pipe, and the older call.
-            libc::SYS_eventfd2 | libc::SYS_epoll_pwait2 if errors::is_refusal(error) => {
-                Expected::Success
-            }
-            // A drop cannot return an error.
-            libc::SYS_close => Expected::Success,
-            number::PORT_ASSOCIATE if !self.registers => match error {
-                libc::EBADF | libc::EBADFD => IS_OPEN,
-                // Probes take the port's place.
-                _ => Expected::Success,
-            },
-            number::PORT_DISSOCIATE if !self.registers => Expected::Success,
-            number::PORT_GETN_COUNT if !self.registers => match error {
-                libc::EBADF | libc::EBADFD => IS_OPEN,
-                _ => Expected::Success,
-            },
-            _ => of_model(failure),
-        }
-    }
-}
-
-pub const IS_OPEN: Expected = Expected::LeftOut("that says that an open descriptor is closed");
-
-/// What comes of a model's call that failed.
-fn of_model(failure: Failure) -> Expected {
-    match (failure.call, failure.error) {
-        // Its changes have been made: they are made again.
-        (number::KEVENT_CHANGES, libc::EINTR) => Expected::Success,
-        // A waker's event: its descriptor takes its place.
-        (number::ADD_USER, libc::EINVAL | libc::ENOMEM) => Expected::Success,
-        // What is not there need not be deleted, and where it is the program has deleted it.
-        (number::DELETE_READ | number::DELETE_WRITE, libc::ENOENT) => Expected::Success,
-        (number::DELETE_USER, _) => Expected::Success,
-        // One that would block is told apart from one that is full.
-        (number::PORT_ASSOCIATE, libc::EAGAIN) => Expected::Error(libc::ENOSPC),
-        // The port, or the descriptor, is closed.
-        (
-            number::PORT_ASSOCIATE
-            | number::PORT_ALERT
-            | number::PORT_GETN
-            | number::PORT_GETN_COUNT,
-            libc::EBADFD,
-        ) => Expected::Error(libc::EBADF),
-        // It waits on.
-        (number::PORT_GETN, libc::ETIME) => Expected::Success,
-        // Alert mode takes its place.
-        (number::PORT_SEND, _) => Expected::Success,
-        // The port is asked whether it is closed.
-        (number::PORT_DISSOCIATE, libc::ENOENT | libc::EBADF | libc::EBADFD) => Expected::Success,
-        (_, error) => Expected::Error(error),
+        let answer = (self.answer)(failure);
+        answer.unwrap_or_else(|| system::expected(failure, self.registers))
     }
 }

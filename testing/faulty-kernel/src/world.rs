@@ -1,19 +1,16 @@
 //! The environment of every operation: a poll with a source and a waker. Whatever fails, no event
 //! of theirs may be lost.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream as StdStream;
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::event::Source;
-use mio::net::UnixStream;
 use mio::{Backend, Events, Interest, Poll, Token, Waker};
 
-use crate::model;
-use crate::supervisor::patience;
+use crate::record::patience;
+use crate::system::{self, Peer, Stream};
 
 pub const WITNESS: Token = Token(1);
 pub const WAKER: Token = Token(2);
@@ -24,7 +21,7 @@ pub const RENAMED: Token = Token(4);
 const SECOND_THREAD: Token = Token(5);
 const NEW: Token = Token(6);
 
-/// A source to which nothing happens.
+/// How long a test waits for an event that must not come.
 const A_WHILE: Duration = Duration::from_millis(20);
 
 pub struct World {
@@ -32,9 +29,9 @@ pub struct World {
     pub poll: Poll,
     pub events: Events,
     pub waker: Waker,
-    witness: UnixStream,
+    witness: Stream,
     /// The peer, which writes to it.
-    peer: StdStream,
+    peer: Peer,
     has_written: bool,
     /// The tokens of reported events, until a test waits for them.
     seen: Vec<Token>,
@@ -43,15 +40,13 @@ pub struct World {
 impl World {
     pub fn new(backend: Backend) -> World {
         let poll = Poll::with_backend(backend).unwrap();
-        let (witness, peer) = StdStream::pair().unwrap();
-        witness.set_nonblocking(true).unwrap();
-        let mut witness = UnixStream::from_std(witness);
+        let (mut witness, peer) = system::pair();
         let registry = poll.registry();
         registry
             .register(&mut witness, WITNESS, Interest::READABLE)
             .unwrap();
         let waker = Waker::new(registry, WAKER).unwrap();
-        World {
+        let mut world = World {
             backend,
             poll,
             events: Events::with_capacity(8),
@@ -60,12 +55,14 @@ impl World {
             peer,
             has_written: false,
             seen: Vec::with_capacity(64),
-        }
+        };
+        world.poll(Some(Duration::ZERO)).unwrap();
+        world
     }
 
     /// How much is registered with the kernel, where a model can tell.
     pub fn registrations(&self) -> Option<usize> {
-        model::registrations(self.backend, self.poll.as_raw_fd())
+        system::registrations(self.backend, &self.poll)
     }
 
     /// Discards the events reported so far. With `with_a_byte`, the witness is readable from now
@@ -75,11 +72,16 @@ impl World {
         if with_a_byte {
             self.peer.write_all(b"1").unwrap();
             self.has_written = true;
+            // Wait until it has arrived.
+            let start = Instant::now();
+            while !system::has_data(&self.witness) {
+                assert!(start.elapsed() < patience(), "a byte arrives");
+            }
         }
     }
 
     /// Polls once, and stores the reported tokens.
-    pub fn poll(&mut self, timeout: Option<Duration>) -> std::io::Result<usize> {
+    pub fn poll(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let outcome = self.poll.poll(&mut self.events, timeout);
         let count = self.events.iter().count();
         assert!(outcome.is_ok() || count == 0, "events beside an error");
@@ -159,7 +161,7 @@ impl World {
         let registry = self.poll.registry().try_clone().unwrap();
         let (done, is_done) = mpsc::channel();
         let second = thread::spawn(move || {
-            let (mut source, mut peer) = UnixStream::pair().unwrap();
+            let (mut source, mut peer) = system::pair();
             peer.write_all(b"x").unwrap();
             registry
                 .register(&mut source, SECOND_THREAD, Interest::READABLE)

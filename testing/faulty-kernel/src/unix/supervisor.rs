@@ -3,23 +3,17 @@
 //! The watched thread, and those that it starts, run under a seccomp filter. The filter stops each
 //! call until the supervisor, a thread outside of the filter, answers: either the kernel makes the
 //! call, or the call returns an error and is not made. Only the calls that the watched thread makes
-//! within [`watched`] are counted. All other calls pass.
+//! within [`watched`](record::watched) are counted. All other calls pass.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use libc::{c_int, c_long, c_ulong, seccomp_notif, seccomp_notif_resp};
 
-/// The N-th call of an operation, counted from one, and its error.
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub number: usize,
-    pub call: c_long,
-    pub error: c_int,
-}
+use super::{errors, this_thread};
+use crate::record;
 
 /// Calls that are not stopped: those of the allocator and of threads. The crate does not make them,
 /// and if they fail the process ends.
@@ -32,53 +26,21 @@ const PASSED_OVER: &[c_long] = &[
     libc::SYS_sched_getaffinity, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_getrandom,
 ];
 
-/// The maximum number of calls of one operation.
-const MOST_CALLS: usize = 64;
-
-/// The maximum number of failed calls in one run.
-pub const MOST_FAILURES: usize = 2;
-
-/// All of them are sequentially consistent: they are few, and the calls between them are slow.
-static WATCHED_THREAD: AtomicI32 = AtomicI32::new(0);
-static IS_WATCHED: AtomicBool = AtomicBool::new(false);
-static MADE: AtomicUsize = AtomicUsize::new(0);
-static CALLS: [AtomicI64; MOST_CALLS] = [const { AtomicI64::new(0) }; MOST_CALLS];
-static INJECTED: AtomicUsize = AtomicUsize::new(0);
-/// What fails within [`watched`]: number, call and error; the number 0 is none.
-static PLAN: [(AtomicUsize, AtomicI64, AtomicI32); MOST_FAILURES] =
-    [const { (AtomicUsize::new(0), AtomicI64::new(0), AtomicI32::new(0)) }; MOST_FAILURES];
-/// How deep the watched thread is in calls of a model, whose system calls are not counted.
+/// How deep the watched thread is in calls of a model, whose system calls are not counted. Sequentially
+/// consistent, like those of `record`.
 static IN_MODEL: AtomicUsize = AtomicUsize::new(0);
-/// The number of waits that threads other than the watched one have begun.
-static WAITS_OF_OTHERS: AtomicUsize = AtomicUsize::new(0);
-
 /// Runs `work` in a thread whose calls are stopped, and supervises it from this thread, until it
-/// and all threads that it started have ended. `plan` lists the calls within [`watched`] that fail.
+/// and all threads that it started have ended.
 pub fn supervise<R: Send + 'static>(
-    plan: &[Failure],
     work: impl FnOnce() -> R + Send + 'static,
 ) -> io::Result<thread::Result<R>> {
-    MADE.store(0, Ordering::SeqCst);
-    INJECTED.store(0, Ordering::SeqCst);
-    WAITS_OF_OTHERS.store(0, Ordering::SeqCst);
     IN_MODEL.store(0, Ordering::SeqCst);
-    for (index, (number, call, error)) in PLAN.iter().enumerate() {
-        let failure = plan.get(index);
-        number.store(
-            failure.map_or(0, |failure| failure.number),
-            Ordering::SeqCst,
-        );
-        call.store(failure.map_or(0, |failure| failure.call), Ordering::SeqCst);
-        error.store(failure.map_or(0, |failure| failure.error), Ordering::SeqCst);
-    }
     /// The listener's descriptor; 0 until it exists, or an error number, negated.
     static LISTENER: AtomicI32 = AtomicI32::new(0);
     LISTENER.store(0, Ordering::SeqCst);
     let main = thread::current();
     let worker = thread::spawn(move || {
         let listener = stop_calls();
-        // SAFETY: `gettid` has no arguments and no memory-safety preconditions.
-        WATCHED_THREAD.store(unsafe { libc::gettid() }, Ordering::SeqCst);
         let answer = match &listener {
             Ok(listener) => *listener,
             Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
@@ -101,50 +63,6 @@ pub fn supervise<R: Send + 'static>(
     answer_until_all_have_ended(&listener)?;
     let outcome = worker.join();
     Ok(outcome.map(|result| result.expect("there is a listener")))
-}
-
-/// Runs one operation of the watched thread, and counts its calls.
-pub fn watched<R>(operation: impl FnOnce() -> R) -> R {
-    IS_WATCHED.store(true, Ordering::SeqCst);
-    let result = operation();
-    IS_WATCHED.store(false, Ordering::SeqCst);
-    result
-}
-
-/// The calls that were made within `watched`, in order.
-pub fn calls() -> Vec<c_long> {
-    let made = MADE.load(Ordering::SeqCst);
-    assert!(made <= MOST_CALLS, "{made} calls");
-    let calls = CALLS[..made].iter();
-    calls.map(|call| call.load(Ordering::SeqCst)).collect()
-}
-
-/// The number of calls that were made to fail.
-pub fn injected() -> usize {
-    INJECTED.load(Ordering::SeqCst)
-}
-
-/// From now on every call passes.
-pub fn stop_failing() {
-    IS_WATCHED.store(false, Ordering::SeqCst);
-}
-
-/// Returns when the watched thread has made, or is making, its first call within `watched`.
-pub fn first_call_has_begun() {
-    wait_until("the first call", || MADE.load(Ordering::SeqCst) > 0);
-}
-
-/// Returns when a thread other than the watched one waits for events, or is about to.
-pub fn another_thread_waits() {
-    wait_until("a wait", || WAITS_OF_OTHERS.load(Ordering::SeqCst) > 0);
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + crate::patience();
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} has not begun");
-        thread::yield_now();
-    }
 }
 
 /// Makes the kernel stop the calls of this thread. Returns the descriptor through which they are
@@ -234,17 +152,18 @@ fn answer_until_all_have_ended(listener: &OwnedFd) -> io::Result<()> {
 /// The error with which the call must fail, or 0.
 fn answer(stopped: &seccomp_notif) -> c_int {
     let call = c_long::from(stopped.data.nr);
-    if stopped.pid as i32 != WATCHED_THREAD.load(Ordering::SeqCst) {
-        if crate::errors::waits(call) {
-            WAITS_OF_OTHERS.fetch_add(1, Ordering::SeqCst);
+    let thread = stopped.pid;
+    if !record::is_watched_thread(thread) {
+        if errors::waits(call) {
+            record::count_wait_of_another();
         }
         return 0;
     }
-    if !IS_WATCHED.load(Ordering::SeqCst) || IN_MODEL.load(Ordering::SeqCst) > 0 {
+    if !record::counts(thread) || IN_MODEL.load(Ordering::SeqCst) > 0 {
         return 0;
     }
-    let error = count(call);
-    if error != 0 && crate::errors::happens_although_it_fails(call, error) {
+    let error = record::count(call).unwrap_or(0);
+    if error != 0 && errors::happens_although_it_fails(call, error) {
         let [a, b, c, ..] = stopped.data.args.map(|argument| argument as c_ulong);
         // SAFETY: the arguments are those of the stopped thread, in the same process, which waits
         // for this one. So its pointers are valid, and a descriptor may be closed.
@@ -253,36 +172,18 @@ fn answer(stopped: &seccomp_notif) -> c_int {
     error
 }
 
-/// Counts a call of the watched thread. Returns the error that it is to fail with, or 0.
-fn count(call: c_long) -> c_int {
-    let made = MADE.fetch_add(1, Ordering::SeqCst);
-    if let Some(slot) = CALLS.get(made) {
-        slot.store(call, Ordering::SeqCst);
-    }
-    let mut plan = PLAN.iter();
-    let failure = plan.find(|(number, planned, _)| {
-        // Where the time decides how many calls it makes, this may be another one.
-        number.load(Ordering::SeqCst) == made + 1 && planned.load(Ordering::SeqCst) == call
-    });
-    let Some((.., error)) = failure else {
-        return 0;
-    };
-    INJECTED.fetch_add(1, Ordering::SeqCst);
-    error.load(Ordering::SeqCst)
-}
-
 /// This thread begins a call of a model. Returns the error that it is to fail with, or 0.
 #[cfg_attr(
     not(any(mio_model = "kqueue", mio_model = "event-ports")),
     allow(dead_code)
 )] // without a model
 pub fn begin_call(call: c_long) -> c_int {
-    let is_counted = is_watched() && IN_MODEL.load(Ordering::SeqCst) == 0;
-    if is_watched_thread() {
+    let is_counted = record::counts(this_thread()) && IN_MODEL.load(Ordering::SeqCst) == 0;
+    if record::is_watched_thread(this_thread()) {
         IN_MODEL.fetch_add(1, Ordering::SeqCst);
     }
     match is_counted {
-        true => count(call),
+        true => record::count(call).unwrap_or(0),
         false => 0,
     }
 }
@@ -290,8 +191,8 @@ pub fn begin_call(call: c_long) -> c_int {
 /// The call of a model that this thread makes has parts, which may fail on their own.
 #[cfg_attr(not(mio_model = "kqueue"), allow(dead_code))] // only this model's calls have any
 pub fn part_of_call(call: c_long) -> c_int {
-    match is_watched() {
-        true => count(call),
+    match record::counts(this_thread()) {
+        true => record::count(call).unwrap_or(0),
         false => 0,
     }
 }
@@ -302,23 +203,7 @@ pub fn part_of_call(call: c_long) -> c_int {
     allow(dead_code)
 )] // without a model
 pub fn end_call() {
-    if is_watched_thread() {
+    if record::is_watched_thread(this_thread()) {
         IN_MODEL.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-fn is_watched() -> bool {
-    IS_WATCHED.load(Ordering::SeqCst) && is_watched_thread()
-}
-
-fn is_watched_thread() -> bool {
-    // SAFETY: returns a number.
-    unsafe { libc::gettid() == WATCHED_THREAD.load(Ordering::SeqCst) }
-}
-
-/// The time limit for an event that must come.
-pub fn patience() -> Duration {
-    let seconds = |name| std::env::var(name).ok()?.parse().ok();
-    let slowness = seconds("MIO_TEST_SLOW").unwrap_or(1);
-    Duration::from_secs(seconds("MIO_TEST_PATIENCE").unwrap_or(5)) * slowness as u32
 }

@@ -1,146 +1,54 @@
-//! The functions of the system that fail, each with its errors, and what stands in their place.
+//! The functions of the system that fail, each with its errors, and the functions that replace them.
 //!
-//! What is counted, and fails, is what the watched thread calls within [`watched`]; the rest passes. The
-//! errors are those that the functions' pages name (NTSTATUS for those of ntdll), and for want of
-//! resources those with which the kernel says so.
+//! The errors are those that the functions' pages name (NTSTATUS for those of ntdll), and those of a kernel
+//! that lacks resources.
 
 use std::collections::BTreeSet;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use windows_sys::Win32::Foundation::{SetLastError, *};
 use windows_sys::Win32::Networking::WinSock::{WSASetLastError, *};
-use windows_sys::Win32::System::Threading::GetCurrentThreadId;
 
-use crate::imports;
+use super::{imports, this_thread};
+use crate::record;
 
-/// The N-th call of an operation, counted from one, and the error that it fails with.
-#[derive(Debug, Copy, Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub number: usize,
-    pub call: Call,
-    pub error: i32,
-}
-
-/// What one operation makes at most.
-const MOST_CALLS: usize = 64;
-
-/// How many calls of one run may fail.
-pub const MOST_FAILURES: usize = 2;
-
-/// Sequentially consistent, all of them: they are few.
-static WATCHED_THREAD: AtomicU32 = AtomicU32::new(0);
-static IS_WATCHED: AtomicBool = AtomicBool::new(false);
-static MADE: AtomicUsize = AtomicUsize::new(0);
-static CALLS: [AtomicUsize; MOST_CALLS] = [const { AtomicUsize::new(0) }; MOST_CALLS];
-static INJECTED: AtomicUsize = AtomicUsize::new(0);
-/// Numbers, calls and errors; the number 0 is none.
-static PLAN: [(AtomicUsize, AtomicUsize, AtomicI32); MOST_FAILURES] =
-    [const { (AtomicUsize::new(0), AtomicUsize::new(0), AtomicI32::new(0)) }; MOST_FAILURES];
-/// Waits for packets that other threads have begun.
-static WAITS_OF_OTHERS: AtomicUsize = AtomicUsize::new(0);
-
-/// Begins a run in which these fail.
-pub fn begin(plan: &[Failure]) {
-    // SAFETY: takes nothing.
-    WATCHED_THREAD.store(unsafe { GetCurrentThreadId() }, Ordering::SeqCst);
-    MADE.store(0, Ordering::SeqCst);
-    INJECTED.store(0, Ordering::SeqCst);
-    WAITS_OF_OTHERS.store(0, Ordering::SeqCst);
-    for (index, (number, call, error)) in PLAN.iter().enumerate() {
-        let failure = plan.get(index);
-        number.store(
-            failure.map_or(0, |failure| failure.number),
-            Ordering::SeqCst,
-        );
-        call.store(
-            failure.map_or(0, |failure| failure.call as usize),
-            Ordering::SeqCst,
-        );
-        error.store(failure.map_or(0, |failure| failure.error), Ordering::SeqCst);
-    }
-}
-
-/// Runs one operation, whose calls are counted.
-pub fn watched<R>(operation: impl FnOnce() -> R) -> R {
-    IS_WATCHED.store(true, Ordering::SeqCst);
-    let result = operation();
-    IS_WATCHED.store(false, Ordering::SeqCst);
-    result
-}
-
-/// From now on everything passes.
-pub fn stop_failing() {
-    IS_WATCHED.store(false, Ordering::SeqCst);
-}
-
-/// The calls that were made within `watched`, in order.
-pub fn made() -> Vec<Call> {
-    let made = MADE.load(Ordering::SeqCst);
-    assert!(made <= MOST_CALLS, "{made} calls");
-    let calls = CALLS[..made].iter();
-    calls
-        .map(|call| Call::ALL[call.load(Ordering::SeqCst)])
-        .collect()
-}
-
-/// How many calls were made to fail.
-pub fn injected() -> usize {
-    INJECTED.load(Ordering::SeqCst)
-}
-
-pub fn waits_of_others() -> usize {
-    WAITS_OF_OTHERS.load(Ordering::SeqCst)
-}
-
-/// The error that this call is to fail with.
+/// Counts a call. Returns the error that it is to fail with.
 fn next(call: Call) -> Option<i32> {
-    // SAFETY: takes nothing.
-    if unsafe { GetCurrentThreadId() } != WATCHED_THREAD.load(Ordering::SeqCst) {
-        if call == Call::GetQueuedCompletionStatusEx {
-            WAITS_OF_OTHERS.fetch_add(1, Ordering::SeqCst);
-        }
-        return None;
+    let thread = this_thread();
+    if !record::is_watched_thread(thread) && call == Call::GetQueuedCompletionStatusEx {
+        record::count_wait_of_another();
     }
-    if !IS_WATCHED.load(Ordering::SeqCst) {
-        return None;
+    match record::counts(thread) {
+        true => record::count(call),
+        false => None,
     }
-    let made = MADE.fetch_add(1, Ordering::SeqCst);
-    if let Some(slot) = CALLS.get(made) {
-        slot.store(call as usize, Ordering::SeqCst);
-    }
-    let mut plan = PLAN.iter();
-    let (.., error) = plan.find(|(number, planned, _)| {
-        number.load(Ordering::SeqCst) == made + 1 && planned.load(Ordering::SeqCst) == call as usize
-    })?;
-    INJECTED.fetch_add(1, Ordering::SeqCst);
-    Some(error.load(Ordering::SeqCst))
 }
 
-/// How a function says that it has failed: by its NTSTATUS; by 0 or all bits, with the thread's last
-/// error; by -1 or all bits, with Winsock's last error.
+/// How a function returns a failure: as an NTSTATUS; as 0 or all bits, with the thread's last error; as -1
+/// or all bits, with Winsock's last error.
 macro_rules! failing {
     (status, $error:ident) => {
         $error
     };
     (zero, $error:ident) => {{
-        // SAFETY: takes a number.
+        // SAFETY: the function has no preconditions.
         unsafe { SetLastError($error as u32) };
         0
     }};
     (invalid, $error:ident) => {{
-        // SAFETY: takes a number.
+        // SAFETY: the function has no preconditions.
         unsafe { SetLastError($error as u32) };
         usize::MAX
     }};
     (socket, $error:ident) => {{
-        // SAFETY: takes a number.
+        // SAFETY: the function has no preconditions.
         unsafe { WSASetLastError($error) };
         -1
     }};
     (no_socket, $error:ident) => {{
-        // SAFETY: takes a number.
+        // SAFETY: the function has no preconditions.
         unsafe { WSASetLastError($error) };
         usize::MAX
     }};
@@ -174,7 +82,7 @@ macro_rules! calls {
             }
         }
 
-        /// What the import table led to.
+        /// The functions to which the import table led.
         static ORIGINALS: [AtomicUsize; Call::ALL.len()] =
             [const { AtomicUsize::new(0) }; Call::ALL.len()];
 
@@ -264,9 +172,9 @@ calls! {
 }
 
 impl Call {
-    /// Whether the call is made all the same where it fails.
+    /// Whether the call does its work even if it fails, and so is made before it fails.
     fn happens_although_it_fails(self) -> bool {
-        // A handle is closed. A connection is on its way, or its end is.
+        // A handle is closed. A connect attempt continues.
         [Call::CloseHandle, Call::closesocket, Call::connect].contains(&self)
     }
 }
@@ -274,7 +182,7 @@ impl Call {
 /// The handles that these functions have opened. (Wine does not count a process's handles.)
 static OPEN: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
 
-/// How many are open.
+/// The number of open handles.
 pub fn handles() -> usize {
     OPEN.lock().unwrap().len()
 }

@@ -9,9 +9,9 @@ use std::time::Instant;
 use libc::{c_int, c_long};
 use mio::Backend;
 
-use crate::memory;
+use super::{memory, supervisor};
 use crate::operation::{Expected, Operation};
-use crate::supervisor::{self, patience, Failure};
+use crate::record::{self, patience, Failure};
 
 /// Runs the operation with the plan. Returns the calls that it made.
 pub fn run(
@@ -86,7 +86,7 @@ fn report(
     let to: &'static OwnedFd = Box::leak(Box::new(to));
     // In any thread: the others may wait for ever.
     panic::set_hook(Box::new(move |panic| {
-        supervisor::stop_failing();
+        record::stop_failing();
         end(to, &panic.to_string(), 1);
     }));
     // SAFETY: this process ends in this function, and drops nothing before.
@@ -94,7 +94,7 @@ fn report(
     let supervised = |plan: &[Failure], expected| {
         let planned = plan.to_vec();
         let work = move || (operation.run)(backend, &planned, expected);
-        let supervised = supervisor::supervise(plan, work);
+        let supervised = supervisor::supervise(work);
         let ended = supervised.expect("calls can be stopped");
         ended.expect("it does not panic");
     };
@@ -115,7 +115,7 @@ fn report(
 
 /// Ends this process.
 fn end(to: &OwnedFd, what: &str, status: c_int) -> ! {
-    let calls: Vec<String> = supervisor::calls().iter().map(c_long::to_string).collect();
+    let calls: Vec<String> = record::calls().iter().map(c_long::to_string).collect();
     let said = calls.join(" ") + "\n" + what;
     // SAFETY: the kernel reads as many bytes as there are. `_exit` ends the process, and runs no
     // code of the parent's a second time.

@@ -1,25 +1,25 @@
 //! The operations, in the order of the public interface.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use mio::event::Source;
-use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::net::{TcpStream, UdpSocket};
 use mio::windows::NamedPipe;
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use mio::{Backend, Interest};
 use windows_sys::Win32::Foundation::{ERROR_NOT_FOUND, ERROR_NO_DATA, WAIT_TIMEOUT};
 use windows_sys::Win32::Networking::WinSock::WSAEWOULDBLOCK;
 
-use crate::calls::{self, Call, Failure};
-use crate::operation::{operation, Expected, Operation, Steps};
-use crate::world::{tcp_pair, World, RENAMED, SOURCE};
-use crate::{any_port, patience};
+use super::calls::Call;
+use super::pair;
+use crate::operation::{operation, Expected, Operation};
+use crate::record::{patience, Failure};
+use crate::steps::{self, any_port, assert_reported, drop_it, register};
+use crate::world::{World, RENAMED, SOURCE};
 
-pub fn all() -> Vec<Operation> {
+pub fn all(_: Backend) -> Vec<Operation> {
     let mut all = Vec::new();
     polls(&mut all);
     registrations(&mut all);
@@ -32,29 +32,9 @@ pub fn all() -> Vec<Operation> {
 }
 
 fn polls(all: &mut Vec<Operation>) {
-    let opened = operation(
-        "Poll::new",
-        |_| (),
-        |_, ()| Poll::new(),
-        |_, (), mut poll| {
-            let (mut source, mut peer) = tcp_pair();
-            let registry = poll.registry();
-            registry
-                .register(&mut source, SOURCE, Interest::READABLE)
-                .unwrap();
-            peer.write_all(b"x").unwrap();
-            let mut events = Events::with_capacity(4);
-            poll.poll(&mut events, Some(patience())).unwrap();
-            assert_eq!(events.iter().count(), 1, "events of the new poll");
-        },
-    );
+    let opened = steps::open_poll();
     all.push(opened.build());
-    let dropped = operation(
-        "Poll: drop",
-        |_| Some(Poll::new().unwrap()),
-        |_, poll| drop_it(poll),
-        |_, _, ()| {},
-    );
+    let dropped = steps::drop_poll();
     all.push(dropped.answers(nobody_to_tell).build());
     for (name, timeout) in [
         ("no timeout", None),
@@ -63,42 +43,24 @@ fn polls(all: &mut Vec<Operation>) {
         ("timeout 100 ms", Some(Duration::from_millis(100))),
     ] {
         let is_at_once = timeout == Some(Duration::ZERO);
-        let ready = polling(
-            format!("Poll::poll: an event is ready, {name}"),
-            |_| (),
-            timeout,
-            |_, _, count| assert_eq!(count, 1, "events"),
-        );
+        let ready = steps::poll_ready(name, timeout);
         let ready = ready.answers(move |failure| match failure.error as u32 {
             WAIT_TIMEOUT if is_at_once => Some(Expected::LeftOut("there is an event")),
             WAIT_TIMEOUT => Some(Expected::Success),
             _ => None,
         });
         all.push(ready.build());
-        if timeout.is_some() {
-            let idle = polling(
-                format!("Poll::poll: nothing is ready, {name}"),
-                |_| Instant::now(),
-                timeout,
-                move |_, start, count| {
-                    assert_eq!(count, 0, "events");
-                    assert!(Some(start.elapsed()) >= timeout, "it ended early");
-                },
-            );
-            all.push(idle.quiet().answers(waiting_on).build());
+        if let Some(timeout) = timeout {
+            let idle = steps::poll_idle(name, timeout);
+            all.push(idle.answers(waiting_on).build());
         }
     }
-    let woken = polling(
-        "Poll::poll: a waker woke",
-        |world| world.waker.wake().unwrap(),
-        None,
-        |world, _, _| world.until(crate::world::WAKER),
-    );
-    all.push(woken.quiet().answers(waiting_on).build());
-    let asked = polling(
+    let woken = steps::poll_woken();
+    all.push(woken.answers(waiting_on).build());
+    let asked = steps::poll(
         "Poll::poll: a source was registered",
         |world| {
-            let (mut source, mut peer) = tcp_pair();
+            let (mut source, mut peer) = pair();
             register(world, &mut source);
             peer.write_all(b"x").unwrap();
             (source, peer)
@@ -110,32 +72,11 @@ fn polls(all: &mut Vec<Operation>) {
         },
     );
     all.push(asked.quiet().answers(waiting_on).build());
-    let hung_up = polling(
-        "Poll::poll: a peer has hung up",
-        |world| {
-            let (mut source, peer) = tcp_pair();
-            register(world, &mut source);
-            drop(peer);
-            source
-        },
-        None,
-        |world, _, _| world.until(SOURCE),
-    );
-    all.push(hung_up.quiet().answers(waiting_on).build());
+    let hung_up = steps::poll_hung_up();
+    all.push(hung_up.answers(waiting_on).build());
 }
 
-/// Polls once: what is ready has to be reported by this call or, where it fails, by the next one.
-fn polling<S: 'static>(
-    name: impl Into<String>,
-    prepare: impl Fn(&mut World) -> S + 'static,
-    timeout: Option<Duration>,
-    check: impl Fn(&mut World, &mut S, usize) + 'static,
-) -> Steps<S, usize> {
-    operation(name, prepare, move |world, _| world.poll(timeout), check)
-}
-
-/// A port that gives up waiting too early is waited for again. What is there already comes before an
-/// error.
+/// A port that stops waiting too early is asked again. Collected events come before an error.
 fn waiting_on(failure: Failure) -> Option<Expected> {
     match failure.call {
         Call::GetQueuedCompletionStatusEx if failure.error as u32 == WAIT_TIMEOUT => {
@@ -148,7 +89,7 @@ fn waiting_on(failure: Failure) -> Option<Expected> {
     }
 }
 
-/// What is dropped or deregistered, or interrupts another thread, can return no error.
+/// A drop, a deregistration or an interruption of another thread cannot return these errors.
 fn nobody_to_tell(failure: Failure) -> Option<Expected> {
     let is_of_port = matches!(
         failure.call,
@@ -160,7 +101,7 @@ fn nobody_to_tell(failure: Failure) -> Option<Expected> {
 fn registrations(all: &mut Vec<Operation>) {
     let registered = operation(
         "Registry::register",
-        |_| tcp_pair(),
+        |_| pair(),
         |world, (source, _)| {
             let registry = world.poll.registry();
             registry.register(source, SOURCE, Interest::READABLE)
@@ -204,7 +145,7 @@ fn registrations(all: &mut Vec<Operation>) {
     all.push(deregistered.answers(cancelling).build());
 }
 
-/// A poll that cannot be cancelled goes on, and its answer is nobody's.
+/// A poll of the driver that cannot be cancelled goes on. Its packet is stale.
 fn cancelling(failure: Failure) -> Option<Expected> {
     let is_cancelled = failure.call == Call::NtCancelIoFileEx;
     let is_not_there = failure.error == windows_sys::Win32::Foundation::STATUS_NOT_FOUND;
@@ -214,199 +155,40 @@ fn cancelling(failure: Failure) -> Option<Expected> {
     }
 }
 
-/// Operations while another thread polls, which has to be interrupted.
+/// Operations while another thread polls: it has to be interrupted.
 fn during_a_wait(all: &mut Vec<Operation>) {
-    let registered = operation(
-        "Registry::register: while another thread waits",
-        |_| {
-            let poll = Poll::new().unwrap();
-            let (registry, waiting) = wait_for(poll, &[SOURCE]);
-            let (source, mut peer) = tcp_pair();
-            peer.write_all(b"x").unwrap();
-            (registry, source, peer, Some(waiting))
-        },
-        |_, (registry, source, ..)| registry.register(source, SOURCE, Interest::READABLE),
-        |_, (.., waiting), ()| waiting.take().unwrap().join().unwrap(),
-    );
+    let registered = steps::register_while_another_thread_waits();
     all.push(registered.build());
-    let deregistered = operation(
-        "Registry::deregister: while another thread waits",
-        |_| {
-            let poll = Poll::new().unwrap();
-            let (mut source, peer) = tcp_pair();
-            let registry = poll.registry();
-            registry
-                .register(&mut source, SOURCE, Interest::READABLE)
-                .unwrap();
-            let (registry, waiting) = wait_for(poll, &[RENAMED]);
-            (registry, source, peer, Some(waiting))
-        },
-        |_, (registry, source, ..)| registry.deregister(source),
-        |_, (registry, source, peer, waiting), ()| {
-            // Of what is deregistered there is no event; of what is registered there is.
-            peer.write_all(b"x").unwrap();
-            let registered = registry.register(source, RENAMED, Interest::READABLE);
-            registered.unwrap();
-            waiting.take().unwrap().join().unwrap();
-        },
-    );
+    let deregistered = steps::deregister_while_another_thread_waits();
     all.push(deregistered.answers(cancelling).build());
-    let woke = operation(
-        "Waker::wake: while another thread waits",
-        |_| {
-            let poll = Poll::new().unwrap();
-            let waker = Waker::new(poll.registry(), SOURCE).unwrap();
-            // With the registry the queue outlives the wake.
-            let (registry, waiting) = wait_for(poll, &[SOURCE]);
-            (waker, registry, Some(waiting))
-        },
-        |_, (waker, ..)| waker.wake(),
-        |_, (.., waiting), ()| waiting.take().unwrap().join().unwrap(),
-    );
+    let woke = steps::wake_while_another_thread_waits();
     all.push(woke.build());
-}
-
-/// A thread that polls until these were reported, and a registry of its poll.
-fn wait_for(mut poll: Poll, tokens: &'static [Token]) -> (Registry, JoinHandle<()>) {
-    let registry = poll.registry().try_clone().unwrap();
-    let waits = calls::waits_of_others();
-    let waiting = thread::spawn(move || {
-        let start = Instant::now();
-        let mut events = Events::with_capacity(4);
-        let mut missing = tokens.to_vec();
-        while !missing.is_empty() {
-            poll.poll(&mut events, Some(patience() * 2)).unwrap();
-            for event in &events {
-                let is_awaited = tokens.contains(&event.token());
-                assert!(is_awaited, "an event of {:?}", event.token());
-                missing.retain(|token| *token != event.token());
-            }
-            let in_time = start.elapsed() < patience();
-            assert!(in_time, "the waiting thread is interrupted: {missing:?}");
-        }
-    });
-    while calls::waits_of_others() == waits {
-        thread::yield_now();
-    }
-    (registry, waiting)
 }
 
 fn wakers(all: &mut Vec<Operation>) {
-    const OTHER: Token = Token(9);
-
-    let made = operation(
-        "Waker::new",
-        |_| (),
-        |world, ()| Waker::new(world.poll.registry(), OTHER),
-        |world, (), waker| {
-            for _ in 0..2 {
-                waker.wake().unwrap();
-                world.until(OTHER);
-            }
-        },
-    );
+    let made = steps::new_waker();
     all.push(made.build());
-    let woke = operation(
-        "Waker::wake",
-        |world| Waker::new(world.poll.registry(), OTHER).unwrap(),
-        |_, waker| waker.wake(),
-        |world, waker, ()| {
-            world.until(OTHER);
-            waker.wake().unwrap();
-            world.until(OTHER);
-        },
-    );
+    let woke = steps::wake();
     all.push(woke.build());
-    let dropped = operation(
-        "Waker: drop",
-        |world| Some(Waker::new(world.poll.registry(), OTHER).unwrap()),
-        |_, waker| drop_it(waker),
-        |_, _, ()| {},
-    );
+    let dropped = steps::drop_waker();
     all.push(dropped.build());
 }
 
 fn tcp(all: &mut Vec<Operation>) {
-    let bound = operation(
-        "TcpListener::bind",
-        |_| (),
-        |_, ()| TcpListener::bind(any_port()),
-        |world, (), mut listener| {
-            let address = listener.local_addr().unwrap();
-            let mut clients = Vec::new();
-            world.assert_reads(&mut listener, || {
-                clients.push(net::TcpStream::connect(address).unwrap());
-            });
-            listener.accept().unwrap();
-        },
-    );
+    let bound = steps::bind_listener();
     all.push(bound.build());
-    let accepted = operation(
-        "TcpListener::accept",
-        |world| {
-            let mut listener = TcpListener::bind(any_port()).unwrap();
-            // One is lost where what follows accept fails.
-            let address = listener.local_addr().unwrap();
-            let clients = [(); 2].map(|()| net::TcpStream::connect(address).unwrap());
-            register(world, &mut listener);
-            world.until(SOURCE);
-            (listener, clients)
-        },
-        |_, (listener, _)| listener.accept(),
-        |world, (listener, clients), (mut stream, address)| {
-            let mut clients = clients.iter_mut();
-            let client = clients.find(|client| address == client.local_addr().unwrap());
-            let client = client.expect("it is one of the clients");
-            world.assert_reads(&mut stream, || client.write_all(b"x").unwrap());
-            // The next one is reported.
-            while listener.accept().is_ok() {}
-            world.take(SOURCE);
-            let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            world.until(SOURCE);
-        },
-    );
+    let accepted = steps::accept();
     all.push(accepted.after_failure(assert_reported_again).build());
-    let dropped = operation(
-        "TcpListener: drop",
-        |_| Some(TcpListener::bind(any_port()).unwrap()),
-        |_, listener| drop_it(listener),
-        |_, _, ()| {},
-    );
+    let dropped = steps::drop_listener();
     all.push(dropped.build());
-    let connected = operation(
-        "TcpStream::connect",
-        |_| {
-            let listener = net::TcpListener::bind(any_port()).unwrap();
-            let address = listener.local_addr().unwrap();
-            (listener, address)
-        },
-        |_, (_, address)| TcpStream::connect(*address),
-        |world, (listener, _), mut stream| {
-            let registry = world.poll.registry();
-            registry
-                .register(&mut stream, SOURCE, Interest::WRITABLE)
-                .unwrap();
-            world.until(SOURCE);
-            assert!(stream.take_error().unwrap().is_none());
-            let address = stream.local_addr().unwrap();
-            world.poll.registry().deregister(&mut stream).unwrap();
-            // Those that were given up come first.
-            let (mut peer, _) = loop {
-                let accepted = listener.accept().unwrap();
-                if accepted.1 == address {
-                    break accepted;
-                }
-            };
-            world.assert_reads(&mut stream, || peer.write_all(b"x").unwrap());
-        },
-    );
+    let connected = steps::connect();
     let connected = connected.answers(|failure| {
         let is_on_its_way = (failure.call, failure.error) == (Call::connect, WSAEWOULDBLOCK);
         is_on_its_way.then_some(Expected::Success)
     });
     all.push(connected.build());
     let readable = |world: &mut World| {
-        let (mut stream, mut peer) = tcp_pair();
+        let (mut stream, mut peer) = pair();
         register(world, &mut stream);
         peer.write_all(b"x").unwrap();
         world.until(SOURCE);
@@ -432,7 +214,7 @@ fn tcp(all: &mut Vec<Operation>) {
     let written = operation(
         "TcpStream: write",
         |world| {
-            let (mut stream, peer) = tcp_pair();
+            let (mut stream, peer) = pair();
             let registry = world.poll.registry();
             registry
                 .register(&mut stream, SOURCE, Interest::WRITABLE)
@@ -600,7 +382,7 @@ fn pipes(all: &mut Vec<Operation>) {
         },
     );
     let connected = connected.answers(|failure| {
-        // A client has come, and left.
+        // A client has connected and closed its end.
         let has_come = failure.error as u32 == ERROR_NO_DATA;
         (failure.call == Call::ConnectNamedPipe && has_come).then_some(Expected::Success)
     });
@@ -632,7 +414,7 @@ fn pipes(all: &mut Vec<Operation>) {
         _ => nobody_to_tell(failure),
     });
     all.push(dropped.build());
-    let reported = polling(
+    let reported = steps::poll(
         "Poll::poll: a pipe is readable",
         move |world| {
             let (server, mut client) = registered(world);
@@ -648,57 +430,15 @@ fn pipes(all: &mut Vec<Operation>) {
     all.push(reported.quiet().answers(waiting_on).build());
 }
 
-fn register(world: &mut World, source: &mut impl Source) {
-    let registry = world.poll.registry();
-    registry
-        .register(source, SOURCE, Interest::READABLE)
-        .unwrap();
-}
-
-/// A source whose poll the driver has.
+/// A source that the driver polls.
 fn polled_pair(world: &mut World) -> (TcpStream, net::TcpStream) {
-    let (mut source, peer) = tcp_pair();
+    let (mut source, peer) = pair();
     register(world, &mut source);
     world.poll(Some(Duration::ZERO)).unwrap();
     (source, peer)
 }
 
-/// That a stream which is drained is reported when there is something to read. Twice: a source that is
-/// given up is reported once.
-#[track_caller]
-fn assert_reported(world: &mut World, token: Token, stream: &mut impl Read, peer: &mut impl Write) {
-    for _ in 0..2 {
-        drain(stream);
-        world.take(token);
-        peer.write_all(b"z").unwrap();
-        world.until(token);
-        let start = Instant::now();
-        while stream.read(&mut [0]).is_err() {
-            assert!(start.elapsed() < patience(), "a byte can be read");
-            world.poll(Some(Duration::from_millis(10))).unwrap();
-        }
-    }
-}
-
-/// Reads until it would block. A pipe's read that could not be begun is an error that the next read
-/// returns.
-fn drain(stream: &mut impl Read) {
-    let start = Instant::now();
-    loop {
-        match stream.read(&mut [0; 8]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            _ => assert!(start.elapsed() < patience(), "it can be drained"),
-        }
-    }
-}
-
-/// To be done again, this does nothing.
-fn drop_it<T>(what: &mut Option<T>) -> io::Result<()> {
-    drop(what.take());
-    Ok(())
-}
-
-/// After an operation failed the source is as ready as before, and is reported again.
+/// After an operation failed, the source is as ready as before, and is reported again.
 fn assert_reported_again<S>(world: &mut World, _: &mut S, _: i32) {
     world.take(SOURCE);
     world.until(SOURCE);

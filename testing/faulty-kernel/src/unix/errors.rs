@@ -2,7 +2,7 @@
 
 use libc::{c_int, c_long};
 
-use crate::model::number;
+use super::model::number;
 
 /// The errors with which sandboxes and old kernels refuse an unknown call.
 const REFUSED: &[c_int] = &[libc::ENOSYS, libc::EPERM, libc::EACCES];

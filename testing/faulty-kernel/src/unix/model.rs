@@ -1,14 +1,14 @@
-//! The calls of a model of another system's kernel, counted among the system calls, and what is
-//! registered with that kernel.
+//! The calls of a model of another system's kernel, which are counted among the system calls, and the
+//! registrations with that kernel.
 //!
-//! A model is made of system calls of its own, which pass. What is counted in their place is the call of
-//! the modelled kernel; and of `kevent`, each of its changes as well.
+//! A model makes system calls of its own, which pass. The calls of the modelled kernel are counted instead,
+//! and each change of a `kevent` as well.
 
 use std::os::fd::RawFd;
 
 use mio::Backend;
 
-/// Numbers of a model's calls: system calls have others.
+/// The numbers of a model's calls. They are negative: no system call has them.
 pub mod number {
     use libc::c_long;
 
@@ -36,12 +36,12 @@ pub fn observe() {
     kernel::observe();
 }
 
-/// How much is registered with the kernel of this queue; `None` where it is no model.
+/// The number of registrations with the kernel of this queue; `None` if it is not a model.
 pub fn registrations(backend: Backend, queue: RawFd) -> Option<usize> {
     kernel::registrations(backend, queue)
 }
 
-/// Whether the modelled kernel has events of the program's own.
+/// Whether the modelled kernel has user events.
 pub fn has_user_events() -> bool {
     !std::env::var("KQUEUE_MODEL_WITHOUT_USER").is_ok_and(|value| value == "1")
 }
@@ -55,8 +55,8 @@ mod kernel {
     use libc::c_long;
     use mio::Backend;
 
+    use super::super::supervisor;
     use super::number;
-    use crate::supervisor;
 
     static OBSERVER: Observer = Observer {
         before: |call| match call {
@@ -107,8 +107,8 @@ mod kernel {
     use libc::c_long;
     use mio::Backend;
 
+    use super::super::supervisor;
     use super::number;
-    use crate::supervisor;
 
     static OBSERVER: Observer = Observer {
         before: |call| supervisor::begin_call(number_of(call)),

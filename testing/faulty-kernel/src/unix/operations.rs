@@ -7,18 +7,18 @@ use std::os::unix::net as uds;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libc::c_int;
-use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
+use mio::net::{TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use mio::unix::{pipe, SourceFd};
-use mio::{Backend, Events, Interest, Poll, Registry, Token, Waker};
+use mio::{Backend, Events, Interest, Poll};
 
-use crate::errors;
-use crate::model::{self, number};
-use crate::operation::{operation, Expected, Operation, Steps, IS_OPEN};
-use crate::patience;
-use crate::supervisor::{self, Failure};
+use super::model::{self, number};
+use super::{errors, pair, IS_OPEN};
+use crate::operation::{operation, Expected, Operation, Steps};
+use crate::record::{self, patience, Failure};
+use crate::steps::{self, any_port, assert_reported, drop_it, register, wait_for};
 use crate::world::{World, RENAMED, SOURCE};
 
 pub fn all(backend: Backend) -> Vec<Operation> {
@@ -35,19 +35,9 @@ pub fn all(backend: Backend) -> Vec<Operation> {
 }
 
 fn polls(all: &mut Vec<Operation>, backend: Backend) {
-    let opened = operation(
-        "Poll::with_backend",
-        |world| world.backend,
-        |_, backend| Poll::with_backend(*backend),
-        |_, _, mut poll| assert_it_polls(&mut poll),
-    );
+    let opened = steps::open_poll();
     all.push(opened.build());
-    let dropped = operation(
-        "Poll: drop",
-        |world| Some(Poll::with_backend(world.backend).unwrap()),
-        |_, poll| drop_it(poll),
-        |_, _, ()| {},
-    );
+    let dropped = steps::drop_poll();
     all.push(dropped.build());
 
     let timeouts = [
@@ -67,32 +57,14 @@ fn polls(all: &mut Vec<Operation>, backend: Backend) {
             (number::PORT_GETN, libc::ETIME) if timeout == Some(Duration::ZERO) => Some(A_LIE),
             _ => answer(failure),
         };
-        let ready = polling(
-            format!("Poll::poll: an event is ready, {name}"),
-            |_| (),
-            timeout,
-            |_, _, count| assert_eq!(count, 1, "events"),
-        );
+        let ready = steps::poll_ready(name, timeout).others_register();
         all.push(ready.answers(ready_answer).build());
-        if timeout.is_some() {
-            let idle = polling(
-                format!("Poll::poll: nothing is ready, {name}"),
-                |_| Instant::now(),
-                timeout,
-                move |_, start, count| {
-                    assert_eq!(count, 0, "events");
-                    assert!(Some(start.elapsed()) >= timeout, "it ended early");
-                },
-            );
-            all.push(idle.quiet().answers(answer).build());
+        if let Some(timeout) = timeout {
+            let idle = steps::poll_idle(name, timeout).others_register();
+            all.push(idle.answers(answer).build());
         }
     }
-    let woken = polling(
-        "Poll::poll: a waker woke",
-        |world| world.waker.wake().unwrap(),
-        None,
-        |world, _, _| world.until(crate::world::WAKER),
-    );
+    let woken = steps::poll_woken().others_register();
     let woken = woken.answers(move |failure| match (failure.call, failure.error) {
         (number::PORT_GETN, libc::EBADF | libc::EBADFD) => {
             Some(Expected::LeftOut("a port that is closed stays closed"))
@@ -101,19 +73,9 @@ fn polls(all: &mut Vec<Operation>, backend: Backend) {
         (number::PORT_GETN | number::PORT_ALERT, _) => Some(Expected::Success),
         _ => reading_own_descriptor(failure),
     });
-    all.push(woken.quiet().build());
-    let hung_up = polling(
-        "Poll::poll: a peer has hung up",
-        |world| {
-            let (mut source, peer) = UnixStream::pair().unwrap();
-            register(world, &mut source);
-            drop(peer);
-            source
-        },
-        None,
-        |world, _, _| world.until(SOURCE),
-    );
-    all.push(hung_up.quiet().answers(probing).build());
+    all.push(woken.build());
+    let hung_up = steps::poll_hung_up().others_register();
+    all.push(hung_up.answers(probing).build());
     let failed = polling(
         "Poll::poll: a source has an error",
         refused_datagram,
@@ -147,7 +109,7 @@ fn polls(all: &mut Vec<Operation>, backend: Backend) {
         |world| {
             let registry = world.poll.registry().try_clone().unwrap();
             let other = thread::spawn(move || {
-                supervisor::first_call_has_begun();
+                record::first_call_has_begun();
                 let (mut source, mut peer) = UnixStream::pair().unwrap();
                 peer.write_all(b"x").unwrap();
                 registry
@@ -559,18 +521,7 @@ fn deleting_an_event(failure: Failure) -> Option<Expected> {
 
 /// Operations while another thread polls: poll(2) has to be interrupted.
 fn during_a_wait(all: &mut Vec<Operation>) {
-    let registered = operation(
-        "Registry::register: while another thread waits",
-        |world| {
-            let poll = Poll::with_backend(world.backend).unwrap();
-            let (registry, waiting) = wait_for(poll, &[SOURCE]);
-            let (source, mut peer) = pair();
-            peer.write_all(b"x").unwrap();
-            (registry, source, peer, Some(waiting))
-        },
-        |_, (registry, source, ..)| registry.register(source, SOURCE, Interest::READABLE),
-        |_, (.., waiting), ()| waiting.take().unwrap().join().unwrap(),
-    );
+    let registered = steps::register_while_another_thread_waits();
     all.push(
         registered
             .registers()
@@ -594,27 +545,7 @@ fn during_a_wait(all: &mut Vec<Operation>) {
     );
     let reregistered = reregistered.registers().gone_on(KQUEUE);
     all.push(reregistered.answers(changing_and_interrupting).build());
-    let deregistered = operation(
-        "Registry::deregister: while another thread waits",
-        |world| {
-            let poll = Poll::with_backend(world.backend).unwrap();
-            let (mut source, peer) = pair();
-            let registry = poll.registry();
-            registry
-                .register(&mut source, SOURCE, Interest::READABLE)
-                .unwrap();
-            let (registry, waiting) = wait_for(poll, &[RENAMED]);
-            (registry, source, peer, Some(waiting))
-        },
-        |_, (registry, source, ..)| registry.deregister(source),
-        |_, (registry, source, peer, waiting), ()| {
-            // A deregistered source has no event, and a registered one has an event.
-            peer.write_all(b"x").unwrap();
-            let registered = registry.register(source, RENAMED, Interest::READABLE);
-            registered.unwrap();
-            waiting.take().unwrap().join().unwrap();
-        },
-    );
+    let deregistered = steps::deregister_while_another_thread_waits();
     let deregistered = deregistered.registers().gone_on(BOTH_MODELS);
     all.push(
         deregistered
@@ -667,42 +598,8 @@ fn during_a_wait(all: &mut Vec<Operation>) {
     );
 }
 
-/// A thread that polls until these were reported, and a registry of its poll.
-fn wait_for(mut poll: Poll, tokens: &'static [Token]) -> (Registry, JoinHandle<()>) {
-    let registry = poll.registry().try_clone().unwrap();
-    let waiting = thread::spawn(move || {
-        let start = Instant::now();
-        let mut events = Events::with_capacity(4);
-        let mut missing = tokens.to_vec();
-        while !missing.is_empty() {
-            poll.poll(&mut events, Some(patience() * 2)).unwrap();
-            for event in &events {
-                let is_awaited = tokens.contains(&event.token());
-                assert!(is_awaited, "an event of {:?}", event.token());
-                missing.retain(|token| *token != event.token());
-            }
-            let in_time = start.elapsed() < patience();
-            assert!(in_time, "the waiting thread is interrupted: {missing:?}");
-        }
-    });
-    supervisor::another_thread_waits();
-    (registry, waiting)
-}
-
 fn wakers(all: &mut Vec<Operation>, backend: Backend) {
-    const OTHER: Token = Token(9);
-
-    let made = operation(
-        "Waker::new",
-        |_| (),
-        |world, ()| Waker::new(world.poll.registry(), OTHER),
-        |world, (), waker| {
-            for _ in 0..2 {
-                waker.wake().unwrap();
-                world.until(OTHER);
-            }
-        },
-    );
+    let made = steps::new_waker();
     let made = made.answers(|failure| match failure.call {
         // Second after a call that was interrupted.
         number::ADD_USER if failure.number > 2 => Some(Expected::LeftOut(
@@ -712,118 +609,27 @@ fn wakers(all: &mut Vec<Operation>, backend: Backend) {
         _ => changing_filters(failure),
     });
     all.push(made.build());
-    let woke = operation(
-        "Waker::wake",
-        |world| Waker::new(world.poll.registry(), OTHER).unwrap(),
-        |_, waker| waker.wake(),
-        |world, waker, ()| {
-            world.until(OTHER);
-            waker.wake().unwrap();
-            world.until(OTHER);
-        },
-    );
+    let woke = steps::wake();
     let answer = match backend {
         Backend::Epoll | Backend::Kqueue => waking_an_epoll,
         _ => waking_a_poll,
     };
     all.push(woke.answers(answer).build());
-    let woke = operation(
-        "Waker::wake: while another thread waits",
-        |world| {
-            let poll = Poll::with_backend(world.backend).unwrap();
-            let waker = Waker::new(poll.registry(), SOURCE).unwrap();
-            // With the registry the queue outlives the wake.
-            let (registry, waiting) = wait_for(poll, &[SOURCE]);
-            (waker, registry, Some(waiting))
-        },
-        |_, (waker, ..)| waker.wake(),
-        |_, (.., waiting), ()| waiting.take().unwrap().join().unwrap(),
-    );
+    let woke = steps::wake_while_another_thread_waits();
     all.push(woke.answers(answer).build());
-    let dropped = operation(
-        "Waker: drop",
-        |world| Some(Waker::new(world.poll.registry(), OTHER).unwrap()),
-        |_, waker| drop_it(waker),
-        |_, _, ()| {},
-    );
+    let dropped = steps::drop_waker();
     all.push(dropped.answers(deleting_an_event).build());
 }
 
 fn tcp(all: &mut Vec<Operation>) {
-    let bound = operation(
-        "TcpListener::bind",
-        |_| (),
-        |_, ()| TcpListener::bind(any_port()),
-        |world, (), mut listener| {
-            let address = listener.local_addr().unwrap();
-            let mut clients = Vec::new();
-            world.assert_reads(&mut listener, || {
-                clients.push(net::TcpStream::connect(address).unwrap());
-            });
-            listener.accept().unwrap();
-        },
-    );
+    let bound = steps::bind_listener();
     all.push(bound.build());
-    let accepted = operation(
-        "TcpListener::accept",
-        |world| {
-            let mut listener = TcpListener::bind(any_port()).unwrap();
-            // One is lost where what follows accept(2) fails.
-            let address = listener.local_addr().unwrap();
-            let clients = [(); 2].map(|()| net::TcpStream::connect(address).unwrap());
-            register(world, &mut listener);
-            world.until(SOURCE);
-            (listener, clients)
-        },
-        |_, (listener, _)| listener.accept(),
-        |world, (listener, clients), (mut stream, address)| {
-            let mut clients = clients.iter_mut();
-            let client = clients.find(|client| address == client.local_addr().unwrap());
-            let client = client.expect("it is one of the clients");
-            world.assert_reads(&mut stream, || client.write_all(b"x").unwrap());
-            // The next one is reported.
-            while listener.accept().is_ok() {}
-            world.take(SOURCE);
-            let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            world.until(SOURCE);
-        },
-    );
+    let accepted = steps::accept();
     all.push(accepted.after_failure(assert_reported_again).build());
-    let dropped = operation(
-        "TcpListener: drop",
-        |_| Some(TcpListener::bind(any_port()).unwrap()),
-        |_, listener| drop_it(listener),
-        |_, _, ()| {},
-    );
+    let dropped = steps::drop_listener();
     all.push(dropped.build());
 
-    let connected = operation(
-        "TcpStream::connect",
-        |_| {
-            let listener = net::TcpListener::bind(any_port()).unwrap();
-            let address = listener.local_addr().unwrap();
-            (listener, address)
-        },
-        |_, (_, address)| TcpStream::connect(*address),
-        |world, (listener, _), mut stream| {
-            let registry = world.poll.registry();
-            registry
-                .register(&mut stream, SOURCE, Interest::WRITABLE)
-                .unwrap();
-            world.until(SOURCE);
-            assert!(stream.take_error().unwrap().is_none());
-            let address = stream.local_addr().unwrap();
-            world.poll.registry().deregister(&mut stream).unwrap();
-            // Connections whose `accept` failed come first.
-            let (mut peer, _) = loop {
-                let accepted = listener.accept().unwrap();
-                if accepted.1 == address {
-                    break accepted;
-                }
-            };
-            world.assert_reads(&mut stream, || peer.write_all(b"x").unwrap());
-        },
-    );
+    let connected = steps::connect();
     all.push(connected.answers(connecting).build());
     let connect = |_: &mut World| {
         let listener = net::TcpListener::bind(any_port()).unwrap();
@@ -1185,23 +991,6 @@ fn pipes(all: &mut Vec<Operation>) {
     all.push(written.build());
 }
 
-fn any_port() -> net::SocketAddr {
-    "127.0.0.1:0".parse().unwrap()
-}
-
-fn pair() -> (UnixStream, uds::UnixStream) {
-    let (one, other) = uds::UnixStream::pair().unwrap();
-    one.set_nonblocking(true).unwrap();
-    (UnixStream::from_std(one), other)
-}
-
-fn register(world: &mut World, source: &mut impl mio::event::Source) {
-    let registry = world.poll.registry();
-    registry
-        .register(source, SOURCE, Interest::READABLE)
-        .unwrap();
-}
-
 fn registered_pair(world: &mut World) -> (UnixStream, uds::UnixStream) {
     let (mut source, peer) = pair();
     register(world, &mut source);
@@ -1220,25 +1009,6 @@ fn refused_datagram(world: &mut World) -> UdpSocket {
     socket
 }
 
-/// Checks that a drained stream is reported when it has data again. Twice, because a source that was given
-/// up is reported once.
-#[track_caller]
-fn assert_reported(world: &mut World, token: Token, stream: &mut impl Read, peer: &mut impl Write) {
-    for _ in 0..2 {
-        while stream.read(&mut [0; 8]).is_ok() {}
-        world.take(token);
-        peer.write_all(b"z").unwrap();
-        world.until(token);
-        stream.read_exact(&mut [0]).unwrap();
-    }
-}
-
-/// Does nothing when it is run again.
-fn drop_it<T>(what: &mut Option<T>) -> io::Result<()> {
-    drop(what.take());
-    Ok(())
-}
-
 /// After an operation failed, the source is as ready as before. poll(2) reports it again; epoll
 /// reports only new readiness.
 fn assert_reported_again<S>(world: &mut World, _: &mut S, error: c_int) {
@@ -1247,19 +1017,6 @@ fn assert_reported_again<S>(world: &mut World, _: &mut S, error: c_int) {
         world.take(SOURCE);
         world.until(SOURCE);
     }
-}
-
-/// Checks that a new poll works.
-fn assert_it_polls(poll: &mut Poll) {
-    let (mut source, mut peer) = pair();
-    let registry = poll.registry();
-    registry
-        .register(&mut source, SOURCE, Interest::READABLE)
-        .unwrap();
-    peer.write_all(b"x").unwrap();
-    let mut events = Events::with_capacity(4);
-    poll.poll(&mut events, Some(patience())).unwrap();
-    assert_eq!(events.iter().count(), 1, "events of the new poll");
 }
 
 /// A folder for named sockets. A socket's file exists even if a call after `bind` failed.

@@ -1,0 +1,178 @@
+//! Windows: the import table of this program leads to functions of its own, which call those of the
+//! system, or fail. So the calls of mio, the standard library and socket2 count, and the calls that the
+//! system's libraries make among themselves do not. The crate is the one that ships.
+//!
+//! All runs are in one process, one after the other.
+
+mod calls;
+mod imports;
+mod operations;
+
+use std::net;
+use std::panic::{self, AssertUnwindSafe};
+use std::process;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::Mutex;
+use std::thread;
+
+use mio::net::TcpStream;
+use mio::{Backend, Poll};
+use windows_sys::Win32::Foundation::{
+    RtlNtStatusToDosError, STATUS_INVALID_HANDLE, STATUS_NOT_FOUND,
+};
+use windows_sys::Win32::System::Threading::GetCurrentThreadId;
+
+use crate::operation::{Expected, Operation};
+use crate::record::{self, patience, Failure};
+use crate::steps::any_port;
+
+pub use calls::Call;
+pub use operations::all as operations;
+
+pub type Stream = TcpStream;
+pub type Peer = net::TcpStream;
+
+/// The text of the last panic.
+static SAID: Mutex<String> = Mutex::new(String::new());
+
+/// The name of each run is sent to the watchdog.
+static WATCHDOG: Mutex<Option<Sender<String>>> = Mutex::new(None);
+
+/// Before all runs.
+pub fn prepare() -> Result<(), String> {
+    // SAFETY: no other thread runs yet.
+    unsafe { calls::replace() };
+    panic::set_hook(Box::new(|panic| {
+        record::stop_failing();
+        let mut said = SAID.lock().unwrap();
+        if said.is_empty() {
+            *said = panic.to_string().replace('\n', " ");
+        }
+    }));
+    *WATCHDOG.lock().unwrap() = Some(watchdog());
+    println!("running the operations");
+    Ok(())
+}
+
+/// Ends the process when a run takes too long.
+fn watchdog() -> Sender<String> {
+    let (sender, receiver) = mpsc::channel::<String>();
+    thread::spawn(move || {
+        let mut current = String::new();
+        loop {
+            match receiver.recv_timeout(patience() * 4) {
+                Ok(next) => current = next,
+                Err(RecvTimeoutError::Timeout) => {
+                    println!("FAILED: {current}it hangs");
+                    process::exit(1);
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    });
+    sender
+}
+
+/// Runs the operation with the plan. Returns the calls that it made.
+pub fn run(
+    backend: Backend,
+    operation: &Operation,
+    plan: &[Failure],
+    expected: Expected,
+) -> Result<Vec<Call>, String> {
+    let name = format!("{}: {}", operation.name, crate::described(plan));
+    let watchdog = WATCHDOG.lock().unwrap();
+    let _ = watchdog.as_ref().expect("it was started").send(name);
+    SAID.lock().unwrap().clear();
+    let run = |plan: &[Failure], expected| {
+        let run = AssertUnwindSafe(|| (operation.run)(backend, plan, expected));
+        panic::catch_unwind(run).map_err(|_| SAID.lock().unwrap().clone())
+    };
+    if plan.is_empty() {
+        // The first run creates objects that are kept.
+        run(&[], Expected::Success)?;
+    }
+    let before = calls::handles();
+    run(plan, expected)?;
+    let made = record::calls();
+    match calls::handles() {
+        after if after > before => Err(format!("{after} handles, and {before} before")),
+        _ => Ok(made),
+    }
+}
+
+pub fn code_of(call: Call) -> i64 {
+    call as i64
+}
+
+pub fn call_of(code: i64) -> Call {
+    Call::ALL[code as usize]
+}
+
+pub fn name_of(call: Call) -> String {
+    call.name().to_owned()
+}
+
+pub fn errors_of(call: Call) -> Option<Vec<i32>> {
+    Some(call.errors().iter().map(|&(error, _)| error).collect())
+}
+
+pub fn name_of_error(call: Call, error: i32) -> String {
+    let mut errors = call.errors().iter();
+    let known = errors.find(|(known, _)| *known == error);
+    known.expect("the call has this error").1.to_owned()
+}
+
+/// No call is a part of another one.
+pub fn is_part(_: Call) -> bool {
+    false
+}
+
+pub fn this_thread() -> u32 {
+    // SAFETY: the function has no preconditions.
+    unsafe { GetCurrentThreadId() }
+}
+
+pub fn pair() -> (Stream, Peer) {
+    let listener = net::TcpListener::bind(any_port()).unwrap();
+    let stream = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    peer.set_nodelay(true).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    (TcpStream::from_std(stream), peer)
+}
+
+pub fn has_data(stream: &Stream) -> bool {
+    stream.peek(&mut [0]).is_ok()
+}
+
+/// The driver does not tell.
+pub fn registrations(_: Backend, _: &Poll) -> Option<usize> {
+    None
+}
+
+/// The answer to a failed call, unless the operation has its own.
+pub fn expected(failure: Failure, _registers: bool) -> Expected {
+    match failure.call {
+        // A drop cannot return an error.
+        Call::CloseHandle | Call::closesocket => Expected::Success,
+        Call::NtDeviceIoControlFile if failure.error == STATUS_INVALID_HANDLE => {
+            Expected::LeftOut("that says that an open socket is closed")
+        }
+        // It becomes an event of the socket.
+        Call::NtDeviceIoControlFile => Expected::Success,
+        // It becomes an event of the pipe, and the next read returns it.
+        Call::ReadFile => Expected::Success,
+        // Without these answers the crate only knows less.
+        Call::GetNamedPipeInfo | Call::PeekNamedPipe => Expected::Success,
+        Call::NtCancelIoFileEx if failure.error == STATUS_NOT_FOUND => Expected::LeftOut(
+            "that says that a poll has ended which goes on: its packet would be awaited",
+        ),
+        call if call.has_status() => {
+            // SAFETY: the function has no preconditions.
+            let error = unsafe { RtlNtStatusToDosError(failure.error) };
+            Expected::Error(error as i32)
+        }
+        _ => Expected::Error(failure.error),
+    }
+}
