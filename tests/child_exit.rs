@@ -67,17 +67,22 @@ fn reap(child: &mut Child) -> Option<i32> {
     status.expect("it has exited").code()
 }
 
-fn an_exit_is_reported(backend: Backend) {
+/// A child that waits, and the source of its exit, which is not registered. `None` if the backend has no
+/// such source.
+fn watched(backend: Backend) -> Option<(Loop, Child, ChildExit)> {
     if !backend.watches_children() {
-        return;
+        return None;
     }
-    let mut looper = Loop::new(backend);
-    let mut child = waiting();
-    let mut exit = ChildExit::new(&child).unwrap();
-    looper
-        .registry()
-        .register(&mut exit, CHILD, Interest::READABLE)
-        .unwrap();
+    let child = waiting();
+    let exit = ChildExit::new(&child).unwrap();
+    Some((Loop::new(backend), child, exit))
+}
+
+fn an_exit_is_reported(backend: Backend) {
+    let Some((mut looper, mut child, mut exit)) = watched(backend) else {
+        return;
+    };
+    looper.register(&mut exit, CHILD, Interest::READABLE);
     looper.assert_quiet();
     assert_eq!(child.try_wait().unwrap(), None);
     tell_to_exit(&mut child);
@@ -99,13 +104,8 @@ fn an_exit_before_registering_is_reported(backend: Backend) {
     until_zombie(&one);
     until_zombie(&two);
     let mut exit_of_two = ChildExit::new(&two).unwrap();
-    let registry = looper.registry();
-    registry
-        .register(&mut exit_of_one, CHILD, Interest::READABLE)
-        .unwrap();
-    registry
-        .register(&mut exit_of_two, OTHER, Interest::READABLE)
-        .unwrap();
+    looper.register(&mut exit_of_one, CHILD, Interest::READABLE);
+    looper.register(&mut exit_of_two, OTHER, Interest::READABLE);
     let mut missing = vec![CHILD, OTHER];
     looper.until("both exits", |event| {
         assert!(event.is_readable() && !event.is_writable());
@@ -120,26 +120,15 @@ fn an_exit_before_registering_is_reported(backend: Backend) {
 }
 
 fn an_exit_is_reported_anew_after_reregister(backend: Backend) {
-    if !backend.watches_children() {
+    let Some((mut looper, mut child, mut exit)) = watched(backend) else {
         return;
-    }
-    let mut looper = Loop::new(backend);
-    let mut child = waiting();
-    let mut exit = ChildExit::new(&child).unwrap();
-    let registry = looper.registry();
-    registry
-        .register(&mut exit, OTHER, Interest::READABLE)
-        .unwrap();
-    registry
-        .reregister(&mut exit, CHILD, Interest::READABLE)
-        .unwrap();
+    };
+    looper.register(&mut exit, OTHER, Interest::READABLE);
+    looper.reregister(&mut exit, CHILD, Interest::READABLE);
     tell_to_exit(&mut child);
     looper.until_readable(CHILD);
     for token in [OTHER, CHILD] {
-        looper
-            .registry()
-            .reregister(&mut exit, token, Interest::READABLE)
-            .unwrap();
+        looper.reregister(&mut exit, token, Interest::READABLE);
         looper.until("the exit", |event| {
             assert_eq!(event.token(), token);
             event.is_readable()
@@ -150,41 +139,26 @@ fn an_exit_is_reported_anew_after_reregister(backend: Backend) {
 }
 
 fn a_deregistered_exit_is_not_reported(backend: Backend) {
-    if !backend.watches_children() {
+    let Some((mut looper, mut child, mut exit)) = watched(backend) else {
         return;
-    }
-    let mut looper = Loop::new(backend);
-    let mut child = waiting();
-    let mut exit = ChildExit::new(&child).unwrap();
-    let registry = looper.registry();
-    registry
-        .register(&mut exit, CHILD, Interest::READABLE)
-        .unwrap();
-    registry.deregister(&mut exit).unwrap();
+    };
+    looper.register(&mut exit, CHILD, Interest::READABLE);
+    looper.registry().deregister(&mut exit).unwrap();
     tell_to_exit(&mut child);
     until_zombie(&child);
     looper.assert_quiet();
     // Not even if it was about to be reported.
-    let registry = looper.registry();
-    registry
-        .register(&mut exit, CHILD, Interest::READABLE)
-        .unwrap();
-    registry.deregister(&mut exit).unwrap();
+    looper.register(&mut exit, CHILD, Interest::READABLE);
+    looper.registry().deregister(&mut exit).unwrap();
     looper.assert_quiet();
     assert_eq!(reap(&mut child), Some(7));
 }
 
 fn a_dropped_exit_is_not_reported(backend: Backend) {
-    if !backend.watches_children() {
+    let Some((mut looper, mut child, mut exit)) = watched(backend) else {
         return;
-    }
-    let mut looper = Loop::new(backend);
-    let mut child = waiting();
-    let mut exit = ChildExit::new(&child).unwrap();
-    looper
-        .registry()
-        .register(&mut exit, CHILD, Interest::READABLE)
-        .unwrap();
+    };
+    looper.register(&mut exit, CHILD, Interest::READABLE);
     drop(exit);
     tell_to_exit(&mut child);
     until_zombie(&child);
@@ -204,13 +178,10 @@ fn a_child_that_was_waited_for_is_not_found(backend: Backend) {
 }
 
 fn registering_follows_the_rules(backend: Backend) {
-    if !backend.watches_children() {
+    let Some((mut looper, mut child, mut exit)) = watched(backend) else {
         return;
-    }
-    let looper = Loop::new(backend);
+    };
     let another = Loop::new(backend);
-    let mut child = waiting();
-    let mut exit = ChildExit::new(&child).unwrap();
     let registry = looper.registry();
 
     let refused = registry.register(&mut exit, CHILD, Interest::WRITABLE);
@@ -233,16 +204,10 @@ fn registering_follows_the_rules(backend: Backend) {
     registry.deregister(&mut exit).unwrap();
 
     // A poll that is gone counts for nothing.
-    another
-        .registry()
-        .register(&mut exit, CHILD, Interest::READABLE)
-        .unwrap();
+    another.register(&mut exit, CHILD, Interest::READABLE);
     drop(another);
-    registry
-        .register(&mut exit, CHILD, Interest::READABLE)
-        .unwrap();
+    looper.register(&mut exit, CHILD, Interest::READABLE);
     tell_to_exit(&mut child);
-    let mut looper = looper;
     looper.until_readable(CHILD);
     assert_eq!(reap(&mut child), Some(7));
 }
@@ -340,10 +305,7 @@ fn a_reused_number_is_another_child(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut former = waiting();
     let mut exit_of_former = ChildExit::new(&former).unwrap();
-    looper
-        .registry()
-        .register(&mut exit_of_former, CHILD, Interest::READABLE)
-        .unwrap();
+    looper.register(&mut exit_of_former, CHILD, Interest::READABLE);
     tell_to_exit(&mut former);
     looper.until_readable(CHILD);
     assert_eq!(reap(&mut former), Some(7));
@@ -367,10 +329,7 @@ fn a_reused_number_is_another_child(backend: Backend) {
         return;
     };
     let mut exit_of_later = ChildExit::new(later).unwrap();
-    looper
-        .registry()
-        .register(&mut exit_of_later, OTHER, Interest::READABLE)
-        .unwrap();
+    looper.register(&mut exit_of_later, OTHER, Interest::READABLE);
     drop(exit_of_former);
     tell_to_exit(later);
     looper.until("the later child", |event| event.token() == OTHER);

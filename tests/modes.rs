@@ -67,9 +67,9 @@ impl Mode {
 trait Subject: Source {
     fn name(&self) -> &'static str;
     fn make_readable(&mut self);
-    /// Until it would block.
+    /// Reads until it would block.
     fn drain(&mut self);
-    /// Whether nothing reports its I/O, so that its edges may be reported again.
+    /// Whether its I/O does not pass through the crate, so that its edges may be reported again.
     fn is_raw(&self) -> bool {
         false
     }
@@ -387,7 +387,7 @@ fn subjects() -> Vec<Box<dyn Subject>> {
     all
 }
 
-/// Whether a named pipe needs a poll before it knows what it has.
+/// Whether edges of this source are reported once. A table probes raw descriptors, and reports them again.
 fn keeps_edges(backend: Backend, subject: &dyn Subject) -> bool {
     use util::Differences;
 
@@ -406,7 +406,7 @@ fn assert_reported(looper: &mut Loop, token: Token, what: &str) -> Seen {
     seen
 }
 
-/// Five polls report it as often as the mode says: the first ones, and then no other.
+/// Checks how many of five polls report the source: as many as the mode says, and these come first.
 #[track_caller]
 fn assert_reports(looper: &mut Loop, token: Token, subject: &dyn Subject, mode: Mode, how: &str) {
     let what = format!("{} {how}, {mode:?}", subject.name());
@@ -429,10 +429,7 @@ fn what_was_ready_before_is_reported_as_often_as_the_mode_says(backend: Backend)
         for mut subject in subjects() {
             let mut looper = Loop::new(backend);
             subject.make_readable();
-            looper
-                .registry()
-                .register(&mut subject, SOURCE, mode.of(Interest::READABLE))
-                .unwrap();
+            looper.register(&mut subject, SOURCE, mode.of(Interest::READABLE));
             assert_reports(&mut looper, SOURCE, &*subject, mode, "that was ready");
         }
     }
@@ -442,10 +439,7 @@ fn what_becomes_ready_is_reported_as_often_as_the_mode_says(backend: Backend) {
     for mode in MODES {
         for mut subject in subjects() {
             let mut looper = Loop::new(backend);
-            looper
-                .registry()
-                .register(&mut subject, SOURCE, mode.of(Interest::READABLE))
-                .unwrap();
+            looper.register(&mut subject, SOURCE, mode.of(Interest::READABLE));
             looper.assert_nothing_ready();
             subject.make_readable();
             assert_reports(&mut looper, SOURCE, &*subject, mode, "that becomes ready");
@@ -459,15 +453,9 @@ fn reregister_changes_each_mode_into_each(backend: Backend) {
             for mut subject in subjects() {
                 let mut looper = Loop::new(backend);
                 subject.make_readable();
-                let registry = looper.registry();
-                registry
-                    .register(&mut subject, OTHER, before.of(Interest::READABLE))
-                    .unwrap();
+                looper.register(&mut subject, OTHER, before.of(Interest::READABLE));
                 assert_reported(&mut looper, OTHER, subject.name());
-                looper
-                    .registry()
-                    .reregister(&mut subject, SOURCE, after.of(Interest::READABLE))
-                    .unwrap();
+                looper.reregister(&mut subject, SOURCE, after.of(Interest::READABLE));
                 let how = format!("that was {before:?}");
                 assert_reports(&mut looper, SOURCE, &*subject, after, &how);
             }
@@ -482,10 +470,7 @@ fn after_its_event_a_one_shot_source_is_deregistered_like_any_other(backend: Bac
             subject.make_readable();
             let interests = mode.of(Interest::READABLE);
             for _ in 0..2 {
-                looper
-                    .registry()
-                    .register(&mut subject, SOURCE, interests)
-                    .unwrap();
+                looper.register(&mut subject, SOURCE, interests);
                 assert_reported(&mut looper, SOURCE, subject.name());
                 looper.registry().deregister(&mut subject).unwrap();
                 looper.assert_nothing_ready();
@@ -500,26 +485,17 @@ fn a_one_shot_source_is_reported_once_for_each_reregister(backend: Backend) {
     for mut subject in subjects() {
         let mut looper = Loop::new(backend);
         let interests = Interest::READABLE.oneshot();
-        looper
-            .registry()
-            .register(&mut subject, SOURCE, interests)
-            .unwrap();
+        looper.register(&mut subject, SOURCE, interests);
         for _ in 0..3 {
             subject.make_readable();
             assert_reports(&mut looper, SOURCE, &*subject, Mode::OneShot, "in turn");
             subject.drain();
             subject.make_readable();
             looper.assert_nothing_ready();
-            looper
-                .registry()
-                .reregister(&mut subject, SOURCE, interests)
-                .unwrap();
+            looper.reregister(&mut subject, SOURCE, interests);
             assert_reports(&mut looper, SOURCE, &*subject, Mode::OneShot, "again");
             subject.drain();
-            looper
-                .registry()
-                .reregister(&mut subject, SOURCE, interests)
-                .unwrap();
+            looper.reregister(&mut subject, SOURCE, interests);
             looper.assert_nothing_ready();
         }
     }
@@ -558,19 +534,13 @@ fn a_one_shot_event_disarms_both_directions(backend: Backend) {
 
     // Ready for writing only, and then for reading.
     subject.drain();
-    looper
-        .registry()
-        .reregister(&mut subject, SOURCE, BOTH.oneshot())
-        .unwrap();
+    looper.reregister(&mut subject, SOURCE, BOTH.oneshot());
     let seen = assert_reported(&mut looper, SOURCE, "writable");
     assert_eq!(seen, Seen::named("writable"));
     subject.make_readable();
     until_arrived(&subject.stream);
     looper.assert_quiet();
-    looper
-        .registry()
-        .reregister(&mut subject, SOURCE, BOTH.oneshot())
-        .unwrap();
+    looper.reregister(&mut subject, SOURCE, BOTH.oneshot());
     assert_reported(&mut looper, SOURCE, "both");
     looper.registry().deregister(&mut subject).unwrap();
 }
@@ -592,10 +562,7 @@ fn a_one_shot_event_carries_what_became_ready_since_it_fired(backend: Backend) {
             }
         }
     }
-    looper
-        .registry()
-        .register(&mut stream, SOURCE, BOTH.oneshot())
-        .unwrap();
+    looper.register(&mut stream, SOURCE, BOTH.oneshot());
     looper.assert_nothing_ready();
     let mut buffer = vec![0; sent];
     peer.read_exact(&mut buffer).unwrap();
@@ -617,32 +584,23 @@ fn after_its_event_a_one_shot_source_does_not_report_that_the_peer_has_closed(ba
         // With this unread, closing resets the connection: an error and a hang-up.
         (&stream).write_all(b"x").unwrap();
         peer.peek(&mut [0]).unwrap();
-        looper
-            .registry()
-            .register(&mut stream, SOURCE, interests.oneshot())
-            .unwrap();
+        looper.register(&mut stream, SOURCE, interests.oneshot());
         assert_reported(&mut looper, SOURCE, "open");
         drop(peer);
         looper.assert_quiet();
-        looper
-            .registry()
-            .reregister(&mut stream, SOURCE, Interest::READABLE.oneshot())
-            .unwrap();
+        looper.reregister(&mut stream, SOURCE, Interest::READABLE.oneshot());
         let seen = assert_reported(&mut looper, SOURCE, "closed");
         assert!(seen.readable, "{seen:?}");
         looper.assert_quiet();
     }
 }
 
-/// Operations that would block or fail arm an edge, but nothing that was one-shot.
+/// Operations that would block or fail arm an edge, but not a one-shot registration that has fired.
 fn a_one_shot_event_after_operations_stays_the_only_one(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut subject = tcp();
     subject.make_readable();
-    looper
-        .registry()
-        .register(&mut subject, SOURCE, Interest::READABLE.oneshot())
-        .unwrap();
+    looper.register(&mut subject, SOURCE, Interest::READABLE.oneshot());
     assert_reported(&mut looper, SOURCE, "data");
     subject.drain();
     let error = subject
@@ -662,10 +620,7 @@ fn a_one_shot_event_after_operations_stays_the_only_one(backend: Backend) {
 fn a_level_source_is_quiet_when_it_was_drained(backend: Backend) {
     for mut subject in subjects() {
         let mut looper = Loop::new(backend);
-        looper
-            .registry()
-            .register(&mut subject, SOURCE, Interest::READABLE.level())
-            .unwrap();
+        looper.register(&mut subject, SOURCE, Interest::READABLE.level());
         for _ in 0..3 {
             subject.make_readable();
             for _ in 0..2 {
@@ -680,10 +635,7 @@ fn a_level_source_is_quiet_when_it_was_drained(backend: Backend) {
 fn a_level_source_reports_both_directions_each_time(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut subject = tcp();
-    looper
-        .registry()
-        .register(&mut subject, SOURCE, BOTH.level())
-        .unwrap();
+    looper.register(&mut subject, SOURCE, BOTH.level());
     for _ in 0..POLLS {
         let seen = assert_reported(&mut looper, SOURCE, "writable");
         assert_eq!(seen, Seen::named("writable"));
@@ -694,10 +646,7 @@ fn a_level_source_reports_both_directions_each_time(backend: Backend) {
         let seen = assert_reported(&mut looper, SOURCE, "both");
         assert_eq!(seen, Seen::named("readable writable"));
     }
-    looper
-        .registry()
-        .reregister(&mut subject, SOURCE, Interest::READABLE.level())
-        .unwrap();
+    looper.reregister(&mut subject, SOURCE, Interest::READABLE.level());
     let seen = assert_reported(&mut looper, SOURCE, "readable");
     assert!(seen.readable);
     subject.drain();
@@ -707,10 +656,7 @@ fn a_level_source_reports_both_directions_each_time(backend: Backend) {
 fn a_level_source_reports_a_hang_up_each_time(backend: Backend) {
     let mut looper = Loop::new(backend);
     let Tcp { mut stream, peer } = tcp();
-    looper
-        .registry()
-        .register(&mut stream, SOURCE, BOTH.level())
-        .unwrap();
+    looper.register(&mut stream, SOURCE, BOTH.level());
     assert_reported(&mut looper, SOURCE, "writable");
     drop(peer);
     looper.until_readable(SOURCE);
@@ -727,10 +673,7 @@ fn level_sources_take_turns_in_a_small_buffer(backend: Backend) {
     for (n, subject) in subjects.iter_mut().enumerate() {
         subject.make_readable();
         until_arrived(&subject.stream);
-        looper
-            .registry()
-            .register(subject, Token(n), Interest::READABLE.level())
-            .unwrap();
+        looper.register(subject, Token(n), Interest::READABLE.level());
     }
     for _ in 0..3 {
         let mut missing: Vec<_> = (0..subjects.len()).collect();
@@ -783,7 +726,7 @@ fn a_changed_mode_takes_effect_during_a_wait(backend: Backend) {
     looper.until_readable(SOURCE);
 }
 
-/// Each event of a source is handled by some thread, and no two threads have one at a time.
+/// Each event is handled by one of several threads, and no two threads handle one source at the same time.
 fn one_shot_sources_are_shared_by_threads(backend: Backend) {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{mpsc, Arc, Mutex};
@@ -830,7 +773,7 @@ fn one_shot_sources_are_shared_by_threads(backend: Backend) {
                     total += length;
                 }
                 read.fetch_add(total, Ordering::SeqCst);
-                // What arrives from now on, and what is left, is of the next event.
+                // Data that is left, or arrives from now on, belongs to the next event.
                 peer.lock().unwrap().write_all(b"x").unwrap();
                 assert!(is_handled.swap(false, Ordering::SeqCst));
                 registry
@@ -945,9 +888,9 @@ mod exclusive {
         }
     }
 
-    /// Of several polls that wait for one listener, one is told, and some are not.
+    /// Of several polls that wait for one listener, each client wakes one, and not all.
     #[test]
-    fn not_all_polls_are_told() {
+    fn a_client_does_not_wake_all_polls() {
         use std::sync::atomic::{AtomicUsize, Ordering};
         use std::sync::Arc;
 
@@ -956,8 +899,8 @@ mod exclusive {
         let Some(exclusive) = exclusive(Interest::READABLE) else {
             return;
         };
-        let mut told = [0, 0];
-        for (is_exclusive, told) in [false, true].into_iter().zip(&mut told) {
+        let mut woken = [0, 0];
+        for (is_exclusive, woken) in [false, true].into_iter().zip(&mut woken) {
             let mut listener = Listener {
                 listener: TcpListener::bind(any_port()).unwrap(),
                 clients: Vec::new(),
@@ -988,7 +931,7 @@ mod exclusive {
                 threads.push(std::thread::spawn(move || {
                     sender.send(util::this_thread()).unwrap();
                     loop {
-                        // It may never be told anything but to stop.
+                        // It may be woken by the waker only.
                         looper.poll.poll_until(&mut looper.events, None).unwrap();
                         for event in &looper.events {
                             if event.token() == OTHER {
@@ -1007,7 +950,7 @@ mod exclusive {
                 listener.make_readable();
                 let deadline = std::time::Instant::now() + util::patience();
                 while count.load(Ordering::SeqCst) < client {
-                    assert!(std::time::Instant::now() < deadline, "nobody is told");
+                    assert!(std::time::Instant::now() < deadline, "no poll is woken");
                     std::thread::yield_now();
                 }
                 listener.drain();
@@ -1018,9 +961,9 @@ mod exclusive {
             for thread in threads {
                 thread.join().unwrap();
             }
-            *told = count.load(Ordering::SeqCst);
+            *woken = count.load(Ordering::SeqCst);
         }
-        let [all, some] = told;
+        let [all, some] = woken;
         assert!(some >= CLIENTS, "{some}");
         assert!(some * 2 < all, "{some} with exclusive, {all} without");
     }

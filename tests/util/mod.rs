@@ -23,8 +23,8 @@ extern crate event_ports_model as _;
 #[cfg(mio_model = "kqueue")]
 extern crate kqueue_model as _;
 
-use mio::event::Event;
-use mio::{Backend, Events, Poll, Registry, Token, Waker};
+use mio::event::{Event, Source};
+use mio::{Backend, Events, Interest, Poll, Registry, Token, Waker};
 
 /// Makes a `#[test]` of each function for each backend: `epoll::name`. Every function takes the
 /// backend. The compiler warns of dead code for a function that is not listed. A test for some
@@ -425,6 +425,18 @@ impl Loop {
 
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
+    }
+
+    #[track_caller]
+    pub fn register(&self, source: &mut impl Source, token: Token, interests: Interest) {
+        let registered = self.registry().register(source, token, interests);
+        registered.expect("it can be registered");
+    }
+
+    #[track_caller]
+    pub fn reregister(&self, source: &mut impl Source, token: Token, interests: Interest) {
+        let reregistered = self.registry().reregister(source, token, interests);
+        reregistered.expect("it can be reregistered");
     }
 
     /// Polls until `done` returns true for an event. It is called for every event.
