@@ -164,12 +164,12 @@ mod tests {
             section("d", &[&[]]),
         ];
         let outcomes = compare(&table, &seen);
-        let told: Vec<String> = outcomes
+        let printed: Vec<String> = outcomes
             .into_iter()
             .map(|(name, outcome)| format!("{name}: {}", outcome.unwrap_err()))
             .collect();
         assert_eq!(
-            told,
+            printed,
             [
                 "a: expected `read`, saw `read read`",
                 "b: not the same every time: `-`, then `brk`",

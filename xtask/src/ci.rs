@@ -18,10 +18,10 @@ use crate::{
 
 type Step = (&'static str, fn() -> Result<()>);
 
-/// A step that takes its part.
+/// A step of which `full` runs a part.
 type SharedStep = (&'static str, fn(Shard) -> Result<()>);
 
-/// Cheap ones first: most mistakes show within a minute.
+/// Cheap steps come first: most mistakes show within a minute.
 const CI: &[Step] = &[
     ("fmt", lint::fmt),
     ("msrv", msrv::run),
@@ -87,7 +87,7 @@ const ONLY_FULL: &[(Step, u64)] = &[
     (("miri", miri::all), 900),
 ];
 
-/// What `full` adds, a part of which is in each of its parts.
+/// The steps that `full` adds, and divides: each part of `full` runs a part of each of them.
 const SHARED: &[SharedStep] = &[
     ("faults", faults::part),
     ("oracle-faults", oracle::part_of_faults),
@@ -119,11 +119,12 @@ pub fn ci() -> Result<()> {
     conclude(&run(steps, |name, cost| budget.judge(name, cost))?)
 }
 
-/// The same, and what takes longer; or a part of it. What came of it is also in a file of target/full.
+/// The steps of `ci`, and those that take longer; or a part of them. The results are also written to a file
+/// in target/full.
 pub fn full(shard: Shard) -> Result<()> {
     build_small();
     let budget = budget()?;
-    // Before anything changes it.
+    // Read before a step can change it.
     let revision = revision()?;
     let seconds = |name: &str| budget.seconds(name);
     let steps = CI.iter().map(|step| (*step, seconds(step.0)));
@@ -134,7 +135,7 @@ pub fn full(shard: Shard) -> Result<()> {
         (name, Box::new(move || step(shard)))
     });
     let results = run(whole(&steps).chain(shared), |name, cost| {
-        // The budget is for what `ci` does.
+        // The budget is that of `ci`.
         match CI.iter().any(|(other, _)| *other == name) {
             true => budget.judge(name, cost),
             false => Ok(None),
@@ -150,7 +151,7 @@ pub fn full(shard: Shard) -> Result<()> {
     conclude(&results)
 }
 
-/// What a part of `full` shall take at most.
+/// The maximum time for a part of `full`.
 const PART_OF_FULL: Duration = Duration::from_secs(60 * 60);
 
 /// The steps of this part: each goes to the part that has the least to do, the longest ones first.
@@ -173,7 +174,7 @@ fn part(steps: &[(Step, u64)], shard: Shard) -> Vec<Step> {
     mine.into_iter().map(|step| steps[step].0).collect()
 }
 
-/// What the results are of.
+/// What the results belong to: commit, compiler, kernel and date.
 fn revision() -> Result<String> {
     let of = |program: &str, args: &[&str]| -> Result<String> {
         let text = Cmd::new(program).args(args).quiet()?.successful_stdout()?;
@@ -250,7 +251,7 @@ fn whole(steps: &[Step]) -> impl Iterator<Item = Task> + '_ {
         .map(|(name, step)| -> Task { (name, Box::new(*step)) })
 }
 
-/// How all steps came out.
+/// The results of all steps.
 struct Results {
     steps: Vec<Ended>,
     total: Cost,
@@ -267,8 +268,8 @@ impl Results {
     }
 }
 
-/// Runs all of `steps`, whatever becomes of each. One has failed also if `judge` says that it has cost too
-/// much.
+/// Runs all of `steps`, even after one has failed. A step has also failed if `judge` says that it has cost
+/// too much.
 fn run(
     steps: impl Iterator<Item = Task>,
     judge: impl Fn(&str, Cost) -> Result<Option<String>>,
@@ -288,10 +289,10 @@ fn run(
         let result = outcome.and_then(|()| judge(name, cost));
         let outcome = Outcome::of(&result);
         match &result {
-            Ok(told) => {
+            Ok(printed) => {
                 println!("=== {name}: ok, {}", seconds(cost.wall));
-                if let Some(told) = told {
-                    println!("WARNING: {name}: {told}");
+                if let Some(printed) = printed {
+                    println!("WARNING: {name}: {printed}");
                 }
             }
             Err(error) => {
@@ -315,7 +316,7 @@ fn run(
     })
 }
 
-/// Prints the table, and fails if a step has. What could not be run is named in it.
+/// Prints the table, and fails if a step has failed. The table names the steps that could not be run.
 fn conclude(results: &Results) -> Result<()> {
     print!("\n{}", results.table());
     let not_run = results.count(Outcome::NotRun);

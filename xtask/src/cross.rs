@@ -74,7 +74,7 @@ impl Cross {
         let cmd = self
             .cargo(subcommand)
             .target_dir(self.std.dir("cross"))
-            // Nobody debugs it, and this halves the time.
+            // It is not debugged, and this halves the time.
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             // Otherwise std's debug information is stripped as well, for Apple's systems by a
             // program that Debian lacks.

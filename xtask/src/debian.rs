@@ -1,5 +1,5 @@
-//! Packages of another Debian, or of another processor's, in a folder of their own: the machine's own
-//! sources, lists and packages are left alone.
+//! Packages of another release of Debian, or for another processor, in a folder of their own. The machine's
+//! own sources, lists and packages do not change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::sh::Cmd;
 use crate::tools;
 
-/// One suite for one architecture, with lists, a cache and a status of its own.
+/// One suite for one architecture, with its own lists, cache and status.
 pub struct Suite {
     folder: PathBuf,
     architecture: &'static str,
@@ -39,7 +39,7 @@ impl Suite {
         self.folder.join("cache/archives")
     }
 
-    /// A program of apt's, which knows this suite only.
+    /// One of apt's programs, which uses this suite only.
     pub fn apt(&self, program: &str) -> Cmd {
         let in_folder = |name| self.folder.join(name);
         let options = [
@@ -59,7 +59,7 @@ impl Suite {
             })
     }
 
-    /// Fetches one package, without what it depends on, and extracts it into `root`.
+    /// Fetches one package, without its dependencies, and extracts it into `root`.
     pub fn extract(&self, package: &str, root: &Path) -> Result<()> {
         let fetched = tempfile::tempdir_in(&self.folder)?;
         self.apt("apt-get")
@@ -69,11 +69,11 @@ impl Suite {
         extract_all(fetched.path(), root)
     }
 
-    /// The packages that one depends on itself.
+    /// The direct dependencies of a package.
     pub fn depends(&self, package: &str) -> Result<Vec<String>> {
         let asked = self.apt("apt-cache").args(["depends", package]);
-        let told = asked.quiet()?.successful_stdout()?;
-        let names = told.lines().filter_map(|line| {
+        let printed = asked.quiet()?.successful_stdout()?;
+        let names = printed.lines().filter_map(|line| {
             line.trim_start_matches([' ', '|'])
                 .strip_prefix("Depends: ")
         });

@@ -228,7 +228,7 @@ pub enum Build {
     Model(&'static str),
     /// To be run under Wine.
     Windows,
-    /// Likewise, and it is no harness.
+    /// The same, of a program that is not a harness.
     Program(Program),
     Loom,
     /// The build that `cargo xtask counts` runs.
@@ -469,7 +469,7 @@ impl Runner {
         env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
         if target.tells_itself() {
-            return self.told(target, program, tests, env);
+            return self.printed(target, program, tests, env);
         }
         let limit = TEST_LIMIT * tests.len() as u32;
         let ended = self.run(program, || self.harness(program, tests, env).limit(limit))?;
@@ -485,7 +485,7 @@ impl Runner {
         env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
         if target.tells_itself() {
-            return self.told(target, program, tests, env);
+            return self.printed(target, program, tests, env);
         }
         if *target != Target::Loom {
             let ended = self.run(program, || {
@@ -510,7 +510,7 @@ impl Runner {
     }
 
     /// Runs what is no harness.
-    fn told(
+    fn printed(
         &self,
         target: &Target,
         program: &Path,

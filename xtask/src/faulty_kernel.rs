@@ -25,7 +25,7 @@ const AFD: &str = "afd";
 const LEFT_OUT: [&str; 3] = [
     "calls of the allocator and of the threads (brk, mmap, mprotect, futex, clone and the like): they are \
      not the crate's",
-    "of AFD, what the system's libraries ask of the kernel, and functions looked up by name (timers)",
+    "on AFD, the calls that the system's libraries make of the kernel, and functions looked up by name (timers)",
     "debug builds: the standard library makes calls of its own there",
 ];
 
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
                 program: program.clone(),
             }));
         }
-        // They wait, mostly: for what must not come.
+        // Most of their time they wait for events that must not come.
         let ended: Vec<Result<Ended>> = thread::scope(|scope| {
             let threads: Vec<_> = runs
                 .iter()
@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
-/// On AFD alone.
+/// Runs it on AFD only.
 pub fn on_windows() -> Result<()> {
     run(&Args {
         backends: vec![AFD.to_owned()],
@@ -118,7 +118,7 @@ fn on_wine(report: &mut Report, only: &str) -> Result<usize> {
     let program = cross.programs().join("faulty-kernel.exe");
     let wine = Wine::start()?;
     let ended = wine.run(|| {
-        // Shorter than that of tests, which make many connections.
+        // Shorter than that of the tests, which make many connections.
         let cmd = wine.command(&program).env("MIO_TEST_PATIENCE", "10");
         cmd.args([AFD, only]).limit(LIMIT)
     })?;
@@ -127,12 +127,12 @@ fn on_wine(report: &mut Report, only: &str) -> Result<usize> {
     read(report, AFD, &ended)
 }
 
-/// Builds the program for Windows.
+/// The command that builds the program for Windows.
 pub fn windows_cargo(cross: &Cross) -> Cmd {
     cross.building("build").args(["-p", "faulty-kernel"])
 }
 
-/// For a run under Wine.
+/// The time limit for a run under Wine.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Builds the program with this backend. Returns where it is.
@@ -150,7 +150,7 @@ fn build(backend: &str) -> Result<PathBuf> {
     Ok(folder.join("release/faulty-kernel"))
 }
 
-/// Builds the program.
+/// The command that builds the program.
 pub fn cargo() -> Cmd {
     // Optimised: std checks descriptors with calls of its own in a debug build.
     Cmd::cargo("build").args(["--release", "-p", "faulty-kernel"])

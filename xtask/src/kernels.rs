@@ -1,5 +1,4 @@
-//! The tests on other kernels of Linux: Debian's, old and new, which qemu boots on a machine that it
-//! plays. A guest has no disk: a file system in memory with the test programs, c10k, the oracle and
+//! The tests on other kernels of Linux: Debian's, old and new, which qemu boots in a virtual machine. A guest has no disk: a file system in memory with the test programs, c10k, the oracle and
 //! busybox. `testing/kernels/init.sh` is its first process.
 
 mod console;
@@ -25,10 +24,10 @@ use machine::{Machine, Program, ARM64, LIBRARIES, S390X, X86_64};
 
 struct Kernel {
     name: &'static str,
-    /// Debian's, and the package that depends on its newest kernel.
+    /// Debian's release, and the package that depends on its newest kernel.
     release: &'static str,
     package: &'static str,
-    /// How its `uname -r` begins.
+    /// The beginning of its `uname -r`.
     version: &'static str,
     machine: &'static Machine,
 }
@@ -78,19 +77,19 @@ const KERNELS: [Kernel; 6] = [
     },
 ];
 
-/// Tests that are left out, and why.
+/// Tests that are left out, with the reasons.
 const LEFT_OUT: [(&str, &str); 1] = [(
     "sys::table::tests::a_thread_that_waits_for_the_lock_gets_it",
     "it compares how fast this machine's own kernel wakes a thread with how fast it yields to one",
 )];
 
-/// What emulation costs: the tests' own bounds on time are that much longer.
+/// The factor by which the tests multiply their time bounds, because emulation is slow.
 const SLOWER: &str = "5";
 
-/// For each of the two backends.
+/// The oracle's seconds for each of the two backends.
 const ORACLE_SECONDS: u32 = 30;
 
-/// What tests/preloaded.rs compiles its library with.
+/// The compiler with which tests/preloaded.rs compiles its library.
 const STACKS: [&str; 2] = ["", "-DWITH_EPOLL_PWAIT2"];
 
 #[derive(ClapArgs, Default)]
@@ -153,7 +152,7 @@ fn on_this_kernel() -> Result<Tests> {
 }
 
 impl Kernel {
-    /// Boots it: what came out at its console.
+    /// Boots it, and returns what it wrote to its console.
     fn run(&self) -> Result<String> {
         let folder = target("kernels").join(self.name);
         if folder.is_dir() {
@@ -171,14 +170,14 @@ impl Kernel {
             .boot(&kernel, &initramfs)?
             .limit(Duration::from_secs(self.machine.limit))
             .tee()?;
-        // A guest that hangs has told more than its machine.
+        // The console of a guest that hangs says more than the error of its machine.
         if let Err(error) = ended.success() {
             println!("{error:#}");
         }
         Ok(ended.stdout)
     }
 
-    /// Its kernel, which is in the package itself or in one that it depends on.
+    /// The file of the kernel, from the package or from a package that it depends on.
     fn image(&self, suite: &Suite, folder: &Path) -> Result<PathBuf> {
         let extracted = folder.join("kernel");
         let mut package = self.package.to_owned();
@@ -309,7 +308,7 @@ fn is_kernel(path: &Path) -> bool {
     name.is_some_and(|name| name.starts_with("vmlinuz"))
 }
 
-/// The file that is wanted of those in a folder, or below it.
+/// The first file in a folder, or below it, that `is_wanted` accepts.
 fn file(folder: &Path, is_wanted: fn(&Path) -> bool) -> Option<PathBuf> {
     for entry in fs::read_dir(folder).ok()? {
         let entry = entry.ok()?;

@@ -1,4 +1,4 @@
-//! Lists of what a step leaves out, each line with its reason. Every line must be of something.
+//! Lists of what a step leaves out, each line with its reason. Every line must match something.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,13 +10,13 @@ use crate::root;
 pub struct List {
     path: String,
     lines: Vec<Line>,
-    /// The lines, by index, that something was found for.
+    /// The indices of the lines that matched something.
     used: BTreeSet<usize>,
 }
 
 #[derive(Debug, PartialEq)]
 struct Line {
-    /// A name, in which `*` stands for any text.
+    /// A name, in which `*` matches any text.
     pattern: String,
     why: String,
 }
@@ -28,7 +28,7 @@ impl List {
         List::parse(path, &text)
     }
 
-    /// Lines `NAME -- REASON`; empty lines and those that begin with `#` are for the reader.
+    /// Lines `NAME -- REASON`. Empty lines, and lines that begin with `#`, are ignored.
     pub fn parse(path: &str, text: &str) -> Result<List> {
         let lines = text.lines().map(str::trim);
         let lines = lines
@@ -47,14 +47,14 @@ impl List {
         })
     }
 
-    /// Why this is left out, by the first line that names it. `None` if none does.
+    /// The reason why this is left out, from the first line that matches it. `None` if no line does.
     pub fn reason_for(&mut self, name: &str) -> Option<&str> {
         let index = self.lines.iter().position(|line| line.is_of(name))?;
         self.used.insert(index);
         Some(&self.lines[index].why)
     }
 
-    /// The lines that nothing was found for, as problems.
+    /// A problem for each line that matched nothing.
     pub fn stale(&self) -> Vec<String> {
         let lines = self.lines.iter().enumerate();
         lines

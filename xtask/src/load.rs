@@ -15,7 +15,7 @@ use crate::{root, target};
 
 const BACKENDS: [&str; 2] = ["epoll", "poll"];
 
-/// Faults that it has to find.
+/// Faults that the program has to find.
 const FAULTS: [&str; 4] = [
     "epoll/deregister-leaves-the-registration",
     "epoll/pending-wakes-never-cleared",
@@ -23,7 +23,7 @@ const FAULTS: [&str; 4] = [
     "poll/would-block-does-not-arm",
 ];
 
-/// For each of them; what is lost shows after ten.
+/// The seconds for each fault. A lost event shows after ten seconds.
 const FAULTS_SECONDS: u64 = 60;
 
 #[derive(ClapArgs)]
@@ -33,7 +33,7 @@ pub struct Args {
     /// The minutes that each backend takes
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
-    /// Instead, put faults of testing/faults into a copy of the sources, and see them found
+    /// Check that the program finds faults of testing/faults, in a copy of the sources
     #[arg(long)]
     faults: bool,
 }
@@ -68,7 +68,7 @@ pub fn all() -> Result<()> {
     run(&Args::default())
 }
 
-/// What `full` runs, too.
+/// The second step of `full`.
 pub fn all_faults() -> Result<()> {
     find_faults(&BACKENDS.iter().collect::<Vec<_>>())
 }
@@ -116,6 +116,6 @@ fn build(sources: &Path, target_dir: &Path) -> Result<()> {
 fn load(target_dir: &Path, backend: &str, seconds: u64) -> Cmd {
     Cmd::new(target_dir.join("release/load"))
         .args(["--backend", backend, "--seconds", &seconds.to_string()])
-        // A wave waits at most two minutes more than it takes.
+        // A wave may wait for two minutes after its end.
         .limit(Duration::from_secs(seconds * 3 + 300))
 }

@@ -1,6 +1,6 @@
-//! The tests under Miri, an interpreter that notices undefined behaviour: of the memory model, of aliasing,
-//! of data races. Miri plays a kernel, of which it has a part; testing/miri/left-out.txt says which tests
-//! need more, or take too long.
+//! The tests under Miri, an interpreter that notices undefined behaviour: accesses to invalid memory,
+//! violated aliasing rules, data races. Miri implements a part of the system calls;
+//! testing/miri/left-out.txt lists the tests that need more, or take too long.
 
 use std::fs;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::{root, target, tools};
 
 const LEFT_OUT: &str = "testing/miri/left-out.txt";
 
-/// For the tests of a file, of which some take a minute.
+/// The time limit for the tests of a file. Some tests take a minute.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// For one test that is left out, and may hang.
+/// The time limit for one test that is left out, and may hang.
 const LIMIT_OF_ONE: Duration = Duration::from_secs(120);
 
-/// How much longer the tests' own bounds on time are under Miri.
+/// The factor by which the tests multiply their time bounds under Miri.
 const SLOWER: &str = "20";
 
 #[derive(ClapArgs, Default)]

@@ -1,6 +1,6 @@
-//! `rust-version` in Cargo.toml, held by that version itself: it builds the package and runs its tests. What
-//! it does not see, because this is one system: what the dependencies say they need, and newer syntax anywhere
-//! in src/. (Newer items of std are clippy's `incompatible_msrv`.)
+//! `rust-version` in Cargo.toml: that version of Rust builds the package and runs its tests. It sees the
+//! code of this system only, so two things are checked separately: the versions that the dependencies need, and
+//! newer syntax anywhere in src/. (clippy's `incompatible_msrv` finds newer items of std.)
 
 mod syntax;
 
@@ -32,7 +32,7 @@ pub fn run() -> Result<()> {
         report.one("syntax", sources(&msrv));
         match &toolchain {
             Ok(toolchain) => report.libtest(tests(toolchain, &metadata)?),
-            // Told at the end.
+            // Reported at the end.
             Err(error) if error.is::<NotRun>() => {}
             Err(error) => report.problem(format!("{error:#}")),
         }
@@ -41,7 +41,7 @@ pub fn run() -> Result<()> {
     toolchain.map(drop)
 }
 
-/// None of them says that it needs more.
+/// Checks that no dependency needs a newer version.
 fn dependencies(metadata: &Value, msrv: &Msrv) -> Result<()> {
     let mut problems = Vec::new();
     for (name, needed) in normal_dependencies(metadata)? {
@@ -54,7 +54,7 @@ fn dependencies(metadata: &Value, msrv: &Msrv) -> Result<()> {
     none(&problems, msrv)
 }
 
-/// None of src/ has newer syntax.
+/// Checks that no file of src/ has newer syntax.
 fn sources(msrv: &Msrv) -> Result<()> {
     let mut problems = Vec::new();
     for file in rust_files(&root().join("src"))? {
@@ -80,8 +80,8 @@ fn none(problems: &[String], msrv: &Msrv) -> Result<()> {
     Ok(())
 }
 
-/// The tests of the crate's package, with the newest dependencies that are for this version of Rust: the
-/// workspace's are for a newer one.
+/// Runs the tests of the crate's package, with the newest dependencies that support this version of Rust. The
+/// workspace's own dependencies need a newer one.
 fn tests(toolchain: &str, metadata: &Value) -> Result<Cmd> {
     let folder = target("msrv").join("package");
     Cmd::cargo("package")
@@ -99,7 +99,7 @@ fn tests(toolchain: &str, metadata: &Value) -> Result<Cmd> {
         .arg("-C")
         .arg(&folder)
         .run()?;
-    // No part of the workspace around it.
+    // It is not a member of the workspace around it.
     let manifest = package.join("Cargo.toml");
     let text = fs::read_to_string(&manifest)?;
     fs::write(&manifest, text + "\n[workspace]\n")?;

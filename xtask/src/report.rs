@@ -36,10 +36,10 @@ impl Report {
         let before = self.failed;
         self.libtest_output(&ended.stdout);
         if let Err(error) = ended.success() {
-            let told = self.failed > before;
+            let is_counted = self.failed > before;
             self.problems.push(format!("{error:#}"));
             // It was not built, or did not run to its end.
-            self.failed += usize::from(!told);
+            self.failed += usize::from(!is_counted);
         }
     }
 

@@ -93,8 +93,8 @@ impl Cmd {
             .env("RUSTC_BOOTSTRAP", "1")
     }
 
-    /// The cargo of a toolchain of rustup's, deaf to what the cargo that runs this program has set for its
-    /// children.
+    /// The cargo of one of rustup's toolchains. It ignores what the cargo that runs this program has set for
+    /// its children.
     pub fn rustup_cargo(toolchain: &str, subcommand: &str) -> Cmd {
         let cmd = Cmd::of_cargo("rustup", "run").without(|name| name == "CARGO");
         cmd.args([toolchain, "cargo", subcommand])

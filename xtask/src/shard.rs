@@ -18,7 +18,7 @@ impl Shard {
         from_its_first.step_by(self.parts).collect()
     }
 
-    /// For what came of it.
+    /// The name of the file with its results.
     pub fn file_name(self) -> String {
         format!("{}-of-{}.txt", self.part, self.parts)
     }

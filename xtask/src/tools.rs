@@ -12,8 +12,7 @@ use anyhow::{bail, Result};
 
 use crate::sh::Cmd;
 
-/// The error of a step that was not run, because something that it needs cannot be had on this
-/// machine. `ci` names the step and the reason, and goes on.
+/// The error of a step that was not run, because this machine cannot provide something that it needs. `ci` names the step and the reason, and goes on.
 #[derive(Debug)]
 pub struct NotRun(pub String);
 
@@ -108,8 +107,8 @@ pub fn is_there(program: &str) -> bool {
     find(program).is_some()
 }
 
-/// The full name of rustup's toolchain whose name is, or starts with, `name`, with these components. Has
-/// rustup fetch what is missing. `NotRun` where it can't.
+/// The full name of rustup's toolchain whose name is, or starts with, `name`. rustup fetches the toolchain
+/// and `components` if they are missing; if it cannot, the error is `NotRun`.
 pub fn need_toolchain(name: &str, components: &[&str]) -> Result<String> {
     if !is_there("rustup") {
         bail!(NotRun(format!("there is no rustup to fetch Rust {name}")));
@@ -144,7 +143,7 @@ pub fn need_toolchain(name: &str, components: &[&str]) -> Result<String> {
     }
 }
 
-/// Those of `components` that are not in rustup's list. In it the target follows some names.
+/// Those of `components` that are not in rustup's list, in which the target follows some names.
 fn missing<'a>(list: &str, components: &[&'a str]) -> Vec<&'a str> {
     let is_in_list = |component: &str| {
         list.lines().any(|line| {

@@ -1,5 +1,5 @@
-//! The programs of testing/ that are built for Windows, and run under Wine: the table of calls, and the
-//! oracle for Windows. Each prints a line for each of its tests, and how many there were.
+//! The programs of testing/ that are built for Windows and run under Wine: the table of calls, and the
+//! oracle for Windows. Each prints a line for each of its tests, and their number.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use crate::report::Report;
 use crate::root;
 use crate::sh::{Cmd, Ended};
 
-/// What each operation calls.
+/// The table of the calls of each operation.
 const TABLE: &str = "testing/windows-calls/expected.txt";
-/// Programs of the oracle that are kept.
+/// The folder of the oracle's saved programs.
 const PROGRAMS: &str = "testing/windows-oracle/programs";
 
-/// The seconds that random programs get: in `ci`, and to find a fault.
+/// The seconds for random programs: in `ci`, and to find a fault.
 const SECONDS: u64 = 15;
 const SECONDS_FOR_A_FAULT: u64 = 25;
 
@@ -31,7 +31,7 @@ pub enum Program {
 impl Program {
     pub const ALL: [Program; 2] = [Program::Calls, Program::Oracle];
 
-    /// Of its package, too.
+    /// The name of the program and of its package.
     pub fn name(self) -> &'static str {
         match self {
             Program::Calls => "windows-calls",
@@ -45,7 +45,7 @@ impl Program {
             .find(|program| program.name() == name)
     }
 
-    /// What runs one of its tests, in these sources.
+    /// The command that runs one of its tests, in these sources.
     pub fn one(self, sources: &Path, test: &str) -> Vec<String> {
         match self {
             Program::Calls => vec![path(sources, TABLE), "--exact".to_owned(), test.to_owned()],
@@ -59,7 +59,7 @@ impl Program {
         }
     }
 
-    /// Cargo, to build it.
+    /// The command that builds it.
     pub fn cargo(self, cross: &Cross) -> Cmd {
         cross.building("build").args(["-p", self.name()])
     }
@@ -75,10 +75,10 @@ fn path(sources: &Path, file: &str) -> String {
     sources.join(file).display().to_string()
 }
 
-/// For a run of the table of calls.
+/// The time limit for a run of the table of calls.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Compares what each operation calls with the table.
+/// Compares the calls of each operation with the table.
 pub fn calls(report: &mut Report, cross: &Cross, run: impl Fn(&Path) -> Cmd) -> Result<()> {
     let program = Program::Calls.built(cross)?;
     let ended = run(&program).arg(path(root(), TABLE)).limit(LIMIT).tee()?;
@@ -95,7 +95,7 @@ pub fn bless(report: &mut Report, cross: &Cross, run: impl Fn(&Path) -> Cmd) -> 
     Ok(())
 }
 
-/// What the oracle draws its programs by.
+/// How the oracle generates its programs.
 #[derive(ClapArgs, Default)]
 pub struct Search {
     /// The seconds that the oracle takes for random programs
@@ -106,7 +106,7 @@ pub struct Search {
     seed: Option<String>,
 }
 
-/// Runs the oracle: the programs that are kept, and random ones.
+/// Runs the oracle: the saved programs, and random ones.
 pub fn oracle(
     report: &mut Report,
     cross: &Cross,
@@ -122,12 +122,12 @@ pub fn oracle(
         Some(seed) => run.args(["--seed", seed]),
         None => run,
     };
-    // A failure is made smaller first.
+    // The oracle shrinks a failure before it prints it.
     let ended = run.limit(LIMIT * 2 + Duration::from_secs(seconds)).tee()?;
     count(report, &ended)
 }
 
-/// Counts the tests of which the program told.
+/// Counts the tests that the program printed.
 fn count(report: &mut Report, ended: &Ended) -> Result<()> {
     let mut failed = 0;
     for line in ended.stdout.lines() {
@@ -140,7 +140,7 @@ fn count(report: &mut Report, ended: &Ended) -> Result<()> {
     }
     match ended.success() {
         Err(error) if failed == 0 => Err(error).context("it did not come to its end"),
-        Ok(()) if failed > 0 => bail!("it has told of failures, and ended well"),
+        Ok(()) if failed > 0 => bail!("it printed failures, and its exit status is success"),
         _ => Ok(()),
     }
 }

@@ -130,7 +130,7 @@ pub fn run(args: &Args) -> Result<()> {
             windows::oracle(report, &cross, &args.search, command)?;
             match args.wine {
                 None => windows::calls(report, &cross, command)?,
-                // The table is of the one that is installed.
+                // The table belongs to the installed version.
                 Some(_) => println!("left out: the calls of each operation"),
             }
         }
@@ -174,11 +174,11 @@ impl Outcome {
     /// The result of a harness that was to run this test only.
     fn of(test: &str, ended: &Ended) -> Outcome {
         let line = format!("test {test} ... ");
-        let told = ended.stdout.lines().find_map(|l| l.strip_prefix(&line));
+        let printed = ended.stdout.lines().find_map(|l| l.strip_prefix(&line));
         if let Some(limit) = ended.timed_out {
             return Outcome::Failed(format!("it took longer than {} s", limit.as_secs()));
         }
-        match (told, ended.status.success()) {
+        match (printed, ended.status.success()) {
             (Some("ok"), true) if ended.stdout.contains("test result: ok. 1 passed;") => {
                 Outcome::Passed
             }
@@ -515,7 +515,7 @@ fn programs(cross: &Cross) -> Result<Vec<PathBuf>> {
     )
 }
 
-/// What is tested on the machine itself and not on Windows, and why.
+/// The tests that run on the host and not on Windows, with the reasons.
 struct LeftOut {
     /// `file: test`, without the backend's module.
     tests: BTreeSet<String>,
@@ -523,7 +523,7 @@ struct LeftOut {
 }
 
 impl LeftOut {
-    /// All tests of this machine.
+    /// All tests of the host.
     fn read() -> Result<LeftOut> {
         let mut tests = BTreeSet::new();
         for program in
@@ -547,14 +547,14 @@ impl LeftOut {
         }
     }
 
-    /// Tells of what is left, and returns what is wrong with it.
+    /// Prints the tests that are left out, and returns the problems of the list.
     fn rest(&mut self, skipped: &mut Vec<String>) -> Vec<String> {
         let mut problems = Vec::new();
         for test in &self.tests {
             match self.list.reason_for(test) {
                 Some(why) => skipped.push(format!("{test}: {why}")),
                 None => problems.push(format!(
-                    "{test} is not there on Windows, and nobody says why"
+                    "{test} does not exist on Windows, and testing/wine/not-on-windows.txt has no reason"
                 )),
             }
         }
@@ -563,7 +563,7 @@ impl LeftOut {
     }
 }
 
-/// A test's name without the module of its backend, of which Windows has another one.
+/// A test's name without the module of its backend, because Windows has another backend.
 fn without_backend(test: &str) -> &str {
     ["afd::", "epoll::", "poll::"]
         .iter()
@@ -622,7 +622,7 @@ mod tests {
             let cmd = Cmd::new("sh").arg("-c").arg(script).limit(limit);
             Outcome::of("a::b", &cmd.quiet().unwrap())
         };
-        let told = |line: &str, result: &str, status: i32| {
+        let printed = |line: &str, result: &str, status: i32| {
             let script = format!(
                 "echo 'test a::b ... {line}'; echo 'test result: {result};'; exit {status}"
             );
@@ -630,13 +630,16 @@ mod tests {
         };
         let failed = |why: &str| Outcome::Failed(why.to_owned());
         let (ok, none) = ("ok. 1 passed", "ok. 0 passed; 0 failed; 1 ignored");
-        assert_eq!(told("ok", ok, 0), Outcome::Passed);
+        assert_eq!(printed("ok", ok, 0), Outcome::Passed);
         let why = Outcome::Skipped("because".to_owned());
-        assert_eq!(told("ignored, because", none, 0), why);
-        assert_eq!(told("FAILED", "FAILED. 0 passed", 1), failed("it failed"));
+        assert_eq!(printed("ignored, because", none, 0), why);
+        assert_eq!(
+            printed("FAILED", "FAILED. 0 passed", 1),
+            failed("it failed")
+        );
         let status = |status: i32| failed(&format!("its program ended with exit status: {status}"));
-        assert_eq!(told("ok", none, 0), status(0));
-        assert_eq!(told("ok", ok, 1), status(1));
+        assert_eq!(printed("ok", none, 0), status(0));
+        assert_eq!(printed("ok", ok, 1), status(1));
         assert_eq!(run("echo running 1 test; exit 3", TEST_LIMIT), status(3));
         assert_eq!(
             run("sleep 60", Duration::from_millis(200)),

@@ -127,8 +127,9 @@ impl Server {
             .args(["-t1", "-d1s", "-c"])
             .arg(connections.to_string())
             .arg(format!("http://{}/", self.address));
-        let told = wrk.quiet()?.successful_stdout()?;
-        requests(&told).with_context(|| format!("wrk has printed no number of requests: {told}"))
+        let printed = wrk.quiet()?.successful_stdout()?;
+        requests(&printed)
+            .with_context(|| format!("wrk has printed no number of requests: {printed}"))
     }
 
     /// The nanoseconds of processor time for one request, averaged over a second.
@@ -142,8 +143,8 @@ impl Server {
     fn processor_time(&self) -> Result<u64> {
         let mut all = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let told = fs::read_to_string(thread?.path().join("schedstat"))?;
-            let used = told.split(' ').next().context("an empty schedstat")?;
+            let printed = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let used = printed.split(' ').next().context("an empty schedstat")?;
             all += used.parse::<u64>()?;
         }
         Ok(all)
@@ -192,8 +193,10 @@ fn whole(trace: &Path) -> Result<String> {
 }
 
 /// `  12345 requests in 1.00s, 1.23MB read`
-fn requests(told: &str) -> Option<u64> {
-    let line = told.lines().find(|line| line.contains(" requests in "))?;
+fn requests(printed: &str) -> Option<u64> {
+    let line = printed
+        .lines()
+        .find(|line| line.contains(" requests in "))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
@@ -211,10 +214,10 @@ mod tests {
 
     #[test]
     fn wrk_tells_how_many_requests() {
-        let told = "Running 1s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\n  \
+        let printed = "Running 1s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\n  \
                     Thread Stats   Avg\n  51234 requests in 1.10s, 6.25MB read\n\
                     Requests/sec:  46500.12\n";
-        assert_eq!(requests(told), Some(51234));
+        assert_eq!(requests(printed), Some(51234));
         assert_eq!(requests("unable to connect"), None);
     }
 

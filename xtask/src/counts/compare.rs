@@ -267,28 +267,28 @@ only | mio | 10.0 | 0 | -
     }
 
     /// The problem and the notes of this operation. The other operations have none.
-    fn told(now: &Figures, operation: &str) -> (String, String) {
-        let mut told = (String::new(), String::new());
+    fn judged_by(now: &Figures, operation: &str) -> (String, String) {
+        let mut found = (String::new(), String::new());
         for judged in compare(&table(), now) {
             let problem = judged.outcome.err().map(|error| error.to_string());
             let those = (problem.unwrap_or_default(), judged.notes.join("; "));
             if judged.operation == operation {
-                told = those;
+                found = those;
             } else {
                 assert_eq!(those, Default::default(), "{}", judged.operation);
             }
         }
-        told
+        found
     }
 
     fn problem(line: &str) -> String {
-        let (problem, notes) = told(&with(line), line.split(" | ").next().unwrap());
+        let (problem, notes) = judged_by(&with(line), line.split(" | ").next().unwrap());
         assert_eq!(notes, "");
         problem
     }
 
     fn note(line: &str) -> String {
-        let (problem, notes) = told(&with(line), line.split(" | ").next().unwrap());
+        let (problem, notes) = judged_by(&with(line), line.split(" | ").next().unwrap());
         assert_eq!(problem, "");
         notes
     }
@@ -335,7 +335,7 @@ only | mio | 10.0 | 0 | -
             let mut others = table();
             others.retain(&["long".to_owned(), "only".to_owned()]);
             now.append(others);
-            told(&now, "turn")
+            judged_by(&now, "turn")
         };
         assert_eq!(all(1.5), Default::default());
         assert_eq!(all(0.5), Default::default());
@@ -343,7 +343,8 @@ only | mio | 10.0 | 0 | -
 
     #[test]
     fn the_reference_that_allows_the_least_is_the_measure() {
-        let (problem, notes) = told(&with("turn | mio 1.2.5 | 180.0 | 0 | epoll_wait"), "turn");
+        let (problem, notes) =
+            judged_by(&with("turn | mio 1.2.5 | 180.0 | 0 | epoll_wait"), "turn");
         assert_eq!(
             problem,
             "100.0 instructions, at most 93.0 allowed: \
@@ -424,7 +425,7 @@ only | mio | 10.0 | 0 | -
             }
             now.push(row).unwrap();
         }
-        assert_eq!(told(&now, "only").0, "calls not the same every time");
+        assert_eq!(judged_by(&now, "only").0, "calls not the same every time");
     }
 
     #[test]

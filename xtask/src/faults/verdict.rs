@@ -80,9 +80,9 @@ impl fmt::Display for Verdict {
 
 /// The result of one test, from a harness that ran to its end.
 pub fn outcome(ended: &Ended, test: &str) -> Outcome {
-    let told = told(&ended.stdout, test);
+    let printed = printed_outcome(&ended.stdout, test);
     let has_result = ended.stdout.contains("test result: ");
-    match (told, ended.timed_out, ended.status.signal()) {
+    match (printed, ended.timed_out, ended.status.signal()) {
         (Some(Outcome::Passed), ..) => Outcome::Passed,
         // The output of failed tests comes at the end.
         (_, Some(limit), _) => Outcome::TimedOut(limit),
@@ -114,7 +114,7 @@ pub fn outcome_alone(ended: &Ended) -> Outcome {
 }
 
 /// The harness' output for a test: the line with its result, and its captured output below.
-fn told(stdout: &str, test: &str) -> Option<Outcome> {
+fn printed_outcome(stdout: &str, test: &str) -> Option<Outcome> {
     let line = format!("test {test} ... ");
     let result = stdout.lines().find_map(|l| l.strip_prefix(&line))?;
     match result {
@@ -347,10 +347,10 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
 
     #[test]
     fn each_tests_result_is_found() {
-        assert_eq!(told(OUTPUT, "epoll::a"), Some(Outcome::Passed));
-        assert_eq!(told(OUTPUT, "epoll"), None);
-        assert_eq!(told(OUTPUT, "epoll::d"), None);
-        let Some(Outcome::Failed(b)) = told(OUTPUT, "epoll::b") else {
+        assert_eq!(printed_outcome(OUTPUT, "epoll::a"), Some(Outcome::Passed));
+        assert_eq!(printed_outcome(OUTPUT, "epoll"), None);
+        assert_eq!(printed_outcome(OUTPUT, "epoll::d"), None);
+        let Some(Outcome::Failed(b)) = printed_outcome(OUTPUT, "epoll::b") else {
             panic!("it failed");
         };
         assert!(b.contains("unexpected") && !b.contains("overflow"), "{b}");
@@ -358,7 +358,14 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
 
     #[test]
     fn a_test_notices_by_its_own_assertion() {
-        let of = |test| of(told(OUTPUT, test).unwrap(), &tests(), test, false);
+        let of = |test| {
+            of(
+                printed_outcome(OUTPUT, test).unwrap(),
+                &tests(),
+                test,
+                false,
+            )
+        };
         let own = "tests/registering.rs:93: unexpected: [Event]".to_owned();
         assert_eq!(of("epoll::b"), Verdict::Noticed(own));
         assert!(matches!(of("epoll::c"), Verdict::NotItsOwn(_)));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// A program that the guest ran.
 #[derive(Debug, PartialEq)]
 pub struct Ran<'a> {
-    /// Its exit status; None if it did not come to its end.
+    /// Its exit status; `None` if it did not end.
     pub status: Option<i32>,
     pub output: &'a str,
 }
@@ -13,11 +13,11 @@ pub struct Ran<'a> {
 /// `uname -r` and `uname -m`.
 pub fn guest(console: &str) -> Option<(&str, &str)> {
     let mut lines = console.lines();
-    let told = lines.find_map(|line| line.strip_prefix("guest: "))?;
-    told.trim_end().split_once(' ')
+    let printed = lines.find_map(|line| line.strip_prefix("guest: "))?;
+    printed.trim_end().split_once(' ')
 }
 
-/// What was run, by name.
+/// The programs that ran, by name.
 pub fn programs(console: &str) -> BTreeMap<&str, Ran<'_>> {
     let mut programs = BTreeMap::new();
     let mut begun: Option<(&str, usize)> = None;
@@ -47,11 +47,11 @@ pub fn programs(console: &str) -> BTreeMap<&str, Ran<'_>> {
 
 /// `=== NAME: STATUS, …`.
 fn end(line: &str, name: &str) -> Option<i32> {
-    let told = line
+    let printed = line
         .strip_prefix("=== ")?
         .strip_prefix(name)?
         .strip_prefix(": ")?;
-    told.split_once(',')?.0.parse().ok()
+    printed.split_once(',')?.0.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The machines that qemu plays, and how programs are built for them.
+//! The virtual machines, and how programs are built for them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,21 +9,21 @@ use crate::sh::Cmd;
 use crate::tools;
 
 pub struct Machine {
-    /// Debian's name of the processor.
+    /// Debian's name for the processor.
     pub architecture: &'static str,
     qemu: &'static str,
     qemu_package: &'static str,
     qemu_args: &'static [&'static str],
     console: &'static str,
-    /// What the kernel finds the C library by; the programs name this path.
+    /// The path of the dynamic loader, which the programs name.
     pub loader: &'static str,
-    /// None where this machine's own programs run.
+    /// `None` if the host's own programs run there.
     cross: Option<Foreign>,
-    /// In seconds: it ends what hangs.
+    /// The time limit for a guest, in seconds.
     pub limit: u64,
 }
 
-/// Another processor's programs.
+/// How programs are built for another processor.
 struct Foreign {
     target: &'static str,
     /// Its compiler is `PREFIX-gcc`.
@@ -31,7 +31,7 @@ struct Foreign {
     libc: &'static str,
 }
 
-/// A program, and what it is called.
+/// A program and its name.
 pub type Program = (String, PathBuf);
 
 pub const X86_64: Machine = Machine {
@@ -78,15 +78,15 @@ pub const ARM64: Machine = Machine {
 /// Unit tests of instructions that other processors do not have.
 const X86_64_ONLY: &str = "sys::platform::syscall::tests::";
 
-/// What the programs load, beside the loader itself.
+/// The libraries that the programs load, without the loader.
 pub const LIBRARIES: [&str; 3] = ["libc.so.6", "libgcc_s.so.1", "libm.so.6"];
 
 impl Machine {
-    /// A machine that starts this kernel with this file system. What it writes to its console, comes
-    /// out.
+    /// The command of a machine that starts this kernel with this file system. Its standard output is the
+    /// guest's console.
     pub fn boot(&self, kernel: &Path, initramfs: &Path) -> Result<Cmd> {
         tools::need(self.qemu, &[self.qemu_package])?;
-        // A kernel that panics starts the machine again, which ends it.
+        // A kernel that panics restarts the machine, and a restart ends qemu.
         let line = format!("console={} loglevel=1 panic=-1", self.console);
         Ok(Cmd::new(self.qemu)
             .args(self.qemu_args)
@@ -126,12 +126,12 @@ impl Machine {
         Ok(cargo.args(["--quiet", "--message-format=json-render-diagnostics"]))
     }
 
-    /// Whether its programs have this test of this machine's own.
+    /// Whether its programs have this test of the host's programs.
     pub fn has(&self, test: &str) -> bool {
         self.cross.is_none() || !test.starts_with(X86_64_ONLY)
     }
 
-    /// The C compiler for it.
+    /// Its C compiler.
     pub fn compiler(&self) -> Result<String> {
         let Some(foreign) = &self.cross else {
             tools::need("cc", &["gcc"])?;
@@ -145,7 +145,7 @@ impl Machine {
         Ok(compiler)
     }
 
-    /// Where the C compiler has a library, or the loader.
+    /// The path at which the C compiler finds a library, or the loader.
     pub fn library(&self, name: &str) -> Result<PathBuf> {
         let asked = Cmd::new(self.compiler()?).arg(format!("-print-file-name={name}"));
         let path = asked.quiet()?.successful_stdout()?;
@@ -156,7 +156,7 @@ impl Machine {
         Ok(path)
     }
 
-    /// Copies a program without what only a debugger reads.
+    /// Copies a program without its debug information.
     pub fn strip(&self, program: &Path, to: &Path) -> Result<()> {
         let strip = match &self.cross {
             None => "strip".to_owned(),
@@ -188,7 +188,7 @@ fn executables(messages: &str, tests: bool) -> Vec<Program> {
     programs.collect()
 }
 
-/// The tests that a program of this machine's own has.
+/// The tests of one of the host's programs.
 pub fn list(program: &Path, skipped: &[String]) -> Result<Vec<String>> {
     let list = Cmd::new(program).args(["--list", "--format", "terse"]);
     let list = list.args(skipped).quiet()?.successful_stdout();
