@@ -3,30 +3,30 @@
 //! A registration has two directions. Each is in one state:
 //!
 //! ```text
-//! Armed     an event is owed when it is ready
-//! Fired     it was reported: nothing is owed
-//! Suspect   it was reported, and an operation failed since, or looked only: one is owed if it is ready
-//! Repeated  it was reported as suspect: nothing is owed, and more may come
+//! Armed     an event is due when the direction is ready
+//! Fired     it was reported: no event is due
+//! Suspect   it was reported, and since then an operation failed or peeked: an event is due if it is ready
+//! Repeated  it was reported as suspect: no event is due, and more may come
 //!
 //! register, reregister                                  Armed
 //! an event names it                                     Fired; Suspect becomes Repeated
-//! WouldBlock in it, or a stream's transfer comes short  Armed
-//! a failure that takes a datagram or a client away      Armed
+//! WouldBlock in it, or a short transfer of a stream     Armed
+//! a failure that consumes a datagram or a client        Armed
 //! any other failure, a short peek; WouldBlock in an
 //! unknown direction                                     Fired and Repeated become Suspect
 //! ```
 //!
-//! - **An event that is owed comes**: to the polls that follow, and to one that waits already.
-//! - The end of a peer's data is owed once to whoever reads, whether or not reading is `Fired`.
-//! - Behind an event that says that the connection is broken nothing is owed.
-//! - A client of a pipe that was waited for is owed as writable, whatever the interest.
-//! - **What may not come**: an event of a token that is not registered; a direction that was not asked
-//!   for, unless the connection has failed; an end or an error of a peer that is well; of a pipe an end or
-//!   an error, or two events in one poll; of a source that nobody has touched since, an event that names
-//!   only what is `Fired`; a wake that nobody made.
-//! - **How many may come**: see `MOST_IN_A_SECOND`.
-//! - Operations and registrations return what is documented: a pipe's bytes are those of its client, and a
-//!   source that is registered twice, or not at all, is a mistake of this kind or that.
+//! - **An event that is due comes**: from the next polls, and from a poll that waits already.
+//! - The end of a peer's data is due once if the interest has reading, even if reading is `Fired`.
+//! - After an event that reports the connection as broken, no event is due.
+//! - When a client connects to a pipe that waits for one, a writable event is due, whatever the interest.
+//! - **An event must not come** if its token is not registered; if it names a direction that is not in the
+//!   interest, unless the connection has failed; if it reports an end or an error of a peer that has neither,
+//!   or of a pipe; if it is the second event of a pipe in one poll; if it names only what is `Fired`, and the
+//!   source was not touched since; or if it is a wake and no waker woke.
+//! - **The number of events** is limited: see `MOST_IN_A_SECOND`.
+//! - Operations and registrations return what is documented: a pipe's bytes are those of its client, and
+//!   registering a source twice, or changing a source that is not registered, fails with the documented kind.
 
 use std::fmt;
 use std::io;
@@ -40,11 +40,11 @@ use windows_sys::Win32::Networking::WinSock::{
 use crate::peer::Ready;
 use crate::program::{Interest, Kind};
 
-/// Of a source to which nothing happens, in the second after the first event, whatever the program
-/// does about them.
+/// The maximum number of events of a source to which nothing happens, in the second after the first event,
+/// whatever the program answers them with.
 pub const MOST_IN_A_SECOND: usize = 30;
 
-/// What is wrong, in two words, and the whole of it.
+/// A violation of the specification: its class in two words, and all details.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub class: &'static str,
@@ -82,11 +82,11 @@ pub struct Watch {
     pub token: Token,
     pub interest: Interest,
     pub states: [State; 2],
-    /// Something was done to the source since its last event.
+    /// An operation was made, or the peer acted, since the last event.
     pub is_touched: bool,
     /// The end of the peer's data was reported.
     pub has_reported_end: bool,
-    /// That the connection is broken was reported, which is for good.
+    /// It was reported that the connection is broken, which is final.
     pub is_over: bool,
 }
 
@@ -111,22 +111,22 @@ impl Watch {
     }
 }
 
-/// What the peer, and the program, have done to the connection.
+/// What the peer and the program have done to the connection.
 #[derive(Copy, Clone, Debug, Default)]
 pub struct Connection {
-    /// The peer has ended its writing half, and is there.
+    /// The peer has shut down its writing half, and has not closed the connection.
     pub has_peer_ended: bool,
-    /// The peer has closed or reset it, or was never there.
+    /// The peer has closed or reset it, or has never accepted it.
     pub is_broken: bool,
-    /// The program has ended its own half.
+    /// The program has shut down its own half.
     pub is_shut_down: bool,
-    /// What the peer has sent, and the program has not read.
+    /// The number of bytes that the peer has sent and the program has not read.
     pub unread: usize,
-    /// A client of the pipe was waited for, has come, and was not reported.
-    pub is_connected_news: bool,
+    /// A client has connected to a pipe that waited for one, and was not reported.
+    pub has_new_client: bool,
 }
 
-/// What an event says.
+/// The readiness that an event reports.
 #[derive(Copy, Clone, Debug)]
 pub struct Seen {
     pub token: Token,
@@ -150,44 +150,44 @@ impl Seen {
     }
 }
 
-/// An event that is owed.
+/// A reason why an event is due.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Owed {
+pub enum Due {
     Reading,
     Writing,
     End,
     Client,
 }
 
-/// What is owed of a source that is ready for this.
-pub fn owed(watch: &Watch, connection: &Connection, ready: Ready) -> Vec<Owed> {
+/// The events that are due of a source with this readiness.
+pub fn due_of(watch: &Watch, connection: &Connection, ready: Ready) -> Vec<Due> {
     let mut all = Vec::new();
     if watch.is_over {
         return all;
     }
     let is = |direction: usize| {
-        let is_owed = matches!(watch.states[direction], State::Armed | State::Suspect);
-        watch.asks(direction) && is_owed
+        let is_due = matches!(watch.states[direction], State::Armed | State::Suspect);
+        watch.asks(direction) && is_due
     };
     if is(READING) && ready.read {
-        all.push(Owed::Reading);
+        all.push(Due::Reading);
     }
     if is(WRITING) && ready.write {
-        all.push(Owed::Writing);
+        all.push(Due::Writing);
     }
-    // Wine sees the end only when nothing is in front of it.
+    // Wine sees the end only when no data is before it.
     let is_at_end = connection.has_peer_ended && connection.unread == 0;
     let has_end = is_at_end && !connection.is_broken && !connection.is_shut_down;
     if watch.asks(READING) && has_end && !watch.has_reported_end {
-        all.push(Owed::End);
+        all.push(Due::End);
     }
-    if connection.is_connected_news {
-        all.push(Owed::Client);
+    if connection.has_new_client {
+        all.push(Due::Client);
     }
     all
 }
 
-/// Whether an event may come, and what follows from it. `is_concurrent`: the program did something at
+/// Checks that an event may come, and changes the states. `is_concurrent`: the program did something at
 /// the same time.
 pub fn judge(
     kind: Kind,
@@ -203,13 +203,13 @@ pub fn judge(
     }
     let has_reason = connection.has_peer_ended || connection.is_broken || connection.is_shut_down;
     if is_final && !has_reason && !is_concurrent {
-        return fail("false end", "its peer is well");
+        return fail("false end", "its peer has not ended or failed");
     }
-    let may_be_unasked = is_final || connection.is_connected_news || is_concurrent;
+    let may_be_unasked = is_final || connection.has_new_client || is_concurrent;
     if (seen.readable && !watch.asks(READING) && !may_be_unasked)
         || (seen.writable && !watch.asks(WRITING) && !may_be_unasked)
     {
-        return fail("unasked", "nobody is interested in that");
+        return fail("unasked", "the interest does not have this direction");
     }
     let named = [seen.readable, seen.writable];
     let is_old = |direction: usize| !named[direction] || watch.states[direction] == State::Fired;
@@ -238,12 +238,12 @@ pub fn judge(
     watch.has_reported_end |= seen.read_closed;
     watch.is_over |= connection.is_broken && (seen.error || seen.write_closed);
     if seen.writable {
-        connection.is_connected_news = false;
+        connection.has_new_client = false;
     }
     Ok(())
 }
 
-/// What follows from an operation in a direction. `wanted`: the bytes that a stream was asked for.
+/// Changes the states after an operation in a direction. `wanted`: the length of a stream's buffer.
 pub fn after(
     kind: Kind,
     watch: &mut Watch,
@@ -268,7 +268,8 @@ pub fn after(
     }
 }
 
-/// Whether what fails in this way has taken something away, behind which there may be more.
+/// Whether an operation that fails with this error has consumed a datagram or a client, so that the next one
+/// may be there.
 fn takes_something(kind: Kind, error: &io::Error) -> bool {
     let codes: &[i32] = match kind {
         Kind::Udp => &[WSAEMSGSIZE, WSAENETRESET, WSAECONNRESET],
@@ -280,10 +281,10 @@ fn takes_something(kind: Kind, error: &io::Error) -> bool {
         .is_some_and(|code| codes.contains(&code))
 }
 
-/// What was reported may be so no longer, and nobody knows.
+/// The readiness that was reported may have changed, and no operation has shown it.
 pub fn suspect(kind: Kind, watch: &mut Watch) {
     watch.is_touched = true;
-    // What a pipe is ready for is known without asking.
+    // The crate knows the readiness of a pipe without asking the system.
     if kind.is_pipe() {
         return;
     }

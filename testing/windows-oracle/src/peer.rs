@@ -1,4 +1,4 @@
-//! The other ends of sources: of the standard library, and never blocking for long.
+//! The peers of sources: objects of the standard library. No operation blocks for long.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,17 +15,17 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 
-/// After this what is on its way on this machine has come.
+/// The time after which data on the loopback interface has arrived.
 pub const SOON: Duration = Duration::from_secs(5);
 
-/// So that a sender is soon full.
+/// The size of a socket's buffers: small, so that a sender is soon full.
 const BUFFER: usize = 16 * 1024;
 
 pub fn any_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-/// Waits for what comes by itself. Whether it did.
+/// Waits for a condition that becomes true by itself. Returns whether it did.
 pub fn until(mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + SOON;
     while !done() {
@@ -37,7 +37,7 @@ pub fn until(mut done: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// What a socket is ready for, as Winsock says.
+/// The readiness of a socket, as Winsock's `WSAPoll` returns it.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
     pub read: bool,
@@ -52,7 +52,7 @@ impl Ready {
             events: POLLRDNORM | POLLWRNORM,
             revents: 0,
         };
-        // SAFETY: one structure, which is written to before the call returns.
+        // SAFETY: `poll` is one valid structure, the count is 1, and the call does not use it after it returns.
         if unsafe { WSAPoll(&mut poll, 1, 0) } != 1 {
             return Ready::default();
         }
@@ -66,10 +66,10 @@ impl Ready {
     }
 }
 
-/// Receives a byte, past mio.
+/// Receives a byte without mio.
 pub fn receive_one(socket: RawSocket) -> io::Result<usize> {
     let mut byte = [0u8];
-    // SAFETY: there is room for one byte, and the socket is the caller's.
+    // SAFETY: the buffer is valid for one byte, and the caller's socket is open.
     let received = unsafe { recv(socket as SOCKET, byte.as_mut_ptr(), 1, 0) };
     match received {
         SOCKET_ERROR => Err(io::Error::last_os_error()),
@@ -78,10 +78,10 @@ pub fn receive_one(socket: RawSocket) -> io::Result<usize> {
 }
 
 pub enum Peer {
-    /// None, or it has left.
+    /// No peer, or a peer that has closed.
     Gone,
     Stream(TcpStream),
-    /// Has not accepted yet.
+    /// A listener that has not accepted yet.
     Listening(TcpListener),
     /// The clients of a listener.
     Clients(SocketAddr, Vec<TcpStream>),
@@ -106,7 +106,7 @@ pub fn pair() -> io::Result<(TcpStream, TcpStream)> {
 }
 
 impl Peer {
-    /// What was only listened for is there.
+    /// Accepts the connection, if the peer still is a listener.
     fn accepted(&mut self) -> io::Result<()> {
         if let Peer::Listening(listener) = self {
             let (peer, _) = listener.accept()?;
@@ -117,7 +117,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Sends so many bytes of this value, or connects. Returns how many have gone.
+    /// Sends `length` bytes of this value, or connects. Returns the number of bytes sent.
     pub fn send(&mut self, length: usize, value: u8) -> io::Result<usize> {
         self.accepted()?;
         let bytes = vec![value; length];
@@ -136,7 +136,7 @@ impl Peer {
         }
     }
 
-    /// Takes all that is to come: `expected` bytes of a stream. Returns how many came.
+    /// Reads everything: `expected` bytes of a stream. Returns the number of bytes read.
     pub fn drain(&mut self, expected: usize) -> io::Result<usize> {
         self.accepted()?;
         let mut taken = 0;
@@ -182,10 +182,10 @@ fn would_block_is_zero(outcome: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// Reads what is there, without waiting.
+/// Reads what is available, without waiting.
 fn read_available(pipe: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut available = 0;
-    // SAFETY: an open handle; a number is written to `available`, and nothing else is asked for.
+    // SAFETY: the handle is open. The call writes one number to `available`; the other pointers are null.
     let peeked = unsafe {
         PeekNamedPipe(
             pipe.as_raw_handle(),

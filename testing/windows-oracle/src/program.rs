@@ -1,10 +1,10 @@
-//! The words of programs, and how programs are drawn from a seed.
+//! The vocabulary of programs, and how programs are generated from a seed.
 
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
-    /// Of the events.
+    /// The capacity of `Events`.
     pub capacity: usize,
     pub sources: Vec<Kind>,
     pub steps: Vec<Step>,
@@ -14,9 +14,9 @@ pub struct Program {
 pub enum Kind {
     /// A stream that is connected.
     Tcp,
-    /// A stream that is being connected, to somebody who accepts.
+    /// A stream that is connecting to a listener.
     Connecting,
-    /// A stream that is being connected, to nobody.
+    /// A stream that is connecting to an address without a listener.
     Refused,
     Listener,
     Udp,
@@ -53,26 +53,26 @@ pub enum Interest {
     Both,
 }
 
-/// Sources are named by their place in the program.
+/// A source is named by its index in the program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     Register(usize, Interest),
     Reregister(usize, Interest),
     Deregister(usize),
-    /// Drops it and opens another one in its place, which is not registered.
+    /// Drops the source and opens another one of its kind, which is not registered.
     Open(usize),
     Do(usize, Op),
     Peer(usize, Act),
     Wake(usize),
     /// Drops a waker and makes another one.
     NewWaker(usize),
-    /// Polls until everything that has to be reported was.
+    /// Polls until no event is due.
     Poll,
-    /// Polls with a timeout, where nothing has to be reported.
+    /// Polls with a timeout when no event is due.
     Wait,
-    /// These while another thread waits in a poll.
+    /// Runs these steps while another thread waits in a poll.
     Behind(Vec<Step>),
-    /// For a while answers each event with an operation that changes little: of each source its own.
+    /// For a second, answers each event of a source with the source's operation, which changes little.
     Rate(Vec<Option<Op>>),
 }
 
@@ -88,11 +88,11 @@ pub enum Op {
     Write(usize),
     /// Writes until it would block or fails.
     Fill,
-    /// Ends the writing half.
+    /// Shuts down the writing half.
     Shutdown,
-    /// Waits for a client of a pipe.
+    /// Begins to wait for a client of a pipe.
     Connect,
-    /// Sends the client of a pipe away.
+    /// Disconnects the client of a pipe.
     Disconnect,
 }
 
@@ -102,7 +102,7 @@ pub enum Act {
     Send(usize),
     /// Reads all that was written.
     Drain,
-    /// Ends its writing half.
+    /// Shuts down its writing half.
     End,
     /// Closes.
     Leave,
@@ -153,13 +153,13 @@ impl Program {
         let sources: Vec<Kind> = (0..count)
             .map(|_| Kind::ALL[random.below(Kind::ALL.len())])
             .collect();
-        // What is worth finding mostly needs registered sources.
+        // Most faults need registered sources.
         let mut steps: Vec<Step> = (0..count)
             .map(|source| Step::Register(source, random.interest()))
             .collect();
         for _ in 0..3 + random.below(14) {
             let source = random.below(count);
-            // One, or several of one source.
+            // One step, or several of one source.
             let length = match random.below(10) {
                 0..=5 => 1,
                 _ => 2 + random.below(5),
@@ -176,7 +176,7 @@ impl Program {
         }
     }
 
-    /// The same without one of its sources.
+    /// The same program without one of its sources.
     pub fn without_source(&self, gone: usize) -> Program {
         let mut program = self.clone();
         program.sources.remove(gone);
@@ -204,7 +204,7 @@ impl Program {
     }
 }
 
-/// SplitMix64.
+/// The generator SplitMix64.
 pub struct Random(pub u64);
 
 impl Random {
@@ -230,7 +230,7 @@ impl Random {
         ][self.below(5)]
     }
 
-    /// A step of one of these sources; `may_poll`: no other thread does.
+    /// A step of one of these sources. `may_poll`: no other thread polls.
     fn step(&mut self, source: usize, kinds: &[Kind], may_poll: bool) -> Step {
         let kind = kinds[source];
         match self.below(if may_poll { 100 } else { 66 }) {
@@ -244,7 +244,7 @@ impl Random {
             66..=90 => Step::Poll,
             91..=93 => Step::Wait,
             94 => Step::NewWaker(self.below(WAKERS)),
-            // It takes a second.
+            // Rare, because it takes a second.
             95 if self.below(4) == 0 => {
                 let answers = kinds.iter().map(|&kind| match self.below(6) {
                     0 => None,
@@ -254,7 +254,7 @@ impl Random {
             }
             _ => {
                 let count = 1 + self.below(4);
-                // Mostly of the same one.
+                // Most of them of the same source.
                 let steps = (0..count).map(|_| {
                     let other = self.below(kinds.len());
                     let its = if self.below(3) == 0 { other } else { source };

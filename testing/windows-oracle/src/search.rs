@@ -1,4 +1,4 @@
-//! Draws programs, runs them, confirms what fails, and makes it smaller.
+//! Generates programs, runs them, confirms failures, and shrinks the programs that fail.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,21 +17,21 @@ use crate::world::{self, Judged};
 #[derive(Parser)]
 #[command(about = "Random programs on mio for Windows, judged by a specification of its events")]
 struct Cli {
-    /// For random programs
+    /// The seconds for random programs
     #[arg(long, default_value_t = 30)]
     seconds: u64,
     #[arg(long, value_parser = number, default_value = "0x5eed")]
     seed: u64,
-    /// Ends with the first program that fails, as it is; one of the folder need not fail again
+    /// End with the first program that fails, and do not shrink it. A program of the folder need not fail again
     #[arg(long)]
     stop_at_first: bool,
-    /// Fails where too little was judged
+    /// Fail if too few events were judged
     #[arg(long)]
     thresholds: bool,
-    /// A folder with programs, which are run first
+    /// A folder with saved programs, which run first
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
-    /// Only this: `random programs`, or a program of the folder
+    /// Run only this: `random programs`, or a program of the folder
     #[arg(long, value_name = "NAME")]
     exact: Option<String>,
     /// Print the program of this seed, and run it
@@ -48,19 +48,19 @@ fn number(text: &str) -> Result<u64, std::num::ParseIntError> {
 
 const RANDOM: &str = "random programs";
 
-/// Of each kind, in a second of random programs, on a machine that does much else.
+/// The minimum number of judged events of each kind in a second of random programs, on a loaded machine.
 const LEAST_JUDGED: f64 = 0.2;
 
-/// What is owed comes by then, on a machine that does other work.
+/// The time within which a due event comes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// The same, where a program is known to fail.
+/// The same for a program that is known to fail.
 const IMPATIENCE: Duration = Duration::from_millis(800);
 
-/// For making a program smaller.
+/// The time limit for shrinking a program.
 const SHRINKING: Duration = Duration::from_secs(60);
 
 pub fn main() -> ExitCode {
-    // What panics is told as a failure.
+    // A panic is reported as a failure of the program.
     panic::set_hook(Box::new(|_| {}));
     match dispatch(&Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whether nothing was found.
+/// Returns whether no failure was found.
 fn dispatch(cli: &Cli) -> Result<bool> {
     if let Some(seed) = cli.show {
         let program = Program::of(seed);
@@ -161,7 +161,7 @@ fn fails(program: &Program, class: &str, patience: Duration) -> bool {
     matches!(run(program, patience).0, Err(failure) if failure.class == class)
 }
 
-/// Runs programs of one seed for a while.
+/// Runs the programs of one seed for the given seconds.
 fn random(cli: &Cli) -> Result<String, Failure> {
     let mut seeds = Random(cli.seed);
     let start = Instant::now();
@@ -179,7 +179,7 @@ fn random(cli: &Cli) -> Result<String, Failure> {
         let Err(failure) = outcome else { continue };
         match confirm(&program, failure.clone()) {
             Ok(()) => {
-                println!("not again: seed {seed:#x}: {failure}");
+                println!("not confirmed: seed {seed:#x}: {failure}");
                 unconfirmed += 1;
             }
             Err(mut failure) => {
@@ -203,11 +203,11 @@ fn random(cli: &Cli) -> Result<String, Failure> {
         }
     }
     Ok(format!(
-        "{programs} programs, {unconfirmed} failures that did not come again; events judged: {judged:?}"
+        "{programs} programs, {unconfirmed} unconfirmed failures; events judged: {judged:?}"
     ))
 }
 
-/// Leaves out what need not be there.
+/// Removes the parts of a program that the failure does not need.
 fn shrink(mut program: Program, class: &str) -> Program {
     let deadline = Instant::now() + SHRINKING;
     let still_fails = |program: &Program| {

@@ -17,30 +17,30 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use socket2::SockRef;
 
 use crate::judge::{
-    after, judge, owed, suspect, Connection, Failure, Owed, Seen, State, Watch, MOST_IN_A_SECOND,
+    after, due_of, judge, suspect, Connection, Due, Failure, Seen, State, Watch, MOST_IN_A_SECOND,
     READING, WRITING,
 };
 use crate::peer::{any_port, pair, receive_one, until, Peer, Ready};
 use crate::program::{Act, Interest, Kind, Op, Program, Step, WAKERS};
 
-/// For this long each event is answered, to see how many there are.
+/// The time for which `Step::Rate` answers and counts events.
 const A_SECOND: Duration = Duration::from_millis(1000);
 
-/// How long a poll waits where nothing is owed.
+/// The timeout of a poll when no event is due.
 const A_WHILE: Duration = Duration::from_millis(16);
 
 /// A timeout that is not reached.
 const NEVER: Duration = Duration::from_secs(10);
 
-/// More clients than this are not accepted by anybody.
+/// The maximum number of clients that wait for an accept.
 const MOST_CLIENTS: usize = 16;
-/// More than this may not fit between two ends of a pipe.
+/// The maximum number of unread bytes in a pipe. More may not fit.
 const MOST_UNREAD: usize = 20_000;
 
-/// Of the waker that ends a waiting poll.
+/// The token of the waker that ends a waiting poll.
 const STOP: Token = Token(usize::MAX);
 
-/// How often something was judged, by kind.
+/// The number of judged events, by kind of source.
 pub type Judged = BTreeMap<Kind, usize>;
 
 enum Object {
@@ -57,24 +57,24 @@ struct Source {
     watch: Option<Watch>,
     connection: Connection,
     pipe: PipeState,
-    /// What was written, and the peer has not read.
+    /// The number of bytes that were written and that the peer has not read.
     outstanding: usize,
 }
 
-/// What is known of a pipe.
+/// The state of a pipe, from the log of the program and the peer.
 #[derive(Default)]
 struct PipeState {
     name: String,
     /// It was registered once.
     is_at_home: bool,
-    /// A client is there.
+    /// A client is connected.
     has_client: bool,
-    /// The client has left, and the server was not told to send it away.
+    /// The client has closed its end, and the server has not disconnected it.
     has_left: bool,
     /// The server knows of the client.
     is_known: bool,
     is_connecting: bool,
-    /// What the clients have sent and was not read, by the client that sent it.
+    /// The number of bytes that the current client has sent and the server has not read.
     unread: usize,
     client: u8,
 }
@@ -92,9 +92,9 @@ pub struct World {
     wakers: Vec<Wakes>,
     stop: Waker,
     next_token: usize,
-    /// What is owed comes by then.
+    /// The time within which a due event must come.
     patience: Duration,
-    /// Tokens that ended while another thread polled.
+    /// The tokens of registrations that ended while another thread polled.
     just_ended: Vec<Token>,
     pub judged: Judged,
 }
@@ -105,7 +105,7 @@ fn broken(what: &str) -> impl Fn(io::Error) -> Failure + '_ {
     move |error| Failure::new("failed call", format!("{what}: {error}"))
 }
 
-/// Runs a program to its end, or to the first failure. What is owed is waited for with `patience`.
+/// Runs a program to its end, or to the first failure. A due event must come within `patience`.
 pub fn run(program: &Program, patience: Duration) -> (Result<()>, Judged) {
     match World::new(program, patience) {
         Ok(mut world) => {
@@ -113,7 +113,7 @@ pub fn run(program: &Program, patience: Duration) -> (Result<()>, Judged) {
                 .steps
                 .iter()
                 .try_for_each(|step| world.step(step, false));
-            let outcome = outcome.and_then(|()| world.poll_until_paid());
+            let outcome = outcome.and_then(|()| world.poll_until_none_is_due());
             (outcome, world.judged)
         }
         Err(failure) => (Err(failure), Judged::new()),
@@ -188,7 +188,7 @@ impl World {
                 self.wakers[waker] = wakes;
                 Ok(())
             }
-            Step::Poll => self.poll_until_paid(),
+            Step::Poll => self.poll_until_none_is_due(),
             Step::Wait => self.wait(),
             Step::Behind(steps) if !is_concurrent => self.behind(steps),
             Step::Rate(answers) => self.rate(answers),
@@ -266,7 +266,7 @@ impl World {
                 if is_concurrent && self.just_ended.contains(&seen.token) {
                     continue;
                 }
-                let text = format!("nothing has this token: {seen:?}");
+                let text = format!("no registration has this token: {seen:?}");
                 return Err(Failure::new("stale event", text));
             };
             let is_second = events[..index].iter().any(|its| its.token == seen.token);
@@ -287,13 +287,13 @@ impl World {
         Ok(())
     }
 
-    /// What is owed, by source.
-    fn debts(&self) -> Vec<(usize, Owed)> {
+    /// The events that are due, with the indices of their sources.
+    fn due_events(&self) -> Vec<(usize, Due)> {
         let mut all = Vec::new();
         for (index, source) in self.sources.iter().enumerate() {
             if let Some(watch) = &source.watch {
-                let owed = owed(watch, &source.connection, source.ready());
-                all.extend(owed.into_iter().map(|owed| (index, owed)));
+                let due = due_of(watch, &source.connection, source.ready());
+                all.extend(due.into_iter().map(|due| (index, due)));
             }
         }
         all
@@ -304,25 +304,25 @@ impl World {
     }
 
     fn is_paid(&self) -> bool {
-        !self.has_wakes() && self.debts().is_empty()
+        !self.has_wakes() && self.due_events().is_empty()
     }
 
-    fn count_judged(&mut self, debts: &[(usize, Owed)]) {
-        for &(source, _) in debts {
+    fn count_judged(&mut self, due_events: &[(usize, Due)]) {
+        for &(source, _) in due_events {
             *self.judged.entry(self.sources[source].kind).or_default() += 1;
         }
     }
 
-    /// What is still owed, as a failure.
-    fn unpaid(&self) -> Failure {
-        let debts = self.debts().into_iter().map(|(index, owed)| {
+    /// The failure that names the events that are still due.
+    fn missing(&self) -> Failure {
+        let due_events = self.due_events().into_iter().map(|(index, due)| {
             let source = &self.sources[index];
             format!(
-                "{owed:?} of {index}, {:?}, {:?}, {:?}",
+                "{due:?} of {index}, {:?}, {:?}, {:?}",
                 source.kind, source.watch, source.connection
             )
         });
-        let mut all: Vec<String> = debts.collect();
+        let mut all: Vec<String> = due_events.collect();
         if self.has_wakes() {
             all.push("a wake".to_owned());
         }
@@ -347,11 +347,11 @@ impl World {
         Ok(seen)
     }
 
-    /// Polls until nothing is owed any more; at least once.
-    fn poll_until_paid(&mut self) -> Result<()> {
+    /// Polls until no event is due, and at least once.
+    fn poll_until_none_is_due(&mut self) -> Result<()> {
         self.just_ended.clear();
-        let debts = self.debts();
-        self.count_judged(&debts);
+        let due_events = self.due_events();
+        self.count_judged(&due_events);
         let deadline = Instant::now() + self.patience;
         let mut timeout = Duration::ZERO;
         loop {
@@ -361,23 +361,23 @@ impl World {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(self.unpaid());
+                return Err(self.missing());
             }
             timeout = Duration::from_millis(5);
         }
     }
 
-    /// Nothing is owed, so the time passes, unless something comes that need not.
+    /// Polls with a timeout when no event is due: the timeout passes, unless an event comes that may come.
     fn wait(&mut self) -> Result<()> {
-        self.poll_until_paid()?;
+        self.poll_until_none_is_due()?;
         let seen = self.poll_once(A_WHILE)?;
         self.take(&seen, false)
     }
 
-    /// Does these steps while another thread waits, to which what is then owed has to come.
+    /// Runs these steps while another thread waits. That thread must get the events that are due then.
     fn behind(&mut self, steps: &[Step]) -> Result<()> {
-        // So that it waits.
-        self.poll_until_paid()?;
+        // No event is due, so the thread waits.
+        self.poll_until_none_is_due()?;
         let Some((mut poll, mut events)) = self.poll.take() else {
             return Ok(());
         };
@@ -387,7 +387,7 @@ impl World {
             let ended = &ended;
             let polling = scope.spawn(move || {
                 let mut has_stopped = false;
-                // It has begun.
+                // Reports that the thread has begun.
                 let _ = sender.send(Ok(Vec::new()));
                 while !has_stopped {
                     // Acquire: see below. A wake that was lost must not hang this program.
@@ -406,11 +406,11 @@ impl World {
                 }
                 (poll, events, has_stopped)
             });
-            // It is likely to wait by then; if it does not, this shows less.
+            // The thread probably waits by then. If it does not, this run shows less.
             let _ = received.recv();
             thread::sleep(Duration::from_millis(3));
             let outcome = self.behind_a_thread(steps, &received);
-            // Release: nothing else is shared, but the thread has to see it some time.
+            // Release: it publishes no other memory, and the thread sees it at some time.
             ended.store(true, Ordering::Release);
             let stopped = self.stop.wake().map_err(broken("wake"));
             (outcome.and(stopped), polling.join())
@@ -428,7 +428,7 @@ impl World {
         while let Ok(seen) = received.try_recv() {
             self.take(&seen.map_err(broken("poll"))?, true)?;
         }
-        // Two wakes may have come as one.
+        // Two wakes may have been reported as one.
         for wakes in &mut self.wakers {
             wakes.pending = 0;
         }
@@ -454,22 +454,22 @@ impl World {
                 self.step(step, true)?;
             }
         }
-        let debts = self.debts();
-        self.count_judged(&debts);
+        let due_events = self.due_events();
+        self.count_judged(&due_events);
         let mut woken: Vec<bool> = self.wakers.iter().map(|wakes| wakes.pending == 0).collect();
         let deadline = Instant::now() + self.patience;
         loop {
-            // Of several wakes one event is owed.
-            if self.debts().is_empty() && woken.iter().all(|&woken| woken) {
+            // Several wakes need one event only.
+            if self.due_events().is_empty() && woken.iter().all(|&woken| woken) {
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let mut failure = self.unpaid();
+                let mut failure = self.missing();
                 failure.text = format!("to a thread that waits: {}", failure.text);
                 return Err(failure);
             }
-            // In pieces: a debt may end by itself.
+            // In short waits, because a due event may become unnecessary by itself.
             let Ok(seen) = received.recv_timeout(left.min(Duration::from_millis(20))) else {
                 continue;
             };
@@ -481,13 +481,13 @@ impl World {
         }
     }
 
-    /// Answers each event for a second, and counts.
+    /// Answers and counts each event for a second.
     fn rate(&mut self, answers: &[Option<Op>]) -> Result<()> {
-        self.poll_until_paid()?;
+        self.poll_until_none_is_due()?;
         let start = Instant::now();
         let mut counts = vec![0; self.sources.len()];
         let mut progress = vec![0; self.sources.len()];
-        // As if there had been an event before.
+        // Begins with an operation, as if there had been an event before.
         for (index, answer) in answers.iter().enumerate().take(self.sources.len()) {
             if let Some(op) = *answer {
                 progress[index] += self.sources[index].operate(op)?;
@@ -511,7 +511,7 @@ impl World {
             if count > MOST_IN_A_SECOND + progress {
                 let source = &self.sources[index];
                 let text = format!(
-                    "{count} of {index}, {:?}, with {progress} operations that did something: {:?}",
+                    "{count} of {index}, {:?}, with {progress} successful operations: {:?}",
                     source.kind, source.watch
                 );
                 return Err(Failure::new("too many events", text));
@@ -531,7 +531,7 @@ fn asked(interest: Interest) -> mio::Interest {
 
 fn unused_name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    // Relaxed: each number is taken once.
+    // Relaxed: only the number itself matters, and each is taken once.
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!(r"\\.\pipe\mio-oracle-{}-{number}", std::process::id())
 }
@@ -599,7 +599,7 @@ impl Source {
         })
     }
 
-    /// A registration that is a mistake fails in this way, and any other one succeeds.
+    /// A registration that is a mistake must fail with this kind of error, and any other must succeed.
     fn expect(&self, outcome: &io::Result<()>, is_mistake: bool, kind: ErrorKind) -> Result<()> {
         match outcome {
             Ok(()) if !is_mistake => Ok(()),
@@ -628,7 +628,7 @@ impl Source {
         }
     }
 
-    /// What it is ready for, as far as that is certain.
+    /// The readiness of the source, as far as it is certain.
     fn ready(&self) -> Ready {
         let Some(socket) = self.socket() else {
             let pipe = &self.pipe;
@@ -643,7 +643,7 @@ impl Source {
         if self.kind == Kind::Listener {
             ready.write = false;
         }
-        // Whether what cannot be written to is writable, systems differ in.
+        // Systems differ in whether a socket that was shut down for writing is writable.
         ready.write &= !self.connection.is_shut_down;
         if self.connection.is_broken && self.kind != Kind::Refused {
             ready.write = false;
@@ -651,7 +651,7 @@ impl Source {
         ready
     }
 
-    /// An operation, and what follows. Returns how often it did something.
+    /// Makes an operation, and changes the states. Returns how often it succeeded.
     fn operate(&mut self, op: Op) -> Result<usize> {
         match op {
             Op::Read(length) => self.read(length).map(|outcome| moved(&outcome)),
@@ -673,7 +673,7 @@ impl Source {
                         Ok(length) if length > 0 => count += 1,
                         _ => break,
                     }
-                    // Datagrams go, whether or not somebody takes them.
+                    // Sending datagrams never blocks here.
                     if matches!(self.object, Object::Udp(_)) && count == 3 {
                         break;
                     }
@@ -737,19 +737,26 @@ impl Source {
         let pipe = &mut self.pipe;
         let fail = |text: String| Err(Failure::new("pipe", text));
         match outcome {
-            Ok(0) if !pipe.has_left => fail("the end, of a client that is there".to_owned()),
-            Ok(0) if pipe.unread > 0 => fail(format!("the end, before {} bytes", pipe.unread)),
+            Ok(0) if !pipe.has_left => {
+                fail("an end of file, and its client is connected".to_owned())
+            }
+            Ok(0) if pipe.unread > 0 => {
+                fail(format!("an end of file before {} bytes", pipe.unread))
+            }
             Ok(length) => {
                 let is_its = |&byte: &u8| byte == pipe.client;
                 if *length > pipe.unread || !buffer[..*length].iter().all(is_its) {
-                    return fail(format!("{length} bytes, of {} of its client", pipe.unread));
+                    return fail(format!(
+                        "{length} bytes, and its client has sent {}",
+                        pipe.unread
+                    ));
                 }
                 pipe.unread -= length;
                 pipe.is_known |= *length > 0;
                 Ok(())
             }
             Err(error) if !pipe.is_at_home && error.kind() != ErrorKind::NotFound => {
-                fail(format!("never registered, and it fails with {error}"))
+                fail(format!("it was never registered, and fails with {error}"))
             }
             Err(_) => Ok(()),
         }
@@ -787,7 +794,7 @@ impl Source {
         };
         let Some(watch) = &mut self.watch else { return };
         match outcome {
-            // Nothing was taken; a full one says nothing, and behind the end there is nothing.
+            // A peek consumes nothing. A full buffer says nothing, and after the end there is nothing.
             Ok(read) if read == length || read == 0 || !self.kind.is_stream() => {
                 watch.is_touched = true;
             }
@@ -825,10 +832,13 @@ impl Source {
             Ok(()) => pipe.is_known |= pipe.has_client || pipe.has_left,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if !pipe.is_at_home {
-                    return Err(Failure::new("pipe", "a connect of one never registered"));
+                    return Err(Failure::new(
+                        "pipe",
+                        "a connect succeeded before it was registered",
+                    ));
                 }
                 pipe.is_connecting = true;
-                // It may have come meanwhile, of which there is no account.
+                // The client may have connected in the meantime, which is not reported.
                 pipe.is_known |= pipe.has_client;
             }
             Err(_) => {}
@@ -847,7 +857,7 @@ impl Source {
         if outcome.is_ok() {
             self.peer = Peer::Gone;
             self.outstanding = 0;
-            self.connection.is_connected_news = false;
+            self.connection.has_new_client = false;
             self.pipe = PipeState {
                 name: std::mem::take(&mut self.pipe.name),
                 is_at_home: self.pipe.is_at_home,
@@ -855,7 +865,7 @@ impl Source {
                 ..PipeState::default()
             };
             if let Some(watch) = &mut self.watch {
-                // Of the next client everything is new.
+                // For the next client every direction is new.
                 watch.states = [State::Armed; 2];
             }
         }
@@ -878,7 +888,7 @@ impl Source {
                         self.outstanding = 0;
                     }
                     Ok(taken) => self.outstanding -= taken,
-                    // It was sent away.
+                    // The client was disconnected.
                     Err(_) => {}
                 }
                 Ok(())
@@ -907,7 +917,7 @@ impl Source {
         if is_full {
             return Ok(());
         }
-        // Where it was sent away, or reset, it fails.
+        // Sending fails if the peer was disconnected or reset.
         let Ok(sent) = self.peer.send(length, self.pipe.client) else {
             return Ok(());
         };
@@ -915,7 +925,7 @@ impl Source {
             self.pipe.unread += sent;
         } else if sent > 0 {
             self.connection.unread += sent;
-            // It is not there at once.
+            // It does not arrive at once.
             let socket = self.socket().unwrap_or_default();
             until(|| Ready::of(socket).read);
         }
@@ -947,13 +957,13 @@ impl Source {
         Ok(())
     }
 
-    /// Another client of a pipe, where there may be one.
+    /// Connects another client to a pipe, if the pipe accepts one.
     fn come_back(&mut self) -> Result<()> {
         let pipe = &mut self.pipe;
         if !self.kind.is_pipe() || pipe.has_client || pipe.has_left {
             return Ok(());
         }
-        // Where the server does not listen, there is none.
+        // If the server does not listen, there is no client.
         let Ok(client) = client(&pipe.name) else {
             return Ok(());
         };
@@ -965,7 +975,7 @@ impl Source {
         if pipe.is_connecting {
             pipe.is_connecting = false;
             pipe.is_known = true;
-            self.connection.is_connected_news = true;
+            self.connection.has_new_client = true;
         }
         Ok(())
     }
