@@ -1,11 +1,11 @@
-//! Sees which functions of the system's libraries the main thread of this program calls.
+//! Records which functions of the system's libraries the main thread of this program calls.
 //!
 //! A program calls the functions of libraries through its import table. Each entry of a library of
-//! the system is replaced by a few instructions that note the function and jump to it. They change
-//! registers only that no function gets anything in.
+//! the system is replaced by a few instructions that record the function and jump to it. They change only
+//! registers that no function receives arguments in.
 //!
 //! All atomics are relaxed: only the main thread uses them. (They are atomics because the instructions
-//! write, too.)
+//! write to them as well.)
 
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
@@ -22,8 +22,8 @@ use windows_sys::Win32::System::Memory::{
 use windows_sys::Win32::System::Threading::GetCurrentThreadId;
 use windows_sys::Win32::System::IO::OVERLAPPED_ENTRY;
 
-/// The libraries whose functions ask something of the system. (That of the C language does not, as far
-/// as it is used here.)
+/// The libraries whose functions make system calls. (The functions of the C library that are used here make
+/// none.)
 const LIBRARIES: [&str; 5] = [
     "kernel32.dll",
     "kernelbase.dll",
@@ -32,7 +32,7 @@ const LIBRARIES: [&str; 5] = [
     "advapi32.dll",
 ];
 
-/// Functions that ask nothing of anybody: what they need lies in the process.
+/// Functions that make no system call, because they use memory of the process only.
 const WITHIN_THE_PROCESS: &[&str] = &[
     "AcquireSRWLockExclusive",
     "AcquireSRWLockShared",
@@ -64,18 +64,18 @@ const WITHIN_THE_PROCESS: &[&str] = &[
     "WSAGetLastError",
 ];
 
-/// What is noted is the index of a function.
+/// The maximum number of recorded calls.
 const MOST: usize = 4096;
 
 #[repr(C)]
 struct Noted {
-    /// How many there are, or more than there is room for.
+    /// The number of recorded calls. If it is above `MOST`, some are missing.
     count: AtomicU32,
     _unused: u32,
     functions: UnsafeCell<[u16; MOST]>,
 }
 
-// SAFETY: only the main thread notes, and reads, what is in it.
+// SAFETY: only the main thread writes and reads it.
 unsafe impl Sync for Noted {}
 
 static NOTED: Noted = Noted {
@@ -84,30 +84,30 @@ static NOTED: Noted = Noted {
     functions: UnsafeCell::new([0; MOST]),
 };
 
-/// What the import table led to for the function that takes packets.
+/// The address of the system's function that takes packets off a port.
 static DEQUEUE: AtomicUsize = AtomicUsize::new(0);
-/// How many packets its last call took.
+/// The number of packets that its calls took, by the index of the recorded call.
 static PACKETS: [AtomicUsize; MOST] = [const { AtomicUsize::new(0) }; MOST];
 
 const DEQUEUE_NAME: &str = "GetQueuedCompletionStatusEx";
 
-/// The functions that are noted, by their index.
+/// The names of the functions that are recorded, by their index.
 pub struct Imports {
     names: Vec<String>,
 }
 
 impl Imports {
-    /// From now on the calls of this thread are noted.
+    /// From now on the calls of this thread are recorded.
     ///
     /// # Safety
     ///
     /// No other thread runs.
     pub unsafe fn watch() -> Imports {
-        // SAFETY: takes nothing; null stands for this program.
+        // SAFETY: the functions have no preconditions; null stands for this program.
         let (thread, base) = unsafe { (GetCurrentThreadId(), GetModuleHandleW(ptr::null())) };
         let mut names = Vec::new();
         let mut code = Code::new();
-        // SAFETY: the loader has put this program there.
+        // SAFETY: the loader has put this program at that address.
         for (name, entry) in unsafe { entries(base.cast()) } {
             let index = u16::try_from(names.len()).expect("so many functions");
             // SAFETY: it is an entry of this program's import table.
@@ -118,8 +118,8 @@ impl Imports {
             }
             let replacement = code.add(&note_and_jump(thread, index, function));
             names.push(name);
-            // SAFETY: as above, and no other thread calls it; the page is made writable first, and is
-            // as it was in the end.
+            // SAFETY: as above. No other thread runs, so none calls the function. The page is writable
+            // during the write, and gets its protection back afterwards.
             unsafe {
                 let mut before = 0;
                 let size = mem::size_of::<usize>();
@@ -133,13 +133,13 @@ impl Imports {
         Imports { names }
     }
 
-    /// What is called meanwhile, in order.
+    /// The calls that `work` makes, in order.
     pub fn of<R>(&self, work: impl FnOnce() -> R) -> (R, Vec<String>) {
         NOTED.count.store(0, Ordering::Relaxed);
         let result = work();
         let count = NOTED.count.load(Ordering::Relaxed) as usize;
         assert!(count <= MOST, "more calls than there is room for");
-        // SAFETY: this thread, which alone writes to it, is here.
+        // SAFETY: only this thread writes to it, and it does not while this reference exists.
         let functions = unsafe { &*NOTED.functions.get() };
         let noted = functions[..count].iter().enumerate();
         let calls = noted.map(|(at, &function)| {
@@ -153,7 +153,7 @@ impl Imports {
     }
 }
 
-/// Stands for the function that takes packets off a port, and notes how many it took.
+/// Replaces the function that takes packets off a port, and records how many it took.
 unsafe extern "system" fn dequeue(
     port: HANDLE,
     entries: *mut OVERLAPPED_ENTRY,
@@ -164,9 +164,9 @@ unsafe extern "system" fn dequeue(
 ) -> BOOL {
     type Dequeue =
         unsafe extern "system" fn(HANDLE, *mut OVERLAPPED_ENTRY, u32, *mut u32, u32, BOOL) -> BOOL;
-    // It was noted last.
+    // Its call was recorded last.
     let at = (NOTED.count.load(Ordering::Relaxed) as usize).saturating_sub(1);
-    // SAFETY: the import table led to it, under the name of the function of this type; and its
+    // SAFETY: the import table had this address under the name of the function, so it has this type. The
     // arguments are the caller's.
     let (done, packets) = unsafe {
         let dequeue = mem::transmute::<usize, Dequeue>(DEQUEUE.load(Ordering::Relaxed));
@@ -179,20 +179,20 @@ unsafe extern "system" fn dequeue(
     done
 }
 
-/// The functions that a program imports from the system and that are worth noting, each with its entry
+/// The functions that a program imports from the system and that may make system calls, each with its entry
 /// in the import table.
 ///
 /// # Safety
 ///
-/// A program for Windows of 64 bits lies there, as the loader has put it.
+/// `base` must be the address at which the loader has put a 64-bit program for Windows.
 unsafe fn entries(base: *const u8) -> Vec<(String, *mut usize)> {
-    /// Of `IMAGE_DOS_HEADER`.
+    /// The offset of the headers, in `IMAGE_DOS_HEADER`.
     const HEADERS: usize = 0x3c;
-    /// Of the second of `IMAGE_DATA_DIRECTORY`, from the headers on.
+    /// The offset of the second `IMAGE_DATA_DIRECTORY` from the headers.
     const IMPORTS: usize = 24 + 112 + 8;
     const BY_NUMBER: u64 = 1 << 63;
 
-    /// `IMAGE_IMPORT_DESCRIPTOR`.
+    /// The structure `IMAGE_IMPORT_DESCRIPTOR`.
     #[repr(C)]
     #[derive(Copy, Clone)]
     struct Library {
@@ -205,24 +205,24 @@ unsafe fn entries(base: *const u8) -> Vec<(String, *mut usize)> {
 
     /// # Safety
     ///
-    /// A `T` lies there, as far behind the base.
+    /// A `T` must be at the offset `at` from `base`.
     unsafe fn read<T: Copy>(base: *const u8, at: usize) -> T {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller guarantees it.
         unsafe { base.add(at).cast::<T>().read_unaligned() }
     }
 
     /// # Safety
     ///
-    /// A string that ends with a zero lies there, as far behind the base.
+    /// A string that ends with a zero must be at the offset `at` from `base`.
     unsafe fn text(base: *const u8, at: usize) -> String {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller guarantees it.
         let text = unsafe { CStr::from_ptr(base.add(at).cast()) };
         text.to_string_lossy().into_owned()
     }
 
     let mut found = Vec::new();
-    // SAFETY: this is how the loader lays such a program out: lists that end with zeros, of addresses
-    // that are relative to the base.
+    // SAFETY: the loader lays a program out like this: lists that end with zeros, of addresses that are
+    // relative to the base.
     unsafe {
         let headers = read::<u32>(base, HEADERS) as usize;
         let mut at = read::<u32>(base, headers + IMPORTS) as usize;
@@ -245,7 +245,7 @@ unsafe fn entries(base: *const u8) -> Vec<(String, *mut usize)> {
                     break;
                 }
                 let function = match its_name & BY_NUMBER {
-                    // Behind a hint of two bytes.
+                    // After a hint of two bytes.
                     0 => text(base, its_name as usize + 2),
                     _ => format!("{name}#{}", its_name & !BY_NUMBER),
                 };
@@ -268,7 +268,7 @@ impl Code {
     const SIZE: usize = 1 << 16;
 
     fn new() -> Code {
-        // SAFETY: new memory, wherever there is some.
+        // SAFETY: the call allocates new memory at any address.
         let next = unsafe {
             VirtualAlloc(
                 ptr::null(),
@@ -284,11 +284,11 @@ impl Code {
         }
     }
 
-    /// The address of a copy.
+    /// Copies the instructions, and returns the address of the copy.
     fn add(&mut self, instructions: &[u8]) -> usize {
         assert!(instructions.len() <= self.left, "too many functions");
         let start = self.next;
-        // SAFETY: there is room for as many bytes, and nobody uses them yet.
+        // SAFETY: the memory has that many bytes left, and no other code uses them.
         unsafe {
             ptr::copy_nonoverlapping(instructions.as_ptr(), start, instructions.len());
             self.next = start.add(instructions.len());
@@ -298,8 +298,8 @@ impl Code {
     }
 }
 
-/// The instructions that note a function, if this thread calls it, and jump to it. `r10` and `r11` are
-/// nobody's at the beginning of a function.
+/// The instructions that record a function, if this thread calls it, and jump to it. At the beginning of a
+/// function `r10` and `r11` hold no values that it or its caller uses.
 fn note_and_jump(thread: u32, function: u16, target: usize) -> Vec<u8> {
     let note = [
         // mov r10, NOTED
@@ -312,7 +312,7 @@ fn note_and_jump(thread: u32, function: u16, target: usize) -> Vec<u8> {
         // cmp r11d, MOST
         &[0x41, 0x81, 0xFB],
         &(MOST as u32).to_le_bytes(),
-        // jae behind the next one
+        // jae after the next instruction
         &[0x73, 8],
         // mov word [r10 + 2 * r11 + 8], function
         &[0x66, 0x43, 0xC7, 0x44, 0x5A, 8],
@@ -320,12 +320,12 @@ fn note_and_jump(thread: u32, function: u16, target: usize) -> Vec<u8> {
     ]
     .concat();
     [
-        // mov r11d, gs:[0x48], the number of this thread
+        // mov r11d, gs:[0x48], the id of this thread
         &[0x65, 0x44, 0x8B, 0x1C, 0x25, 0x48, 0, 0, 0][..],
         // cmp r11d, thread
         &[0x41, 0x81, 0xFB],
         &thread.to_le_bytes(),
-        // jne behind the note
+        // jne after the recording
         &[0x75, note.len() as u8],
         &note,
         // mov r10, target

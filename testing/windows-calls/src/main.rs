@@ -1,9 +1,9 @@
 //! Runs mio's operations on Windows one by one, and compares the functions of the system that each
 //! calls with a table, expected.txt beside this folder. `cargo xtask wine` runs it.
 //!
-//! `imports.rs` sees the calls: this program's own import table leads through it. So what mio, the
-//! standard library and socket2 call is seen, and what the system's libraries call among themselves
-//! is not; and the crate is the one that ships.
+//! `imports.rs` records the calls, because this program's import table leads through it. So the calls that mio,
+//! the standard library and socket2 make are recorded, and the calls that the system's libraries make among
+//! themselves are not. The crate is the one that ships.
 
 #[cfg(all(windows, target_arch = "x86_64"))]
 mod imports;

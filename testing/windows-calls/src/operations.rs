@@ -1,5 +1,5 @@
-//! The operations. Each is prepared unseen, from the standard library's side where there is a peer, and
-//! run several times. What it returns is dropped unseen, too.
+//! The operations. Each runs several times. Preparing it and dropping its result are not recorded; a peer is an
+//! object of the standard library.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use crate::imports::Imports;
 use crate::table::Operation;
 
-/// Often enough to show what is only done the first time.
+/// The number of runs: enough to show calls that are made the first time only.
 const TIMES: usize = 4;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 pub fn run(imports: &Imports) -> Vec<Operation> {
-    // What a process does once is not an operation's: loading a library, looking up a function.
+    // A first run makes the calls that a process makes once: loading a library, looking up a function.
     let _ = watch_all(imports);
     watch_all(imports)
 }
@@ -52,7 +52,7 @@ struct Watcher<'a> {
 }
 
 impl Watcher<'_> {
-    /// Watches an operation on what was prepared.
+    /// Records an operation on a prepared state.
     fn operation<S, R>(
         &mut self,
         name: &str,
@@ -72,7 +72,7 @@ impl Watcher<'_> {
         self.seen.push(Operation { name, runs });
     }
 
-    /// Watches the first of two being dropped.
+    /// Records the drop of the first of two values.
     fn dropping<S, R>(&mut self, name: &str, prepare: impl Fn() -> (S, R)) {
         let split = || {
             let (dropped, rest) = prepare();
@@ -84,7 +84,7 @@ impl Watcher<'_> {
         });
     }
 
-    /// Watches a source being registered with a poll, and what follows from that.
+    /// Records the registration of a source, and the operations on a registered source.
     fn registrations<S: Source, R>(&mut self, kind: &str, new: impl Fn() -> (S, R)) {
         let fresh = || Polled::new(new());
         let registered = || {
@@ -144,7 +144,7 @@ impl Watcher<'_> {
     }
 }
 
-/// A poll, and a source with what belongs to it.
+/// A poll and a source, with the source's peer.
 struct Polled<S> {
     poll: Poll,
     events: Events,
@@ -190,7 +190,7 @@ impl<S: Source, R> Polled<(S, R)> {
         self.poll.registry().deregister(&mut self.source.0)
     }
 
-    /// A source that is registered, and watched since.
+    /// A source that is registered, and that the driver polls.
     fn watched(source: (S, R)) -> Polled<(S, R)> {
         let mut polled = Polled::new(source);
         polled.register();
@@ -466,7 +466,7 @@ fn pipes(all: &mut Watcher<'_>) {
     );
     all.dropping("NamedPipe: drop, while a write is in flight", || {
         let mut polled = writable();
-        // More than the system takes at once.
+        // More than the system accepts at once.
         assert!(polled.source.0.write(&[0; 64 * 1024]).unwrap() > 0);
         until_filled(&polled.source.1);
         let Polled {
@@ -500,12 +500,12 @@ fn tcp_pair() -> (TcpStream, net::TcpStream) {
 
 fn unused_name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    // Relaxed: each number is taken once.
+    // Relaxed: only the number itself matters, and each is taken once.
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!(r"\\.\pipe\mio-calls-{}-{number}", std::process::id())
 }
 
-/// Waits until a socket is readable, on the loopback: a short while.
+/// Waits until a socket on the loopback interface is readable.
 fn until_readable(socket: RawSocket) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -514,7 +514,7 @@ fn until_readable(socket: RawSocket) {
             events: POLLRDNORM,
             revents: 0,
         };
-        // SAFETY: one structure, which is written to before the call returns.
+        // SAFETY: `poll` is one valid structure, the count is 1, and the call does not use it after it returns.
         let ready = unsafe { WSAPoll(&mut poll, 1, 100) };
         if ready == 1 {
             return;
@@ -523,12 +523,12 @@ fn until_readable(socket: RawSocket) {
     }
 }
 
-/// Waits until there is something to read at this end of a pipe.
+/// Waits until this end of a pipe has data.
 fn until_filled(pipe: &File) {
     let deadline = Instant::now() + PATIENCE;
     let mut available = 0;
     while available == 0 {
-        // SAFETY: an open handle; a number is written to `available`, and nothing else is asked for.
+        // SAFETY: the handle is open. The call writes one number to `available`; the other pointers are null.
         let peeked = unsafe {
             PeekNamedPipe(
                 pipe.as_raw_handle(),

@@ -1,4 +1,4 @@
-//! The table, and what differs from it.
+//! The table, and the differences from it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,15 +15,15 @@ use crate::operations;
 struct Cli {
     /// The table
     file: Option<PathBuf>,
-    /// Only this operation, which has to be there
+    /// Only this operation of the table
     #[arg(long, value_name = "NAME")]
     exact: Option<String>,
-    /// Print a table of what was seen
+    /// Print a table of the recorded calls
     #[arg(long)]
     print: bool,
 }
 
-/// An operation, with the calls of each time.
+/// An operation, with the calls of each run.
 pub struct Operation {
     pub name: String,
     pub runs: Vec<Vec<String>>,
@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whether everything is as expected.
+/// Returns whether all calls are those of the table.
 fn run(imports: &Imports, cli: &Cli) -> Result<bool> {
     let seen = operations::run(imports);
     if cli.print {
@@ -92,7 +92,7 @@ fn compare(operation: &Operation, wanted: Option<String>) -> Result<String, Stri
     }
 }
 
-/// The calls as a line of the table has them, if they were the same every time.
+/// The calls as in a line of the table, if they were the same in every run.
 fn calls(operation: &Operation) -> Result<String> {
     let mut lines = operation.runs.iter().map(|run| match run.is_empty() {
         true => "-".to_owned(),
