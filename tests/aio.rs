@@ -31,12 +31,18 @@ extern "C" {
 const EVFILT_AIO: i16 = -3;
 const EVFILT_LIO: i16 = -10;
 
+const EV_DISPATCH: u16 = 0x80;
+
 fn complete(looper: &Loop, filter: i16, token: Token) {
+    complete_with(looper, 0x1000, filter, 0, token);
+}
+
+fn complete_with(looper: &Loop, ident: usize, filter: i16, flags: u16, token: Token) {
     let udata = token.0 as *mut c_void;
     // SAFETY: the pointer is a word that the kqueue returns and nothing dereferences; the other arguments
     // are integers.
     let done =
-        unsafe { kqueue_model_complete(looper.poll.as_raw_fd(), 0x1000, filter, 0, 0, udata) };
+        unsafe { kqueue_model_complete(looper.poll.as_raw_fd(), ident, filter, flags, 0, udata) };
     assert_eq!(done, 0);
 }
 
@@ -54,6 +60,39 @@ fn a_completion_is_reported_with_its_token_and_nothing_else() {
         });
         looper.assert_quiet();
     }
+}
+
+/// The program may have asked for completions with any flags and identities, such as those of a source.
+#[test]
+fn a_completion_is_no_event_of_a_one_shot_source() {
+    const SOURCE: Token = Token(1);
+    const COMPLETION: Token = Token(2);
+    let mut looper = Loop::new(Backend::Kqueue);
+    let (mut stream, _peer) = util::stream_pair();
+    looper.register(&mut stream, SOURCE, Interest::WRITABLE.oneshot());
+    for ident in [stream.as_raw_fd() as usize, 0x1000] {
+        complete_with(&looper, ident, EVFILT_AIO, EV_DISPATCH, COMPLETION);
+        looper.until("the completion", |event| {
+            event.token() == COMPLETION && event.is_aio()
+        });
+    }
+    looper.assert_quiet();
+    looper.reregister(&mut stream, SOURCE, Interest::WRITABLE.oneshot());
+    complete_with(
+        &looper,
+        stream.as_raw_fd() as usize,
+        EVFILT_AIO,
+        EV_DISPATCH,
+        COMPLETION,
+    );
+    let mut seen = Vec::new();
+    looper.until("both", |event| {
+        seen.push((event.token(), event.is_aio(), event.is_writable()));
+        seen.len() == 2
+    });
+    seen.sort();
+    let expected = [(SOURCE, false, true), (COMPLETION, true, false)];
+    assert_eq!(seen, expected);
 }
 
 #[test]

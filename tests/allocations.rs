@@ -23,6 +23,7 @@ use util::{any_port, pipe, stream_pair};
 on_each_backend![
     polling_allocates_nothing,
     registering_allocates_nothing,
+    registering_in_modes_allocates_nothing,
     waking_allocates_nothing,
     stream_io_allocates_nothing,
     datagram_io_allocates_nothing,
@@ -31,6 +32,8 @@ on_each_backend![
     named_pipe_io_allocates_nothing,
     #[cfg(unix)]
     making_unix_connections_allocates_nothing,
+    #[cfg(unix)]
+    registering_exits_allocates_nothing,
 ];
 
 /// Counts the allocations of each thread.
@@ -159,6 +162,29 @@ fn registering_allocates_nothing(backend: Backend) {
     });
     // An error that names the program's mistake may allocate.
     assert!(poll.registry().deregister(&mut socket).is_err());
+}
+
+/// So many that a tree of them would have several nodes.
+fn registering_in_modes_allocates_nothing(backend: Backend) {
+    let _alone = alone();
+    let poll = Poll::with_backend(backend).unwrap();
+    let mut sockets: Vec<_> = (0..40)
+        .map(|_| UdpSocket::bind(any_port()).unwrap())
+        .collect();
+    without_allocating("registering in modes", || {
+        let registry = poll.registry();
+        for interests in [BOTH.oneshot(), BOTH.level()] {
+            for socket in &mut sockets {
+                registry.register(socket, Token(1), interests).unwrap();
+            }
+            for socket in &mut sockets {
+                registry.reregister(socket, Token(2), interests).unwrap();
+            }
+            for socket in &mut sockets {
+                registry.deregister(socket).unwrap();
+            }
+        }
+    });
 }
 
 fn waking_allocates_nothing(backend: Backend) {
@@ -345,4 +371,45 @@ fn making_unix_connections_allocates_nothing(backend: Backend) {
         unix.accept().unwrap();
         would_block(unix.accept());
     });
+}
+
+#[cfg(unix)]
+fn registering_exits_allocates_nothing(backend: Backend) {
+    use mio::unix::ChildExit;
+    use std::process::{Command, Stdio};
+    use util::Differences;
+
+    if !backend.watches_children() {
+        return;
+    }
+    let _alone = alone();
+    let poll = Poll::with_backend(backend).unwrap();
+    let registry = poll.registry();
+    // They wait for the end of their input.
+    let mut children: Vec<_> = (0..20)
+        .map(|_| {
+            let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+            let exit = ChildExit::new(&child).unwrap();
+            (child, exit)
+        })
+        .collect();
+    without_allocating("registering exits", || {
+        for (_, exit) in &mut children {
+            registry
+                .register(exit, Token(1), Interest::READABLE)
+                .unwrap();
+        }
+        for (_, exit) in &mut children {
+            registry
+                .reregister(exit, Token(2), Interest::READABLE)
+                .unwrap();
+        }
+        for (_, exit) in &mut children {
+            registry.deregister(exit).unwrap();
+        }
+    });
+    for (child, _) in &mut children {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
 }

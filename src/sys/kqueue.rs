@@ -23,8 +23,6 @@
 
 mod one_shots;
 
-#[cfg(feature = "os-ext")]
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -67,8 +65,33 @@ pub(crate) struct Kqueue {
 #[cfg(feature = "os-ext")]
 #[derive(Debug, Default)]
 struct Exits {
-    latest: BTreeMap<pid_t, ExitWatch>,
+    /// The latest watch of each process, sorted by process. (A tree would allocate whenever it grows, even
+    /// to a former size.)
+    latest: Vec<(pid_t, ExitWatch)>,
     count: u64,
+}
+
+#[cfg(feature = "os-ext")]
+impl Exits {
+    fn find(&self, pid: pid_t) -> Result<usize, usize> {
+        self.latest.binary_search_by_key(&pid, |&(pid, _)| pid)
+    }
+
+    fn add(&mut self, pid: pid_t) -> ExitWatch {
+        self.count += 1;
+        let watch = ExitWatch(self.count);
+        match self.find(pid) {
+            Ok(index) => self.latest[index].1 = watch,
+            Err(index) => self.latest.insert(index, (pid, watch)),
+        }
+        watch
+    }
+
+    fn remove(&mut self, pid: pid_t) {
+        if let Ok(index) = self.find(pid) {
+            self.latest.remove(index);
+        }
+    }
 }
 
 /// The most changes that one call makes.
@@ -201,13 +224,10 @@ impl Selector for Kqueue {
         ];
         let added = self.apply(&changes)?[1];
         if added != 0 {
-            exits.latest.remove(&pid);
+            exits.remove(pid);
             return Err(io::Error::from_raw_os_error(added));
         }
-        exits.count += 1;
-        let watch = ExitWatch(exits.count);
-        exits.latest.insert(pid, watch);
-        Ok(watch)
+        Ok(exits.add(pid))
     }
 
     #[cfg(feature = "os-ext")]
@@ -216,8 +236,9 @@ impl Selector for Kqueue {
             return;
         }
         let mut exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
-        if exits.latest.get(&pid) == Some(&watch) {
-            exits.latest.remove(&pid);
+        let latest = exits.find(pid).map(|index| exits.latest[index].1);
+        if latest == Ok(watch) {
+            exits.remove(pid);
             // Fails if the exit was reported: the kernel has deleted the filter.
             let _ = self.apply(&[Change::delete(Filter::Process, pid as usize)]);
         }
@@ -474,7 +495,7 @@ impl Kqueue {
                 )
             });
             match received {
-                // An interrupted call has made its changes, and has told no receipts.
+                // An interrupted call has made its changes, and has returned no receipts.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => was_interrupted = true,
                 received => break received?,
             }
@@ -674,9 +695,17 @@ fn readiness(event: &kevent) -> Readiness {
     }
 }
 
+/// Whether this is the event of a one-shot registration, and not of a filter that the program itself has
+/// added.
 #[inline]
 fn is_one_shot(event: &kevent) -> bool {
-    event.flags & names::EV_DISPATCH != 0
+    // Comparing a copy: on some systems the structure is packed.
+    let (filter, ident) = (event.filter, event.ident);
+    let is_one_shot = event.flags & names::EV_DISPATCH != 0;
+    is_one_shot
+        && (filter == names::EVFILT_READ
+            || filter == names::EVFILT_WRITE
+            || filter == names::EVFILT_USER && ident & NO_READER == NO_READER)
 }
 
 /// Whether this is a write filter's event of a pipe's receiving end. Some kernels report by it, as by the

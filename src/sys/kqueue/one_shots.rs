@@ -8,14 +8,14 @@
 //! again after the kernel returned the event. An event cannot tell. So a registration that began during
 //! the wait is added again, which reports it again if it is ready, and the event is dropped.
 
-use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 
 use crate::{Interest, Token};
 
 #[derive(Debug, Default)]
 pub(super) struct OneShots {
-    all: BTreeMap<RawFd, OneShot>,
+    /// By descriptor, so that it allocates only when a higher descriptor is registered than ever before.
+    all: Vec<Option<OneShot>>,
     /// Counts the waits.
     wait: u64,
 }
@@ -57,25 +57,32 @@ impl OneShots {
             began: self.wait,
             reported: None,
         };
-        self.all.insert(fd, one_shot);
+        let index = fd as usize;
+        if index >= self.all.len() {
+            self.all.resize_with(index + 1, || None);
+        }
+        self.all[index] = Some(one_shot);
     }
 
     /// The descriptor's registration has ended, or is not one-shot any more.
     pub(super) fn remove(&mut self, fd: RawFd) {
-        self.all.remove(&fd);
+        if let Some(one_shot) = self.all.get_mut(fd as usize) {
+            *one_shot = None;
+        }
     }
 
     /// As if the registration began while the next wait is under way.
     #[cfg(test)]
     pub(super) fn begins_in_next_wait(&mut self, fd: RawFd) {
         let began = self.wait + 1;
-        self.all.get_mut(&fd).expect("is registered").began = began;
+        let one_shot = self.all[fd as usize].as_mut();
+        one_shot.expect("is registered").began = began;
     }
 
     /// Judges an event of the wait that is over. If it is reported, its index will be `index`.
     pub(super) fn judge(&mut self, fd: RawFd, index: usize) -> Verdict {
         let wait = self.wait;
-        let Some(one_shot) = self.all.get_mut(&fd) else {
+        let Some(Some(one_shot)) = self.all.get_mut(fd as usize) else {
             return Verdict::Drop;
         };
         match one_shot.reported {
