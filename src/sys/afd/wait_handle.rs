@@ -268,9 +268,9 @@ impl Drop for End {
     fn drop(&mut self) {
         let (ended, pool) = {
             let mut state = self.0.lock();
-            (state.end(), state.pool.take())
+            (state.registration.take(), state.pool.take())
         };
-        // Without a lock: this awaits a callback that runs.
+        // Without a lock: this disarms it, and awaits a callback that runs.
         drop(pool);
         self.forget(ended);
     }

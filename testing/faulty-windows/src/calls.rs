@@ -118,8 +118,8 @@ fn next(call: Call) -> Option<i32> {
     Some(error.load(Ordering::SeqCst))
 }
 
-/// How a function says that it has failed: by its NTSTATUS; by 0 or all bits, with the thread's last
-/// error; by -1 or all bits, with Winsock's last error.
+/// How a function says that it has failed: by its NTSTATUS; by 0 or all bits (of 32 or of 64), with the
+/// thread's last error; by -1 or all bits, with Winsock's last error.
 macro_rules! failing {
     (status, $error:ident) => {
         $error
@@ -128,6 +128,11 @@ macro_rules! failing {
         // SAFETY: takes a number.
         unsafe { SetLastError($error as u32) };
         0
+    }};
+    (failed, $error:ident) => {{
+        // SAFETY: takes a number.
+        unsafe { SetLastError($error as u32) };
+        u32::MAX
     }};
     (invalid, $error:ident) => {{
         // SAFETY: takes a number.
@@ -261,6 +266,11 @@ calls! {
         [ERROR_ACCESS_DENIED ERROR_NOT_ENOUGH_MEMORY];
     GetNamedPipeInfo(pipe: usize, flags: usize, output: usize, input: usize, instances: usize) -> i32, zero,
         [ERROR_ACCESS_DENIED ERROR_NOT_ENOUGH_MEMORY];
+    NtQueryObject(object: usize, class: i32, about: usize, length: u32, returned: usize) -> i32, status,
+        [STATUS_ACCESS_DENIED STATUS_INSUFFICIENT_RESOURCES STATUS_INVALID_HANDLE];
+    CreateThreadpoolWait(callback: usize, context: usize, environment: usize) -> usize, zero,
+        [ERROR_NOT_ENOUGH_MEMORY ERROR_NO_SYSTEM_RESOURCES];
+    WaitForSingleObject(object: usize, millis: u32) -> u32, failed, [ERROR_ACCESS_DENIED ERROR_INVALID_HANDLE];
 }
 
 impl Call {
