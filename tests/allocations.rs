@@ -30,6 +30,8 @@ on_each_backend![
     making_connections_allocates_nothing,
     #[cfg(windows)]
     named_pipe_io_allocates_nothing,
+    #[cfg(windows)]
+    waiting_for_handles_allocates_nothing,
     #[cfg(unix)]
     making_unix_connections_allocates_nothing,
     #[cfg(unix)]
@@ -412,4 +414,35 @@ fn registering_exits_allocates_nothing(backend: Backend) {
         drop(child.stdin.take());
         child.wait().unwrap();
     }
+}
+
+#[cfg(windows)]
+fn waiting_for_handles_allocates_nothing(backend: Backend) {
+    let _alone = alone();
+    use mio::windows::WaitHandle;
+    use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle};
+    use windows_sys::Win32::System::Threading::{CreateEventW, SetEvent};
+
+    let mut poll = Poll::with_backend(backend).unwrap();
+    let mut events = Events::with_capacity(8);
+    // SAFETY: attributes and name are null, which stands for none; nothing else owns the new handle.
+    let event = unsafe {
+        let event = CreateEventW(std::ptr::null(), 0, 0, std::ptr::null());
+        assert!(!event.is_null());
+        OwnedHandle::from_raw_handle(event)
+    };
+    let mut handle = WaitHandle::new(event.as_handle().try_clone_to_owned().unwrap());
+    without_allocating("waiting for a handle", || {
+        let registry = poll.registry().try_clone().unwrap();
+        for mode in [Interest::READABLE, Interest::READABLE.level()] {
+            registry.register(&mut handle, Token(1), mode).unwrap();
+            for _ in 0..3 {
+                // SAFETY: the handle is open.
+                assert_ne!(unsafe { SetEvent(event.as_raw_handle()) }, 0);
+                poll.poll(&mut events, None).unwrap();
+                registry.reregister(&mut handle, Token(1), mode).unwrap();
+            }
+            registry.deregister(&mut handle).unwrap();
+        }
+    });
 }

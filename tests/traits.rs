@@ -41,6 +41,12 @@ fn everything_can_be_sent_and_shared() {
     source::<UdpSocket>();
 }
 
+#[cfg(windows)]
+#[test]
+fn windows_types_can_be_sent_and_shared() {
+    source::<mio::windows::WaitHandle>();
+}
+
 #[cfg(unix)]
 #[test]
 fn unix_types_can_be_sent_and_shared() {

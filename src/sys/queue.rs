@@ -10,7 +10,9 @@ use std::time::Duration;
 #[cfg(all(windows, feature = "os-ext"))]
 use super::afd::named_pipe::{Pipe, PipeQueue, Pipes};
 #[cfg(all(windows, feature = "os-ext"))]
-use super::afd::Afd;
+use super::afd::wait_handle::{Wait, WaitQueue};
+#[cfg(all(windows, feature = "os-ext"))]
+use super::afd::{Afd, Port};
 #[cfg(unix)]
 use super::platform::replaced;
 use super::queues;
@@ -255,6 +257,31 @@ impl PipeQueue for Queue {
     fn notice(&self, pipe: &Arc<Pipe>) {
         if let Some(afd) = self.afd() {
             afd.notice(pipe);
+        }
+    }
+}
+
+#[cfg(all(windows, feature = "os-ext"))]
+impl WaitQueue for Queue {
+    fn port(&self) -> Option<&Arc<Port>> {
+        self.afd().map(Afd::port)
+    }
+
+    fn begin_wait(&self) {
+        if let Some(afd) = self.afd() {
+            afd.begin_wait();
+        }
+    }
+
+    fn notice(&self, wait: &Arc<Wait>, registration: u32) {
+        if let Some(afd) = self.afd() {
+            afd.notice_wait(wait, registration);
+        }
+    }
+
+    fn end_wait(&self, wait: &Arc<Wait>, is_listed: bool) {
+        if let Some(afd) = self.afd() {
+            afd.end_wait(wait, is_listed);
         }
     }
 }

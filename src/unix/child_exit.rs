@@ -31,7 +31,7 @@ use crate::{Interest, IoSource, Registry, Token};
 /// - Not on illumos, Solaris and Android, nor on poll(2) where there is kqueue. The
 ///   [guide](crate::guide::children) shows the way by the signal SIGCHLD.
 ///
-/// On Windows a child's handle can be waited for; the crate has no type for that yet.
+/// On Windows a child's handle can be waited for, with `windows::WaitHandle`.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Sources that only Windows has: named pipes.
+//! Sources that only Windows has: named pipes, and handles that can be waited for.
 //!
 //! Any socket of any crate is a source in an [`IoSource`](crate::IoSource). This example uses a
 //! Unix socket, which Windows has since 10 (1803). The example is compiled and not run, because
@@ -33,5 +33,7 @@
 //! ```
 
 mod named_pipe;
+mod wait_handle;
 
 pub use named_pipe::{NamedPipe, NamedPipeOptions};
+pub use wait_handle::WaitHandle;

@@ -387,8 +387,17 @@ def signals_end_the_loop():
 
 
 def children_are_waited_for():
+    program = os.path.join(FOLDER, "examples/children")
+    output = subprocess.run([program], check=True, stdout=subprocess.PIPE, text=True)
+    *children, last = output.stdout.splitlines()
+    assert last == "100 children have ended", last
+    expected = [f"child {n}: {n % 4 + 1} lines, exit code Some({n % 5})" for n in range(100)]
+    assert sorted(children) == sorted(expected), children
+
+
+def children_are_waited_for_by_a_signal():
     commands = ["echo one; exit 3", "sleep 0.2; echo two", "exec >&-; sleep 0.2", "sleep 0.2 & exit 0"]
-    program = os.path.join(FOLDER, "children")
+    program = os.path.join(FOLDER, "sigchld")
     output = subprocess.run([program, *commands], check=True, stdout=subprocess.PIPE, text=True)
     lines = sorted(output.stdout.splitlines())
     statuses = [line for line in lines if "exit status" in line]
@@ -458,6 +467,7 @@ SCENARIOS = [
     tls_echo_survives_what_is_no_tls,
     signals_end_the_loop,
     children_are_waited_for,
+    children_are_waited_for_by_a_signal,
     stdin_of_each_kind,
 ]
 

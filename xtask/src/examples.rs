@@ -80,13 +80,14 @@ mod tests {
     }
 
     /// Each program and each page of the guide that shows it.
-    const SHOWN: [(&str, &str); 7] = [
+    const SHOWN: [(&str, &str); 8] = [
         ("examples/echo.rs", "src/guide/guide.md"),
         ("examples/chat.rs", "src/guide/broadcast.md"),
         ("examples/proxy/src/main.rs", "src/guide/proxy.md"),
         ("examples/tls_echo/src/main.rs", "src/guide/tls.md"),
         ("examples/unix/src/bin/signals.rs", "src/guide/signals.md"),
-        ("examples/unix/src/bin/children.rs", "src/guide/children.md"),
+        ("examples/children.rs", "src/guide/children.md"),
+        ("examples/unix/src/bin/sigchld.rs", "src/guide/children.md"),
         ("examples/unix/src/bin/stdin.rs", "src/guide/stdin.md"),
     ];
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args as ClapArgs;
 
-use crate::programs::C10K;
+use crate::programs::{self, C10K, CHILDREN};
 use crate::report::Report;
 use crate::sh::Cmd;
 use crate::table::named;
@@ -140,6 +140,8 @@ impl Model {
                 .limit(Duration::from_secs(120));
             report.one(program[1], run.run());
         }
+        cargo(self.name, "build").args(CHILDREN).run()?;
+        programs::children(report, cargo(self.name, "run").args(CHILDREN));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{ensure, Result};
 
 use crate::report::Report;
 use crate::sh::Cmd;
@@ -11,6 +11,28 @@ use crate::sh::Cmd;
 pub type Program = [&'static str; 2];
 
 pub const C10K: Program = ["--package", "c10k"];
+pub const CHILDREN: Program = ["--example", "children"];
+
+/// Runs the example of child processes, and checks that it has reported each of them.
+pub fn children(report: &mut Report, program: Cmd) {
+    let reported = || {
+        let output = program.limit(Duration::from_secs(180)).tee()?;
+        all_children_reported(&output.successful_stdout()?)
+    };
+    report.one("children", reported());
+}
+
+fn all_children_reported(output: &str) -> Result<()> {
+    let mut lines: Vec<&str> = output.lines().collect();
+    lines.sort_unstable();
+    let mut expected: Vec<String> = (0..100)
+        .map(|n| format!("child {n}: {} lines, exit code Some({})", n % 4 + 1, n % 5))
+        .chain(["100 children have ended".to_owned()])
+        .collect();
+    expected.sort_unstable();
+    ensure!(lines == expected, "it does not report each child once");
+    Ok(())
+}
 
 pub fn c10k() -> Result<()> {
     Report::of(|report| {

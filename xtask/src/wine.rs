@@ -23,7 +23,7 @@ use crate::harness::{self, file_of, list, tests_of};
 use crate::left_out::List;
 use crate::report::Report;
 use crate::sh::{Cmd, Ended};
-use crate::{newer_wine, root, target, tools, windows};
+use crate::{newer_wine, programs, root, target, tools, windows};
 
 pub const TARGET: &str = "x86_64-pc-windows-gnu";
 
@@ -591,6 +591,8 @@ fn examples(wine: &Wine, cross: &Cross, report: &mut Report) -> Result<()> {
             .limit(Duration::from_secs(180));
         report.one(name, example.run());
     }
+    let children = cross.programs().join("examples/children.exe");
+    programs::children(report, wine.command(&children));
     Ok(())
 }
 

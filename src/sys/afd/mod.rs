@@ -12,6 +12,8 @@
 //! library.rs      functions that not every Windows has
 //! named_pipe.rs   pipes: what they have read ahead, what is still to be written, and who takes packets
 //! operation.rs    an operation of a pipe, the memory that the kernel owns, and the owner of a packet
+//! wait_handle.rs  any handle that can be waited for: which signals were taken, and which were reported
+//! noticed.rs      what a pipe or a handle in the selector's ready list has to report
 //! timer.rs        waiting for less than a tick, where the system can
 //! resume.rs       the end of a sleep of the whole machine
 //! ```
@@ -21,6 +23,8 @@ mod library;
 #[cfg(feature = "os-ext")]
 pub(crate) mod named_pipe;
 #[cfg(feature = "os-ext")]
+mod noticed;
+#[cfg(feature = "os-ext")]
 mod operation;
 mod port;
 mod resume;
@@ -28,10 +32,14 @@ mod selector;
 mod socket;
 mod timer;
 mod user_events;
+#[cfg(feature = "os-ext")]
+pub(crate) mod wait_handle;
 
 use std::time::Duration;
 
 pub(crate) use port::KernelEvent;
+#[cfg(feature = "os-ext")]
+pub(crate) use port::Port;
 pub(crate) use selector::Afd;
 
 /// How long to wait for the packets of cancelled operations, with which the kernel gives memory back.

@@ -50,6 +50,7 @@ use windows_sys::Win32::System::Pipes::{
 };
 
 use super::super::{bool_result, Mistake};
+use super::noticed::Noticed;
 use super::operation::{Operation, Operations, Stage, Which};
 use super::port::{KernelEvent, Kind, Port};
 use crate::event::readiness::Readiness;
@@ -163,16 +164,6 @@ enum End {
     /// The peer has closed its end.
     Peer,
     Failed(io::Error),
-}
-
-/// What a pipe in the ready list has to report.
-pub(super) enum Noticed {
-    Event(Event),
-    /// Its registration is level-triggered: the next `select` reports it again.
-    LevelEvent(Event),
-    Nothing,
-    /// It was reported already: the next `select` reports the rest.
-    Later,
 }
 
 /// The directions of a pipe.

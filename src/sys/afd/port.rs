@@ -36,6 +36,10 @@ pub(crate) enum Kind {
     /// a duplicate of the handle.
     #[cfg(feature = "os-ext")]
     Pipe = 5,
+    /// A handle that a registration waits for was signalled. The word is the number of its pool wait, and
+    /// the packet's number that of the registration.
+    #[cfg(feature = "os-ext")]
+    Signal = 6,
 }
 
 impl Kind {
@@ -46,6 +50,8 @@ impl Kind {
         Kind::Timer,
         #[cfg(feature = "os-ext")]
         Kind::Pipe,
+        #[cfg(feature = "os-ext")]
+        Kind::Signal,
     ];
 }
 

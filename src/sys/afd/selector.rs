@@ -33,12 +33,16 @@ use super::super::{
 };
 use super::device::{AfdEvents, Device};
 #[cfg(feature = "os-ext")]
-use super::named_pipe::{Noticed, Pipe, Pipes};
+use super::named_pipe::{Pipe, Pipes};
+#[cfg(feature = "os-ext")]
+use super::noticed::Noticed;
 use super::port::{KernelEvent, Kind, Port};
 use super::resume;
 use super::socket::{are_same, base_handle, Completion, Failed, Socket};
 use super::timer::{Calls, Timer};
 use super::user_events::UserEvents;
+#[cfg(feature = "os-ext")]
+use super::wait_handle::{self, Wait};
 use super::{PATIENCE, RETRY};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
@@ -77,6 +81,9 @@ struct State {
     probed: Vec<u32>,
     /// What has something to report without a packet.
     ready_list: VecDeque<Ready>,
+    /// How many handles that can be waited for are registered.
+    #[cfg(feature = "os-ext")]
+    waits: usize,
     /// Counts the calls of `select`.
     select: u32,
     /// The ready list took the whole buffer.
@@ -89,6 +96,9 @@ enum Ready {
     Failure(u32),
     #[cfg(feature = "os-ext")]
     Pipe(Arc<Pipe>),
+    /// A handle that can be waited for, and the number of its registration.
+    #[cfg(feature = "os-ext")]
+    Wait(Arc<Wait>, u32),
 }
 
 /// How many polls a handle of the driver has in flight at most: it searches them one by one to cancel
@@ -477,6 +487,11 @@ impl Afd {
                 state.ready_list.push_back(Ready::Pipe(pipe));
                 None
             }
+            #[cfg(feature = "os-ext")]
+            Kind::Signal => {
+                let wait = wait_handle::of_packet(packet)?;
+                state.notice_now(Ready::Wait(wait, packet.number()))
+            }
         }
     }
 }
@@ -587,28 +602,46 @@ impl State {
         let mut left = self.ready_list.len();
         while left > 0 && !events.is_full() {
             left -= 1;
-            let event = match self.ready_list.pop_front() {
-                // It may have been deregistered since, or reregistered.
-                Some(Ready::Failure(slot)) => self.sockets[slot as usize].take_failure(),
-                #[cfg(feature = "os-ext")]
-                Some(Ready::Pipe(pipe)) => match pipe.noticed(self.select) {
-                    Noticed::Event(event) => Some(event),
-                    Noticed::LevelEvent(event) => {
-                        self.ready_list.push_back(Ready::Pipe(pipe));
-                        Some(event)
-                    }
-                    Noticed::Nothing => None,
-                    Noticed::Later => {
-                        self.ready_list.push_back(Ready::Pipe(pipe));
-                        None
-                    }
-                },
-                None => return,
+            let Some(ready) = self.ready_list.pop_front() else {
+                return;
             };
+            let event = self.notice_now(ready);
             if let Some(event) = event {
                 events.push(event);
             }
         }
+    }
+
+    /// The event of something in the ready list.
+    fn notice_now(&mut self, ready: Ready) -> Option<Event> {
+        match ready {
+            // It may have been deregistered since, or reregistered.
+            Ready::Failure(slot) => self.sockets[slot as usize].take_failure(),
+            #[cfg(feature = "os-ext")]
+            Ready::Pipe(ref pipe) => {
+                let noticed = pipe.noticed(self.select);
+                self.event_or_later(ready, noticed)
+            }
+            #[cfg(feature = "os-ext")]
+            Ready::Wait(ref wait, registration) => {
+                let noticed = wait.noticed(registration, self.select);
+                self.event_or_later(ready, noticed)
+            }
+        }
+    }
+
+    #[cfg(feature = "os-ext")]
+    fn event_or_later(&mut self, ready: Ready, noticed: Noticed) -> Option<Event> {
+        let (event, is_listed_again) = match noticed {
+            Noticed::Event(event) => (Some(event), false),
+            Noticed::LevelEvent(event) => (Some(event), true),
+            Noticed::Nothing => (None, false),
+            Noticed::Later => (None, true),
+        };
+        if is_listed_again {
+            self.ready_list.push_back(ready);
+        }
+        event
     }
 
     /// The packet of a socket's poll was taken off the port.
@@ -723,10 +756,19 @@ impl Afd {
         &self.pipes
     }
 
-    /// Reserves capacity, so that nothing grows while events are collected: a pipe is in the list once.
+    pub(crate) fn port(&self) -> &Arc<Port> {
+        &self.port
+    }
+
+    /// A pipe was registered.
     pub(crate) fn reserve_ready_list(&self) {
-        let mut state = self.lock();
-        let all = state.sockets.len() + self.pipes.count();
+        self.reserve(&mut self.lock());
+    }
+
+    /// Reserves capacity, so that nothing grows while events are collected: a pipe or a handle is in the list
+    /// once.
+    fn reserve(&self, state: &mut State) {
+        let all = state.sockets.len() + self.pipes.count() + state.waits;
         let more = all.saturating_sub(state.ready_list.len());
         state.ready_list.reserve(more);
     }
@@ -736,6 +778,32 @@ impl Afd {
         let mut state = self.lock();
         state.ready_list.push_back(Ready::Pipe(Arc::clone(pipe)));
         let _ = self.nudge(state);
+    }
+
+    /// A handle that can be waited for was registered.
+    pub(crate) fn begin_wait(&self) {
+        let mut state = self.lock();
+        state.waits += 1;
+        self.reserve(&mut state);
+    }
+
+    /// A handle that can be waited for is signalled.
+    pub(crate) fn notice_wait(&self, wait: &Arc<Wait>, registration: u32) {
+        let mut state = self.lock();
+        let ready = Ready::Wait(Arc::clone(wait), registration);
+        state.ready_list.push_back(ready);
+        let _ = self.nudge(state);
+    }
+
+    /// A handle that can be waited for was deregistered.
+    pub(crate) fn end_wait(&self, wait: &Arc<Wait>, is_listed: bool) {
+        let mut state = self.lock();
+        state.waits -= 1;
+        if is_listed {
+            let is_other =
+                |ready: &Ready| !matches!(ready, Ready::Wait(its, _) if Arc::ptr_eq(its, wait));
+            state.ready_list.retain(is_other);
+        }
     }
 }
 
@@ -807,8 +875,12 @@ impl Drop for Afd {
 mod tests {
     use std::mem::ManuallyDrop;
     use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+    #[cfg(feature = "os-ext")]
+    use std::os::windows::io::AsHandle;
     use std::os::windows::io::AsRawSocket;
     use std::sync::atomic::Ordering;
+    #[cfg(feature = "os-ext")]
+    use std::thread;
 
     #[cfg(feature = "os-ext")]
     use super::super::super::{Queue, Registration};
@@ -817,6 +889,8 @@ mod tests {
     };
 
     use super::super::timer::double;
+    #[cfg(feature = "os-ext")]
+    use super::super::wait_handle::WaitHandle;
     use super::*;
     #[cfg(feature = "os-ext")]
     use crate::Backend;
@@ -1086,6 +1160,32 @@ mod tests {
         while events.events().is_empty() {
             assert!(Instant::now() < deadline);
             afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        }
+    }
+
+    #[cfg(feature = "os-ext")]
+    #[test]
+    fn a_deregistered_handle_leaves_the_ready_list() {
+        let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
+        let afd = queue.afd().unwrap();
+        for interest in [Interest::READABLE, Interest::READABLE.level()] {
+            let thread = thread::spawn(|| ());
+            let its = thread.as_handle().try_clone_to_owned().unwrap();
+            // From now on it is signalled.
+            thread.join().unwrap();
+            let mut handle = WaitHandle::new(its);
+            for _ in 0..3 {
+                handle.register(&queue, Token(1), interest).unwrap();
+                assert_eq!(afd.lock().ready_list.len(), 1);
+                assert_eq!(afd.lock().waits, 1);
+                handle.deregister(&queue).unwrap();
+                assert!(afd.lock().ready_list.is_empty());
+                assert_eq!(afd.lock().waits, 0);
+            }
+            handle.register(&queue, Token(1), interest).unwrap();
+            drop(handle);
+            assert!(afd.lock().ready_list.is_empty());
+            assert_eq!(afd.lock().waits, 0);
         }
     }
 

@@ -4,17 +4,20 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{self, SocketAddr};
-use std::os::windows::io::{AsRawHandle, AsRawSocket, RawSocket};
+use std::os::windows::io::{
+    AsHandle, AsRawHandle, AsRawSocket, FromRawHandle, OwnedHandle, RawSocket,
+};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
-use mio::windows::NamedPipe;
+use mio::windows::{NamedPipe, WaitHandle};
 use mio::{Events, Interest, Poll, Token, Waker};
 use windows_sys::Win32::Networking::WinSock::{WSAPoll, POLLRDNORM, SOCKET, WSAPOLLFD};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
+use windows_sys::Win32::System::Threading::{CreateEventW, ResetEvent, SetEvent};
 
 use crate::imports::Imports;
 use crate::table::Operation;
@@ -43,6 +46,7 @@ fn watch_all(imports: &Imports) -> Vec<Operation> {
     listeners(&mut all);
     udp(&mut all);
     pipes(&mut all);
+    handles(&mut all);
     all.seen
 }
 
@@ -476,6 +480,98 @@ fn pipes(all: &mut Watcher<'_>) {
         } = polled;
         (server, (poll, events, client))
     });
+}
+
+fn handles(all: &mut Watcher<'_>) {
+    /// An event that lasts until it is reset, as a source and for setting it.
+    fn event() -> (WaitHandle, OwnedHandle) {
+        // SAFETY: attributes and name are null, which stands for none; nothing else owns the new handle.
+        let event = unsafe {
+            let event = CreateEventW(ptr::null(), 1, 0, ptr::null());
+            assert!(!event.is_null(), "no event");
+            OwnedHandle::from_raw_handle(event)
+        };
+        let its = event.as_handle().try_clone_to_owned().unwrap();
+        (WaitHandle::new(its), event)
+    }
+
+    fn set(event: &OwnedHandle) {
+        // SAFETY: the handle is open.
+        assert_ne!(unsafe { SetEvent(event.as_raw_handle()) }, 0);
+    }
+
+    let signalled = || {
+        let (source, event) = event();
+        set(&event);
+        (source, event)
+    };
+    let registered_with = |source: (WaitHandle, OwnedHandle), interest| {
+        let mut polled = Polled::new(source);
+        let registry = polled.poll.registry();
+        let registered = registry.register(&mut polled.source.0, Token(1), interest);
+        registered.unwrap();
+        polled
+    };
+    let reported = |interest| {
+        let mut polled = registered_with(signalled(), interest);
+        polled.poll(Some(Duration::ZERO)).unwrap();
+        assert!(!polled.events.is_empty());
+        polled
+    };
+    let level = Interest::READABLE.level();
+    all.operation(
+        "WaitHandle::new",
+        || Some(event().0.into_inner()),
+        |handle| Ok(handle.take().map(WaitHandle::new)),
+    );
+    all.registrations("WaitHandle", event);
+    all.operation(
+        "WaitHandle: register, signalled, and the poll that reports it",
+        || Polled::new(signalled()),
+        |s| {
+            s.register();
+            s.poll(None)
+        },
+    );
+    all.operation(
+        "WaitHandle, a turn: a signal, the poll that reports it, and a reregister that finds it signalled",
+        || Polled::watched(event()),
+        |s| {
+            set(&s.source.1);
+            s.poll(None)?;
+            s.reregister(Interest::READABLE)
+        },
+    );
+    all.operation(
+        "WaitHandle: reregister, after its event, not signalled any more",
+        || {
+            let polled = reported(Interest::READABLE);
+            // SAFETY: the handle is open.
+            assert_ne!(unsafe { ResetEvent(polled.source.1.as_raw_handle()) }, 0);
+            polled
+        },
+        |s| s.reregister(Interest::READABLE),
+    );
+    all.operation(
+        "WaitHandle: deregister, after its event",
+        || reported(Interest::READABLE),
+        |s| s.deregister(),
+    );
+    all.operation(
+        "WaitHandle, level: a poll while it is signalled",
+        || reported(level),
+        |s| s.poll(None),
+    );
+    all.operation(
+        "WaitHandle, level: a poll when it is signalled no more",
+        || {
+            let polled = reported(level);
+            // SAFETY: the handle is open.
+            assert_ne!(unsafe { ResetEvent(polled.source.1.as_raw_handle()) }, 0);
+            polled
+        },
+        |s| s.poll(Some(Duration::ZERO)),
+    );
 }
 
 fn would_block<T>(result: io::Result<T>) -> io::Result<()> {

@@ -26,8 +26,8 @@ fn next(call: Call) -> Option<i32> {
     }
 }
 
-/// How a function returns a failure: as an NTSTATUS; as 0 or all bits, with the thread's last error; as -1
-/// or all bits, with Winsock's last error.
+/// How a function returns a failure: as an NTSTATUS; as 0 or all bits (of 32 or of 64), with the thread's
+/// last error; as -1 or all bits, with Winsock's last error.
 macro_rules! failing {
     (status, $error:ident) => {
         $error
@@ -36,6 +36,11 @@ macro_rules! failing {
         // SAFETY: the function has no preconditions.
         unsafe { SetLastError($error as u32) };
         0
+    }};
+    (failed, $error:ident) => {{
+        // SAFETY: the function has no preconditions.
+        unsafe { SetLastError($error as u32) };
+        u32::MAX
     }};
     (invalid, $error:ident) => {{
         // SAFETY: the function has no preconditions.
@@ -169,6 +174,11 @@ calls! {
         [ERROR_ACCESS_DENIED ERROR_NOT_ENOUGH_MEMORY];
     GetNamedPipeInfo(pipe: usize, flags: usize, output: usize, input: usize, instances: usize) -> i32, zero,
         [ERROR_ACCESS_DENIED ERROR_NOT_ENOUGH_MEMORY];
+    NtQueryObject(object: usize, class: i32, about: usize, length: u32, returned: usize) -> i32, status,
+        [STATUS_ACCESS_DENIED STATUS_INSUFFICIENT_RESOURCES STATUS_INVALID_HANDLE];
+    CreateThreadpoolWait(callback: usize, context: usize, environment: usize) -> usize, zero,
+        [ERROR_NOT_ENOUGH_MEMORY ERROR_NO_SYSTEM_RESOURCES];
+    WaitForSingleObject(object: usize, millis: u32) -> u32, failed, [ERROR_ACCESS_DENIED ERROR_INVALID_HANDLE];
 }
 
 impl Call {

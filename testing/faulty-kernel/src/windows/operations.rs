@@ -3,14 +3,17 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net;
+use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpStream, UdpSocket};
-use mio::windows::NamedPipe;
+use mio::windows::{NamedPipe, WaitHandle};
 use mio::{Backend, Interest};
 use windows_sys::Win32::Foundation::{ERROR_NOT_FOUND, ERROR_NO_DATA, WAIT_TIMEOUT};
 use windows_sys::Win32::Networking::WinSock::WSAEWOULDBLOCK;
+use windows_sys::Win32::System::Threading::{CreateEventW, ResetEvent, SetEvent};
 
 use super::calls::Call;
 use super::pair;
@@ -28,6 +31,7 @@ pub fn all(_: Backend) -> Vec<Operation> {
     tcp(&mut all);
     udp(&mut all);
     pipes(&mut all);
+    handles(&mut all);
     all
 }
 
@@ -428,6 +432,142 @@ fn pipes(all: &mut Vec<Operation>) {
         },
     );
     all.push(reported.quiet().answers(waiting_on).build());
+}
+
+fn handles(all: &mut Vec<Operation>) {
+    /// An event that lasts until it is reset, as a source and for setting it.
+    fn event(is_signalled: bool) -> (WaitHandle, OwnedHandle) {
+        // SAFETY: attributes and name are null, which stands for none; nothing else owns the new handle.
+        let event = unsafe {
+            let event = CreateEventW(ptr::null(), 1, is_signalled.into(), ptr::null());
+            assert!(!event.is_null(), "no event");
+            OwnedHandle::from_raw_handle(event)
+        };
+        let its = event.as_handle().try_clone_to_owned().unwrap();
+        (WaitHandle::new(its), event)
+    }
+
+    fn set(event: &OwnedHandle) {
+        // SAFETY: the handle is open.
+        assert_ne!(unsafe { SetEvent(event.as_raw_handle()) }, 0);
+    }
+
+    fn reset(event: &OwnedHandle) {
+        // SAFETY: the handle is open.
+        assert_ne!(unsafe { ResetEvent(event.as_raw_handle()) }, 0);
+    }
+
+    let in_any_state =
+        |_: &mut World, (_, event): &mut (WaitHandle, OwnedHandle), _: i32| set(event);
+    for is_signalled in [false, true] {
+        let registered = operation(
+            match is_signalled {
+                true => "WaitHandle: register, signalled",
+                false => "WaitHandle: register",
+            },
+            move |_| event(is_signalled),
+            |world, (source, _)| {
+                let registry = world.poll.registry();
+                registry.register(source, SOURCE, Interest::READABLE)
+            },
+            |world, (source, event), ()| {
+                set(event);
+                world.until(SOURCE);
+                world.assert_no(SOURCE);
+                reset(event);
+                let registry = world.poll.registry();
+                registry
+                    .reregister(source, SOURCE, Interest::READABLE)
+                    .unwrap();
+                set(event);
+                world.until(SOURCE);
+            },
+        );
+        let registered = registered.after_failure(move |world, state, error| {
+            in_any_state(world, state, error);
+            world.assert_no(SOURCE);
+            let not_registered = world.poll.registry().deregister(&mut state.0);
+            assert_eq!(not_registered.unwrap_err().kind(), ErrorKind::NotFound);
+        });
+        all.push(registered.build());
+    }
+    let reported = |world: &mut World| {
+        let (mut source, event) = event(true);
+        register(world, &mut source);
+        world.until(SOURCE);
+        reset(&event);
+        (source, event)
+    };
+    let reregistered = operation(
+        "WaitHandle: reregister",
+        reported,
+        |world, (source, _)| {
+            let registry = world.poll.registry();
+            registry.reregister(source, RENAMED, Interest::READABLE)
+        },
+        |world, (_, event), ()| {
+            world.take(RENAMED);
+            set(event);
+            world.until(RENAMED);
+        },
+    );
+    let reregistered = reregistered.after_failure(move |world, state, error| {
+        in_any_state(world, state, error);
+        world.assert_no(SOURCE);
+        world.assert_no(RENAMED);
+    });
+    all.push(reregistered.build());
+    let dropped = operation(
+        "WaitHandle: drop",
+        |world| {
+            let (mut source, event) = event(false);
+            register(world, &mut source);
+            (Some(source), event)
+        },
+        |_, (source, _)| drop_it(source),
+        |world, (_, event), ()| {
+            set(event);
+            world.assert_no(SOURCE);
+        },
+    );
+    all.push(dropped.build());
+    for is_signalled in [true, false] {
+        let polled = steps::poll(
+            match is_signalled {
+                true => "Poll::poll: a level-triggered handle",
+                false => "Poll::poll: a level-triggered handle that is signalled no more",
+            },
+            move |world| {
+                let (mut source, event) = event(true);
+                let registry = world.poll.registry();
+                let level = Interest::READABLE.level();
+                registry.register(&mut source, SOURCE, level).unwrap();
+                world.until(SOURCE);
+                if !is_signalled {
+                    reset(&event);
+                }
+                (source, event)
+            },
+            Some(Duration::ZERO),
+            |world, (source, event), _| {
+                set(event);
+                world.until(SOURCE);
+                world.until(SOURCE);
+                reset(event);
+                world.poll.registry().deregister(source).unwrap();
+                world.take(SOURCE);
+                world.assert_no(SOURCE);
+            },
+        );
+        let polled = polled.quiet().answers(|failure| match failure.call {
+            // That it can be waited for is known.
+            Call::WaitForSingleObject => Some(Expected::Success),
+            // It is ready all the same.
+            Call::GetQueuedCompletionStatusEx => Some(Expected::Any(failure.error)),
+            _ => waiting_on(failure),
+        });
+        all.push(polled.build());
+    }
 }
 
 /// A source that the driver polls.

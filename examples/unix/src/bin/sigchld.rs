@@ -1,6 +1,6 @@
 //! Runs a command for each argument, and reports what each prints and how it ends.
 //!
-//! Run `cargo run -p unix --bin children 'echo one; exit 1' 'sleep 1; echo two'`.
+//! Run `cargo run -p unix --bin sigchld 'echo one; exit 1' 'sleep 1; echo two'`.
 
 use std::io::{self, ErrorKind, Read};
 use std::process::{Child, Command, Stdio};
