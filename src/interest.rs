@@ -214,7 +214,7 @@ impl Interest {
     /// # Platform differences
     ///
     /// All backends have it. A source that stays ready costs two system calls for each poll on event ports
-    /// and one on AFD, and there a poll that is nested in another event loop does not show such a source to that
+    /// and one on AFD. On both a poll that is nested in another event loop does not show such a source to that
     /// loop before the next `poll`. A source that the kernel reports late with edges
     /// ([`SourceFd`](crate::unix::SourceFd) on poll(2)) is not late with levels. Wakers are not changed by
     /// modes.

@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::bits::Bits;
 use crate::exemptions::Exemption;
 use crate::judge::{Check, Failure, Tally};
-use crate::program::{programs, Kind, Polling, Program};
+use crate::program::{programs, Kind, Mode, Modes, Polling, Program};
 
 use crate::run::{delay_of_the_kernel, run, Ran};
 
@@ -24,6 +24,8 @@ pub fn kinds(backend: Backend, can_mount: bool) -> Vec<Kind> {
         | Kind::Timerfd
         | Kind::Inotify
         | Kind::Pidfd => backend != Backend::Kqueue,
+        // Nor does the model of event ports: `ChildExit::new` says so.
+        Kind::ChildExit | Kind::ZombieExit => backend != Backend::EventPorts,
         // The models ask the kernel by themselves and take the notice away.
         Kind::Mounts => can_mount && matches!(backend, Backend::Epoll | Backend::Poll),
         _ => true,
@@ -117,7 +119,13 @@ impl Search {
             // One that is not connected is ready for nothing there.
             kinds.extend([Kind::TcpUnconnected; 2]);
         }
-        programs(&kinds, polling)
+        let modes = match seed / 5 % 3 {
+            0 => Modes::All {
+                has_exclusive: self.backend == Backend::Epoll,
+            },
+            _ => Modes::Edges,
+        };
+        programs(&kinds, polling, modes)
             .boxed()
             .new_tree(&mut runner)
             .expect("nothing is rejected")
@@ -291,6 +299,9 @@ impl Summary {
                 format!("{kind:?}")
             );
         }
+        let by_mode = tally.by_mode.iter();
+        let by_mode: Vec<String> = by_mode.map(|(mode, n)| format!("{mode:?} {n}")).collect();
+        println!("  by mode: {}", by_mode.join(", "));
         for exemption in Exemption::ALL {
             let [backend, source, what, why] = exemption.row();
             let count = tally.exempted.of(exemption);
@@ -307,6 +318,13 @@ impl Summary {
                 ms(kernel),
             );
         }
+    }
+
+    /// Modes of which each run judges something.
+    pub fn modes(backend: Backend) -> Vec<Mode> {
+        let mut modes = vec![Mode::Level, Mode::OneShot];
+        modes.extend((backend == Backend::Epoll).then_some(Mode::Exclusive));
+        modes
     }
 
     /// The medians: of the backend, and of an epoll without anything in between.
