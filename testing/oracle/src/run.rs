@@ -32,7 +32,7 @@ pub struct Ran {
 }
 
 /// A thread that waits must have reported what is due at once by then, on a machine with other work.
-const AT_ONCE: Duration = Duration::from_millis(20);
+pub const AT_ONCE: Duration = Duration::from_millis(20);
 /// After this it is lost.
 const LOST: Duration = Duration::from_millis(1500);
 /// A source that has no event for so long is in no busy loop.
