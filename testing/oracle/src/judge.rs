@@ -1260,6 +1260,96 @@ mod tests {
         assert_eq!(checks(&judge).first(), Some(&Check::Starved));
     }
 
+    /// A judge with one registration of a stream in a mode, ready for both directions, whose first event
+    /// has named them.
+    fn judge_of_mode(backend: Backend, mode: Mode) -> Judge {
+        let mut judge = Judge::new(backend);
+        let interest = Interest::Both;
+        judge.registered(1, Kind::UnixStream, Owner::Raw, Wanted { interest, mode });
+        let both = Bits::READ | Bits::WRITE;
+        poll(&mut judge, both, &[(1, both)]);
+        assert_eq!(checks(&judge), []);
+        judge
+    }
+
+    const ALL: [Backend; 4] = [
+        Backend::Epoll,
+        Backend::Poll,
+        Backend::Kqueue,
+        Backend::EventPorts,
+    ];
+
+    #[test]
+    fn a_level_is_owed_in_each_poll_and_names_only_what_is_ready() {
+        let both = Bits::READ | Bits::WRITE;
+        for backend in ALL {
+            let mut judge = judge_of_mode(backend, Mode::Level);
+            for _ in 0..100 {
+                poll(&mut judge, both, &[(1, both)]);
+                poll(&mut judge, Bits::empty(), &[]);
+            }
+            let answered = Answered {
+                text: "nothing",
+                last: None,
+                sends: false,
+            };
+            judge.rate(1, 100, Duration::from_millis(1), &answered);
+            assert_eq!(checks(&judge), []);
+            poll(&mut judge, both, &[(1, Bits::WRITE)]);
+            assert_eq!(checks(&judge), [Check::Lost]);
+            poll(&mut judge, Bits::WRITE, &[(1, both)]);
+            assert_eq!(checks(&judge), [Check::Lost, Check::False]);
+        }
+    }
+
+    #[test]
+    fn one_shot_is_one_event_that_names_all() {
+        let both = Bits::READ | Bits::WRITE;
+        for backend in ALL {
+            let mut judge = judge_of_mode(backend, Mode::LevelOneShot);
+            done(&mut judge, Door::Method, Outcome::WouldBlock, Bits::empty());
+            poll(&mut judge, both | Bits::END | Bits::HUP, &[]);
+            assert_eq!(checks(&judge), []);
+            poll(&mut judge, both, &[(1, both)]);
+            assert_eq!(checks(&judge), [Check::Again]);
+            let mut judge = Judge::new(backend);
+            let (interest, mode) = (Interest::Both, Mode::OneShot);
+            judge.registered(1, Kind::UnixStream, Owner::Raw, Wanted { interest, mode });
+            poll(&mut judge, both, &[(1, Bits::READ)]);
+            assert_eq!(checks(&judge), [Check::Lost]);
+        }
+    }
+
+    #[test]
+    fn an_exclusive_registration_has_no_end() {
+        let both = Bits::READ | Bits::WRITE;
+        let mut judge = judge_of_mode(Backend::Epoll, Mode::Exclusive);
+        poll(&mut judge, both | Bits::END, &[]);
+        assert_eq!(checks(&judge), []);
+        poll(&mut judge, both | Bits::END, &[(1, both | Bits::END)]);
+        assert_eq!(checks(&judge), [Check::False]);
+    }
+
+    #[test]
+    fn an_exit_is_owed_and_on_kqueue_comes_once() {
+        for backend in [Backend::Epoll, Backend::Poll, Backend::Kqueue] {
+            let mut judge = Judge::new(backend);
+            let (interest, mode) = (Interest::Both, Mode::Level);
+            judge.registered(1, Kind::ChildExit, Owner::Typed, Wanted { interest, mode });
+            poll(&mut judge, Bits::empty(), &[]);
+            let exited = [(1, Bits::READ | Bits::END)];
+            poll(&mut judge, Bits::READ, &exited);
+            assert_eq!(checks(&judge), []);
+            // Reaped.
+            poll(&mut judge, Bits::READ | Bits::HUP, &exited);
+            let again: &[Check] = match backend {
+                Backend::Kqueue => &[Check::Again],
+                _ => &[],
+            };
+            assert_eq!(checks(&judge), again);
+        }
+    }
+
     #[test]
     fn more_events_than_the_capacity_are_a_failure() {
         let mut judge = judge(Backend::Epoll, Owner::Typed);
