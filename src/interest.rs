@@ -213,8 +213,8 @@ impl Interest {
     ///
     /// # Platform differences
     ///
-    /// All backends have it. On event ports and AFD a source that stays ready costs a system call for each
-    /// poll, and a poll that is nested in another event loop does not show such a source to that
+    /// All backends have it. A source that stays ready costs two system calls for each poll on event ports
+    /// and one on AFD. On both a poll that is nested in another event loop does not show such a source to that
     /// loop before the next `poll`. A source that the kernel reports late with edges
     /// ([`SourceFd`](crate::unix::SourceFd) on poll(2)) is not late with levels. Wakers are not changed by
     /// modes.
@@ -456,6 +456,12 @@ impl Interest {
     #[inline]
     pub const fn is_exclusive(self) -> bool {
         self.0.get() & EXCLUSIVE != 0
+    }
+
+    /// The interest alone. It has a direction, as every registration has.
+    #[allow(dead_code)] // where no queue watches processes
+    pub(crate) const fn without_modes(self) -> Interest {
+        interest(self.0.get() & DIRECTIONS)
     }
 
     /// The interest of these bits, of which at least one is set. For a table indexed by them.

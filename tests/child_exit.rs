@@ -18,6 +18,7 @@ on_each_backend![
     an_exit_is_reported,
     an_exit_before_registering_is_reported,
     an_exit_is_reported_anew_after_reregister,
+    an_exit_with_a_mode_is_reported_as_documented,
     a_deregistered_exit_is_not_reported,
     a_dropped_exit_is_not_reported,
     a_child_that_was_waited_for_is_not_found,
@@ -136,6 +137,53 @@ fn an_exit_is_reported_anew_after_reregister(backend: Backend) {
     }
     assert_eq!(reap(&mut child), Some(7));
     looper.registry().deregister(&mut exit).unwrap();
+}
+
+/// A kqueue reports an exit once for each registration, whatever the mode, and whether or not the child had
+/// exited before.
+fn an_exit_with_a_mode_is_reported_as_documented(backend: Backend) {
+    if !backend.watches_children() {
+        return;
+    }
+    for is_before in [true, false] {
+        for (mode, events) in [
+            (Interest::READABLE.level(), 5),
+            (Interest::READABLE.oneshot(), 1),
+        ] {
+            let events = match backend {
+                Backend::Kqueue => 1,
+                _ => events,
+            };
+            let mut looper = Loop::new(backend);
+            let mut child = waiting();
+            let mut exit = ChildExit::new(&child).unwrap();
+            if is_before {
+                tell_to_exit(&mut child);
+                until_zombie(&child);
+            }
+            looper.registry().register(&mut exit, OTHER, mode).unwrap();
+            if !is_before {
+                tell_to_exit(&mut child);
+                until_zombie(&child);
+            }
+            for token in [OTHER, CHILD] {
+                if token == CHILD {
+                    looper
+                        .registry()
+                        .reregister(&mut exit, token, mode)
+                        .unwrap();
+                }
+                looper.until_readable(token);
+                for _ in 1..events {
+                    looper.until_readable(token);
+                }
+                if events == 1 {
+                    looper.assert_quiet();
+                }
+            }
+            assert_eq!(reap(&mut child), Some(7));
+        }
+    }
 }
 
 fn a_deregistered_exit_is_not_reported(backend: Backend) {

@@ -22,6 +22,7 @@ on_each_backend![
     after_its_event_a_one_shot_source_does_not_report_that_the_peer_has_closed,
     a_one_shot_event_after_operations_stays_the_only_one,
     a_level_source_is_quiet_when_it_was_drained,
+    a_level_event_names_what_is_ready_at_its_poll,
     a_level_source_reports_both_directions_each_time,
     a_level_source_reports_a_hang_up_each_time,
     level_sources_take_turns_in_a_small_buffer,
@@ -630,6 +631,36 @@ fn a_level_source_is_quiet_when_it_was_drained(backend: Backend) {
             looper.assert_nothing_ready();
         }
     }
+}
+
+/// Also if the source had become ready, or was, when nobody polled.
+fn a_level_event_names_what_is_ready_at_its_poll(backend: Backend) {
+    if backend == Backend::Afd {
+        return; // it reports what it saw first
+    }
+    let mut looper = Loop::new(backend);
+    let mut subject = tcp();
+    looper
+        .registry()
+        .register(&mut subject, SOURCE, BOTH.level())
+        .unwrap();
+    subject.make_readable();
+    until_arrived(&subject.stream);
+    let seen = assert_reported(&mut looper, SOURCE, "both");
+    assert_eq!(seen, Seen::named("readable writable"));
+    subject.drain();
+    let seen = assert_reported(&mut looper, SOURCE, "drained");
+    assert_eq!(seen, Seen::named("writable"));
+    looper
+        .registry()
+        .reregister(&mut subject, SOURCE, Interest::READABLE.level())
+        .unwrap();
+    subject.make_readable();
+    until_arrived(&subject.stream);
+    subject.drain();
+    looper.assert_quiet();
+    subject.make_readable();
+    looper.until_readable(SOURCE);
 }
 
 fn a_level_source_reports_both_directions_each_time(backend: Backend) {

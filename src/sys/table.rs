@@ -265,8 +265,10 @@ impl Entry {
     pub(super) fn with_probed(&self, revents: c_short, may_be_old: bool) -> (Readiness, Readiness) {
         let ready = from_poll(revents);
         let unmasked = Readiness::ERR.or(Readiness::HUP);
-        // Such a kernel may report one direction after another, and a one-shot registration has one event.
-        let is_partial = may_be_old && self.edges.is_oneshot();
+        let is_level = may_be_old && self.edges.is_level();
+        // Such a kernel may report one direction after another. A one-shot registration has one event, and
+        // a level is what is ready now.
+        let is_partial = is_level || may_be_old && self.edges.is_oneshot();
         // A false end of the peer's data does harm as well.
         let harmful = match may_be_old {
             true => unmasked.or(Readiness::RDHUP),
@@ -279,6 +281,7 @@ impl Entry {
             return (ready, ready);
         };
         match may_be_old {
+            true if is_level => (whole, whole),
             true => (ready.without(harmful).or(whole), whole),
             false => (ready.or(whole), whole),
         }

@@ -9,7 +9,7 @@ use crate::event::Source;
 
 use crate::sys::selector::ExitWatch;
 use crate::sys::{child, pipe, Mistake, Queue};
-use crate::{Interest, IoSource, Registry, Token};
+use crate::{Backend, Interest, IoSource, Registry, Token};
 
 /// The exit of a child process. It becomes readable when the child has exited.
 ///
@@ -173,12 +173,17 @@ fn exited(pid: libc::pid_t) -> io::Result<IoSource<OwnedFd>> {
     Ok(IoSource::new(receiver.into()))
 }
 
-/// The interests without those that a process never fulfils.
-fn readable(interests: Interest) -> io::Result<Interest> {
-    match interests.remove(Interest::WRITABLE) {
-        Some(interests) if interests.is_readable() => Ok(interests),
-        _ => Err(io::ErrorKind::InvalidInput.into()),
-    }
+/// The interests without those that a process never fulfils. A kqueue reports a process once, so without
+/// modes what stands in for it is reported once, too.
+fn readable(registry: &Registry, interests: Interest) -> io::Result<Interest> {
+    let readable = interests.remove(Interest::WRITABLE);
+    let Some(readable) = readable.filter(|readable| readable.is_readable()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    Ok(match registry.queue().backend() {
+        Backend::Kqueue => readable.without_modes(),
+        _ => readable,
+    })
 }
 
 impl Source for ChildExit {
@@ -188,7 +193,7 @@ impl Source for ChildExit {
         token: Token,
         interests: Interest,
     ) -> io::Result<()> {
-        let interests = readable(interests)?;
+        let interests = readable(registry, interests)?;
         if self.is_watched() {
             return Err(Mistake::AlreadyRegistered.into());
         }
@@ -207,7 +212,7 @@ impl Source for ChildExit {
         token: Token,
         interests: Interest,
     ) -> io::Result<()> {
-        let interests = readable(interests)?;
+        let interests = readable(registry, interests)?;
         if let Some(stand_in) = &mut self.stand_in {
             return stand_in.reregister(registry, token, interests);
         }

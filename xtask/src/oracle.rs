@@ -26,14 +26,14 @@ pub use program::Args;
 use program::{build, found, kept_programs, limit, variant, BACKENDS, PROGRAMS};
 
 /// The time limit for one run.
-const SECONDS: u64 = 30;
+const SECONDS: u64 = 26;
 
 #[derive(ClapArgs)]
 pub struct SoakArgs {
     /// Backends, instead of all: `epoll`, `poll`, `kqueue`, `event-ports`
     backends: Vec<String>,
     /// The minutes that each run takes; each backend has a run of its own, and so has each variant
-    /// of a model's kernel (eight runs in all)
+    /// of a model's kernel (nine runs in all)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
 }

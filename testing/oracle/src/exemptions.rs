@@ -19,16 +19,20 @@ pub enum Exemption {
     SpaceBehindAnEndOnTheModel,
     BlocksAlthoughReady,
     ReaderOfAPipeOnKqueue,
+    EndOfAFullPipeOnNetBsd,
+    RoomForADatagramOnNetBsd,
 }
 
 impl Exemption {
-    pub const ALL: [Exemption; 6] = [
+    pub const ALL: [Exemption; 8] = [
         Exemption::TwoEventsOnKqueue,
         Exemption::DatagramSender,
         Exemption::ClosedPipeOnKqueue,
         Exemption::SpaceBehindAnEndOnTheModel,
         Exemption::BlocksAlthoughReady,
         Exemption::ReaderOfAPipeOnKqueue,
+        Exemption::EndOfAFullPipeOnNetBsd,
+        Exemption::RoomForADatagramOnNetBsd,
     ];
 
     /// Backend, source, what it does, and why.
@@ -63,6 +67,18 @@ impl Exemption {
                 "FifoWriter",
                 "no event for writing where a named pipe had no reader when it was registered, got one and lost it",
                 "its kernels refuse to watch a pipe without readers, so that it has a user event and no filter",
+            ],
+            Exemption::EndOfAFullPipeOnNetBsd => [
+                "kqueue of NetBSD",
+                "Sender",
+                "no event for writing where the last reader of a full pipe has closed",
+                "it wakes who waits for room before it notes the end, and without room that is no event",
+            ],
+            Exemption::RoomForADatagramOnNetBsd => [
+                "kqueue of NetBSD",
+                "UnixDatagram",
+                "no event for writing where a full peer has read",
+                "to it there is always room to send a datagram, so that there is none again",
             ],
             Exemption::SpaceBehindAnEndOnTheModel => [
                 "kqueue",
@@ -112,11 +128,20 @@ pub fn direction(backend: Backend, kind: Kind, direction: Bits, ready: Bits) -> 
     if backend != Backend::Kqueue || direction.is_empty() {
         return None;
     }
+    let writes = (Bits::WRITE | Bits::WRITE_END).contains(direction);
+    if is_netbsd() && writes {
+        match kind {
+            Kind::Sender if (direction | ready).contains(Bits::WRITE_END) => {
+                return Some(Exemption::EndOfAFullPipeOnNetBsd);
+            }
+            Kind::UnixDatagram => return Some(Exemption::RoomForADatagramOnNetBsd),
+            _ => {}
+        }
+    }
     let ends = matches!(kind, Kind::UnixStream | Kind::Seqpacket) && ready.contains(Bits::END);
     if ends && direction == Bits::WRITE {
         return Some(Exemption::SpaceBehindAnEndOnTheModel);
     }
-    let writes = (Bits::WRITE | Bits::WRITE_END).contains(direction);
     (kind == Kind::FifoWriter && writes).then_some(Exemption::ReaderOfAPipeOnKqueue)
 }
 
@@ -133,6 +158,22 @@ pub fn outlives_its_descriptor(backend: Backend, kind: Kind, writes_only: bool) 
         _ => false,
     };
     backend == Backend::Kqueue && may_be_refused
+}
+
+/// Whether the model plays NetBSD's kernel.
+fn is_netbsd() -> bool {
+    std::env::var_os("KQUEUE_MODEL_NETBSD").is_some_and(|value| value == "1")
+}
+
+/// What an event may name of a kind although it is not ready for that: to NetBSD a named pipe is always
+/// at its end for writing, and a socket for datagrams always has room.
+pub fn always_named(backend: Backend, kind: Kind) -> Bits {
+    match kind {
+        _ if backend != Backend::Kqueue || !is_netbsd() => Bits::empty(),
+        Kind::FifoWriter => Bits::WRITE | Bits::WRITE_END | Bits::END,
+        Kind::UnixDatagram => Bits::WRITE,
+        _ => Bits::empty(),
+    }
 }
 
 pub fn two_events(backend: Backend) -> Option<Exemption> {

@@ -8,11 +8,11 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
-use mio::unix::pipe;
-use mio::{Interest, IoSource};
+use mio::unix::{pipe, ChildExit};
+use mio::{Interest, IoSource, Registry, Token};
 use rlimit::Resource;
 
-use crate::program::{Door, Half, Kind, Op, Owner};
+use crate::program::{By, Door, Half, Kind, Op, Owner};
 
 pub enum Handle {
     Tcp(TcpStream),
@@ -23,8 +23,51 @@ pub enum Handle {
     UnixDatagram(UnixDatagram),
     Receiver(pipe::Receiver),
     Sender(pipe::Sender),
+    Child(Exit),
     IoSource(IoSource<OwnedFd>),
     Raw(OwnedFd),
+}
+
+/// The exit of a child, and a descriptor of the child for the oracle's own observations.
+pub struct Exit {
+    exit: ChildExit,
+    fd: OwnedFd,
+}
+
+impl Exit {
+    pub fn new(exit: ChildExit, fd: OwnedFd) -> Exit {
+        Exit { exit, fd }
+    }
+}
+
+impl AsRawFd for Exit {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl Source for Exit {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.exit.register(registry, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.exit.reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.exit.deregister(registry)
+    }
 }
 
 /// The same for each typed source.
@@ -39,6 +82,7 @@ macro_rules! typed {
             Handle::UnixDatagram($source) => $typed,
             Handle::Receiver($source) => $typed,
             Handle::Sender($source) => $typed,
+            Handle::Child($source) => $typed,
             Handle::IoSource($io) => $other,
             Handle::Raw($raw) => $bare,
         }
@@ -113,13 +157,25 @@ impl Handle {
         matches!(self, Handle::Raw(_))
     }
 
+    /// How it can be registered, where the program wants to do so by `by`.
+    pub fn way(&self, by: By) -> By {
+        match self {
+            Handle::Raw(_) => By::Fd,
+            Handle::Child(_) => By::Source,
+            _ => by,
+        }
+    }
+
     pub fn source(&mut self) -> Option<&mut dyn Source> {
         Some(typed!(self, source => source, io io => io, raw _fd => return None))
     }
 
     /// Whether there is no door but the methods.
     pub fn has_only_methods(&self) -> bool {
-        matches!(self, Handle::TcpListener(_) | Handle::UnixListener(_))
+        matches!(
+            self,
+            Handle::TcpListener(_) | Handle::UnixListener(_) | Handle::Child(_)
+        )
     }
 
     /// Calls `io` through a door.
@@ -146,7 +202,10 @@ impl Handle {
             Handle::Sender(source) => door!(source),
             Handle::IoSource(source) if door == Door::Unknown => source.try_io(|_| io()),
             Handle::IoSource(source) => source.do_io(direction, |_| io()),
-            Handle::TcpListener(_) | Handle::UnixListener(_) | Handle::Raw(_) => io(),
+            Handle::TcpListener(_)
+            | Handle::UnixListener(_)
+            | Handle::Child(_)
+            | Handle::Raw(_) => io(),
         }
     }
 

@@ -22,6 +22,19 @@
 //! On re-arming backends *now* becomes *within the back-off* where the program does the I/O on a raw
 //! descriptor, or an error or a hang-up is latched.
 //!
+//! # Modes
+//!
+//! A mode changes what is owed, and with that all that follows:
+//!
+//! | mode | is owed |
+//! |---|---|
+//! | level | every direction, always now: what was reported, and what the program does, changes nothing |
+//! | one-shot | every direction, now; after an event nothing, and another event must not be |
+//! | exclusive | as without, but no end of the peer's data, and no event may name one |
+//!
+//! With levels there is no rate, and an event names only what is ready. Of a `ChildExit` it is the exit
+//! that is owed, and on kqueue whatever the mode is one event.
+//!
 //! # What must be reported
 //!
 //! A direction that is owed, asked for, and ready both before and after a poll, must be named by an
@@ -45,7 +58,7 @@ use mio::Backend;
 use crate::bits::{as_kqueue, Bits, UNMASKED};
 use crate::exemptions::{self, Exemption, Exemptions};
 use crate::handle::Outcome;
-use crate::program::{Door, Interest, Kind, Owner};
+use crate::program::{is_exit, Door, Kind, Mode, Owner, Wanted};
 use crate::world::shown;
 
 /// How late the back-off may be: 64 ms, and one second where both halves have hung up; five times
@@ -88,7 +101,11 @@ struct WakerState {
 pub struct Registration {
     pub kind: Kind,
     pub owner: Owner,
+    mode: Mode,
+    /// Of a one-shot registration: its event has come.
+    has_fired: bool,
     interest: Bits,
+    /// By edges: see `owed_at_least`.
     owed: BTreeMap<u8, Owed>,
     /// What the last event named.
     last: Bits,
@@ -130,6 +147,8 @@ pub enum Check {
     /// An event of a registration that has ended, or never was.
     Ended,
     TwoEvents,
+    /// An event of a one-shot registration after its event.
+    Again,
     OverCapacity,
     /// An error or an end that is not there.
     False,
@@ -181,8 +200,11 @@ impl fmt::Display for Failure {
 /// What was checked.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Directions that had to be reported, by the kind of source.
+    /// Directions that had to be reported, by the kind of source. Not those of levels, of which each
+    /// poll has some.
     pub judged: BTreeMap<Kind, u64>,
+    /// The same, by mode.
+    pub by_mode: BTreeMap<Mode, u64>,
     /// Those of which the two observations differ.
     pub discarded: BTreeMap<Kind, u64>,
     pub wakes: u64,
@@ -193,6 +215,19 @@ pub struct Tally {
 }
 
 impl Tally {
+    fn judged(&mut self, kind: Kind, mode: Mode, bits: Bits) {
+        let count = bits.iter().count() as u64;
+        let name = match mode {
+            mode if mode.is_level() => Mode::Level,
+            mode if mode.is_one_shot() => Mode::OneShot,
+            other => other,
+        };
+        *self.by_mode.entry(name).or_default() += count;
+        if name != Mode::Level {
+            *self.judged.entry(kind).or_default() += count;
+        }
+    }
+
     pub fn add(&mut self, other: &Tally) {
         for (mine, others) in [
             (&mut self.judged, &other.judged),
@@ -201,6 +236,9 @@ impl Tally {
             for (kind, count) in others {
                 *mine.entry(*kind).or_default() += count;
             }
+        }
+        for (mode, count) in &other.by_mode {
+            *self.by_mode.entry(*mode).or_default() += count;
         }
         self.wakes += other.wakes;
         self.polls += other.polls;
@@ -280,13 +318,24 @@ impl Judge {
 
     /// A registration begins. It must be said before the call that makes it, for its events may come
     /// before the call returns.
-    pub fn registered(&mut self, token: Token, kind: Kind, owner: Owner, interest: Interest) {
-        let interest = interest.bits();
+    pub fn registered(&mut self, token: Token, kind: Kind, owner: Owner, wanted: Wanted) {
+        let mode = match wanted.mode {
+            _ if is_exit(kind) && self.backend == Backend::Kqueue => Mode::OneShot,
+            mode => mode,
+        };
+        let interest = match wanted.interest.bits() {
+            // Reaping it is a hang-up on some kernels.
+            bits if is_exit(kind) => bits & Bits::READ,
+            bits if mode.is_exclusive() => bits - Bits::END,
+            bits => bits,
+        };
         self.registrations.insert(
             token,
             Registration {
                 kind,
                 owner,
+                mode,
+                has_fired: false,
                 interest,
                 owed: interest.iter().map(|bit| (bit.bits(), Owed::Now)).collect(),
                 last: Bits::empty(),
@@ -304,6 +353,12 @@ impl Judge {
                 closed: false,
             },
         );
+    }
+
+    /// Of a registration.
+    pub fn mode(&self, token: Token) -> Mode {
+        let r = self.registrations.get(&token);
+        r.map_or(Mode::default(), |r| r.mode)
     }
 
     /// It did not come to be.
@@ -488,7 +543,7 @@ impl Judge {
             );
             self.fail(Check::OverCapacity, None, Bits::empty(), text);
         }
-        let is_full = polled.events.len() >= polled.capacity;
+        let is_full = self.places(polled.events) >= polled.capacity;
         let mut outstanding = Vec::new();
         let tokens: Vec<Token> = self.registrations.keys().copied().collect();
         for token in tokens {
@@ -514,6 +569,23 @@ impl Judge {
         outstanding
     }
 
+    /// How many places of the buffer a poll may have needed. On a kqueue each filter needs one: where
+    /// they are one-shot, both may be one event, and the other one none if it fires after the event.
+    fn places(&self, events: &[(Token, Bits)]) -> usize {
+        if self.backend != Backend::Kqueue {
+            return events.len();
+        }
+        let both = Bits::READ | Bits::WRITE;
+        let is_merged = |&&(token, named): &&(Token, Bits)| {
+            self.mode(token).is_one_shot() && named.contains(both)
+        };
+        let merged = events.iter().filter(is_merged).count();
+        let is_left =
+            |r: &&Registration| r.has_fired && r.interest.contains(both) && !r.last.contains(both);
+        let left = self.registrations.values().filter(is_left).count();
+        events.len() + merged + left
+    }
+
     fn judge_one(
         &mut self,
         polled: &Polled,
@@ -528,7 +600,7 @@ impl Judge {
         let rearms = self.rearms();
         let backend = self.backend;
         let r = self.registrations.get_mut(&token).filter(|r| !r.closed)?;
-        let anything = before | after;
+        let anything = r.nameable(backend, before | after);
         let (before, after) = (r.seen_by(backend, before), r.seen_by(backend, after));
         let (kind, both, either) = (r.kind, before & after, before | after);
         if rearms {
@@ -539,8 +611,7 @@ impl Judge {
         let owed = r.owed_at_least(Owed::WithinBackOff) & r.interest;
         let due = owed & both;
         let reported = named;
-        let hits = (due & reported).iter().count() as u64;
-        *self.tally.judged.entry(kind).or_default() += hits;
+        self.tally.judged(kind, r.mode, due & reported);
         let differing = (owed & (either - both)).iter().count() as u64;
         *self.tally.discarded.entry(kind).or_default() += differing;
 
@@ -550,8 +621,7 @@ impl Judge {
             r.owe_nothing(missing);
             missing = Bits::empty();
         }
-        let latched = rearms && r.last.intersects(UNMASKED);
-        let now = match latched {
+        let now = match r.is_latched(rearms) {
             true => Bits::empty(),
             false => missing & r.owed_at_least(Owed::Now),
         };
@@ -573,7 +643,11 @@ impl Judge {
         } else if rearms {
             r.probed_by_this_poll(either);
         }
-        let (missed, bound) = (r.missed, r.bound());
+        let (missed, bound, mode) = (r.missed, r.bound(), r.mode);
+        let most_missed = match mode {
+            Mode::Edge => exemptions::polls_allowed(backend, named),
+            _ => 0,
+        };
         let at_first = r.at_first.unwrap_or(Bits::all());
         // In a pause it has no turn: polls count whose turn it was, or all where no pause is so long.
         let starved = match r.starved_since.elapsed() > bound {
@@ -588,8 +662,7 @@ impl Judge {
                 missing,
                 format!("for {starved} polls that were full"),
             );
-        } else if !now.is_empty() && !is_full && missed > exemptions::polls_allowed(backend, named)
-        {
+        } else if !now.is_empty() && !is_full && missed > most_missed {
             let text = format!("ready before and after the poll, which returned {named:?} of it");
             self.fail(Check::Lost, Some(token), now, text);
         }
@@ -599,6 +672,12 @@ impl Judge {
             self.fail(Check::False, Some(token), Bits::WRITE, text);
         }
         let is_observed = kind != Kind::Mounts;
+        let directions = Bits::READ | Bits::WRITE | Bits::PRIORITY;
+        let not_ready = (named & directions) - anything;
+        if mode.is_level() && is_observed && !not_ready.is_empty() {
+            let text = format!("the event says {named:?}, the kernel {anything:?}");
+            self.fail(Check::False, Some(token), not_ready, text);
+        }
         if backend == Backend::Kqueue {
             // The end of a pipe that nobody reads is one of reading there, too.
             let ends = Bits::END | UNMASKED;
@@ -615,15 +694,17 @@ impl Judge {
             }
         } else if is_observed {
             let not_there = (named & Bits::ERROR) - anything;
-            let ended = named.intersects(Bits::END | Bits::HUP)
-                && !anything.intersects(Bits::END | Bits::HUP);
+            let ends = match mode.is_exclusive() {
+                true => Bits::HUP,
+                false => Bits::END | Bits::HUP,
+            };
+            let ended = named.intersects(ends | Bits::END) && !anything.intersects(ends);
             if !not_there.is_empty() || ended {
                 let text = format!("the event says {named:?}, the kernel {anything:?}");
                 self.fail(Check::False, Some(token), named - anything, text);
             }
             let r = &self.registrations[&token];
-            let all = Bits::READ | Bits::WRITE | Bits::PRIORITY;
-            let absent = (both & r.interest & all) - named;
+            let absent = (both & r.interest & directions) - named;
             if named.intersects(UNMASKED) && either.intersects(UNMASKED) && !absent.is_empty() {
                 let text = format!("the event names {named:?}, and all this is ready: {both:?}");
                 self.fail(Check::Incomplete, Some(token), absent, text);
@@ -658,9 +739,14 @@ impl Judge {
             if r.closed && self.backend == Backend::Kqueue {
                 self.tally.exempted.count(Exemption::ClosedPipeOnKqueue);
             }
+            let is_again = r.has_fired && !r.closed;
             r.reported_by(named);
             if let Some(window) = &mut r.window {
                 *window |= named;
+            }
+            if is_again {
+                let text = "one-shot, and reported before".to_owned();
+                self.fail(Check::Again, Some(token), named, text);
             }
             return;
         }
@@ -703,7 +789,8 @@ impl Judge {
         if events <= most_events(window) {
             return;
         }
-        let Some(r) = self.registrations.get(&token) else {
+        let by_level = |r: &&Registration| r.mode.is_level();
+        let Some(r) = self.registrations.get(&token).filter(|r| !by_level(r)) else {
             return;
         };
         if let Some(exemption) = exemptions::rate(self.backend, r.kind, r.last, answered) {
@@ -753,10 +840,9 @@ impl Judge {
             return Default::default();
         };
         let judged = r.seen_by(self.backend, ready) & r.interest;
-        let latched = self.rearms() && r.last.intersects(UNMASKED);
         let now = r.owed_at_least(Owed::Now) & judged;
         let all = r.owed_at_least(Owed::WithinBackOff) & judged;
-        match latched {
+        match r.is_latched(self.rearms()) {
             true => (Bits::empty(), all),
             false => (now, all - now),
         }
@@ -769,8 +855,10 @@ impl Judge {
     }
 
     /// A direction that was due was reported by a thread that polls.
-    pub fn judged(&mut self, kind: Kind, bits: Bits) {
-        *self.tally.judged.entry(kind).or_default() += bits.iter().count() as u64;
+    pub fn judged(&mut self, token: Token, bits: Bits) {
+        if let Some(r) = self.registrations.get(&token) {
+            self.tally.judged(r.kind, r.mode, bits);
+        }
     }
 
     pub fn fail(&mut self, check: Check, token: Option<Token>, bits: Bits, text: String) {
@@ -809,6 +897,22 @@ impl Registration {
         !self.interest.intersects(Bits::READ | Bits::PRIORITY)
     }
 
+    /// What an event may name where poll(2) says `bits`. To a kqueue all directions are ready at an end,
+    /// and the exit of a child is one.
+    fn nameable(&self, backend: Backend, mut bits: Bits) -> Bits {
+        bits |= exemptions::always_named(backend, self.kind);
+        if is_exit(self.kind) && bits.contains(Bits::READ) {
+            bits |= Bits::END;
+        }
+        if bits.contains(Bits::PRIORITY) {
+            bits |= Bits::READ;
+        }
+        if backend == Backend::Kqueue && bits.intersects(Bits::END | UNMASKED) {
+            bits |= Bits::READ | Bits::WRITE;
+        }
+        bits
+    }
+
     /// The directions that operations block in.
     fn directions(&self) -> Bits {
         self.interest & (Bits::READ | Bits::WRITE | Bits::PRIORITY)
@@ -827,14 +931,27 @@ impl Registration {
         }
     }
 
+    /// What is owed, by the mode.
     fn owed_at_least(&self, least: Owed) -> Bits {
+        if self.has_fired {
+            return Bits::empty();
+        }
+        if self.mode.is_level() {
+            return self.interest;
+        }
         let owed = self.owed.iter().filter(|(_, owed)| **owed >= least);
         owed.fold(Bits::empty(), |bits, (bit, _)| {
             bits | Bits::from_bits_retain(*bit)
         })
     }
 
+    /// Whether what is owed now may come within the back-off, behind an error or a hang-up.
+    fn is_latched(&self, rearms: bool) -> bool {
+        rearms && !self.mode.is_level() && self.last.intersects(UNMASKED)
+    }
+
     fn reported_by(&mut self, named: Bits) {
+        self.has_fired |= self.mode.is_one_shot();
         self.owe_nothing(named);
         self.last = named;
         self.reported |= named & (UNMASKED | Bits::PRIORITY | Bits::END | Bits::WRITE_END);
@@ -886,6 +1003,7 @@ fn has_rdhup() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program::Interest;
 
     const WAKER: Token = 99;
 
@@ -893,7 +1011,7 @@ mod tests {
     fn judge(backend: Backend, owner: Owner) -> Judge {
         let mut judge = Judge::new(backend);
         judge.waker_made(WAKER);
-        judge.registered(1, Kind::UnixStream, owner, Interest::Both);
+        judge.registered(1, Kind::UnixStream, owner, Interest::Both.into());
         poll(
             &mut judge,
             Bits::READ | Bits::WRITE,
@@ -1024,7 +1142,7 @@ mod tests {
     fn priority_data_that_was_read_and_is_there_again_is_owed() {
         for backend in [Backend::Epoll, Backend::Poll] {
             let mut judge = Judge::new(backend);
-            judge.registered(1, Kind::Tcp, Owner::Typed, Interest::ReadPriority);
+            judge.registered(1, Kind::Tcp, Owner::Typed, Interest::ReadPriority.into());
             poll(&mut judge, Bits::PRIORITY, &[(1, Bits::PRIORITY)]);
             assert!(poll(&mut judge, Bits::PRIORITY, &[]).is_empty());
             judge.observed(1, Bits::empty());
@@ -1111,7 +1229,7 @@ mod tests {
         let mut judge = judge(Backend::Epoll, Owner::Typed);
         done(&mut judge, Door::Method, Outcome::WouldBlock, Bits::WRITE);
         for other in 2..6 {
-            judge.registered(other, Kind::Udp, Owner::Typed, Interest::Read);
+            judge.registered(other, Kind::Udp, Owner::Typed, Interest::Read.into());
         }
         let others: Vec<_> = (2..6).map(|other| (other, Bits::READ)).collect();
         for _ in 0..30 {
@@ -1126,7 +1244,7 @@ mod tests {
         let mut judge = judge(Backend::EventPorts, Owner::Typed);
         let others: Vec<_> = (2..6).map(|other| (other, Bits::READ)).collect();
         for &(other, _) in &others {
-            judge.registered(other, Kind::Udp, Owner::Typed, Interest::Read);
+            judge.registered(other, Kind::Udp, Owner::Typed, Interest::Read.into());
         }
         let failed = Outcome::Failed(libc::ENOTCONN);
         done(&mut judge, Door::Method, failed, Bits::READ);
@@ -1142,11 +1260,101 @@ mod tests {
         assert_eq!(checks(&judge).first(), Some(&Check::Starved));
     }
 
+    /// A judge with one registration of a stream in a mode, ready for both directions, whose first event
+    /// has named them.
+    fn judge_of_mode(backend: Backend, mode: Mode) -> Judge {
+        let mut judge = Judge::new(backend);
+        let interest = Interest::Both;
+        judge.registered(1, Kind::UnixStream, Owner::Raw, Wanted { interest, mode });
+        let both = Bits::READ | Bits::WRITE;
+        poll(&mut judge, both, &[(1, both)]);
+        assert_eq!(checks(&judge), []);
+        judge
+    }
+
+    const ALL: [Backend; 4] = [
+        Backend::Epoll,
+        Backend::Poll,
+        Backend::Kqueue,
+        Backend::EventPorts,
+    ];
+
+    #[test]
+    fn a_level_is_owed_in_each_poll_and_names_only_what_is_ready() {
+        let both = Bits::READ | Bits::WRITE;
+        for backend in ALL {
+            let mut judge = judge_of_mode(backend, Mode::Level);
+            for _ in 0..100 {
+                poll(&mut judge, both, &[(1, both)]);
+                poll(&mut judge, Bits::empty(), &[]);
+            }
+            let answered = Answered {
+                text: "nothing",
+                last: None,
+                sends: false,
+            };
+            judge.rate(1, 100, Duration::from_millis(1), &answered);
+            assert_eq!(checks(&judge), []);
+            poll(&mut judge, both, &[(1, Bits::WRITE)]);
+            assert_eq!(checks(&judge), [Check::Lost]);
+            poll(&mut judge, Bits::WRITE, &[(1, both)]);
+            assert_eq!(checks(&judge), [Check::Lost, Check::False]);
+        }
+    }
+
+    #[test]
+    fn one_shot_is_one_event_that_names_all() {
+        let both = Bits::READ | Bits::WRITE;
+        for backend in ALL {
+            let mut judge = judge_of_mode(backend, Mode::LevelOneShot);
+            done(&mut judge, Door::Method, Outcome::WouldBlock, Bits::empty());
+            poll(&mut judge, both | Bits::END | Bits::HUP, &[]);
+            assert_eq!(checks(&judge), []);
+            poll(&mut judge, both, &[(1, both)]);
+            assert_eq!(checks(&judge), [Check::Again]);
+            let mut judge = Judge::new(backend);
+            let (interest, mode) = (Interest::Both, Mode::OneShot);
+            judge.registered(1, Kind::UnixStream, Owner::Raw, Wanted { interest, mode });
+            poll(&mut judge, both, &[(1, Bits::READ)]);
+            assert_eq!(checks(&judge), [Check::Lost]);
+        }
+    }
+
+    #[test]
+    fn an_exclusive_registration_has_no_end() {
+        let both = Bits::READ | Bits::WRITE;
+        let mut judge = judge_of_mode(Backend::Epoll, Mode::Exclusive);
+        poll(&mut judge, both | Bits::END, &[]);
+        assert_eq!(checks(&judge), []);
+        poll(&mut judge, both | Bits::END, &[(1, both | Bits::END)]);
+        assert_eq!(checks(&judge), [Check::False]);
+    }
+
+    #[test]
+    fn an_exit_is_owed_and_on_kqueue_comes_once() {
+        for backend in [Backend::Epoll, Backend::Poll, Backend::Kqueue] {
+            let mut judge = Judge::new(backend);
+            let (interest, mode) = (Interest::Both, Mode::Level);
+            judge.registered(1, Kind::ChildExit, Owner::Typed, Wanted { interest, mode });
+            poll(&mut judge, Bits::empty(), &[]);
+            let exited = [(1, Bits::READ | Bits::END)];
+            poll(&mut judge, Bits::READ, &exited);
+            assert_eq!(checks(&judge), []);
+            // Reaped.
+            poll(&mut judge, Bits::READ | Bits::HUP, &exited);
+            let again: &[Check] = match backend {
+                Backend::Kqueue => &[Check::Again],
+                _ => &[],
+            };
+            assert_eq!(checks(&judge), again);
+        }
+    }
+
     #[test]
     fn more_events_than_the_capacity_are_a_failure() {
         let mut judge = judge(Backend::Epoll, Owner::Typed);
         for other in 2..6 {
-            judge.registered(other, Kind::Udp, Owner::Typed, Interest::Read);
+            judge.registered(other, Kind::Udp, Owner::Typed, Interest::Read.into());
         }
         let all: Vec<_> = (1..6).map(|token| (token, Bits::READ)).collect();
         poll(&mut judge, Bits::READ, &all);

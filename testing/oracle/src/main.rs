@@ -289,6 +289,12 @@ fn too_little(summary: &Summary, search: &Search) -> Vec<String> {
             problems.push(format!("{kind:?}: {exempted} exempted beside {judged}"));
         }
     }
+    for mode in search::Summary::modes(search.backend) {
+        let judged = tally.by_mode.get(&mode).copied().unwrap_or(0);
+        if judged < wanted {
+            problems.push(format!("{mode:?}: {judged} of {wanted}"));
+        }
+    }
     if let Some([mine, kernel]) = summary.median_delays() {
         // Below a millisecond it is the locks of these programs that are measured.
         if mine > 4 * kernel && mine > Duration::from_millis(1) {

@@ -1,14 +1,16 @@
 //! The kernel's side of a source, and its peer.
 //!
-//! | act | sockets | listeners | pipes, named pipes, terminals | eventfd, timerfd, inotify | pidfd | mounts |
+//! | act | sockets | listeners | pipes, named pipes, terminals | eventfd, timerfd, inotify | children | mounts |
 //! |---|---|---|---|---|---|---|
-//! | `Send` | the peer sends | a client connects | the other end writes | a count, an expiry, a file | the child is killed | a mount |
-//! | `Drain` | the peer reads all | | the other end reads all | the count is read | | |
-//! | `End` | the peer shuts down writing | | | as `Send` | the child is killed | as `Send` |
+//! | `Send` | the peer sends | a client connects | the other end writes | a count, an expiry, a file | the child is told to exit | a mount |
+//! | `Drain` | the peer reads all | | the other end reads all | the count is read | a child that has exited is reaped | |
+//! | `End` | the peer shuts down writing | | | as `Send` | as `Send` | as `Send` |
 //! | `Leave` | the peer closes | a client connects and closes | the other end closes | | the child is killed | |
 //! | `Reset` | the peer resets (TCP) | a client connects and resets | | | the child is killed | |
 //! | `Return` | the peer of a UDP socket is there again | | another end opens (named pipes, terminals) | as `Send` | | as `Send` |
 //! | `Urgent` | urgent data (TCP) | | | as `Send` | | as `Send` |
+//!
+//! A pidfd's child is not reaped.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -18,16 +20,17 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use mio::unix::ChildExit;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
 use crate::bits::{observe, settle, Bits};
 use crate::handle::raw;
-use crate::program::{Act, Kind, To};
+use crate::program::{is_exit, Act, Kind, To};
 
 /// What a source and its duplicates share.
 pub struct Object {
@@ -63,7 +66,10 @@ enum Peer {
     },
     Timer(OwnedFd),
     Folder(TempDir, usize),
-    Child(Child),
+    Child {
+        child: Child,
+        is_reaped: bool,
+    },
     Mounts {
         folder: TempDir,
         mounted: usize,
@@ -308,12 +314,23 @@ impl Object {
                 assert!(watch >= 0, "{}", io::Error::last_os_error());
                 (fd, Peer::Folder(folder, 0))
             }
-            Kind::Pidfd => {
-                let child = Command::new("/bin/sleep").arg("1000").spawn()?;
+            Kind::Pidfd | Kind::ChildExit | Kind::ZombieExit => {
+                // It exits when nobody has the other end of its input any more.
+                let mut command = Command::new("/bin/cat");
+                let mut child = command
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::null())
+                    .spawn()?;
                 has_executed(&child);
                 // SAFETY: it takes integers only.
                 let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
-                (flags(fd as libc::c_int), Peer::Child(child))
+                let fd = flags(fd as libc::c_int);
+                if kind == Kind::ZombieExit {
+                    drop(child.stdin.take());
+                    until_exited(&fd);
+                }
+                let is_reaped = false;
+                (fd, Peer::Child { child, is_reaped })
             }
             Kind::Mounts => {
                 let path = c_path(Path::new("/proc/thread-self/mountinfo"));
@@ -337,6 +354,22 @@ impl Object {
             },
             fd,
         ))
+    }
+
+    /// Watches for the exit of the child, if there is one that was not reaped.
+    pub fn child_exit(&self) -> Option<ChildExit> {
+        match &*self.peer.lock().unwrap() {
+            Peer::Child { child, .. } if is_exit(self.kind) => {
+                Some(ChildExit::new(child).expect("the child is there"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is a child that was reaped.
+    pub fn is_reaped(&self) -> bool {
+        let peer = self.peer.lock().unwrap();
+        matches!(&*peer, Peer::Child { is_reaped, .. } if *is_reaped)
     }
 
     /// Whether a poll(2) takes away what it tells, so that the kernel must not be asked.
@@ -469,10 +502,14 @@ impl Object {
                 }
                 _ => false,
             },
-            Peer::Child(child) => match act {
-                Act::Send(_) | Act::End | Act::Leave | Act::Reset => {
-                    let _ = child.kill();
-                    settle(fd, Bits::READ)
+            Peer::Child { child, is_reaped } => match act {
+                Act::Send(_) | Act::End => child.stdin.take().is_some() && until_exited(&fd),
+                Act::Leave | Act::Reset => child.kill().is_ok() && until_exited(&fd),
+                Act::Drain if self.kind != Kind::Pidfd => {
+                    let reaps =
+                        !*is_reaped && child.try_wait().is_ok_and(|status| status.is_some());
+                    *is_reaped |= reaps;
+                    reaps
                 }
                 _ => false,
             },
@@ -545,7 +582,7 @@ impl Object {
 impl Drop for Object {
     fn drop(&mut self) {
         match self.peer.get_mut().unwrap() {
-            Peer::Child(child) => {
+            Peer::Child { child, .. } => {
                 let _ = child.kill();
                 let _ = child.wait();
             }
@@ -565,9 +602,18 @@ impl Drop for Object {
 /// and until then it has duplicates of all descriptors.
 fn has_executed(child: &Child) {
     let name = format!("/proc/{}/comm", child.id());
-    while std::fs::read_to_string(&name).is_ok_and(|comm| comm != "sleep\n") {
+    while std::fs::read_to_string(&name).is_ok_and(|comm| comm != "cat\n") {
         std::thread::yield_now();
     }
+}
+
+/// Whether the child that the descriptor is of has exited; waits for that.
+fn until_exited(pidfd: &impl AsRawFd) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !settle(pidfd.as_raw_fd(), Bits::READ) {
+        assert!(Instant::now() < deadline, "a child does not exit");
+    }
+    true
 }
 
 fn settle_briefly(fd: RawFd, wanted: Bits) -> bool {

@@ -67,6 +67,10 @@ pub enum Kind {
     Timerfd,
     Inotify,
     Pidfd,
+    /// A `ChildExit`.
+    ChildExit,
+    /// The same, of a child that has exited before.
+    ZombieExit,
     /// `/proc/thread-self/mountinfo`.
     Mounts,
     /// A duplicate of the source before it.
@@ -74,7 +78,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 24] = [
         Kind::Tcp,
         Kind::TcpUnconnected,
         Kind::TcpListener,
@@ -95,15 +99,22 @@ impl Kind {
         Kind::Timerfd,
         Kind::Inotify,
         Kind::Pidfd,
+        Kind::ChildExit,
+        Kind::ZombieExit,
         Kind::Mounts,
         Kind::Duplicate,
     ];
 }
 
+/// Whether it is a `ChildExit`, which has no operations.
+pub fn is_exit(kind: Kind) -> bool {
+    matches!(kind, Kind::ChildExit | Kind::ZombieExit)
+}
+
 /// Who owns the descriptor.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Owner {
-    /// The type of `mio::net` or `mio::unix::pipe`; where there is none, an `IoSource`.
+    /// The type of `mio::net` or `mio::unix`; where there is none, an `IoSource`.
     Typed,
     IoSource,
     /// The program, which registers it through `SourceFd`.
@@ -139,11 +150,15 @@ pub enum Step {
         source: usize,
         by: By,
         interest: Interest,
+        #[serde(default, skip_serializing_if = "Mode::is_default")]
+        mode: Mode,
     },
     Reregister {
         source: usize,
         by: By,
         interest: Interest,
+        #[serde(default, skip_serializing_if = "Mode::is_default")]
+        mode: Mode,
     },
     Deregister {
         source: usize,
@@ -241,6 +256,69 @@ impl Interest {
             Interest::ReadPriority => Bits::READ | Bits::END | Bits::PRIORITY,
         };
         asked | crate::bits::UNMASKED
+    }
+}
+
+/// The modes of a registration, alone and together.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Mode {
+    #[default]
+    Edge,
+    Level,
+    OneShot,
+    /// Which is one-shot.
+    LevelOneShot,
+    Exclusive,
+    ExclusiveLevel,
+    /// Which is refused.
+    ExclusiveOneShot,
+}
+
+impl Mode {
+    fn is_default(&self) -> bool {
+        *self == Mode::Edge
+    }
+
+    pub fn is_level(self) -> bool {
+        matches!(self, Mode::Level | Mode::ExclusiveLevel)
+    }
+
+    pub fn is_one_shot(self) -> bool {
+        matches!(
+            self,
+            Mode::OneShot | Mode::LevelOneShot | Mode::ExclusiveOneShot
+        )
+    }
+
+    pub fn is_exclusive(self) -> bool {
+        matches!(
+            self,
+            Mode::Exclusive | Mode::ExclusiveLevel | Mode::ExclusiveOneShot
+        )
+    }
+
+    pub fn without_exclusive(self) -> Mode {
+        match self {
+            Mode::Exclusive => Mode::Edge,
+            Mode::ExclusiveLevel => Mode::Level,
+            Mode::ExclusiveOneShot => Mode::OneShot,
+            other => other,
+        }
+    }
+}
+
+/// What a registration asks for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub interest: Interest,
+    pub mode: Mode,
+}
+
+impl From<Interest> for Wanted {
+    /// By edges.
+    fn from(interest: Interest) -> Wanted {
+        let mode = Mode::Edge;
+        Wanted { interest, mode }
     }
 }
 
@@ -412,26 +490,38 @@ impl Program {
 
 const MOST_SOURCES: usize = 4;
 
+/// What modes a program's registrations have.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Modes {
+    Edges,
+    /// All of them, the exclusive ones rarely unless the backend `has_exclusive`.
+    All {
+        has_exclusive: bool,
+    },
+}
+
 /// Programs for a backend that can watch these kinds.
-pub fn programs(kinds: &[Kind], polling: Polling) -> impl Strategy<Value = Program> {
+pub fn programs(kinds: &[Kind], polling: Polling, modes: Modes) -> impl Strategy<Value = Program> {
     let capacity = prop_oneof![6 => Just(16usize), 1 => Just(1), 1 => Just(2)];
     let sources = vec(spec(kinds), 1..=MOST_SOURCES);
     let steps = vec(
         prop_oneof![
-            24 => step(polling).prop_map(|step| vec![step]),
-            8 => burst(),
-            1 => lives(),
+            24 => step(polling, modes).prop_map(|step| vec![step]),
+            8 => burst(modes),
+            1 => lives(modes),
             1 => wakers(),
         ],
         3..20,
     );
-    (capacity, sources, steps).prop_map(move |(capacity, sources, steps)| {
+    let first = vec(mode(modes), MOST_SOURCES);
+    (capacity, sources, steps, first).prop_map(move |(capacity, sources, steps, modes)| {
         let count = sources.len();
         // All are registered to begin with: most of what is worth finding needs it.
         let first = (0..count).map(|source| Step::Register {
             source,
             by: By::Source,
             interest: Interest::Both,
+            mode: modes[source],
         });
         let steps = steps
             .into_iter()
@@ -453,7 +543,11 @@ fn spec(kinds: &[Kind]) -> impl Strategy<Value = Spec> {
         .iter()
         .flat_map(|&kind| std::iter::repeat_n(kind, weight(kind)))
         .collect();
-    (proptest::sample::select(weighted), owner).prop_map(|(kind, owner)| Spec { kind, owner })
+    (proptest::sample::select(weighted), owner).prop_map(|(kind, owner)| Spec {
+        kind,
+        // It has no descriptor to be seen.
+        owner: if is_exit(kind) { Owner::Typed } else { owner },
+    })
 }
 
 /// More where fewer acts and operations mean something.
@@ -463,12 +557,14 @@ fn weight(kind: Kind) -> usize {
         Kind::Eventfd | Kind::Sender | Kind::FifoWriter => 2,
         Kind::TcpListener | Kind::UnixListener | Kind::Receiver | Kind::Fifo => 3,
         // They spend much of their time unconnected, or ready for good.
-        Kind::TcpUnconnected | Kind::Pidfd | Kind::Timerfd | Kind::Inotify => 3,
+        Kind::TcpUnconnected | Kind::Pidfd | Kind::Inotify | Kind::ZombieExit => 3,
+        Kind::Timerfd => 4,
+        Kind::ChildExit => 5,
         _ => 1,
     }
 }
 
-fn step(polling: Polling) -> BoxedStrategy<Step> {
+fn step(polling: Polling, modes: Modes) -> BoxedStrategy<Step> {
     let s = 0..MOST_SOURCES;
     let ms = prop_oneof![99 => Just(60u16), 1 => Just(2200)];
     let answer = prop_oneof![
@@ -487,7 +583,7 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
     let dead = (s.clone(), any::<bool>())
         .prop_map(|(source, deregister)| Step::Dead { source, deregister });
     let common = prop_oneof![
-        12 => registry_step(),
+        12 => registry_step(modes),
         2 => s.clone().prop_map(Step::Drop),
         4 => s.clone().prop_map(Step::Open),
         3 => (0..2usize).prop_map(Step::Wake),
@@ -525,10 +621,10 @@ fn step(polling: Polling) -> BoxedStrategy<Step> {
 
 /// Several operations, acts and polls on the same source: what goes wrong needs a few steps of one
 /// more often than steps of many.
-fn burst() -> impl Strategy<Value = Vec<Step>> {
+fn burst(modes: Modes) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         14 => io_step(),
-        3 => registry_step(),
+        3 => registry_step(modes),
         6 => Just(Step::Poll(0)),
     ];
     (0..MOST_SOURCES, vec(step, 3..8)).prop_map(|(source, steps)| {
@@ -539,15 +635,17 @@ fn burst() -> impl Strategy<Value = Vec<Step>> {
 
 /// Sources come and go, and so do their peers: registrations end while something is still to be said
 /// of them, and others take their slots.
-fn lives() -> impl Strategy<Value = Vec<Step>> {
+fn lives(modes: Modes) -> impl Strategy<Value = Vec<Step>> {
     let s = || 0..MOST_SOURCES;
     let by = || prop_oneof![2 => Just(By::Source), 1 => Just(By::Fd)];
     let peer = |act: Act| s().prop_map(move |source| Step::Peer { source, act });
     let step = prop_oneof![
-        4 => (s(), by(), interest())
-            .prop_map(|(source, by, interest)| Step::Register { source, by, interest }),
-        1 => (s(), by(), interest())
-            .prop_map(|(source, by, interest)| Step::Reregister { source, by, interest }),
+        4 => (s(), by(), interest(), mode(modes)).prop_map(|(source, by, interest, mode)| {
+            Step::Register { source, by, interest, mode }
+        }),
+        1 => (s(), by(), interest(), mode(modes)).prop_map(|(source, by, interest, mode)| {
+            Step::Reregister { source, by, interest, mode }
+        }),
         3 => (s(), by()).prop_map(|(source, by)| Step::Deregister { source, by }),
         1 => s().prop_map(Step::Drop),
         2 => s().prop_map(Step::Open),
@@ -581,14 +679,16 @@ fn wakers() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 4..10)
 }
 
-fn registry_step() -> impl Strategy<Value = Step> {
+fn registry_step(modes: Modes) -> impl Strategy<Value = Step> {
     let s = 0..MOST_SOURCES;
     let by = || prop_oneof![9 => Just(By::Source), 1 => Just(By::Fd)];
     prop_oneof![
-        6 => (s.clone(), by(), interest())
-            .prop_map(|(source, by, interest)| Step::Register { source, by, interest }),
-        4 => (s.clone(), by(), interest())
-            .prop_map(|(source, by, interest)| Step::Reregister { source, by, interest }),
+        6 => (s.clone(), by(), interest(), mode(modes)).prop_map(|(source, by, interest, mode)| {
+            Step::Register { source, by, interest, mode }
+        }),
+        4 => (s.clone(), by(), interest(), mode(modes)).prop_map(|(source, by, interest, mode)| {
+            Step::Reregister { source, by, interest, mode }
+        }),
         2 => (s.clone(), by()).prop_map(|(source, by)| Step::Deregister { source, by }),
         1 => s.clone().prop_map(Step::Drop),
         2 => s.prop_map(Step::Open),
@@ -610,6 +710,27 @@ fn interest() -> impl Strategy<Value = Interest> {
         4 => Just(Interest::Both),
         1 => Just(Interest::ReadPriority),
     ]
+}
+
+fn mode(modes: Modes) -> BoxedStrategy<Mode> {
+    match modes {
+        Modes::Edges => Just(Mode::Edge).boxed(),
+        Modes::All { has_exclusive } => {
+            let exclusive = if has_exclusive { 4 } else { 1 };
+            prop_oneof![
+                6 => Just(Mode::Edge),
+                6 => Just(Mode::Level),
+                6 => Just(Mode::OneShot),
+                1 => Just(Mode::LevelOneShot),
+                exclusive => prop_oneof![
+                    2 => Just(Mode::Exclusive),
+                    2 => Just(Mode::ExclusiveLevel),
+                    1 => Just(Mode::ExclusiveOneShot),
+                ],
+            ]
+            .boxed()
+        }
+    }
 }
 
 fn door() -> impl Strategy<Value = Door> {
@@ -669,6 +790,12 @@ mod tests {
             }],
             steps: vec![
                 Step::Poll(0),
+                Step::Reregister {
+                    source: 0,
+                    by: By::Fd,
+                    interest: Interest::ReadPriority,
+                    mode: Mode::LevelOneShot,
+                },
                 Step::Do {
                     source: 0,
                     op: Op::Read(8),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mio::{Backend, Events};
 
 use crate::judge::most_events;
-use crate::program::{Act, Answer, By, Door, Interest, Kind, Op, Owner, Spec, Step};
+use crate::program::{Act, Answer, By, Door, Interest, Kind, Mode, Op, Owner, Spec, Step};
 use crate::world::{World, STOP};
 
 /// A source, what happens to it first, and how each of its events is answered.
@@ -165,6 +165,7 @@ fn count(backend: Backend, row: &Row) -> [usize; 2] {
         source,
         by,
         interest,
+        mode: Mode::Edge,
     });
     if row.spec.kind == Kind::UdpRefused {
         world.operate(source, Op::Write(1), Door::Method);
@@ -230,6 +231,7 @@ fn delay(backend: Backend, spec: Spec, door: Door) -> Duration {
         source,
         by,
         interest,
+        mode: Mode::Edge,
     });
     thread::scope(|scope| {
         scope.spawn(move || {

@@ -18,7 +18,7 @@ use crate::handle::{raw, Outcome};
 use crate::judge::{
     most_events, most_turns, Answered, Check, Failure, Outstanding, Polled, Tally, Token, BACK_OFF,
 };
-use crate::program::{Act, Answer, By, Door, Far, Interest, Op, Polling, Program, Step};
+use crate::program::{Act, Answer, By, Door, Far, Interest, Mode, Op, Polling, Program, Step};
 use crate::world::{shown, Behind, Entry, World, STOP};
 
 /// What came of a program.
@@ -32,7 +32,7 @@ pub struct Ran {
 }
 
 /// A thread that waits must have reported what is due at once by then, on a machine with other work.
-const AT_ONCE: Duration = Duration::from_millis(20);
+pub const AT_ONCE: Duration = Duration::from_millis(20);
 /// After this it is lost.
 const LOST: Duration = Duration::from_millis(1500);
 /// A source that has no event for so long is in no busy loop.
@@ -50,6 +50,8 @@ const STANDS: Token = STOP + 3;
 /// A poll that waits needs less of the processor, and less than an eighth of the time: a thread that
 /// spins gets more, on a machine with other work.
 const SPINS: Duration = Duration::from_millis(25);
+/// Polls that report a level follow each other at this distance.
+const BETWEEN_LEVELS: Duration = Duration::from_millis(1);
 /// A program whose thread has more events spins, and would go on and on.
 const MOST_EVENTS: usize = 20_000;
 /// How long a poll may take beyond its timeout.
@@ -303,6 +305,7 @@ impl InTurn<'_> {
             source,
             by,
             interest,
+            mode: Mode::Edge,
         });
         let act = Act::Send(1);
         self.world.perform(&Step::Peer { source, act });
@@ -380,7 +383,7 @@ impl InTurn<'_> {
     /// Counts the events of sources to which nothing happens but that the program answers each.
     fn rate(&mut self, window: Duration, interest: Interest, answers: &[Answer]) {
         let answer = |source: usize| answers.get(source % answers.len().max(1));
-        self.world.reregister_all(interest);
+        self.world.reregister_all(interest.into());
         // By source: what an answer changes is changed for its duplicates, too.
         let mut counts: HashMap<usize, (Token, usize, Option<Outcome>)> = HashMap::new();
         let end = Instant::now() + window;
@@ -548,7 +551,7 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                     }
                     let mut list = reports.list.lock().unwrap();
                     let mut has_stopped = false;
-                    let mut seen = HashSet::new();
+                    let (mut seen, mut by_level) = (HashSet::new(), 0);
                     for event in &events {
                         let (token, bits) = (event.token().0, named(event));
                         if token == NUDGE {
@@ -569,11 +572,12 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                             has_stopped = true;
                             continue;
                         }
+                        by_level += usize::from(judge.mode(token).is_level());
                         judge.tally.events += 1;
                         judge.event(token, bits, number);
                         list.push((token, bits, now));
                     }
-                    events_in_all += seen.len();
+                    events_in_all += seen.len().saturating_sub(by_level);
                     if events_in_all > MOST_EVENTS {
                         let text = format!("{events_in_all} events of one program");
                         judge.fail(Check::Rate, None, Bits::empty(), text);
@@ -584,6 +588,10 @@ fn in_a_thread(world: &World, mut poll: Poll, program: &Program) -> Vec<Duration
                     // The wake-up that ends it may be the one that is lost.
                     if has_stopped || is_over.load(Ordering::SeqCst) {
                         return;
+                    }
+                    if by_level > 0 {
+                        // It would have no other thread do anything.
+                        thread::sleep(BETWEEN_LEVELS);
                     }
                 }
             })
@@ -721,6 +729,7 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
     };
     let mut came = HashMap::new();
     for &(token, now, later) in &due {
+        let is_one_shot = world.judge().mode(token).is_one_shot();
         let bound = match now.is_empty() {
             true => world.judge().bound(token),
             false => LOST,
@@ -735,8 +744,12 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
                 })
             };
             let (bits, at) = named(&list);
-            if bits.contains(now | later) || start.elapsed() > bound {
-                came.insert(token, (bits, at.saturating_duration_since(start)));
+            // Its one event may have been under way before all of this was ready.
+            let is_spent = is_one_shot && !bits.is_empty();
+            let is_over = bits.contains(now | later) || is_spent;
+            if is_over || start.elapsed() > bound {
+                let delay = at.saturating_duration_since(start);
+                came.insert(token, (bits, is_over, delay));
                 break;
             }
             let left = bound.saturating_sub(start.elapsed()) + Duration::from_millis(1);
@@ -747,17 +760,18 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
     let after = world.observe();
     let mut judge = world.judge();
     for (token, now, later) in due {
-        let (Some((bits, delay)), Some(&after)) = (came.remove(&token), after.get(&token)) else {
+        let came = came.remove(&token);
+        let (Some((bits, is_over, delay)), Some(&after)) = (came, after.get(&token)) else {
             continue;
         };
-        let Some(kind) = judge.registration(token).map(|r| r.kind) else {
+        if judge.registration(token).is_none() {
             continue;
-        };
+        }
         // What went away meanwhile says nothing.
         let (now, later) = (now & after, later & after);
-        judge.judged(kind, (now | later) & bits);
+        judge.judged(token, (now | later) & bits);
         let missing = (now | later) - bits;
-        if !missing.is_empty() {
+        if !is_over && !missing.is_empty() {
             judge.was_late(token, missing, start.elapsed(), false);
         } else if !now.is_empty() {
             delays.push(delay);

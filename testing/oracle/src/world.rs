@@ -12,10 +12,10 @@ use mio::{Backend, Interest, Poll, Registry, Waker};
 
 use crate::bits::{observe, observe_all, Bits};
 use crate::exemptions;
-use crate::handle::{self, raw, Handle, Outcome};
+use crate::handle::{self, raw, Exit, Handle, Outcome};
 use crate::judge::{Check, Judge, Token};
 use crate::object::Object;
-use crate::program::{self, Act, By, Door, Kind, Op, Owner, Spec, Step};
+use crate::program::{self, is_exit, Act, By, Door, Kind, Mode, Op, Owner, Spec, Step, Wanted};
 
 /// Of the waker that ends a polling thread.
 pub const STOP: Token = 1_000_000;
@@ -99,9 +99,9 @@ struct Open {
     has_taken_over: bool,
 }
 
-/// The interest in the crate's words. kqueue has no priority.
-fn interest(interest: program::Interest) -> Interest {
-    match interest {
+/// What is wanted in the crate's words. kqueue has no priority.
+fn interest(wanted: Wanted) -> Interest {
+    let interest = match wanted.interest {
         program::Interest::Read => Interest::READABLE,
         program::Interest::Write => Interest::WRITABLE,
         program::Interest::Both => Interest::READABLE | Interest::WRITABLE,
@@ -109,6 +109,15 @@ fn interest(interest: program::Interest) -> Interest {
         program::Interest::ReadPriority => Interest::READABLE | Interest::PRIORITY,
         #[cfg(mio_model = "kqueue")]
         program::Interest::ReadPriority => Interest::READABLE,
+    };
+    match wanted.mode {
+        Mode::Edge => interest,
+        Mode::Level => interest.level(),
+        Mode::OneShot => interest.oneshot(),
+        Mode::LevelOneShot => interest.level().oneshot(),
+        Mode::Exclusive => interest.exclusive(),
+        Mode::ExclusiveLevel => interest.exclusive().level(),
+        Mode::ExclusiveOneShot => interest.exclusive().oneshot(),
     }
 }
 
@@ -202,16 +211,18 @@ impl World {
     /// Does a step that is not about polling.
     pub fn perform(&self, step: &Step) {
         match step {
-            Step::Register {
+            &Step::Register {
                 source,
                 by,
                 interest,
-            } => self.register(*source, *by, *interest),
-            Step::Reregister {
+                mode,
+            } => self.register(source, by, Wanted { interest, mode }),
+            &Step::Reregister {
                 source,
                 by,
                 interest,
-            } => self.reregister(*source, *by, *interest),
+                mode,
+            } => self.reregister(source, by, Wanted { interest, mode }),
             Step::Deregister { source, by } => self.deregister(*source, *by),
             Step::Drop(source) => self.drop_source(*source),
             Step::Open(source) => self.open(*source),
@@ -291,8 +302,10 @@ impl World {
         let opened = if spec.kind == Kind::Duplicate {
             let before = source.checked_sub(1).map(|before| self.slot(before));
             let open = before.as_ref().and_then(|slot| slot.open.as_ref());
-            open.filter(|open| !open.object.is_consumed_by_observing())
-                .map(|open| (Arc::clone(&open.object), raw::dup(open.handle.fd())))
+            open.filter(|open| {
+                !open.object.is_consumed_by_observing() && !is_exit(open.object.kind)
+            })
+            .map(|open| (Arc::clone(&open.object), raw::dup(open.handle.fd())))
         } else if self.slot(source).open.is_none() {
             let (object, fd) = Object::open(spec.kind).expect("opens a source");
             Some((Arc::new(object), fd))
@@ -301,7 +314,10 @@ impl World {
         };
         let mut slot = self.slot(source);
         if let (None, Some((object, fd))) = (&slot.open, opened) {
-            let handle = Handle::new(spec.kind, spec.owner, fd);
+            let handle = match object.child_exit() {
+                Some(exit) => Handle::Child(Exit::new(exit, fd)),
+                None => Handle::new(spec.kind, spec.owner, fd),
+            };
             slot.open = Some(Open {
                 object,
                 handle,
@@ -481,7 +497,7 @@ impl World {
         let token = self.new_token();
         let interest = program::Interest::Read;
         let mut judge = self.judge();
-        judge.registered(token, Kind::UnixStream, Owner::Raw, interest);
+        judge.registered(token, Kind::UnixStream, Owner::Raw, interest.into());
         let source = &mut SourceFd(&fd);
         let registered = self
             .registry
@@ -515,11 +531,46 @@ impl World {
         }
     }
 
-    fn register(&self, source: usize, by: By, wanted: program::Interest) {
+    /// What is wanted of a source, but for the mode where that promises nothing: of two exclusive
+    /// registrations of one object the kernel tells one. A kqueue's of a child has no mode.
+    fn possible(&self, open: &Open, wanted: Wanted) -> Wanted {
+        let is_shared = Arc::strong_count(&open.object) > 1;
+        let has_none = is_exit(open.object.kind) && self.backend == Backend::Kqueue;
+        match is_shared || has_none {
+            true => Wanted {
+                mode: wanted.mode.without_exclusive(),
+                ..wanted
+            },
+            false => wanted,
+        }
+    }
+
+    /// What is documented to be refused is refused, unless there is something else to be said of
+    /// it, and changes nothing.
+    fn judge_refusal(
+        &self,
+        refusal: Refusal,
+        or_else: Option<io::ErrorKind>,
+        result: &io::Result<()>,
+        text: &str,
+    ) {
+        let is_right = result.as_ref().is_err_and(|error| {
+            let explains = error.to_string().contains(refusal.says);
+            (error.kind() == refusal.kind && explains) || or_else == Some(error.kind())
+        });
+        if !is_right {
+            let text = format!("{text}: {result:?} where {:?} is documented", refusal.kind);
+            self.judge()
+                .fail(Check::Registry, None, Bits::empty(), text);
+        }
+    }
+
+    fn register(&self, source: usize, by: By, wanted: Wanted) {
         let mut slot = self.slot(source);
         let (spec, name) = (slot.spec, World::name(&slot));
         let Some(open) = &mut slot.open else { return };
-        let by = if open.handle.is_raw() { By::Fd } else { by };
+        let by = open.handle.way(by);
+        let wanted = self.possible(open, wanted);
         if open.is_stale && by == By::Source {
             let cleared = self.call(open, by, |registry, source| source.deregister(registry));
             open.is_stale = false;
@@ -541,11 +592,14 @@ impl World {
         let result = self.call(open, by, |registry, source| {
             source.register(registry, mio::Token(token), interest(wanted))
         });
-        self.operation(format!(
-            "register {name} by {by:?} for {wanted:?} as {}: {}",
-            shown(token),
-            told(&result)
-        ));
+        let text = format!("register {name} by {by:?} for {}", asked(wanted));
+        self.operation(format!("{text} as {}: {}", shown(token), told(&result)));
+        if let Some(refusal) = refusal(self.backend, open.object.kind, wanted, None) {
+            self.judge().not_registered(token);
+            let or_else = before.map(|_| io::ErrorKind::AlreadyExists);
+            self.judge_refusal(refusal, or_else, &result, &text);
+            return;
+        }
         let polls = self.polls.load(Ordering::SeqCst);
         let mut judge = self.judge();
         match (&result, before) {
@@ -565,16 +619,16 @@ impl World {
                     }
                 }
             }
-            (Err(_), Some((old, _))) => {
+            (Err(error), Some((old, _))) => {
                 judge.not_registered(token);
-                if loses_registration(self.backend) {
+                if loses_registration(self.backend, error) {
                     judge.ended(old, polls);
                     open.registered = None;
                 }
             }
             (Err(error), None) => {
                 judge.not_registered(token);
-                if !may_be_refused(self.backend, open.object.kind, wanted, error) {
+                if !may_be_refused(self.backend, &open.object, wanted.interest, error) {
                     let text = format!("register {name}: {error}");
                     judge.fail(Check::Registry, None, Bits::empty(), text);
                 }
@@ -582,19 +636,19 @@ impl World {
         }
     }
 
-    fn reregister(&self, source: usize, by: By, wanted: program::Interest) {
+    fn reregister(&self, source: usize, by: By, wanted: Wanted) {
         let mut slot = self.slot(source);
         let (spec, name) = (slot.spec, World::name(&slot));
         let Some(open) = &mut slot.open else { return };
         let before = open.registered;
         let by = match before {
             Some((_, By::Fd)) => By::Fd,
-            _ if open.handle.is_raw() => By::Fd,
-            _ => by,
+            _ => open.handle.way(by),
         };
         if open.is_stale {
             return;
         }
+        let wanted = self.possible(open, wanted);
         let owner = match before {
             Some((_, By::Source)) => spec.owner,
             _ if by == By::Source => spec.owner,
@@ -607,11 +661,16 @@ impl World {
         let result = self.call(open, by, |registry, source| {
             source.reregister(registry, mio::Token(token), interest(wanted))
         });
-        self.operation(format!(
-            "reregister {name} by {by:?} for {wanted:?} as {}: {}",
-            shown(token),
-            told(&result)
-        ));
+        let text = format!("reregister {name} by {by:?} for {}", asked(wanted));
+        self.operation(format!("{text} as {}: {}", shown(token), told(&result)));
+        let mode = before.map(|(token, _)| self.judge().mode(token));
+        let former = Some(mode.unwrap_or_default());
+        if let Some(refusal) = refusal(self.backend, open.object.kind, wanted, former) {
+            self.judge().not_registered(token);
+            let or_else = before.is_none().then_some(io::ErrorKind::NotFound);
+            self.judge_refusal(refusal, or_else, &result, &text);
+            return;
+        }
         let polls = self.polls.load(Ordering::SeqCst);
         let mut judge = self.judge();
         match (&result, before) {
@@ -633,7 +692,7 @@ impl World {
                     );
                 }
             }
-            (Err(_), Some((old, _))) if loses_registration(self.backend) => {
+            (Err(error), Some((old, _))) if loses_registration(self.backend, error) => {
                 judge.not_registered(token);
                 judge.ended(old, polls);
                 open.registered = None;
@@ -661,8 +720,7 @@ impl World {
         let before = open.registered;
         let by = match before {
             Some((_, By::Fd)) => By::Fd,
-            _ if open.handle.is_raw() => By::Fd,
-            _ => by,
+            _ => open.handle.way(by),
         };
         let result = self.call(open, by, |registry, source| source.deregister(registry));
         self.operation(format!("deregister {name} by {by:?}: {}", told(&result)));
@@ -777,7 +835,7 @@ impl World {
     }
 
     /// Registers all that is registered anew, so that what is ready is reported.
-    pub fn reregister_all(&self, interest: program::Interest) {
+    pub fn reregister_all(&self, wanted: Wanted) {
         for source in 0..self.slots.len() {
             let open = |slot: &Slot| {
                 slot.open
@@ -785,7 +843,7 @@ impl World {
                     .is_some_and(|open| open.registered.is_some())
             };
             if open(&self.slot(source)) {
-                self.reregister(source, By::Source, interest);
+                self.reregister(source, By::Source, wanted);
             }
         }
     }
@@ -935,14 +993,55 @@ fn register_with(source: &mut dyn mio::event::Source, poll: &Poll) -> io::Result
     source.register(poll.registry(), token, both)
 }
 
+/// A documented error.
+struct Refusal {
+    kind: io::ErrorKind,
+    /// What its text says.
+    says: &'static str,
+}
+
+/// The documented error of registering what cannot be registered, or of reregistering, where `former`
+/// is the mode until then.
+fn refusal(backend: Backend, kind: Kind, wanted: Wanted, former: Option<Mode>) -> Option<Refusal> {
+    let Wanted { interest, mode } = wanted;
+    let refusal = |kind, says| Some(Refusal { kind, says });
+    if is_exit(kind) && interest == program::Interest::Write {
+        return refusal(io::ErrorKind::InvalidInput, "");
+    }
+    if mode.is_exclusive() && backend != Backend::Epoll {
+        return refusal(io::ErrorKind::Unsupported, "");
+    }
+    let is_exclusive = match former {
+        None => {
+            let goes_together = !mode.is_one_shot() && interest != program::Interest::ReadPriority;
+            mode.is_exclusive() && !goes_together
+        }
+        Some(former) => mode.is_exclusive() || former.is_exclusive(),
+    };
+    match is_exclusive {
+        true => refusal(io::ErrorKind::InvalidInput, "exclusive"),
+        false => None,
+    }
+}
+
+fn asked(wanted: Wanted) -> String {
+    let Wanted { interest, mode } = wanted;
+    match mode {
+        Mode::Edge => format!("{interest:?}"),
+        _ => format!("{interest:?}, {mode:?}"),
+    }
+}
+
 /// kqueue refuses to watch for a direction that the descriptor does not have, if it is the only one;
 /// and without user events a pipe without readers.
 fn may_be_refused(
     backend: Backend,
-    kind: Kind,
+    object: &Object,
     wanted: program::Interest,
     error: &io::Error,
 ) -> bool {
+    let kind = object.kind;
+    let is_gone = object.is_reaped() && error.kind() == io::ErrorKind::NotFound;
     let has_no_such_direction = match wanted {
         program::Interest::Write => matches!(
             kind,
@@ -951,12 +1050,13 @@ fn may_be_refused(
         program::Interest::Read | program::Interest::ReadPriority => is_writing_end(kind),
         program::Interest::Both => false,
     };
-    backend == Backend::Kqueue && (has_no_such_direction || has_no_way_to_watch(error))
+    backend == Backend::Kqueue && (has_no_such_direction || is_gone || has_no_way_to_watch(error))
 }
 
-/// As documented, nothing is registered where kqueue refuses something, not even what was before.
-fn loses_registration(backend: Backend) -> bool {
-    backend == Backend::Kqueue
+/// As documented, nothing is registered where kqueue refuses something, not even what was before. That
+/// something is registered already is not its word.
+fn loses_registration(backend: Backend, error: &io::Error) -> bool {
+    backend == Backend::Kqueue && error.kind() != io::ErrorKind::AlreadyExists
 }
 
 /// A kqueue without user events has no way to watch a pipe without readers.
@@ -1017,6 +1117,7 @@ fn most_writes(kind: Kind) -> usize {
 
 fn is_applicable(kind: Kind, op: Op) -> bool {
     match op {
+        _ if is_exit(kind) => false,
         Op::Read(_) | Op::Drain => !is_writing_end(kind),
         Op::ReadVectored(_) => is_socket(kind) || matches!(kind, Kind::Receiver | Kind::Fifo),
         Op::Peek(_) => is_socket(kind),
