@@ -182,8 +182,8 @@ impl<T> IoSource<T> {
     }
 
     /// [`do_io`](IoSource::do_io) for a stream. If a read or write is shorter than the `wanted`
-    /// bytes, the next one would block. The same holds for a read that returns 0, unless
-    /// `end_is_last`.
+    /// bytes, the next one would block. A read that returns 0 may be followed by another one with
+    /// data, unless `end_is_last`.
     #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
     #[inline]
     pub(crate) fn do_stream_io(
@@ -224,7 +224,8 @@ impl<T> IoSource<T> {
     ) -> io::Result<Option<io::Error>> {
         let error = take_error(&self.inner);
         if self.registration.takes_outcomes() {
-            self.registration.after_taking_error();
+            let found = matches!(error, Ok(Some(_)));
+            self.registration.after_taking_error(found);
         }
         error
     }

@@ -360,8 +360,12 @@ impl<K: Kernel> Rearmed<K> {
                 edges.would_block(direction);
             }
             Outcome::WouldBlock(None) => needs_probe = !edges.is_armed_for_all(),
-            Outcome::Failed(_) | Outcome::ShortPeek => edges.may_have_drained(),
-            Outcome::ErrorTaken => edges.may_have_taken_error(),
+            Outcome::Failed(_) | Outcome::NothingDrained => edges.may_have_drained(),
+            Outcome::ErrorTaken { found } => {
+                edges.may_have_taken_error();
+                // The error alone may have made it ready.
+                needs_probe |= found && !edges.is_armed_for_all();
+            }
         }
         if needs_probe {
             let now = state.table.tick();

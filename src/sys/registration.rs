@@ -179,16 +179,16 @@ impl Registration {
         })
     }
 
-    /// To be called after the program took the pending error.
+    /// To be called after the program asked for the pending error, and `found` one or not.
     #[cfg(feature = "net")]
     #[inline(never)]
-    pub(crate) fn after_taking_error(&self) {
-        self.report(Outcome::ErrorTaken);
+    pub(crate) fn after_taking_error(&self, found: bool) {
+        self.report(Outcome::ErrorTaken { found });
     }
 
     /// Takes the outcome of every read or write of `wanted` bytes on a stream. A short
-    /// transfer has drained or filled the stream like one that would block. So has a read
-    /// of the end, unless `end_is_last`.
+    /// transfer has drained or filled the stream like one that would block. A read of the
+    /// end drains nothing, but more may follow, unless `end_is_last`.
     #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
     #[inline(never)]
     pub(crate) fn after_stream_io(
@@ -199,8 +199,12 @@ impl Registration {
         outcome: io::Result<usize>,
     ) -> io::Result<usize> {
         match outcome {
-            Ok(length) if length < wanted && (length > 0 || !end_is_last) => {
+            Ok(length) if length < wanted && length > 0 => {
                 self.report(Outcome::WouldBlock(Some(direction)));
+                outcome
+            }
+            Ok(0) if wanted > 0 && !end_is_last => {
+                self.report(Outcome::NothingDrained);
                 outcome
             }
             _ => self.after_io(Some(direction), outcome),
@@ -218,7 +222,7 @@ impl Registration {
     ) -> io::Result<usize> {
         match outcome {
             Ok(length) if (1..wanted).contains(&length) => {
-                self.report(Outcome::ShortPeek);
+                self.report(Outcome::NothingDrained);
                 outcome
             }
             _ => self.after_io(Some(Interest::READABLE), outcome),

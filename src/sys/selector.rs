@@ -175,12 +175,16 @@ pub(crate) enum Outcome {
     WouldBlock(Option<Interest>),
     /// It failed.
     Failed(Failure),
-    /// A peek at a stream returned fewer bytes than the buffer holds.
-    #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets can be peeked at
-    ShortPeek,
-    /// The program took the pending error.
+    /// A peek at a stream returned fewer bytes than the buffer holds, or a read found the end of a pipe,
+    /// which may get another sender. The kernel may go on to report both.
+    #[cfg_attr(not(any(feature = "net", feature = "os-ext")), allow(dead_code))]
+    NothingDrained,
+    /// The program asked for the pending error. `found` if there was one.
     #[cfg_attr(not(feature = "net"), allow(dead_code))] // only sockets have one
-    ErrorTaken,
+    ErrorTaken {
+        #[cfg_attr(windows, allow(dead_code))] // there an error has no readiness of its own
+        found: bool,
+    },
 }
 
 /// A failed operation.

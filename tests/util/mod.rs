@@ -142,6 +142,13 @@ pub trait Differences {
     /// A stream that was never connected counts as hung up.
     fn reports_unconnected(self) -> bool;
 
+    /// A socket's error, and the end of both its directions, are reported as such. (Elsewhere they only make
+    /// it readable and writable, which is not new to a socket that was. The next operation finds them.)
+    fn reports_ends_of_sockets(self) -> bool;
+
+    /// The end of a pipe is a hang-up of both directions, of which each is ready.
+    fn ends_pipes_in_both_directions(self) -> bool;
+
     /// A refused datagram is an error. On other backends it makes the socket readable.
     fn reports_refused_datagrams(self) -> bool;
 
@@ -216,11 +223,19 @@ impl Differences for Backend {
     }
 
     fn reports_unconnected(self) -> bool {
-        !matches!(self, Backend::Kqueue | Backend::Afd)
+        !matches!(self, Backend::Kqueue | Backend::Afd) && !has_poll_of_netbsd(self)
+    }
+
+    fn reports_ends_of_sockets(self) -> bool {
+        !has_poll_of_netbsd(self)
+    }
+
+    fn ends_pipes_in_both_directions(self) -> bool {
+        has_poll_of_netbsd(self)
     }
 
     fn reports_refused_datagrams(self) -> bool {
-        !matches!(self, Backend::Kqueue | Backend::Afd)
+        !matches!(self, Backend::Kqueue | Backend::Afd) && !has_poll_of_netbsd(self)
     }
 
     fn reports_half_close(self) -> bool {
@@ -253,7 +268,7 @@ impl Differences for Backend {
     }
 
     fn reports_both_halves(self) -> bool {
-        self != Backend::Afd
+        self != Backend::Afd && !has_poll_of_netbsd(self)
     }
 
     fn resets_unix_peers(self) -> bool {
@@ -358,6 +373,11 @@ fn netbsd() -> bool {
     cfg!(target_os = "netbsd") || switched("KQUEUE_MODEL_NETBSD", "1")
 }
 
+/// Whether the backend waits with NetBSD's poll(2).
+fn has_poll_of_netbsd(backend: Backend) -> bool {
+    backend == Backend::Poll && netbsd()
+}
+
 /// The error of a Unix datagram socket whose peer is full. (Where it is not `WouldBlock`, there is no
 /// event when there is room again.)
 #[cfg(unix)]
@@ -369,8 +389,10 @@ pub fn full_datagram_peer() -> i32 {
 }
 
 /// Whether a UDP socket that was shut down goes on receiving; NetBSD's is at its end for good. (The
-/// models' sockets are Linux's.)
-pub const SHUT_DOWN_SOCKETS_RECEIVE: bool = !cfg!(target_os = "netbsd");
+/// models' sockets are Linux's, but with NetBSD's poll(2) they are readable for good.)
+pub fn shut_down_sockets_receive(backend: Backend) -> bool {
+    !cfg!(target_os = "netbsd") && !has_poll_of_netbsd(backend)
+}
 
 /// Whether a model is switched to a kernel that lacks something.
 fn switched(switch: &str, value: &str) -> bool {
@@ -889,6 +911,30 @@ pub fn is_refusal(backend: Backend, event: &Event) -> bool {
         true => event.is_error(),
         false => event.is_readable(),
     }
+}
+
+/// The receiving end of a new named pipe, and its path. The folder exists as long as the third value.
+#[cfg(all(unix, feature = "os-ext"))]
+pub fn named_pipe() -> (
+    mio::unix::pipe::Receiver,
+    std::path::PathBuf,
+    tempfile::TempDir,
+) {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fifo");
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the kernel reads a string that ends with NUL.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let reader = std::fs::File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&path)
+        .unwrap();
+    let receiver = mio::unix::pipe::Receiver::from(std::os::fd::OwnedFd::from(reader));
+    (receiver, path, folder)
 }
 
 /// A value that is never dropped and that does not count as leaked: a static refers to it.

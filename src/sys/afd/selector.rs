@@ -299,8 +299,8 @@ impl Selector for Afd {
                     edges.would_block(direction);
                 }
             }
-            Outcome::Failed(_) | Outcome::ShortPeek => edges.may_have_drained(),
-            Outcome::ErrorTaken => {}
+            Outcome::Failed(_) | Outcome::NothingDrained => edges.may_have_drained(),
+            Outcome::ErrorTaken { .. } => {}
         }
         let is_changed = edges.armed_set() != before;
         // The next `select` finds it in the list; a waiting one is interrupted.

@@ -84,9 +84,7 @@ impl Kind {
     pub(crate) fn written_on_netbsd(self, fd: c_int) -> Kind {
         match self {
             Kind::Pipe { writes: true, .. } if os::has_a_name(fd) => Kind::Fifo,
-            Kind::Datagram if os::socket_option(fd, libc::SO_DOMAIN) == Ok(libc::AF_UNIX) => {
-                Kind::UnixDatagram
-            }
+            Kind::Datagram if os::is_unix(fd) => Kind::UnixDatagram,
             other => other,
         }
     }

@@ -6,7 +6,7 @@ use crate::abi::Kevent;
 use crate::descriptor::Kind;
 use crate::model;
 use crate::observer::{observed, Call};
-use crate::os::{self, Result};
+use crate::os::{self, answer};
 use crate::queue::Events;
 use crate::wait;
 
@@ -186,8 +186,7 @@ pub unsafe extern "C" fn sendto(
 /// NetBSD has ENOBUFS where Linux has EAGAIN.
 fn full_peer(fd: c_int, sent: isize) -> isize {
     if sent < 0 && os::errno() == libc::EAGAIN && os::is_netbsd() {
-        let is_unix_datagram = Kind::of(fd) == Ok(Kind::Datagram)
-            && os::socket_option(fd, libc::SO_DOMAIN) == Ok(libc::AF_UNIX);
+        let is_unix_datagram = Kind::of(fd) == Ok(Kind::Datagram) && os::is_unix(fd);
         os::set_errno(match is_unix_datagram {
             true => libc::ENOBUFS,
             false => libc::EAGAIN,
@@ -210,12 +209,4 @@ fn replace(old: c_int, new: c_int, flags: c_int) -> c_int {
     drop(model);
     os::set_errno(errno);
     result
-}
-
-/// The result of a C function.
-fn answer(result: Result<c_int>) -> c_int {
-    result.unwrap_or_else(|errno| {
-        os::set_errno(errno);
-        -1
-    })
 }

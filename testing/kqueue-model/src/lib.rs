@@ -10,7 +10,7 @@
 //! It also exports `close`, `dup2` and `dup3`, which replace the C library's functions: a BSD's
 //! kernel removes the registrations of a descriptor when it is closed. The standard library closes
 //! its descriptors through them. While no kqueue is open, they do nothing more than the C
-//! library's. For one switch it replaces `write` and `sendto` as well.
+//! library's. For one switch (`KQUEUE_MODEL_NETBSD`) it replaces `write`, `sendto` and `poll` as well.
 //!
 //! # What it is modelled on
 //!
@@ -69,7 +69,7 @@
 //! | `KQUEUE_MODEL_WRITING_TO_RECEIVERS=reported` | it has an event with `EV_EOF` when the last sender closes, according to the source of newer XNU (from 10.15 on) |
 //! | `KQUEUE_MODEL_MAX_USER=n` | `ENOMEM` for another `EVFILT_USER` when a kqueue has this many. According to OpenBSD's source, its limit is for all kqueues of a process |
 //! | `KQUEUE_MODEL_WITHOUT_USER=1` | no `EVFILT_USER`, as on old NetBSD and OpenBSD |
-//! | `KQUEUE_MODEL_NETBSD=1` | what a NetBSD kernel answered to mio's own tests: timeouts are ticks of 10 ms, rounded up, and one more; a full pipe whose last reader closes has no event, until it is registered again; a FIFO with a name always has `EV_EOF` for writing; a Unix datagram socket whose peer is full fails to send with `ENOBUFS`, and has no event when there is room again. Read once, by the first kqueue |
+//! | `KQUEUE_MODEL_NETBSD=1` | what a NetBSD kernel answered to mio's own tests: timeouts are ticks of 10 ms, rounded up, and one more; a full pipe whose last reader closes has no event, until it is registered again; a FIFO with a name always has `EV_EOF` for writing; a Unix datagram socket whose peer is full fails to send with `ENOBUFS`, and has no event when there is room again; poll(2) reports no error or hang-up of a socket, and others of a pipe (`poll.rs` has the table). Read once, by the first of these calls |
 //! | `KQUEUE_MODEL_ZOMBIES=1` | a process that has exited and was not waited for can be watched, and is reported at once, as on FreeBSD; otherwise it is `ESRCH`, as on macOS |
 //! | `KQUEUE_MODEL_FFLAGS=n` | the constant for a socket's error in `fflags`, instead of `ECONNRESET` |
 //!
@@ -106,6 +106,8 @@ mod observer;
 #[cfg(not(kqueue_library))]
 mod os;
 #[cfg(not(kqueue_library))]
+mod poll;
+#[cfg(not(kqueue_library))]
 mod queue;
 #[cfg(not(kqueue_library))]
 mod wait;
@@ -114,3 +116,5 @@ mod wait;
 pub use exports::{kevent, kqueue, kqueue_model_complete, registrations};
 #[cfg(not(kqueue_library))]
 pub use observer::{observe, Call, Observer};
+#[cfg(not(kqueue_library))]
+pub use poll::poll;

@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::c_int;
 use std::mem;
 use std::ptr;
+use std::slice;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -19,6 +20,14 @@ pub(crate) fn errno() -> Errno {
 pub(crate) fn set_errno(errno: Errno) {
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno }
+}
+
+/// The result of a C function.
+pub(crate) fn answer(result: Result<c_int>) -> c_int {
+    result.unwrap_or_else(|errno| {
+        set_errno(errno);
+        -1
+    })
 }
 
 fn cvt(result: c_int) -> Result<c_int> {
@@ -141,10 +150,7 @@ pub(crate) fn epoll_take<'a>(
 /// may return early without a reason.
 pub(crate) fn epoll_wait(epoll: c_int, timeout: Option<Duration>) -> Result<()> {
     let mut event = libc::epoll_event { events: 0, u64: 0 };
-    let spec = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    });
+    let spec = timeout.map(timespec);
     let spec = spec.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `event` and `spec` outlive the call. The last two arguments are a null signal mask
     // and its size.
@@ -170,6 +176,13 @@ pub(crate) fn epoll_wait(epoll: c_int, timeout: Option<Duration>) -> Result<()> 
             cvt(unsafe { libc::epoll_pwait(epoll, &mut event, 1, millis, ptr::null()) }).map(drop)
         }
         Err(errno) => Err(errno),
+    }
+}
+
+fn timespec(timeout: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
     }
 }
 
@@ -222,6 +235,16 @@ pub(crate) fn watch_epoll(outer: &Fd, inner: &Fd) -> Result<()> {
     epoll_add(outer, inner.0, libc::EPOLLIN, 0)
 }
 
+/// poll(2) itself: the C library's symbol is the model's own function.
+pub(crate) fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<c_int> {
+    let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
+    let spec = timeout.map(timespec);
+    let spec = spec.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the pointer and the count are those of `entries`, `spec` outlives the call, and the mask is
+    // null.
+    cvt(unsafe { libc::ppoll(first, count, spec, ptr::null()) })
+}
+
 /// poll(2)'s bits, or EBADF.
 pub(crate) fn poll_bits(fd: c_int) -> Result<i16> {
     let mut entry = libc::pollfd {
@@ -229,8 +252,7 @@ pub(crate) fn poll_bits(fd: c_int) -> Result<i16> {
         events: libc::POLLIN | libc::POLLOUT | libc::POLLRDHUP,
         revents: 0,
     };
-    // SAFETY: the pointer refers to one entry, which outlives the call.
-    cvt(unsafe { libc::poll(&mut entry, 1, 0) })?;
+    poll(slice::from_mut(&mut entry), Some(Duration::ZERO))?;
     if entry.revents & libc::POLLNVAL != 0 {
         return Err(libc::EBADF);
     }
@@ -304,6 +326,11 @@ pub(crate) fn socket_option(fd: c_int, option: c_int) -> Result<c_int> {
         )
     })?;
     Ok(value)
+}
+
+/// Whether a socket is a Unix socket.
+pub(crate) fn is_unix(fd: c_int) -> bool {
+    socket_option(fd, libc::SO_DOMAIN) == Ok(libc::AF_UNIX)
 }
 
 /// The beginning of Linux's `struct tcp_info`: the oldest libc crate has less of it.
