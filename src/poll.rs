@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "os-poll")]
 use crate::sys::Queue;
+#[cfg(feature = "stats")]
+use crate::Stats;
 use crate::{Backend, Events, Registry};
 
 /// The event queue of the operating system, which waits until sources become ready.
@@ -145,6 +147,28 @@ impl Poll {
     /// ```
     pub fn backend(&self) -> Backend {
         self.registry.queue().backend()
+    }
+
+    /// What this poll has done so far.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use mio::{Events, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// poll.poll(&mut events, Some(Duration::ZERO))?;
+    /// assert_eq!(poll.stats().polls, 1);
+    /// println!("{}", poll.stats());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "stats")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "stats")))]
+    pub fn stats(&self) -> Stats {
+        self.registry.stats()
     }
 
     /// The registry, with which sources are registered.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use crate::event::Source;
 use crate::sys::Queue;
+#[cfg(feature = "stats")]
+use crate::Stats;
 use crate::{Interest, Token};
 
 /// Registers sources with a [`Poll`](crate::Poll).
@@ -251,6 +253,32 @@ impl Registry {
     {
         trace("deregister", None);
         source.deregister(self)
+    }
+
+    /// What the poll has done so far: as [`Poll::stats`](crate::Poll::stats), for a thread that
+    /// does not poll, such as one that collects metrics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    ///
+    /// use mio::{Poll, Token, Waker};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let poll = Poll::new()?;
+    /// let waker = Waker::new(poll.registry(), Token(0))?;
+    /// let registry = poll.registry().try_clone()?;
+    /// let metrics = thread::spawn(move || registry.stats().registrations);
+    /// assert_eq!(metrics.join().unwrap(), 1);
+    /// # drop(waker);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "stats")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "stats")))]
+    pub fn stats(&self) -> Stats {
+        self.queue.stats()
     }
 
     /// Another registry of the same poll.

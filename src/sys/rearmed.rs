@@ -14,6 +14,7 @@ use super::table::{Before, Registrations, State};
 use super::wake_fd::UnreadSignals;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
+use crate::stats::RearmCounters;
 use crate::{Interest, Token};
 
 /// The kernel's part of a re-arming backend: the armed set, and waiting. Every method is called under the
@@ -71,6 +72,7 @@ pub(crate) struct Rearmed<K: Kernel> {
     pub(super) registrations: Registrations<K::Armed>,
     /// The unread signals of wakers with a descriptor, and of the kernel part's interrupt.
     pub(super) unread: Arc<UnreadSignals>,
+    counters: RearmCounters,
 }
 
 /// The end of a `select`. Time spent on interruptions counts.
@@ -115,6 +117,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
             kernel,
             registrations: Registrations::new(armed),
             unread,
+            counters: RearmCounters::default(),
         })
     }
 
@@ -291,6 +294,11 @@ impl<K: Kernel> Selector for Rearmed<K> {
         Some(&self.unread)
     }
 
+    #[cfg(feature = "stats")]
+    fn rearm_counters(&self) -> Option<&RearmCounters> {
+        Some(&self.counters)
+    }
+
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.kernel.as_fd()
     }
@@ -364,6 +372,7 @@ impl<K: Kernel> Rearmed<K> {
             Outcome::ErrorTaken => edges.may_have_taken_error(),
         }
         if needs_probe {
+            self.counters.probes.add(1);
             let now = state.table.tick();
             let is_unknown = outcome == Outcome::WouldBlock(None);
             state.table.entry_mut(slot).probe_after_io(is_unknown, now);
@@ -416,9 +425,12 @@ impl<K: Kernel> Rearmed<K> {
     ) -> io::Result<()> {
         let entry = state.table.entry(slot);
         let (owner, begun) = (entry.owner, entry.begun);
+        // Before the interrupt, so that the poll which it ends finds it counted.
+        self.counters.interrupts.add(1);
         let Err(error) = K::interrupt(self, state) else {
             return armed;
         };
+        self.counters.interrupts.subtract_one();
         let change = match armed {
             // A registration that has begun has ended again.
             Err(_) => Change::Ended,
@@ -516,6 +528,7 @@ impl<K: Kernel> Rearmed<K> {
     ) -> io::Result<Option<Duration>> {
         let now = state.table.tick();
         let count = state.table.poll_due(now)?;
+        self.counters.probes.add(count);
         let start = state.table.next_probed.min(count);
         for index in (start..count).chain(0..start) {
             let table = &mut state.table;

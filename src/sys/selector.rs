@@ -14,6 +14,8 @@ use super::kernel_event::KernelEvent;
 use super::wake_fd::UnreadSignals;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
+#[cfg(feature = "stats")]
+use crate::stats::RearmCounters;
 use crate::{Interest, Token};
 
 /// What a backend does. `Poll` and `Registry` add nothing to it.
@@ -127,6 +129,12 @@ pub(crate) trait Selector: Sized {
     /// The count of unread signals, if the queue reads its wakers' descriptors.
     #[cfg(unix)]
     fn unread_signals(&self) -> Option<&Arc<UnreadSignals>> {
+        None
+    }
+
+    /// What the backend counts, if it probes registrations and interrupts waits.
+    #[cfg(feature = "stats")]
+    fn rearm_counters(&self) -> Option<&RearmCounters> {
         None
     }
 

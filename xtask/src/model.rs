@@ -119,7 +119,8 @@ impl Model {
     fn run(&self, report: &mut Report) -> Result<()> {
         report.libtest(Cmd::cargo("test").args(["-p", self.package]));
         for kernel in self.kernels.iter().chain(self.only_for_tests) {
-            let mut suite = cargo(self.name, "test").args(["--lib", "--tests"]);
+            // Those of the features that are off by default as well.
+            let mut suite = cargo(self.name, "test").args(["--lib", "--tests", "--all-features"]);
             println!("--- the suite on {}, switched by {kernel:?}", self.name);
             for (switch, value) in *kernel {
                 suite = suite.env(switch, value);

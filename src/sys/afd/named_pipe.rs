@@ -54,6 +54,7 @@ use super::operation::{Operation, Operations, Stage, Which};
 use super::port::{KernelEvent, Kind, Port};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
+use crate::stats::Counter;
 use crate::{Interest, Token};
 
 /// How much is read ahead, and how much of a stream one write takes: the system's default capacity.
@@ -72,6 +73,8 @@ pub(crate) trait PipeQueue: Send + Sync {
     fn reserve_ready_list(&self);
     /// The pipe has something to report.
     fn notice(&self, pipe: &Arc<Pipe>);
+    /// The number of registrations.
+    fn registrations(&self) -> &Counter;
 }
 
 /// The pipes that are associated with one port. They share it with their queue, and outlive that.
@@ -402,6 +405,7 @@ impl NamedPipe {
             let ready = pipe.begin(state, token, interest);
             (Ok(()), ready)
         })?;
+        queue.registrations().add(1);
         queue.reserve_ready_list();
         Ok(())
     }
@@ -427,6 +431,7 @@ impl NamedPipe {
                 return (Err(Mistake::NotRegistered.into()), Readiness::NONE);
             }
             state.unreported = Readiness::NONE;
+            queue.registrations().subtract_one();
             (Ok(()), Readiness::NONE)
         })
     }
@@ -454,10 +459,10 @@ impl NamedPipe {
 impl Drop for NamedPipe {
     /// What was written goes out first; everything else ends.
     fn drop(&mut self) {
-        {
+        let queue = {
             let mut state = self.pipe.lock();
             state.is_dropped = true;
-            state.registration = None;
+            let was_registered = state.registration.take().is_some();
             for which in [Which::Connect, Which::Read] {
                 if !state.stage(which).is_idle() {
                     self.pipe.operation(which).cancel(self.pipe.raw());
@@ -467,6 +472,14 @@ impl Drop for NamedPipe {
                 // Its peer reads the end.
                 drop(state.handle.take());
             }
+            match was_registered && cfg!(feature = "stats") {
+                true => state.home.as_ref().and_then(|home| home.queue.upgrade()),
+                false => None,
+            }
+        };
+        // Without the lock: this may be the last owner of the queue.
+        if let Some(queue) = queue {
+            queue.registrations().subtract_one();
         }
         self.pipe.await_orphaned_packets();
     }

@@ -42,6 +42,7 @@ use super::user_events::UserEvents;
 use super::{PATIENCE, RETRY};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
+use crate::stats::{Counter, RearmCounters};
 use crate::{Interest, Token};
 
 pub(crate) struct Afd {
@@ -57,6 +58,7 @@ pub(crate) struct Afd {
     user_events: Mutex<UserEvents>,
     /// The time that ticks are relative to.
     start: Instant,
+    counters: RearmCounters,
 }
 
 #[derive(Default)]
@@ -129,6 +131,7 @@ impl Selector for Afd {
             timer: OnceLock::new(),
             user_events: Mutex::default(),
             start: Instant::now(),
+            counters: RearmCounters::default(),
         })
     }
 
@@ -149,7 +152,7 @@ impl Selector for Afd {
         drop(state);
         loop {
             let mut state = self.lock();
-            let next_probe = state.begin_probes(self.tick());
+            let next_probe = state.begin_probes(self.tick(), &self.counters.probes);
             state.update_all();
             if !std::mem::take(&mut state.is_ports_turn) {
                 state.report_ready(events);
@@ -332,6 +335,11 @@ impl Selector for Afd {
     fn close_user_event(&self, event: UserEvent) {
         self.lock_user_events().close(event);
     }
+
+    #[cfg(feature = "stats")]
+    fn rearm_counters(&self) -> Option<&RearmCounters> {
+        Some(&self.counters)
+    }
 }
 
 impl Afd {
@@ -427,7 +435,10 @@ impl Afd {
             return Ok(());
         }
         drop(state);
+        // Before the nudge, so that the poll which it ends finds it counted.
+        self.counters.interrupts.add(1);
         self.port.post(Kind::Nudge, 0, 0).map_err(|error| {
+            self.counters.interrupts.subtract_one();
             // The next one tries again.
             self.lock().waiting.not_interrupted();
             error
@@ -525,7 +536,7 @@ impl State {
     }
 
     /// Marks those changed that are to be probed now. Returns how long it is until the next one is.
-    fn begin_probes(&mut self, now: Tick) -> Option<Duration> {
+    fn begin_probes(&mut self, now: Tick, probes: &Counter) -> Option<Duration> {
         let mut next: Option<Duration> = None;
         let mut index = 0;
         while let Some(&slot) = self.backed_off.get(index) {
@@ -539,6 +550,7 @@ impl State {
             match socket.next_probe(now).map(|at| at.after(now)) {
                 Some(Duration::ZERO) => {
                     socket.begin_probe();
+                    probes.add(1);
                     self.mark_changed(slot);
                 }
                 at => next = earlier(next, at),
