@@ -35,7 +35,6 @@ use crate::stats::Counter;
 //
 // On cache lines of its own (two: processors fetch them in pairs): wakers on
 // other threads write here while the poll reads what lies around it.
-#[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct PendingWakes {
     /// The bits of the wakers that woke since a poll last took them.

@@ -1,5 +1,6 @@
 //! Waiting for events.
 
+use std::fmt;
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -72,7 +73,6 @@ use crate::{Backend, Events, Registry};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Poll {
     registry: Registry,
 }
@@ -314,6 +314,13 @@ impl Poll {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The backend and, on Unix, the queue's own descriptor.
+impl fmt::Debug for Poll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.registry.fmt_as("Poll", f)
     }
 }
 

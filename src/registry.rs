@@ -1,5 +1,6 @@
 //! Registering, reregistering and deregistering sources.
 
+use std::fmt;
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -35,7 +36,6 @@ use crate::{Interest, Token};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Registry {
     queue: Arc<Queue>,
 }
@@ -316,6 +316,24 @@ impl Registry {
         Ok(Registry {
             queue: Arc::clone(&self.queue),
         })
+    }
+}
+
+impl Registry {
+    /// Formats the queue, of which this is a `name`.
+    pub(crate) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct(name);
+        shown.field("backend", &self.queue.backend());
+        #[cfg(unix)]
+        shown.field("fd", &self.as_raw_fd());
+        shown.finish()
+    }
+}
+
+/// The backend and, on Unix, the queue's own descriptor.
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as("Registry", f)
     }
 }
 

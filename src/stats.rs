@@ -130,7 +130,7 @@ impl fmt::Display for Stats {
 // Relaxed everywhere: a number orders nothing, and nothing but the number itself is read through it. A
 // thread that has synchronised with another one in some way, as a poll has with the wake that ended it,
 // sees what that thread had counted before.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Counter {
     #[cfg(feature = "stats")]
     count: AtomicUsize,
@@ -162,7 +162,7 @@ impl Counter {
 }
 
 /// What a queue counts itself, whatever its backend.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) polls: Counter,
     pub(crate) interrupted_polls: Counter,
@@ -186,7 +186,7 @@ impl Counters {
 }
 
 /// What a re-arming backend counts.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct RearmCounters {
     pub(crate) probes: Counter,
     pub(crate) interrupts: Counter,

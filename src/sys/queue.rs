@@ -74,14 +74,12 @@ const fn default_first<const N: usize>(best_first: [Backend; N]) -> [Backend; N]
 
 /// An event queue: a backend, and the wake-ups that are pending on it. A `Poll` and
 /// the clones of its `Registry` share one.
-#[derive(Debug)]
 pub(crate) struct Queue {
     backend: AnySelector,
     wakes: Arc<PendingWakes>,
     counters: Counters,
 }
 
-#[derive(Debug)]
 #[repr(u8)] // a separate tag: one comparison finds the backend
 #[allow(clippy::large_enum_variant)] // a queue lies in an `Arc`, and a program has few
 enum AnySelector {
@@ -226,6 +224,10 @@ impl Queue {
 
     pub(super) fn release(&self, key: Key) {
         dispatch!(self, release(key))
+    }
+
+    pub(super) fn registered(&self, key: Key) -> Option<(Token, Interest)> {
+        dispatch!(self, registered(key))
     }
 
     #[cfg(all(windows, feature = "os-ext"))]

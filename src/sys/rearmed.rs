@@ -66,7 +66,6 @@ pub(crate) trait Kernel: Sized {
     fn close_user_event(_: &Rearmed<Self>, _event: UserEvent) {}
 }
 
-#[derive(Debug)]
 pub(crate) struct Rearmed<K: Kernel> {
     pub(super) kernel: K,
     pub(super) registrations: Registrations<K::Armed>,
@@ -274,6 +273,16 @@ impl<K: Kernel> Selector for Rearmed<K> {
             // Fails if the program has deregistered the raw descriptor.
             let _ = self.deregister(-1, key);
         }
+    }
+
+    fn registered(&self, key: Key) -> Option<(Token, Interest)> {
+        if self.registrations.is_inherited() {
+            return None;
+        }
+        let state = self.registrations.lock();
+        let slot = state.table.slot(-1, key).ok()?;
+        let entry = state.table.entry(slot);
+        Some((entry.token, entry.edges.interests()?))
     }
 
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {

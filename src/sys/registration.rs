@@ -266,6 +266,12 @@ impl Registration {
         queue.is_some()
     }
 
+    /// Whether a queue that still exists is stored, for `Debug`.
+    #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
+    pub(crate) fn is_live(&self) -> bool {
+        self.queue().is_some_and(|queue| queue.strong_count() > 0)
+    }
+
     /// The source's key at this queue. Fails with `mistake` if the source is known to be registered
     /// with another queue that still exists.
     #[inline]
@@ -346,10 +352,21 @@ impl Drop for Registration {
     }
 }
 
+/// The backend, if it is known, and token and interests, if the backend has them.
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration")
-            .field("key", &{ self.known.key })
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("Registration");
+        if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
+            shown.field("backend", &queue.backend());
+            let registered = match self.known.key {
+                Key::NONE => None,
+                // Copied: the writer may use a source of the same queue, and the queue has a lock.
+                key => queue.registered(key),
+            };
+            if let Some((token, interests)) = registered {
+                shown.field("token", &token).field("interests", &interests);
+            }
+        }
+        shown.finish()
     }
 }

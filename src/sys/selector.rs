@@ -98,6 +98,12 @@ pub(crate) trait Selector: Sized {
     /// Never called with `Key::NONE`.
     fn release(&self, key: Key);
 
+    /// The token and the interests of a registration, if the backend stores them. Returns copies, and
+    /// holds no lock afterwards. Never called with `Key::NONE`.
+    fn registered(&self, _key: Key) -> Option<(Token, Interest)> {
+        None
+    }
+
     /// Opens a user event, which wakes without a descriptor, if the queue has such
     /// events. However often it is triggered between two polls, it is reported once,
     /// as readable.

@@ -1125,11 +1125,21 @@ fn is(error: &io::Error, code: u32) -> bool {
 impl fmt::Debug for NamedPipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The lock is free again when the program's code writes what is formatted.
-        let is_connected = self.pipe.lock().is_connected;
-        f.debug_struct("NamedPipe")
+        let (is_connected, registration) = {
+            let state = self.pipe.lock();
+            let registration = state.registration.filter(|_| state.home_is_there());
+            (state.is_connected, registration)
+        };
+        let mut shown = f.debug_struct("NamedPipe");
+        shown
             .field("handle", &self.pipe.raw())
-            .field("is_connected", &is_connected)
-            .finish_non_exhaustive()
+            .field("is_connected", &is_connected);
+        if let Some(registration) = registration {
+            shown
+                .field("token", &registration.token)
+                .field("interests", &registration.interest);
+        }
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -21,7 +21,6 @@
 //!   blocked.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::io;
 use std::os::windows::io::RawSocket;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -104,14 +103,6 @@ const STALE_AT_THE_END: usize = 256;
 
 /// The interval of the system's clock ticks, at which a timeout of the port can end.
 const TICK: Duration = Duration::from_millis(16);
-
-/// Without what locks guard: the program may write what is formatted to a source of the same queue, and its
-/// I/O needs the lock.
-impl fmt::Debug for Afd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Afd").finish_non_exhaustive()
-    }
-}
 
 impl Selector for Afd {
     fn open() -> io::Result<Afd> {
@@ -310,6 +301,12 @@ impl Selector for Afd {
     fn release(&self, key: Key) {
         // It was registered a moment ago, and nothing else has its key.
         let _ = self.deregister(0, key);
+    }
+
+    fn registered(&self, key: Key) -> Option<(Token, Interest)> {
+        let state = self.lock();
+        let slot = state.slot(key).ok()?;
+        state.sockets[slot as usize].registered()
     }
 
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
