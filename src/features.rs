@@ -1,6 +1,6 @@
 //! The crate's features (documentation only).
 //!
-//! All are on by default. (`cargo add mio` fetches a different crate; `README.md` shows how to
+//! All but `stats` are on by default. (`cargo add mio` fetches a different crate; `README.md` shows how to
 //! depend on this one.) A library selects what it needs, and leaves the rest to the program:
 //!
 //! ```toml
@@ -14,6 +14,7 @@
 //! | `os-ext` | sources that only some systems have: `unix::SourceFd` and `unix::pipe`, on Windows `windows::NamedPipe` and `windows::WaitHandle`. Turns on `os-poll` |
 //! | `net` | TCP, UDP and Unix sockets in `net`; brings the `socket2` crate |
 //! | `log` | registrations are logged through the `log` crate, at level trace |
+//! | `stats` | what a poll has done is counted: `Stats`, which [`Poll`](crate::Poll) and [`Registry`](crate::Registry) return. **Off by default**, because counting takes time |
 //! | `tcp`, `udp`, `uds` | other names for `net` |
 //!
 //! Every combination compiles. [`IoSource`](crate::IoSource), [`Events`](crate::Events),

@@ -464,6 +464,21 @@ impl Interest {
         interest(self.0.get() & DIRECTIONS)
     }
 
+    /// An interest in reading, writing and priority data, with its mode; `None` without any of them.
+    #[allow(dead_code)] // where no backend stores interests
+    pub(crate) fn with(directions: [bool; 3], level: bool, oneshot: bool) -> Option<Interest> {
+        let [readable, writable, priority] = directions;
+        let bits = [
+            (readable, READABLE),
+            (writable, WRITABLE),
+            (priority, PRIORITY),
+            (level, LEVEL),
+            (oneshot, ONESHOT),
+        ];
+        let bits = bits.into_iter().filter(|&(is_set, _)| is_set);
+        NonZeroU8::new(bits.fold(0, |all, (_, bit)| all | bit)).map(Interest)
+    }
+
     /// The interest of these bits, of which at least one is set. For a table indexed by them.
     #[allow(dead_code)] // where no backend has such a table
     pub(crate) const fn from_bits(bits: u8) -> Interest {

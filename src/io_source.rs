@@ -230,6 +230,21 @@ impl<T> IoSource<T> {
         error
     }
 
+    /// Formats a source of the type `name`: like its object, as long as it is not known to be registered.
+    #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
+    pub(crate) fn fmt_as(&self, name: &str, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result
+    where
+        T: std::fmt::Debug,
+    {
+        if !self.registration.is_live() {
+            return self.inner.fmt(f);
+        }
+        f.debug_struct(name)
+            .field("inner", &self.inner)
+            .field("registration", &self.registration)
+            .finish()
+    }
+
     /// Returns the object. On epoll and kqueue it stays registered while it is open.
     ///
     /// ```

@@ -106,6 +106,7 @@ pub mod net;
 mod pending;
 mod poll;
 mod registry;
+mod stats;
 mod sys;
 mod token;
 #[cfg(all(unix, feature = "os-ext"))]
@@ -122,5 +123,7 @@ pub use interest::Interest;
 pub use io_source::IoSource;
 pub use poll::Poll;
 pub use registry::Registry;
+#[cfg(feature = "stats")]
+pub use stats::Stats;
 pub use token::Token;
 pub use waker::Waker;

@@ -1,7 +1,8 @@
 //! What the sources of [`net`](crate::net) and `unix::pipe`
 //! have in common: each is a struct with one field, `inner: IoSource<_>`.
 
-/// `Source`, by the methods of its `IoSource`, and `Debug`, as the inner object has it.
+/// `Source`, by the methods of its `IoSource`, and `Debug`: as the inner object has it, and with what is
+/// known of the registration.
 #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
 macro_rules! impl_source {
     ($Type:ident) => {
@@ -34,7 +35,7 @@ macro_rules! impl_source {
 
         impl std::fmt::Debug for $Type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                std::fmt::Debug::fmt(&*self.inner, f)
+                self.inner.fmt_as(stringify!($Type), f)
             }
         }
     };

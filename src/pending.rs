@@ -29,17 +29,22 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(not(all(test, mio_loom)))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::stats::Counter;
+
 /// The pending wake-ups of one poll, shared by it and its wakers.
 //
 // On cache lines of its own (two: processors fetch them in pairs): wakers on
 // other threads write here while the poll reads what lies around it.
-#[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct PendingWakes {
     /// The bits of the wakers that woke since a poll last took them.
     pending: AtomicUsize,
     /// The bits that existing wakers own.
     claimed: AtomicUsize,
+    /// The wakes that have signalled.
+    pub(crate) sent: Counter,
+    /// The wakes that relied on a pending one.
+    pub(crate) coalesced: Counter,
 }
 
 /// One waker's bit in the word, as its index.
@@ -60,6 +65,8 @@ impl PendingWakes {
         PendingWakes {
             pending: AtomicUsize::new(0),
             claimed: AtomicUsize::new(0),
+            sent: Counter::default(),
+            coalesced: Counter::default(),
         }
     }
 
@@ -95,11 +102,19 @@ impl PendingWakes {
         signal: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
         match bit {
-            Some(bit) if !self.raise(bit) => Ok(()),
-            _ => signal().map_err(|error| {
-                self.lower(bit);
-                error
-            }),
+            Some(bit) if !self.raise(bit) => {
+                self.coalesced.add(1);
+                Ok(())
+            }
+            _ => {
+                // Before the signal, so that the poll which it ends finds it counted.
+                self.sent.add(1);
+                signal().map_err(|error| {
+                    self.sent.subtract_one();
+                    self.lower(bit);
+                    error
+                })
+            }
         }
     }
 
@@ -193,6 +208,19 @@ mod tests {
         assert_eq!(wakes.wake(Some(bit), || Err("refused")), Err("refused"));
         assert!(signals(&wakes, bit), "the wake after a failed one");
         assert_eq!(wakes.take(), bit.mask() | other.mask());
+    }
+
+    #[cfg(feature = "stats")]
+    #[test]
+    fn a_failed_signal_is_not_counted_as_sent() {
+        let wakes = PendingWakes::new();
+        let bit = wakes.claim().unwrap();
+        for bit in [Some(bit), None] {
+            assert_eq!(wakes.wake(bit, || Err("refused")), Err("refused"));
+            assert_eq!((wakes.sent.get(), wakes.coalesced.get()), (0, 0));
+        }
+        assert!(signals(&wakes, bit));
+        assert_eq!((wakes.sent.get(), wakes.coalesced.get()), (1, 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Waiting for events.
 
+use std::fmt;
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -7,6 +8,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "os-poll")]
 use crate::sys::Queue;
+#[cfg(feature = "stats")]
+use crate::Stats;
 use crate::{Backend, Events, Registry};
 
 /// The event queue of the operating system, which waits until sources become ready.
@@ -70,7 +73,6 @@ use crate::{Backend, Events, Registry};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Poll {
     registry: Registry,
 }
@@ -145,6 +147,28 @@ impl Poll {
     /// ```
     pub fn backend(&self) -> Backend {
         self.registry.queue().backend()
+    }
+
+    /// What this poll has done so far.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use mio::{Events, Poll};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// poll.poll(&mut events, Some(Duration::ZERO))?;
+    /// assert_eq!(poll.stats().polls, 1);
+    /// println!("{}", poll.stats());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "stats")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "stats")))]
+    pub fn stats(&self) -> Stats {
+        self.registry.stats()
     }
 
     /// The registry, with which sources are registered.
@@ -290,6 +314,13 @@ impl Poll {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The backend and, on Unix, the queue's own descriptor.
+impl fmt::Debug for Poll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.registry.fmt_as("Poll", f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Registering, reregistering and deregistering sources.
 
+use std::fmt;
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -7,6 +8,8 @@ use std::sync::Arc;
 
 use crate::event::Source;
 use crate::sys::Queue;
+#[cfg(feature = "stats")]
+use crate::Stats;
 use crate::{Interest, Token};
 
 /// Registers sources with a [`Poll`](crate::Poll).
@@ -33,7 +36,6 @@ use crate::{Interest, Token};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Registry {
     queue: Arc<Queue>,
 }
@@ -253,6 +255,32 @@ impl Registry {
         source.deregister(self)
     }
 
+    /// What the poll has done so far: as [`Poll::stats`](crate::Poll::stats), for a thread that
+    /// does not poll, such as one that collects metrics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    ///
+    /// use mio::{Poll, Token, Waker};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let poll = Poll::new()?;
+    /// let waker = Waker::new(poll.registry(), Token(0))?;
+    /// let registry = poll.registry().try_clone()?;
+    /// let metrics = thread::spawn(move || registry.stats().registrations);
+    /// assert_eq!(metrics.join().unwrap(), 1);
+    /// # drop(waker);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "stats")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "stats")))]
+    pub fn stats(&self) -> Stats {
+        self.queue.stats()
+    }
+
     /// Another registry of the same poll.
     ///
     /// It returns a `Result` for compatibility, and does not fail. It increments a reference count:
@@ -288,6 +316,24 @@ impl Registry {
         Ok(Registry {
             queue: Arc::clone(&self.queue),
         })
+    }
+}
+
+impl Registry {
+    /// Formats the queue, of which this is a `name`.
+    pub(crate) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct(name);
+        shown.field("backend", &self.queue.backend());
+        #[cfg(unix)]
+        shown.field("fd", &self.as_raw_fd());
+        shown.finish()
+    }
+}
+
+/// The backend and, on Unix, the queue's own descriptor.
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as("Registry", f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ending a wait from another thread.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -89,7 +90,6 @@ use crate::{Registry, Token};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Waker {
     wakes: Arc<PendingWakes>,
     /// This waker's bit in `wakes`, if one was left.
@@ -168,6 +168,14 @@ impl Waker {
     #[inline(never)]
     fn signal(&self) -> io::Result<()> {
         self.wake.send()
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waker")
+            .field("wake", &self.wake)
+            .finish_non_exhaustive()
     }
 }
 

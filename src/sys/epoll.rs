@@ -31,7 +31,6 @@ use super::selector::{EventBuffer, Key, Outcome, Owner, Selector};
 use crate::event::Event;
 use crate::{Interest, Token};
 
-#[derive(Debug)]
 pub(crate) struct Epoll<C = Kernel> {
     epoll: OwnedFd,
     calls: PhantomData<C>,
@@ -59,7 +58,6 @@ pub(crate) trait Calls {
     ) -> io::Result<usize>;
 }
 
-#[derive(Debug)]
 pub(crate) enum Kernel {}
 
 impl Calls for Kernel {

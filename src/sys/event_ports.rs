@@ -49,14 +49,13 @@ use crate::Token;
 pub(crate) type EventPorts = Rearmed<Port>;
 
 /// The port. The kernel stores the armed set.
-#[derive(Debug)]
 pub(crate) struct Port {
     port: OwnedFd,
 }
 
 /// The wakers' events, and the signal that ends a wait for them. They are stored here because the port
 /// may have no slot for each.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct UserEvents {
     /// Indexed by identity. The identity of a closed event is reused.
     all: Vec<UserEventState>,
@@ -69,7 +68,7 @@ pub(crate) struct UserEvents {
     is_signalled: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct UserEventState {
     is_open: bool,
     is_triggered: bool,

@@ -23,7 +23,6 @@
 
 mod one_shots;
 
-use std::fmt;
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -515,15 +514,6 @@ impl Kqueue {
 
     fn is_inherited(&self) -> bool {
         !self.process.is_this()
-    }
-}
-
-impl fmt::Debug for Kqueue {
-    /// Without what is behind locks: the program's writer may register a source.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kqueue")
-            .field("kqueue", &self.kqueue)
-            .finish_non_exhaustive()
     }
 }
 

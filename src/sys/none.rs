@@ -25,7 +25,6 @@ absent!(Epoll ReplacedEpoll Kqueue EventPorts Afd Poll);
 pub(super) const BEST_FIRST: [Backend; 0] = [];
 
 /// A backend that is absent. The type has no values, so its methods are never called.
-#[derive(Debug)]
 // Unused on a system that has every backend.
 #[allow(dead_code)]
 pub(crate) enum Absent {}

@@ -36,14 +36,12 @@ use super::wake_fd::{UnreadSignals, WakeFd};
 pub(crate) type Poll = Rearmed<PollCall>;
 
 /// poll(2), whose kernel stores no registrations.
-#[derive(Debug)]
 pub(crate) struct PollCall {
     /// Ends a wait when another thread has changed the armed set.
     interrupt: WakeFd,
 }
 
 /// The armed set, as poll(2) takes it.
-#[derive(Debug)]
 pub(crate) struct Armed {
     /// The interrupt, and then an element for each slot, with descriptor -1 for a
     /// slot that is not armed. Empty while a thread waits, which holds the array.

@@ -22,6 +22,11 @@ use super::selector::{EventBuffer, Key, Outcome, Owner, RawSource, Selector, Use
 #[cfg(unix)]
 use super::wake_fd::UnreadSignals;
 use crate::pending::PendingWakes;
+#[cfg(all(windows, feature = "os-ext"))]
+use crate::stats::Counter;
+use crate::stats::Counters;
+#[cfg(feature = "stats")]
+use crate::stats::Stats;
 use crate::{Backend, Interest, Token};
 
 impl Backend {
@@ -71,13 +76,12 @@ const fn default_first<const N: usize>(best_first: [Backend; N]) -> [Backend; N]
 
 /// An event queue: a backend, and the wake-ups that are pending on it. A `Poll` and
 /// the clones of its `Registry` share one.
-#[derive(Debug)]
 pub(crate) struct Queue {
     backend: AnySelector,
     wakes: Arc<PendingWakes>,
+    counters: Counters,
 }
 
-#[derive(Debug)]
 #[repr(u8)] // a separate tag: one comparison finds the backend
 #[allow(clippy::large_enum_variant)] // a queue lies in an `Arc`, and a program has few
 enum AnySelector {
@@ -123,6 +127,7 @@ impl Queue {
         Ok(Queue {
             backend: opened,
             wakes: Arc::new(PendingWakes::new()),
+            counters: Counters::default(),
         })
     }
 
@@ -146,6 +151,7 @@ impl Queue {
         let selected = dispatch!(self, select(events, timeout));
         // Whether or not it failed: a wake from now on belongs to the next call.
         self.wakes.take();
+        self.counters.polled(&selected, events.events().len());
         selected
     }
 
@@ -188,7 +194,11 @@ impl Queue {
     }
 
     pub(super) fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
-        dispatch!(self, open_user_event(token))
+        let event = dispatch!(self, open_user_event(token))?;
+        if event.is_some() {
+            self.counters.registrations.add(1);
+        }
+        Ok(event)
     }
 
     pub(super) fn trigger(&self, event: UserEvent) -> io::Result<()> {
@@ -196,6 +206,7 @@ impl Queue {
     }
 
     pub(super) fn close_user_event(&self, event: UserEvent) {
+        self.counters.registrations.subtract_one();
         dispatch!(self, close_user_event(event))
     }
 
@@ -217,6 +228,10 @@ impl Queue {
         dispatch!(self, release(key))
     }
 
+    pub(super) fn registered(&self, key: Key) -> Option<(Token, Interest)> {
+        dispatch!(self, registered(key))
+    }
+
     #[cfg(all(windows, feature = "os-ext"))]
     pub(super) fn afd(&self) -> Option<&Afd> {
         match &self.backend {
@@ -229,6 +244,28 @@ impl Queue {
     /// queue; they then wake no thread.
     pub(crate) fn wakes(&self) -> &Arc<PendingWakes> {
         &self.wakes
+    }
+
+    /// What this queue counts. A source counts its own registrations.
+    #[inline]
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    #[cfg(feature = "stats")]
+    pub(crate) fn stats(&self) -> Stats {
+        let rearming = dispatch!(self, rearm_counters());
+        Stats {
+            backend: self.backend(),
+            polls: self.counters.polls.get(),
+            interrupted_polls: self.counters.interrupted_polls.get(),
+            events: self.counters.events.get(),
+            wakes_sent: self.wakes.sent.get(),
+            wakes_coalesced: self.wakes.coalesced.get(),
+            registrations: self.counters.registrations.get(),
+            probes: rearming.map(|counters| counters.probes.get()),
+            interrupts: rearming.map(|counters| counters.interrupts.get()),
+        }
     }
 
     #[cfg(unix)]
@@ -258,6 +295,10 @@ impl PipeQueue for Queue {
         if let Some(afd) = self.afd() {
             afd.notice(pipe);
         }
+    }
+
+    fn registrations(&self) -> &Counter {
+        &self.counters.registrations
     }
 }
 

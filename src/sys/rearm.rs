@@ -269,6 +269,17 @@ impl Edges {
         self.interest
     }
 
+    /// The interest of the program, for `Debug`: a one-shot registration that was reported has its mode
+    /// only.
+    pub(super) fn interests(&self) -> Option<Interest> {
+        let is_for = |direction: usize| self.interest.intersects(DIRECTIONS[direction]);
+        Interest::with(
+            [is_for(READING), is_for(WRITING), is_for(PRIORITY)],
+            self.mode == Mode::Level,
+            matches!(self.mode, Mode::OneShot | Mode::Spent),
+        )
+    }
+
     /// The kernel has reported an armed direction, an error or a hang-up. Returns what to report to the
     /// program.
     #[cfg(any(windows, all(test, not(mio_loom))))]

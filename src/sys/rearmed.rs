@@ -14,6 +14,7 @@ use super::table::{Before, Registrations, State};
 use super::wake_fd::UnreadSignals;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
+use crate::stats::RearmCounters;
 use crate::{Interest, Token};
 
 /// The kernel's part of a re-arming backend: the armed set, and waiting. Every method is called under the
@@ -65,12 +66,12 @@ pub(crate) trait Kernel: Sized {
     fn close_user_event(_: &Rearmed<Self>, _event: UserEvent) {}
 }
 
-#[derive(Debug)]
 pub(crate) struct Rearmed<K: Kernel> {
     pub(super) kernel: K,
     pub(super) registrations: Registrations<K::Armed>,
     /// The unread signals of wakers with a descriptor, and of the kernel part's interrupt.
     pub(super) unread: Arc<UnreadSignals>,
+    counters: RearmCounters,
 }
 
 /// The end of a `select`. Time spent on interruptions counts.
@@ -115,6 +116,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
             kernel,
             registrations: Registrations::new(armed),
             unread,
+            counters: RearmCounters::default(),
         })
     }
 
@@ -273,6 +275,16 @@ impl<K: Kernel> Selector for Rearmed<K> {
         }
     }
 
+    fn registered(&self, key: Key) -> Option<(Token, Interest)> {
+        if self.registrations.is_inherited() {
+            return None;
+        }
+        let state = self.registrations.lock();
+        let slot = state.table.slot(-1, key).ok()?;
+        let entry = state.table.entry(slot);
+        Some((entry.token, entry.edges.interests()?))
+    }
+
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
         K::open_user_event(self, token)
     }
@@ -289,6 +301,11 @@ impl<K: Kernel> Selector for Rearmed<K> {
 
     fn unread_signals(&self) -> Option<&Arc<UnreadSignals>> {
         Some(&self.unread)
+    }
+
+    #[cfg(feature = "stats")]
+    fn rearm_counters(&self) -> Option<&RearmCounters> {
+        Some(&self.counters)
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -368,6 +385,7 @@ impl<K: Kernel> Rearmed<K> {
             }
         }
         if needs_probe {
+            self.counters.probes.add(1);
             let now = state.table.tick();
             let is_unknown = outcome == Outcome::WouldBlock(None);
             state.table.entry_mut(slot).probe_after_io(is_unknown, now);
@@ -420,9 +438,12 @@ impl<K: Kernel> Rearmed<K> {
     ) -> io::Result<()> {
         let entry = state.table.entry(slot);
         let (owner, begun) = (entry.owner, entry.begun);
+        // Before the interrupt, so that the poll which it ends finds it counted.
+        self.counters.interrupts.add(1);
         let Err(error) = K::interrupt(self, state) else {
             return armed;
         };
+        self.counters.interrupts.subtract_one();
         let change = match armed {
             // A registration that has begun has ended again.
             Err(_) => Change::Ended,
@@ -520,6 +541,7 @@ impl<K: Kernel> Rearmed<K> {
     ) -> io::Result<Option<Duration>> {
         let now = state.table.tick();
         let count = state.table.poll_due(now)?;
+        self.counters.probes.add(count);
         let start = state.table.next_probed.min(count);
         for index in (start..count).chain(0..start) {
             let table = &mut state.table;

@@ -17,7 +17,7 @@ use crate::{Interest, Token};
 /// and that it is dropped. A backend whose kernel stores the registrations returns a key
 /// only if closing the descriptor would leave something behind. Without a key nothing is
 /// stored, except in debug builds, which store the queue to report mistakes that the kernel
-/// does not see.
+/// does not see, and with the feature `stats`, by which the drop of a registered source is counted.
 ///
 /// A queue that was dropped counts as none. If nothing is stored, the backend alone
 /// decides, because the program may have registered the same descriptor by other means.
@@ -33,6 +33,9 @@ struct Known {
     queue: Option<NonNull<Queue>>,
     key: Key,
 }
+
+/// The queue is stored even if there is no key.
+const STORES_QUEUES: bool = cfg!(any(debug_assertions, feature = "stats"));
 
 const UNKNOWN: Known = Known {
     queue: None,
@@ -68,6 +71,7 @@ impl Registration {
             return self.register_known(queue, source, token, interest, owner);
         }
         let key = queue.register(source, token, interest, owner)?;
+        queue.counters().registrations.add(1);
         self.remember(queue, key);
         Ok(())
     }
@@ -89,6 +93,9 @@ impl Registration {
         if before != Key::NONE && before != key {
             // It belongs to a descriptor that has been closed.
             queue.release(before);
+        }
+        if !self.is_of(queue) {
+            queue.counters().registrations.add(1);
         }
         self.clear();
         self.remember(queue, key);
@@ -141,14 +148,21 @@ impl Registration {
         }
         queue
             .deregister(source, Key::NONE)
-            .map_err(|error| Mistake::NotRegistered.explain(error))
+            .map_err(|error| Mistake::NotRegistered.explain(error))?;
+        queue.counters().registrations.subtract_one();
+        Ok(())
     }
 
     #[inline(never)]
     fn deregister_known(&mut self, queue: &Arc<Queue>, source: RawSource) -> io::Result<()> {
         let key = self.key_at(queue, Mistake::NotRegistered)?;
+        let is_counted = self.is_of(queue);
         self.clear();
-        queue.deregister(source, key)
+        let deregistered = queue.deregister(source, key);
+        if is_counted || deregistered.is_ok() {
+            queue.counters().registrations.subtract_one();
+        }
+        deregistered
     }
 
     /// Whether the backend takes outcomes of I/O. If not, the following methods need not be
@@ -235,6 +249,13 @@ impl Registration {
         }
     }
 
+    /// Counts the end of a registration that is dropped.
+    fn count_end(&self) {
+        if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
+            queue.counters().registrations.subtract_one();
+        }
+    }
+
     #[inline(never)]
     fn release(&self) {
         if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
@@ -249,19 +270,33 @@ impl Registration {
         queue.is_some()
     }
 
+    /// Whether a queue that still exists is stored, for `Debug`.
+    #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
+    pub(crate) fn is_live(&self) -> bool {
+        self.queue().is_some_and(|queue| queue.strong_count() > 0)
+    }
+
     /// The source's key at this queue. Fails with `mistake` if the source is known to be registered
     /// with another queue that still exists.
     #[inline]
     fn key_at(&self, queue: &Arc<Queue>, mistake: Mistake) -> io::Result<Key> {
-        let known = self.known.queue;
-        // The allocator does not reuse the address while this `Weak` exists.
-        if known.is_some_and(|known| ptr::eq(known.as_ptr(), Arc::as_ptr(queue))) {
+        if self.is_of(queue) {
             return Ok(self.known.key);
         }
+        // In release builds the feature `stats` makes no difference.
+        let is_checked = cfg!(debug_assertions) || self.takes_outcomes();
         match self.queue() {
-            Some(known) if known.strong_count() > 0 => Err(mistake.into()),
+            Some(known) if is_checked && known.strong_count() > 0 => Err(mistake.into()),
             _ => Ok(Key::NONE),
         }
+    }
+
+    /// Whether the source is known to be registered with this queue.
+    #[inline]
+    fn is_of(&self, queue: &Arc<Queue>) -> bool {
+        let known = self.known.queue;
+        // The allocator does not reuse the address while this `Weak` exists.
+        known.is_some_and(|known| ptr::eq(known.as_ptr(), Arc::as_ptr(queue)))
     }
 
     fn queue(&self) -> Option<ManuallyDrop<Weak<Queue>>> {
@@ -274,7 +309,7 @@ impl Registration {
     /// To be called while nothing is stored.
     #[inline]
     fn remember(&mut self, queue: &Arc<Queue>, key: Key) {
-        if key != Key::NONE || cfg!(debug_assertions) {
+        if key != Key::NONE || STORES_QUEUES {
             self.store(queue, key);
         }
     }
@@ -314,14 +349,28 @@ impl Drop for Registration {
         if self.takes_outcomes() {
             self.release();
         }
+        if cfg!(feature = "stats") {
+            self.count_end();
+        }
         self.clear();
     }
 }
 
+/// The backend, if it is known, and token and interests, if the backend has them.
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration")
-            .field("key", &{ self.known.key })
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("Registration");
+        if let Some(queue) = self.queue().and_then(|queue| queue.upgrade()) {
+            shown.field("backend", &queue.backend());
+            let registered = match self.known.key {
+                Key::NONE => None,
+                // Copied: the writer may use a source of the same queue, and the queue has a lock.
+                key => queue.registered(key),
+            };
+            if let Some((token, interests)) = registered {
+                shown.field("token", &token).field("interests", &interests);
+            }
+        }
+        shown.finish()
     }
 }

@@ -14,6 +14,8 @@ use super::kernel_event::KernelEvent;
 use super::wake_fd::UnreadSignals;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
+#[cfg(feature = "stats")]
+use crate::stats::RearmCounters;
 use crate::{Interest, Token};
 
 /// What a backend does. `Poll` and `Registry` add nothing to it.
@@ -96,6 +98,12 @@ pub(crate) trait Selector: Sized {
     /// Never called with `Key::NONE`.
     fn release(&self, key: Key);
 
+    /// The token and the interests of a registration, if the backend stores them. Returns copies, and
+    /// holds no lock afterwards. Never called with `Key::NONE`.
+    fn registered(&self, _key: Key) -> Option<(Token, Interest)> {
+        None
+    }
+
     /// Opens a user event, which wakes without a descriptor, if the queue has such
     /// events. However often it is triggered between two polls, it is reported once,
     /// as readable.
@@ -127,6 +135,12 @@ pub(crate) trait Selector: Sized {
     /// The count of unread signals, if the queue reads its wakers' descriptors.
     #[cfg(unix)]
     fn unread_signals(&self) -> Option<&Arc<UnreadSignals>> {
+        None
+    }
+
+    /// What the backend counts, if it probes registrations and interrupts waits.
+    #[cfg(feature = "stats")]
+    fn rearm_counters(&self) -> Option<&RearmCounters> {
         None
     }
 

@@ -5,7 +5,6 @@
 //! registration has ended and the source has released the key. The registration of a raw descriptor is
 //! looked up by the descriptor.
 
-use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -215,14 +214,6 @@ impl<A> Registrations<A> {
     /// parent may have held at the fork.
     pub(super) fn is_inherited(&self) -> bool {
         !self.process.is_this()
-    }
-}
-
-/// Without the table: the program may write what is formatted to a source of the same queue, and its I/O
-/// needs the lock.
-impl<A> fmt::Debug for Registrations<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registrations").finish_non_exhaustive()
     }
 }
 

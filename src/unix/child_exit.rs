@@ -134,9 +134,17 @@ impl ChildExit {
     /// readable stands in for it from now on, and has to be registered.
     fn watch(&mut self, queue: &Arc<Queue>, token: Token) -> io::Result<()> {
         match queue.watch_exit(self.pid, token) {
-            Ok(watch) => self.watch = Some((Arc::downgrade(queue), watch)),
+            Ok(watch) => {
+                if !self.is_watched_by(queue) {
+                    queue.counters().registrations.add(1);
+                }
+                self.watch = Some((Arc::downgrade(queue), watch));
+            }
             // Not every kernel watches a process that has exited.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                if self.is_watched_by(queue) {
+                    queue.counters().registrations.subtract_one();
+                }
                 self.watch = None;
                 self.stand_in = Some(exited(self.pid)?);
             }
@@ -158,6 +166,7 @@ impl ChildExit {
     fn end_watch(&mut self) {
         if let Some((queue, watch)) = self.watch.take() {
             if let Some(queue) = queue.upgrade() {
+                queue.counters().registrations.subtract_one();
                 queue.end_exit_watch(self.pid, watch);
             }
         }

@@ -85,6 +85,7 @@ impl Source for SourceFd<'_> {
     ) -> io::Result<()> {
         let queue = registry.queue();
         queue.register(*self.0, token, interests, Owner::RawFd)?;
+        queue.counters().registrations.add(1);
         Ok(())
     }
 
@@ -99,6 +100,9 @@ impl Source for SourceFd<'_> {
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        registry.queue().deregister(*self.0, Key::NONE)
+        let queue = registry.queue();
+        queue.deregister(*self.0, Key::NONE)?;
+        queue.counters().registrations.subtract_one();
+        Ok(())
     }
 }

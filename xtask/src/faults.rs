@@ -261,13 +261,17 @@ impl Build {
 
     fn cargo(self) -> Result<Cmd> {
         Ok(self.configure(match self {
-            Build::Windows => Cross::new(wine::TARGET)?.building("test").arg("--no-run"),
+            Build::Windows => Cross::new(wine::TARGET)?
+                .building("test")
+                .args(["--no-run", "--all-features"]),
             Build::Program(program) => program.cargo(&Cross::new(wine::TARGET)?),
             Build::Counts(_) => counts::cargo()?,
             Build::FaultyKernel(_) => faulty_kernel::cargo(),
             Build::FaultyWindows => faulty_kernel::windows_cargo(&Cross::new(wine::TARGET)?),
             Build::Loom => Cmd::cargo("test").args(["--no-run", "--release"]),
-            Build::Plain | Build::Model(_) => Cmd::cargo("test").arg("--no-run"),
+            Build::Plain | Build::Model(_) => {
+                Cmd::cargo("test").args(["--no-run", "--all-features"])
+            }
         }))
     }
 

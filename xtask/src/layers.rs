@@ -43,6 +43,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "token.rs",
             "pending.rs",
             "backend.rs",
+            "stats.rs",
         ],
     ),
 ];

@@ -103,11 +103,13 @@ fn feature_sets() -> Vec<String> {
     for poll in ["", "os-poll", "os-ext"] {
         for net in ["", "net"] {
             for log in ["", "log"] {
-                let set: Vec<&str> = [poll, net, log]
-                    .into_iter()
-                    .filter(|name| !name.is_empty())
-                    .collect();
-                sets.push(set.join(","));
+                for stats in ["", "stats"] {
+                    let set: Vec<&str> = [poll, net, log, stats]
+                        .into_iter()
+                        .filter(|name| !name.is_empty())
+                        .collect();
+                    sets.push(set.join(","));
+                }
             }
         }
     }
@@ -120,14 +122,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_twelve_sets_of_features_and_three_old_names() {
+    fn there_are_24_sets_of_features_and_three_old_names() {
         let mut sets = feature_sets();
-        assert_eq!(sets.len(), 15);
-        for set in ["", "os-poll", "net", "os-ext,net,log", "uds"] {
+        assert_eq!(sets.len(), 27);
+        for set in ["", "os-poll", "net", "os-ext,net,log", "net,stats", "uds"] {
             assert!(sets.contains(&set.to_owned()), "{set:?}");
         }
         sets.sort();
         sets.dedup();
-        assert_eq!(sets.len(), 15);
+        assert_eq!(sets.len(), 27);
     }
 }

@@ -115,7 +115,8 @@ impl Model {
     fn run(&self, report: &mut Report) -> Result<()> {
         report.libtest(Cmd::cargo("test").args(["-p", self.package]));
         for kernel in self.kernels {
-            let mut suite = cargo(self.name, "test").args(["--lib", "--tests"]);
+            // With the features that are off by default.
+            let mut suite = cargo(self.name, "test").args(["--lib", "--tests", "--all-features"]);
             println!("--- the suite on {}, switched by {kernel:?}", self.name);
             for (switch, value) in *kernel {
                 suite = suite.env(switch, value);

@@ -28,10 +28,10 @@ pub fn loom() -> Result<()> {
 }
 
 /// The options that a program can set when it is built: poll(2) as the default, and wakers on
-/// pipes.
+/// pipes; and the features that are off by default.
 pub fn forced() -> Result<()> {
     run([Cmd::cargo("test")
-        .args(["--lib", "--tests"])
+        .args(["--lib", "--tests", "--all-features"])
         .env(
             "RUSTFLAGS",
             "--cfg mio_unsupported_force_poll_poll --cfg mio_unsupported_force_waker_pipe",

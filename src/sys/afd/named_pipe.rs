@@ -55,6 +55,7 @@ use super::operation::{Operation, Operations, Stage, Which};
 use super::port::{KernelEvent, Kind, Port};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
+use crate::stats::Counter;
 use crate::{Interest, Token};
 
 /// How much is read ahead, and how much of a stream one write takes: the system's default capacity.
@@ -73,6 +74,8 @@ pub(crate) trait PipeQueue: Send + Sync {
     fn reserve_ready_list(&self);
     /// The pipe has something to report.
     fn notice(&self, pipe: &Arc<Pipe>);
+    /// The number of registrations.
+    fn registrations(&self) -> &Counter;
 }
 
 /// The pipes that are associated with one port. They share it with their queue, and outlive that.
@@ -393,6 +396,7 @@ impl NamedPipe {
             let ready = pipe.begin(state, token, interest);
             (Ok(()), ready)
         })?;
+        queue.registrations().add(1);
         queue.reserve_ready_list();
         Ok(())
     }
@@ -418,6 +422,7 @@ impl NamedPipe {
                 return (Err(Mistake::NotRegistered.into()), Readiness::NONE);
             }
             state.unreported = Readiness::NONE;
+            queue.registrations().subtract_one();
             (Ok(()), Readiness::NONE)
         })
     }
@@ -445,10 +450,10 @@ impl NamedPipe {
 impl Drop for NamedPipe {
     /// What was written goes out first; everything else ends.
     fn drop(&mut self) {
-        {
+        let queue = {
             let mut state = self.pipe.lock();
             state.is_dropped = true;
-            state.registration = None;
+            let was_registered = state.registration.take().is_some();
             for which in [Which::Connect, Which::Read] {
                 if !state.stage(which).is_idle() {
                     self.pipe.operation(which).cancel(self.pipe.raw());
@@ -458,6 +463,14 @@ impl Drop for NamedPipe {
                 // Its peer reads the end.
                 drop(state.handle.take());
             }
+            match was_registered && cfg!(feature = "stats") {
+                true => state.home.as_ref().and_then(|home| home.queue.upgrade()),
+                false => None,
+            }
+        };
+        // Without the lock: this may be the last owner of the queue.
+        if let Some(queue) = queue {
+            queue.registrations().subtract_one();
         }
         self.pipe.await_orphaned_packets();
     }
@@ -1103,11 +1116,21 @@ fn is(error: &io::Error, code: u32) -> bool {
 impl fmt::Debug for NamedPipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The lock is free again when the program's code writes what is formatted.
-        let is_connected = self.pipe.lock().is_connected;
-        f.debug_struct("NamedPipe")
+        let (is_connected, registration) = {
+            let state = self.pipe.lock();
+            let registration = state.registration.filter(|_| state.home_is_there());
+            (state.is_connected, registration)
+        };
+        let mut shown = f.debug_struct("NamedPipe");
+        shown
             .field("handle", &self.pipe.raw())
-            .field("is_connected", &is_connected)
-            .finish_non_exhaustive()
+            .field("is_connected", &is_connected);
+        if let Some(registration) = registration {
+            shown
+                .field("token", &registration.token)
+                .field("interests", &registration.interest);
+        }
+        shown.finish_non_exhaustive()
     }
 }
 

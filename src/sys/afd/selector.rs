@@ -21,7 +21,6 @@
 //!   blocked.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::io;
 use std::os::windows::io::RawSocket;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -46,6 +45,7 @@ use super::wait_handle::{self, Wait};
 use super::{PATIENCE, RETRY};
 use crate::event::readiness::Readiness;
 use crate::event::Event;
+use crate::stats::{Counter, RearmCounters};
 use crate::{Interest, Token};
 
 pub(crate) struct Afd {
@@ -61,6 +61,7 @@ pub(crate) struct Afd {
     user_events: Mutex<UserEvents>,
     /// The time that ticks are relative to.
     start: Instant,
+    counters: RearmCounters,
 }
 
 #[derive(Default)]
@@ -113,14 +114,6 @@ const STALE_AT_THE_END: usize = 256;
 /// The interval of the system's clock ticks, at which a timeout of the port can end.
 const TICK: Duration = Duration::from_millis(16);
 
-/// Without what locks guard: the program may write what is formatted to a source of the same queue, and its
-/// I/O needs the lock.
-impl fmt::Debug for Afd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Afd").finish_non_exhaustive()
-    }
-}
-
 impl Selector for Afd {
     fn open() -> io::Result<Afd> {
         let port = Arc::new(Port::open()?);
@@ -139,6 +132,7 @@ impl Selector for Afd {
             timer: OnceLock::new(),
             user_events: Mutex::default(),
             start: Instant::now(),
+            counters: RearmCounters::default(),
         })
     }
 
@@ -159,7 +153,7 @@ impl Selector for Afd {
         drop(state);
         loop {
             let mut state = self.lock();
-            let next_probe = state.begin_probes(self.tick());
+            let next_probe = state.begin_probes(self.tick(), &self.counters.probes);
             state.update_all();
             if !std::mem::take(&mut state.is_ports_turn) {
                 state.report_ready(events);
@@ -319,6 +313,12 @@ impl Selector for Afd {
         let _ = self.deregister(0, key);
     }
 
+    fn registered(&self, key: Key) -> Option<(Token, Interest)> {
+        let state = self.lock();
+        let slot = state.slot(key).ok()?;
+        state.sockets[slot as usize].registered()
+    }
+
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
         match self.lock_user_events().open(token) {
             Some(event) => Ok(Some(event)),
@@ -341,6 +341,11 @@ impl Selector for Afd {
 
     fn close_user_event(&self, event: UserEvent) {
         self.lock_user_events().close(event);
+    }
+
+    #[cfg(feature = "stats")]
+    fn rearm_counters(&self) -> Option<&RearmCounters> {
+        Some(&self.counters)
     }
 }
 
@@ -437,7 +442,10 @@ impl Afd {
             return Ok(());
         }
         drop(state);
+        // Before the nudge, so that the poll which it ends finds it counted.
+        self.counters.interrupts.add(1);
         self.port.post(Kind::Nudge, 0, 0).map_err(|error| {
+            self.counters.interrupts.subtract_one();
             // The next one tries again.
             self.lock().waiting.not_interrupted();
             error
@@ -540,7 +548,7 @@ impl State {
     }
 
     /// Marks those changed that are to be probed now. Returns how long it is until the next one is.
-    fn begin_probes(&mut self, now: Tick) -> Option<Duration> {
+    fn begin_probes(&mut self, now: Tick, probes: &Counter) -> Option<Duration> {
         let mut next: Option<Duration> = None;
         let mut index = 0;
         while let Some(&slot) = self.backed_off.get(index) {
@@ -554,6 +562,7 @@ impl State {
             match socket.next_probe(now).map(|at| at.after(now)) {
                 Some(Duration::ZERO) => {
                     socket.begin_probe();
+                    probes.add(1);
                     self.mark_changed(slot);
                 }
                 at => next = earlier(next, at),

@@ -219,6 +219,12 @@ impl Socket {
         self.registration.is_some()
     }
 
+    /// The token and the interests, for `Debug`.
+    pub(super) fn registered(&self) -> Option<(Token, Interest)> {
+        let registration = self.registration.as_ref()?;
+        Some((registration.token, registration.edges.interests()?))
+    }
+
     /// Whether the kernel owns its memory.
     pub(super) fn is_in_flight(&self) -> bool {
         self.stage != Stage::Idle

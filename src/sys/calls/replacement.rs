@@ -18,7 +18,6 @@ use crate::sys::refused::is_refused;
 use crate::sys::timeout::{timespec, whole_millis};
 
 /// The calls on an epoll by the functions that replace the C library's. Used if `is_replaced`.
-#[derive(Debug)]
 pub(crate) enum Replacement {}
 
 pub(crate) type ReplacedEpoll = Epoll<Replacement>;
