@@ -1,7 +1,7 @@
 //! The crate's features (documentation only).
 //!
-//! All but `stats` are on by default. (`cargo add mio` fetches a different crate; `README.md` shows how to
-//! depend on this one.) A library selects what it needs, and leaves the rest to the program:
+//! All but `stats` are on by default. (`cargo add mio` fetches a different crate; `README.md` shows
+//! how to depend on this one.) A library selects what it needs, and leaves the rest to the program:
 //!
 //! ```toml
 //! [dependencies]

@@ -104,10 +104,20 @@ impl Interest {
     /// ```
     pub const WRITABLE: Interest = interest(WRITABLE);
 
-    /// Interest in priority (out-of-band) data, `EPOLLPRI` of
-    /// [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html).
+    /// Interest in priority (out-of-band) data: [`is_priority`](crate::event::Event::is_priority).
     ///
-    /// Exists on systems whose event queue distinguishes priority data.
+    /// TCP has one byte of it at a time, which a program sends and receives with `MSG_OOB`. Receive it
+    /// in `try_io_with(Interest::PRIORITY, …)`. Other descriptors of Linux use it for conditions of
+    /// their own, such as `/proc/self/mountinfo` for a change of the mounts.
+    ///
+    /// # Platform differences
+    ///
+    /// | backend | how |
+    /// |---|---|
+    /// | epoll | `EPOLLPRI` of [epoll_ctl(2)](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html) |
+    /// | poll(2), event ports | `POLLPRI`. No operation tells them that it was received, so they probe, with back-off: priority data that the program leaves is reported again |
+    /// | AFD | `AFD_POLL_RECEIVE_EXPEDITED`, with back-off as well. With `SO_OOBINLINE` Windows reports it as ordinary data: readable, and not priority |
+    /// | kqueue | none: `register` and `reregister` fail with [`Unsupported`](std::io::ErrorKind::Unsupported). Apple's systems, OpenBSD and DragonFly BSD have a filter for it, which this crate does not use; FreeBSD and NetBSD have none. Use poll(2) ([`Poll::with_backend`](crate::Poll::with_backend)) there |
     ///
     /// ```
     /// use mio::net::TcpStream;
@@ -117,13 +127,14 @@ impl Interest {
     /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
     /// let poll = Poll::new()?;
+    /// # if poll.backend() == mio::Backend::Kqueue {
+    /// #     return Ok(());
+    /// # }
     /// let interests = Interest::READABLE | Interest::PRIORITY;
     /// poll.registry().register(&mut stream, Token(0), interests)?;
     /// # Ok(())
     /// # }
     /// ```
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    #[cfg_attr(docsrs, doc(cfg(any(target_os = "linux", target_os = "android"))))]
     pub const PRIORITY: Interest = interest(PRIORITY);
 
     /// Completions of POSIX asynchronous I/O: see

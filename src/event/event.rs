@@ -291,8 +291,7 @@ impl Event {
 
     /// The source has priority (out-of-band) data. The event is also
     /// readable, although an ordinary read may find nothing. Reported for the interest
-    /// `Interest::PRIORITY`, which Linux and Android have; elsewhere
-    /// always false.
+    /// [`Interest::PRIORITY`](crate::Interest::PRIORITY); on kqueue always false.
     ///
     /// ```
     /// use mio::event::Event;

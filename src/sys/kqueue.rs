@@ -9,6 +9,7 @@
 //!   ready.
 //! - **Modes**: a level-triggered filter is one without `EV_CLEAR`, and a one-shot filter has `EV_DISPATCH`.
 //!   `one_shots.rs` makes one event of a registration's two filters.
+//! - **Priority data** is refused. ARCHITECTURE.md says what it would take.
 //! - **Registrations**: the kernel stores them. `register` and `reregister` are the
 //!   same operation, and replace; `deregister` of an unregistered descriptor is
 //!   `NotFound`. A closed descriptor is EBADF.
@@ -370,6 +371,7 @@ impl Kqueue {
     /// user event, which closing the descriptor does not delete.
     fn watch(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<Key> {
         refuse_exclusive(interest)?;
+        refuse_priority(interest)?;
         if interest.has_mode() {
             self.has_modes.store(true, Ordering::Relaxed);
         }
@@ -524,6 +526,18 @@ impl Drop for Kqueue {
             // SAFETY: `drop` runs once, and nothing uses the field afterwards.
             unsafe { ManuallyDrop::drop(&mut self.kqueue) };
         }
+    }
+}
+
+/// No filter that every kernel has reports priority data, and an interest that is never reported would be
+/// a lost event.
+fn refuse_priority(interest: Interest) -> io::Result<()> {
+    match interest.is_priority() {
+        true => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "kqueue does not report priority data: poll(2) does",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -75,8 +75,8 @@ const MODELS: &[Model] = &[
 
 /// Tests of Linux's own calls, or of features that the modelled systems lack.
 const LEFT_OUT: &str = "left out: tests/timeout_fallback.rs, tests/waker_pipe.rs (Linux's calls), \
-                        on kqueue tests/priority.rs (it has no such filter), abstract_names and \
-                        an_unnamed_address_binds_as_in_std of tests/unix_sockets.rs (no such names)";
+                        on kqueue abstract_names and an_unnamed_address_binds_as_in_std of \
+                        tests/unix_sockets.rs (no such names)";
 
 pub fn run(args: &Args) -> Result<()> {
     let models = named(MODELS, |model| model.name, &args.models, |_| true)?;
