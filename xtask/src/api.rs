@@ -23,16 +23,22 @@ pub const LISTINGS: [&str; 7] = [
     "linux-os-poll+net",
 ];
 
-/// The listing of our own API. It has the same name as that of mio 1.2.5. It does not cover items
-/// that are public on other systems only.
-const OWN: &str = "x86_64-unknown-linux-gnu";
+/// The one of them beside which our own API is listed. [`targets`](crate::targets) has the others.
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+/// The features that are off by default. Our own API includes theirs.
+const MORE_FEATURES: &str = "stats";
+
+/// The line above the differences from our own listing.
+const OWN_DIFFERENCES: &str = "== the second listing";
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
-    /// Write the present public items into the listing of our own API, to be reviewed
+    /// Write the present public items into the listings of our own API, to be reviewed: of every system,
+    /// or of those that are named
     #[arg(long)]
     bless: bool,
-    /// Listings to compare with, instead of all that `--list` shows
+    /// Listings to compare with, instead of all that `--list` shows; with `--bless` the systems
     listings: Vec<String>,
     /// Only show the names of the listings
     #[arg(long)]
@@ -47,13 +53,17 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{}", LISTINGS.join("\n"));
         return Ok(());
     }
+    if args.bless {
+        let targets = match &args.listings[..] {
+            [] => targets()?,
+            some => some.to_vec(),
+        };
+        return targets.iter().try_for_each(|target| write_own(target));
+    }
     let checker = Checker {
         toolchain: toolchain()?,
         target_dir: target("api"),
     };
-    if args.bless {
-        return write_own(&checker);
-    }
     let listings = match &args.listings[..] {
         [] => LISTINGS.map(String::from).to_vec(),
         some => some.to_vec(),
@@ -66,7 +76,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     if args.listings.is_empty() {
-        if let Err(error) = compare_own(&checker) {
+        if let Err(error) = compare_own(HOST, &checker) {
             println!("{error:#}");
             failed.push("our own".to_owned());
         }
@@ -88,7 +98,7 @@ pub struct Checker {
     pub target_dir: PathBuf,
 }
 
-pub fn compare(listing: &str, checker: &Checker, verbose: bool) -> Result<()> {
+fn compare(listing: &str, checker: &Checker, verbose: bool) -> Result<()> {
     tools::need("python3", &["python3"])?;
     let ended = Cmd::new("bash")
         .args(["testing/api/parity.sh", ".", listing])
@@ -103,42 +113,86 @@ pub fn compare(listing: &str, checker: &Checker, verbose: bool) -> Result<()> {
     ended.success()
 }
 
-/// Checks that no public item is gone, and that every new one is in the listing: otherwise a later
-/// change could remove it unnoticed.
-fn compare_own(checker: &Checker) -> Result<()> {
+/// Checks that a target lacks no public item of mio 1.2.5, and that our own API is as it is listed: none is
+/// gone, and every new one is in the listing. Otherwise a later change could remove it unnoticed.
+pub fn compare_own(target: &str, checker: &Checker) -> Result<()> {
+    tools::need("python3", &["python3"])?;
     let ended = checker
-        .apilist("parity")
-        .arg(own_listing())
+        .apilist("parity", target)
         .quiet()
-        .context("testing/api/own")?;
-    let differences: Vec<&str> = differing(&ended.stdout).collect();
+        .with_context(|| format!("testing/api/own/{target}.txt"))?;
+    let (theirs, own) = match ended.stdout.split_once(OWN_DIFFERENCES) {
+        Some(both) => both,
+        None => (&ended.stdout[..], ""),
+    };
+    for line in shown(theirs, false) {
+        println!("{line}");
+    }
+    let differences: Vec<&str> = differing(own).collect();
     if !differences.is_empty() {
         bail!(
-            "{}\nnot as in testing/api/own; what is only new goes there by `cargo xtask api --bless`",
+            "{}\nnot as in testing/api/own/{target}.txt; what is only new goes there by `cargo xtask api \
+             --bless`",
             differences.join("\n")
         );
     }
     ended.success()
 }
 
-fn write_own(checker: &Checker) -> Result<()> {
-    let model = fs::read_to_string(root().join(format!("testing/api/{OWN}.txt")))?;
+/// The systems whose API is listed.
+fn targets() -> Result<Vec<String>> {
+    let mut targets = Vec::new();
+    for entry in fs::read_dir(root().join("testing/api"))? {
+        let name = entry?.file_name().into_string();
+        let name = name
+            .ok()
+            .and_then(|name| Some(name.strip_suffix(".txt")?.to_owned()));
+        let listed = name.filter(|name| name == HOST || !LISTINGS.contains(&&name[..]));
+        targets.extend(listed.filter(|name| !name.ends_with(".auto")));
+    }
+    targets.sort();
+    Ok(targets)
+}
+
+fn write_own(target: &str) -> Result<()> {
+    let model = root().join(format!("testing/api/{target}.txt"));
+    let model = fs::read_to_string(&model).with_context(|| model.display().to_string())?;
     // The target, the features and the flags.
-    let head: Vec<&str> = model.lines().take(3).collect();
-    let list = checker.apilist("list").quiet()?.successful_stdout()?;
-    fs::write(own_listing(), format!("{}\n{list}", head.join("\n")))?;
-    println!("{} items written to testing/api/own", list.lines().count());
+    let head: Vec<String> = model
+        .lines()
+        .take(3)
+        .map(|line| match line.starts_with("# features: ") {
+            true => format!("{line},{MORE_FEATURES}\n"),
+            false => format!("{line}\n"),
+        })
+        .collect();
+    let listing = own_listing(target);
+    // The checker reads how to build it.
+    fs::write(&listing, head.concat())?;
+    let checker = checker(&Cross::new(target)?)?;
+    let list = checker
+        .apilist("list", target)
+        .quiet()?
+        .successful_stdout()?;
+    fs::write(&listing, head.concat() + &list)?;
+    println!(
+        "{target}: {} items written to testing/api/own",
+        list.lines().count()
+    );
     Ok(())
 }
 
-fn own_listing() -> PathBuf {
-    root().join(format!("testing/api/own/{OWN}.txt"))
+/// The listing of our own API. mio 1.2.5's of the same name is in the folder above.
+pub fn own_listing(target: &str) -> PathBuf {
+    root().join(format!("testing/api/own/{target}.txt"))
 }
 
 impl Checker {
-    fn apilist(&self, subcommand: &str) -> Cmd {
+    /// One build, for both listings of a target.
+    fn apilist(&self, subcommand: &str, target: &str) -> Cmd {
         Cmd::new("python3")
-            .args(["testing/api/apilist.py", subcommand, ".", OWN])
+            .args(["testing/api/apilist.py", subcommand, ".", target])
+            .arg(own_listing(target))
             .env("PARITY_TOOLCHAIN", &self.toolchain)
             .env("PARITY_TARGET_DIR", &self.target_dir)
             // rustdoc's JSON is an unstable output.
