@@ -240,3 +240,27 @@ fn a_named_pipe_shows_its_registration() {
     looper.registry().deregister(&mut pipe).unwrap();
     assert!(!shows(&pipe));
 }
+
+/// And so has a handle that can be waited for.
+#[cfg(windows)]
+#[test]
+fn a_wait_handle_shows_its_registration() {
+    use std::os::windows::io::OwnedHandle;
+
+    use mio::windows::WaitHandle;
+
+    let looper = Loop::new(Backend::Afd);
+    let mut handle = WaitHandle::new(OwnedHandle::from(thread::spawn(|| {})));
+    let shows = |handle: &WaitHandle| {
+        let printed = format!("{handle:?}");
+        printed.contains("token: Token(4711), interests: READABLE")
+    };
+    assert!(!shows(&handle));
+    looper
+        .registry()
+        .register(&mut handle, TOKEN, Interest::READABLE)
+        .unwrap();
+    assert!(shows(&handle));
+    looper.registry().deregister(&mut handle).unwrap();
+    assert!(!shows(&handle));
+}

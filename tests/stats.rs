@@ -548,3 +548,36 @@ fn a_named_pipe_is_counted_until_it_is_dropped() {
     drop(pipe);
     assert_eq!(registrations(&looper), 0);
 }
+
+/// And so has a handle that can be waited for.
+#[cfg(windows)]
+#[test]
+fn a_wait_handle_is_counted_until_it_is_dropped() {
+    use std::os::windows::io::OwnedHandle;
+
+    use mio::windows::WaitHandle;
+
+    let looper = Loop::new(Backend::Afd);
+    let mut handle = WaitHandle::new(OwnedHandle::from(thread::spawn(|| {})));
+    let readable = Interest::READABLE;
+    for _ in 0..2 {
+        looper
+            .registry()
+            .register(&mut handle, Token(1), readable)
+            .unwrap();
+        looper
+            .registry()
+            .reregister(&mut handle, Token(2), readable)
+            .unwrap();
+        assert_eq!(registrations(&looper), 1);
+        looper.registry().deregister(&mut handle).unwrap();
+        looper.registry().deregister(&mut handle).unwrap_err();
+        assert_eq!(registrations(&looper), 0);
+    }
+    looper
+        .registry()
+        .register(&mut handle, Token(1), readable)
+        .unwrap();
+    drop(handle);
+    assert_eq!(registrations(&looper), 0);
+}

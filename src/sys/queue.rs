@@ -309,6 +309,7 @@ impl WaitQueue for Queue {
     }
 
     fn begin_wait(&self) {
+        self.counters.registrations.add(1);
         if let Some(afd) = self.afd() {
             afd.begin_wait();
         }
@@ -321,6 +322,7 @@ impl WaitQueue for Queue {
     }
 
     fn end_wait(&self, wait: &Arc<Wait>, is_listed: bool) {
+        self.counters.registrations.subtract_one();
         if let Some(afd) = self.afd() {
             afd.end_wait(wait, is_listed);
         }

@@ -278,9 +278,19 @@ impl Drop for End {
 
 impl fmt::Debug for WaitHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitHandle")
-            .field("handle", &self.handle)
-            .finish_non_exhaustive()
+        // The lock is free again when the program's code writes what is formatted.
+        let registered = {
+            let state = self.end.0.lock();
+            let registration = state.registration.as_ref();
+            let registration = registration.filter(|its| its.queue.strong_count() > 0);
+            registration.map(|its| (its.token, its.interest))
+        };
+        let mut shown = f.debug_struct("WaitHandle");
+        shown.field("handle", &self.handle);
+        if let Some((token, interests)) = registered {
+            shown.field("token", &token).field("interests", &interests);
+        }
+        shown.finish_non_exhaustive()
     }
 }
 
