@@ -3,6 +3,12 @@
 //!
 //! Run `cargo run --example children`.
 
+// Links the model of the kernel.
+#[cfg(mio_model = "event-ports")]
+extern crate event_ports_model as _;
+#[cfg(mio_model = "kqueue")]
+extern crate kqueue_model as _;
+
 use std::env;
 use std::io::{self, ErrorKind, Read};
 use std::process::{self, Child, Command, ExitStatus};

@@ -91,10 +91,17 @@ mod tests {
         ("examples/unix/src/bin/stdin.rs", "src/guide/stdin.md"),
     ];
 
+    /// What a program of this project needs, and no other.
+    const OF_MODELS: &str = "// Links the model of the kernel.\n\
+                             #[cfg(mio_model = \"event-ports\")]\n\
+                             extern crate event_ports_model as _;\n\
+                             #[cfg(mio_model = \"kqueue\")]\n\
+                             extern crate kqueue_model as _;\n\n";
+
     #[test]
     fn the_guide_shows_the_programs_as_they_are() {
         for (program, page) in SHOWN {
-            let shown = format!("\n{}```\n", read(program));
+            let shown = format!("\n{}```\n", read(program).replace(OF_MODELS, ""));
             assert!(
                 read(page).contains(&shown),
                 "{page} does not show {program} as it is"
