@@ -360,6 +360,8 @@ impl Port {
                 break;
             }
         }
+        // Another thread may wait for these, whatever the caller does, or fails to do.
+        self.signal();
     }
 
     /// Queues the event of an armed descriptor.

@@ -207,6 +207,17 @@ fn dissociating_what_is_not_associated_is_enoent() {
     assert_eq!(port.dissociate(&b), Err(libc::ENOENT));
 }
 
+/// A thread that waits would not hear of it.
+#[test]
+fn what_is_ready_is_told_though_another_one_was_not_associated() {
+    let (port, (mut a, b), (_c, d)) = (Port::new(), pair(), pair());
+    port.associate(&b, IN, 7).unwrap();
+    a.write_all(b"x").unwrap();
+    assert_eq!(port.dissociate(&d), Err(libc::ENOENT));
+    assert!(port.is_readable());
+    assert_eq!(port.users(), [7]);
+}
+
 #[test]
 fn errors_say_what_is_wrong() {
     // Alone: no other test may get the closed descriptor.

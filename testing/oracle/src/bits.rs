@@ -40,14 +40,14 @@ const POLL: [(Bits, libc::c_short); 6] = [
 /// Asks the kernel about a descriptor, by a poll(2) with timeout zero.
 pub fn observe(fd: RawFd) -> Bits {
     let mut one = [pollfd(fd)];
-    poll(&mut one, Duration::ZERO);
+    poll(&mut one);
     from_poll(one[0].revents)
 }
 
 /// Asks about several at once.
 pub fn observe_all(fds: &[RawFd]) -> Vec<Bits> {
     let mut all: Vec<_> = fds.iter().map(|&fd| pollfd(fd)).collect();
-    poll(&mut all, Duration::ZERO);
+    poll(&mut all);
     all.iter().map(|one| from_poll(one.revents)).collect()
 }
 
@@ -71,10 +71,16 @@ fn pollfd(fd: RawFd) -> libc::pollfd {
     }
 }
 
-fn poll(fds: &mut [libc::pollfd], timeout: Duration) {
-    let timeout = timeout.as_millis() as libc::c_int;
-    // SAFETY: the kernel reads and writes as many elements as the slice has.
-    let done = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+/// By the system call itself: a model may answer poll(2) as its kernel does.
+fn poll(fds: &mut [libc::pollfd]) {
+    // SAFETY: all of a `timespec` may be zero.
+    let mut timeout: libc::timespec = unsafe { std::mem::zeroed() };
+    let no_mask: *const libc::sigset_t = std::ptr::null();
+    let (first, count) = (fds.as_mut_ptr(), fds.len());
+    // SAFETY: the kernel reads and writes as many elements as the slice has, and the time. There is no
+    // mask of signals.
+    let done =
+        unsafe { libc::syscall(libc::SYS_ppoll, first, count, &raw mut timeout, no_mask, 8) };
     assert!(done >= 0, "poll: {}", io::Error::last_os_error());
 }
 

@@ -505,11 +505,15 @@ impl Object {
             Peer::Child { child, is_reaped } => match act {
                 Act::Send(_) | Act::End => child.stdin.take().is_some() && until_exited(&fd),
                 Act::Leave | Act::Reset => child.kill().is_ok() && until_exited(&fd),
-                Act::Drain if self.kind != Kind::Pidfd => {
-                    let reaps =
-                        !*is_reaped && child.try_wait().is_ok_and(|status| status.is_some());
-                    *is_reaped |= reaps;
-                    reaps
+                Act::Drain if self.kind != Kind::Pidfd && !*is_reaped => {
+                    let status = child.try_wait().expect("nobody else has reaped it");
+                    *is_reaped = status.is_some();
+                    if *is_reaped {
+                        let again = ChildExit::new(child).map_err(|error| error.kind());
+                        let is_gone = again.is_err_and(|kind| kind == io::ErrorKind::NotFound);
+                        assert!(is_gone, "a child that was reaped is watched");
+                    }
+                    *is_reaped
                 }
                 _ => false,
             },

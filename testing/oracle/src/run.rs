@@ -759,6 +759,8 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
     wait_for_wakes(world, reports);
     let after = world.observe();
     let mut judge = world.judge();
+    // A thread that reports levels pauses between polls: it says nothing of delays.
+    let has_pauses = due.iter().any(|(token, ..)| judge.mode(*token).is_level());
     for (token, now, later) in due {
         let came = came.remove(&token);
         let (Some((bits, is_over, delay)), Some(&after)) = (came, after.get(&token)) else {
@@ -773,7 +775,7 @@ fn wait_for_what_is_due(world: &World, reports: &Reports, delays: &mut Vec<Durat
         let missing = (now | later) - bits;
         if !is_over && !missing.is_empty() {
             judge.was_late(token, missing, start.elapsed(), false);
-        } else if !now.is_empty() {
+        } else if !now.is_empty() && !has_pauses {
             delays.push(delay);
             if delay > AT_ONCE {
                 judge.was_late(token, now, delay, true);

@@ -217,8 +217,8 @@ impl Search {
         while again < needed && again + (most - runs) >= needed {
             runs += 1;
             let fails = self.fails_alike(program, failure).is_some();
-            let counts = failure.check != Check::Late || !is_late_itself();
-            again += usize::from(fails && counts);
+            let is_late = matches!(failure.check, Check::Late | Check::Overslept);
+            again += usize::from(fails && !(is_late && is_late_itself()));
         }
         (again >= needed).then_some((again, runs))
     }
