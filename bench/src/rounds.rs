@@ -84,10 +84,15 @@ fn fitting(run: &mut Run, clock: &mut Clock, batch: Duration) -> usize {
     // This also warms up.
     run(clock, operations);
     loop {
-        let start = Instant::now();
-        run(clock, operations);
-        let took = start.elapsed();
-        if took >= batch || operations >= MOST {
+        // More than once, because other load on the machine can take a processor away for longer than a
+        // batch.
+        let took = (0..5).map(|_| {
+            let start = Instant::now();
+            run(clock, operations);
+            start.elapsed()
+        });
+        let shortest = took.min().unwrap_or_default();
+        if shortest >= batch || operations >= MOST {
             clock.take();
             return operations;
         }
