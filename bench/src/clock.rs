@@ -23,6 +23,8 @@ pub struct Clock {
     mode: Mode,
     /// Ticks of the processor's counter, or allocations.
     total: u64,
+    /// Of events, in ticks.
+    delays: Vec<u64>,
 }
 
 impl Clock {
@@ -48,12 +50,27 @@ impl Clock {
     }
 
     fn of(mode: Mode) -> Clock {
-        Clock { mode, total: 0 }
+        Clock {
+            mode,
+            total: 0,
+            delays: Vec::new(),
+        }
     }
 
     /// The total since the last call.
     pub fn take(&mut self) -> u64 {
         std::mem::take(&mut self.total)
+    }
+
+    /// Adds delays that the workload has measured itself, because they begin on one thread and end on
+    /// another.
+    pub fn delayed(&mut self, delays: &[u64]) {
+        self.delays.extend_from_slice(delays);
+    }
+
+    /// The delays since the last call.
+    pub fn take_delays(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.delays)
     }
 
     /// Runs the code that is measured.
@@ -103,7 +120,7 @@ fn write_mark(mark: &CString) {
 
 /// A counter that increases evenly. Its unit does not matter, because only ratios are reported.
 #[inline(always)]
-fn ticks() -> u64 {
+pub fn ticks() -> u64 {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 processor has this instruction.
     return unsafe { std::arch::x86_64::_rdtsc() };

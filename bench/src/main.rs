@@ -12,6 +12,7 @@ mod rounds;
 mod rows;
 mod subject;
 mod subjects;
+mod wake_ups;
 mod workloads;
 
 use std::fs;
@@ -20,10 +21,11 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use hdrhistogram::Histogram;
 
 use crate::results::{Class, Comparison, Results};
-use crate::rounds::{percentile, Plan};
-use crate::rows::Row;
+use crate::rounds::{percentile, Contender, Plan};
+use crate::rows::{Figure, Row};
 use crate::subjects::ON_POLL;
 
 #[derive(Parser)]
@@ -60,6 +62,12 @@ enum Command {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
         seconds: u64,
     },
+    /// Counts the wake-ups of several threads that wait for one listener, and prints a table
+    WakeUps {
+        /// The connections that each is counted for
+        #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
+        connections: u64,
+    },
     /// Combines the results of several runs, and writes the report
     Report {
         /// Files that `time --out` has written
@@ -94,6 +102,7 @@ fn main() -> Result<()> {
         } => time(&only, [rounds, scheduled_rounds], out),
         Command::Counts(args) => counts::run(&args),
         Command::Idle { seconds } => idle::run(seconds),
+        Command::WakeUps { connections } => wake_ups::run(connections as usize),
         Command::Report {
             runs,
             keep,
@@ -140,32 +149,100 @@ fn time(only: &[String], rounds: [usize; 2], out: Option<PathBuf>) -> Result<()>
 }
 
 fn measure(row: &Row, [rounds, scheduled_rounds]: [usize; 2]) -> Vec<Comparison> {
-    let plan = Plan {
-        rounds: match row.class {
-            Class::Single => rounds,
-            Class::Scheduled => scheduled_rounds,
-        },
-        batch: row.batch,
-    };
     let mut contenders = (row.contenders)();
-    let times = rounds::measure(&mut contenders, plan);
-    let (ours, others) = times.split_first().expect("there is somebody");
+    match row.figure {
+        Figure::Cost { batch } => {
+            let rounds = match row.class {
+                Class::Single => rounds,
+                Class::Scheduled => scheduled_rounds,
+            };
+            let plan = Plan { rounds, batch };
+            let times = rounds::measure(&mut contenders, plan);
+            let figures: Vec<Figures> = times.into_iter().map(Figures::of_times).collect();
+            compare(row, &row.name, &contenders, &figures)
+        }
+        Figure::Delays { operations } => {
+            let delays = rounds::measure_delays(&mut contenders, rounds, operations);
+            let compared = PERCENTILES.map(|(name, share)| {
+                let figures = delays
+                    .iter()
+                    .map(|delays| Figures::of_delays(delays, share));
+                let name = format!("{}/{name}", row.name);
+                compare(row, &name, &contenders, &figures.collect::<Vec<_>>())
+            });
+            compared.concat()
+        }
+    }
+}
+
+/// Those that are reported of delays.
+const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+
+/// A round that has fewer delays has no percentiles of its own.
+const FEWEST_DELAYS: u64 = 10;
+
+/// What was measured of a contender.
+struct Figures {
+    /// Which the results are compared by.
+    result: f64,
+    of_rounds: Vec<f64>,
+}
+
+impl Figures {
+    fn of_times(of_rounds: Vec<f64>) -> Figures {
+        Figures {
+            result: percentile(&of_rounds, 0.1),
+            of_rounds,
+        }
+    }
+
+    fn of_delays(delays: &[Histogram<u64>], share: f64) -> Figures {
+        let mut all = Histogram::new(3).expect("three digits are possible");
+        for delays in delays {
+            all.add(delays).expect("it grows");
+        }
+        let at = |delays: &Histogram<u64>| match delays.len() {
+            0..FEWEST_DELAYS => f64::NAN,
+            _ => delays.value_at_quantile(share) as f64,
+        };
+        Figures {
+            result: all.value_at_quantile(share) as f64,
+            of_rounds: delays.iter().map(at).collect(),
+        }
+    }
+}
+
+/// Compares the first contender with the others.
+fn compare(
+    row: &Row,
+    workload: &str,
+    contenders: &[Contender],
+    figures: &[Figures],
+) -> Vec<Comparison> {
+    let (ours, others) = figures.split_first().expect("there is somebody");
     others
         .iter()
         .zip(&contenders[1..])
         .map(|(theirs, contender)| {
-            let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
+            let rounds = ours.of_rounds.iter().zip(&theirs.of_rounds);
+            let mut ratios: Vec<f64> = rounds.map(|(a, b)| a / b).collect();
+            ratios.retain(|ratio| !ratio.is_nan());
+            if ratios.is_empty() {
+                ratios.push(f64::NAN);
+            }
             let target = row
                 .targets
                 .iter()
                 .find(|(name, _)| *name == contender.name)
-                .map(|(_, most)| *most);
+                .map(|(_, most)| *most)
+                // Of the percentiles, it is the median's.
+                .filter(|_| workload == row.name || workload.ends_with("/p50"));
             Comparison {
-                workload: row.name.clone(),
+                workload: workload.to_owned(),
                 class: row.class,
                 backend: if ON_POLL { "poll(2)" } else { "epoll" }.to_owned(),
                 other: contender.name.to_owned(),
-                p10: percentile(ours, 0.1) / percentile(theirs, 0.1),
+                p10: ours.result / theirs.result,
                 quartiles: [0.25, 0.5, 0.75].map(|share| percentile(&ratios, share)),
                 target,
             }
@@ -260,6 +337,21 @@ mod tests {
                 target: None,
             }],
         }
+    }
+
+    #[test]
+    fn percentiles_of_delays_are_those_of_all_rounds() {
+        let round = |delays: std::ops::RangeInclusive<u64>| {
+            let mut histogram = Histogram::new(3).unwrap();
+            delays.for_each(|delay| histogram.record(delay).unwrap());
+            histogram
+        };
+        let rounds = [round(1..=50), round(51..=99), round(100..=100)];
+        let [p50, _, _, max] = PERCENTILES.map(|(_, share)| Figures::of_delays(&rounds, share));
+        assert_eq!([p50.result, max.result], [50.0, 100.0]);
+        assert_eq!(p50.of_rounds[..2], [25.0, 75.0]);
+        // One is too few.
+        assert!(p50.of_rounds[2].is_nan());
     }
 
     #[test]

@@ -70,6 +70,16 @@ pub fn tcp_listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").expect("a port")
 }
 
+/// How often the kernel has taken the processor away from this thread, for another one.
+pub fn preempted() -> i64 {
+    // SAFETY: all zeros are a valid `rusage`.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `rusage`.
+    let got = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
+    assert_eq!(got, 0);
+    usage.ru_nivcsw
+}
+
 /// While this lives, the thread that created it, and threads that it starts, share one processor.
 ///
 /// The delay between two threads that take turns is then the scheduler's. On two processors most of

@@ -94,7 +94,8 @@ pub fn markdown(results: &Results) -> String {
          with the other. Below 1 this crate is cheaper. Both are measured in one process, in \
          rounds that take turns. The ratio is that of their 10th percentiles, which other work on \
          the machine disturbs least. The numbers in parentheses are the first and the third \
-         quartile of the ratios of the rounds. There are no times here: they differ from machine \
+         quartile of the ratios of the rounds. In `latency`, the number is the ratio of the \
+         percentiles of all delays. There are no times here: they differ from machine \
          to machine, and the ratios differ much less. `cargo xtask bench` writes this document; \
          [the page above](../README.md) describes the workloads, and explains missed targets.\n",
     );

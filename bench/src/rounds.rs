@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+
 use crate::clock::Clock;
 use crate::workloads::Run;
 
@@ -28,18 +30,51 @@ pub fn measure(contenders: &mut [Contender], plan: Plan) -> Vec<Times> {
         .map(|contender| fitting(&mut contender.run, &mut clock, plan.batch))
         .collect();
     let mut times = vec![Vec::with_capacity(plan.rounds); contenders.len()];
+    in_turns(contenders, plan.rounds, |index, run| {
+        run(&mut clock, operations[index]);
+        times[index].push(clock.take() as f64 / operations[index] as f64);
+    });
+    times
+}
+
+/// The delays of the operations of one contender, for each round, in ticks.
+pub type Delays = Vec<Histogram<u64>>;
+
+pub fn measure_delays(
+    contenders: &mut [Contender],
+    rounds: usize,
+    operations: usize,
+) -> Vec<Delays> {
+    let mut clock = Clock::timing();
+    for contender in &mut *contenders {
+        // This warms up.
+        (contender.run)(&mut clock, operations);
+        clock.take_delays();
+    }
+    let mut delays = vec![Vec::with_capacity(rounds); contenders.len()];
+    in_turns(contenders, rounds, |index, run| {
+        run(&mut clock, operations);
+        let mut histogram = Histogram::new(3).expect("three digits are possible");
+        for delay in clock.take_delays() {
+            histogram.record(delay).expect("it grows");
+        }
+        delays[index].push(histogram);
+    });
+    delays
+}
+
+/// Calls a function for each contender in each round.
+fn in_turns(contenders: &mut [Contender], rounds: usize, mut each: impl FnMut(usize, &mut Run)) {
     let mut order: Vec<usize> = (0..contenders.len()).collect();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..plan.rounds {
+    for _ in 0..rounds {
         // The order changes, because each contender finds the caches as the previous one has left
         // them.
         random.shuffle(&mut order);
         for &index in &order {
-            (contenders[index].run)(&mut clock, operations[index]);
-            times[index].push(clock.take() as f64 / operations[index] as f64);
+            each(index, &mut contenders[index].run);
         }
     }
-    times
 }
 
 /// The number of operations that take that long.
@@ -49,10 +84,14 @@ fn fitting(run: &mut Run, clock: &mut Clock, batch: Duration) -> usize {
     // This also warms up.
     run(clock, operations);
     loop {
-        let start = Instant::now();
-        run(clock, operations);
-        let took = start.elapsed();
-        if took >= batch || operations >= MOST {
+        // More than once, because other load on the machine can take a processor away for longer than a
+        // batch.
+        let takes_long = (0..5).all(|_| {
+            let start = Instant::now();
+            run(clock, operations);
+            start.elapsed() >= batch
+        });
+        if takes_long || operations >= MOST {
             clock.take();
             return operations;
         }

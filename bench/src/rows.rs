@@ -5,9 +5,13 @@ use std::time::Duration;
 use crate::results::Class::{self, Scheduled, Single};
 use crate::rounds::Contender;
 use crate::subject::Subject;
-use crate::subjects::{Libevent, Libuv, Mio, Polling, Raw, RawPoll, Upstream, ON_POLL};
+use crate::subjects::{
+    Level, Libevent, Libuv, Mio, OneShot, Polling, Raw, RawPoll, Upstream, ON_POLL,
+};
 use crate::workloads::connections::{accept, read_and_write, short_lived, First};
 use crate::workloads::echo::{between_threads, echo, Tcp, Unix, Until};
+use crate::workloads::latency::latency;
+use crate::workloads::pool::{pool, Ends};
 use crate::workloads::turn::{glance, turn};
 use crate::workloads::{floors, rearming, registering, timeouts, waking, Run};
 
@@ -18,12 +22,25 @@ pub struct Row {
     /// Whether the process has another thread meanwhile. Workloads without one come first, because
     /// the C library's preparations for threads last until the process ends.
     pub with_threads: bool,
-    /// The approximate time of one contender in a round.
-    pub batch: Duration,
+    pub figure: Figure,
     /// The target: the other subject, and the maximum ratio.
     pub targets: Vec<(&'static str, f64)>,
     /// Prepares the workload for all contenders; this crate comes first.
     pub contenders: Box<dyn Fn() -> Vec<Contender>>,
+}
+
+/// What is measured.
+pub enum Figure {
+    /// The cost of an operation.
+    Cost {
+        /// The approximate time of one contender in a round.
+        batch: Duration,
+    },
+    /// The delays of operations: percentiles of them.
+    Delays {
+        /// How many in a round: few, so that a turn is about as long as the scheduler lets a thread run.
+        operations: usize,
+    },
 }
 
 const UPSTREAM: &str = Upstream::NAME;
@@ -65,14 +82,64 @@ fn row(
         name: name.into(),
         class,
         with_threads: class == Scheduled,
-        batch: match class {
-            Single => Duration::from_micros(40),
-            // Long enough for a thread that was asleep to get its share.
-            Scheduled => Duration::from_millis(3),
+        figure: Figure::Cost {
+            batch: match class {
+                Single => Duration::from_micros(40),
+                // Long enough for a thread that was asleep to get its share.
+                Scheduled => Duration::from_millis(3),
+            },
         },
         targets: targets.to_vec(),
         contenders,
     }
+}
+
+/// The contenders, the others of which have this name if they are this crate.
+fn named(
+    contenders: Box<dyn Fn() -> Vec<Contender>>,
+    name: &'static str,
+) -> Box<dyn Fn() -> Vec<Contender>> {
+    Box::new(move || {
+        let mut all = contenders();
+        for contender in &mut all[1..] {
+            if contender.name == Mio::NAME {
+                contender.name = name;
+            }
+        }
+        all
+    })
+}
+
+/// This crate with edges, beside one of its modes.
+const EDGES: &str = "mio, edges";
+
+/// Percentiles of delays. This crate takes part twice, which shows how much is chance.
+fn latency_row(name: &str, contenders: Box<dyn Fn() -> Vec<Contender>>) -> Row {
+    let mut latency = row(
+        name,
+        Scheduled,
+        &[(UPSTREAM, 1.05)],
+        named(contenders, "mio, again"),
+    );
+    latency.figure = Figure::Delays { operations: 100 };
+    latency
+}
+
+/// `pool/…` and its contenders: the same on both backends.
+fn pools(prefix: &str) -> [Row; 2] {
+    [1, 8].map(|messages| {
+        let contenders = move || {
+            let mut all = vec![Contender {
+                name: OneShot::NAME,
+                run: pool::<OneShot>(messages, Ends::Reregistering),
+            }];
+            let edges = contenders!(S => pool::<S>(messages, Ends::WouldBlock); Mio, Upstream);
+            all.extend(edges());
+            all
+        };
+        let name = format!("{prefix}/{messages}-messages");
+        row(name, Scheduled, &[], named(Box::new(contenders), EDGES))
+    })
 }
 
 /// All workloads of this build, in the order in which they are measured.
@@ -201,7 +268,9 @@ fn on_epoll() -> Vec<Row> {
     ));
     for messages in rows.iter_mut().rev().take(2) {
         // How many messages come together varies at random, and averages out.
-        messages.batch = Duration::from_millis(15);
+        messages.figure = Figure::Cost {
+            batch: Duration::from_millis(15),
+        };
     }
 
     let asked = [
@@ -257,6 +326,22 @@ fn on_epoll() -> Vec<Row> {
         Single,
         at_the_limit,
         contenders!(S => echo::<S, Tcp>(64, Until::Short)),
+    ));
+    for connections in [1, 64, 512] {
+        let end = Until::Blocked;
+        let contenders =
+            contenders!(S => echo::<S, Tcp>(connections, end); Level, Libuv, Mio, Upstream, Raw);
+        rows.push(row(
+            format!("level/echo/tcp/{connections}"),
+            Single,
+            &[(Libuv::NAME, 1.0)],
+            named(contenders, EDGES),
+        ));
+    }
+    rows.extend(pools("pool"));
+    rows.push(latency_row(
+        "latency/2000",
+        contenders!(S => latency::<S>(2000, 256); Mio, Upstream, Raw, Mio),
     ));
     rows.push(row(
         "connection/accept",
@@ -319,7 +404,9 @@ fn on_poll() -> Vec<Row> {
     ];
     if let Some(rearming) = rows.last_mut() {
         // The measured part is small.
-        rearming.batch = Duration::from_micros(500);
+        rearming.figure = Figure::Cost {
+            batch: Duration::from_micros(500),
+        };
     }
     for ready in [1, 64] {
         for idle in [0, 64, 1000] {
@@ -374,7 +461,23 @@ fn on_poll() -> Vec<Row> {
             &[],
             contenders!(S => echo::<S, Tcp>(64, Until::Blocked); Mio, Upstream, Polling, RawPoll),
         ),
+        row(
+            "poll-level/echo/tcp/64",
+            Single,
+            &[],
+            named(
+                contenders!(
+                    S => echo::<S, Tcp>(64, Until::Blocked); Level, Mio, Upstream, RawPoll
+                ),
+                EDGES,
+            ),
+        ),
+        latency_row(
+            "poll-latency/2000",
+            contenders!(S => latency::<S>(2000, 256); Mio, Upstream, RawPoll, Mio),
+        ),
     ]);
+    rows.extend(pools("poll-pool"));
     rows
 }
 

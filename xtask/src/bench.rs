@@ -39,6 +39,9 @@ pub struct Args {
     /// Only measure idle sources: prints the table of docs/EVENTS.md
     #[arg(long, conflicts_with_all = ["only", "compare", "http"])]
     idle: bool,
+    /// Only count the wake-ups of threads that wait for one listener: prints a table
+    #[arg(long, conflicts_with_all = ["only", "compare", "http", "idle"])]
+    wake_ups: bool,
     /// Show how new results differ from the committed ones, and do not change those
     #[arg(long)]
     compare: bool,
@@ -51,6 +54,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if args.idle {
         return Cmd::new(Bench::Plain.build()?).arg("idle").run();
+    }
+    if args.wake_ups {
+        return Cmd::new(Bench::Plain.build()?).arg("wake-ups").run();
     }
     let is_kept = args.compare || !args.only.is_empty();
     let out = match is_kept {
@@ -106,6 +112,7 @@ fn measure(passes: usize, only: &[String], out: &Path) -> Result<PathBuf> {
         programs.push(bench.build()?);
     }
     let folder = tempfile::tempdir()?;
+    let mut load = load()?;
     let mut runs = Vec::new();
     for pass in 0..passes {
         for (build, program) in programs.iter().enumerate() {
@@ -119,7 +126,11 @@ fn measure(passes: usize, only: &[String], out: &Path) -> Result<PathBuf> {
     let program = programs.swap_remove(0);
     let mut report = Cmd::new(&program).arg("report").arg("--out").arg(out);
     report = report.args(["--keep", "http/"]);
-    for (name, value) in facts(passes)? {
+    load = format!(
+        "{load} processes at the beginning, {} at the end",
+        self::load()?
+    );
+    for (name, value) in facts(passes, load)? {
         report = report.args(["--fact", &format!("{name}: {value}")]);
     }
     report.args(runs).run()?;
@@ -127,7 +138,7 @@ fn measure(passes: usize, only: &[String], out: &Path) -> Result<PathBuf> {
 }
 
 /// The versions and the machine of a measurement.
-fn facts(passes: usize) -> Result<Vec<(&'static str, String)>> {
+fn facts(passes: usize, load: String) -> Result<Vec<(&'static str, String)>> {
     let said = |program: &str, args: &[&str]| -> Result<String> {
         let output = Cmd::new(program).args(args).quiet()?.successful_stdout()?;
         Ok(output.trim().to_owned())
@@ -145,7 +156,15 @@ fn facts(passes: usize) -> Result<Vec<(&'static str, String)>> {
         ("mio 1.2.5", locked("mio-upstream", "mio", "1.2.5")?),
         ("polling", locked("polling", "polling", "")?),
         ("runs of each build", passes.to_string()),
+        ("load of the machine", load),
     ])
+}
+
+/// The load average of a minute.
+fn load() -> Result<String> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    let first = text.split(' ').next();
+    Ok(first.unwrap_or("unknown").to_owned())
 }
 
 fn processor() -> Result<String> {

@@ -333,6 +333,9 @@ unsafe extern "C" fn on_wake(wake: *mut Async) {
 unsafe extern "C" fn on_timer(timer: *mut Timer) {
     // SAFETY: libuv calls this, which calls it once.
     unsafe { told(timer) }.expired = true;
+    // A timer that expires before the loop waits does not keep it from waiting, for ever.
+    // SAFETY: the timer is initialised, and its loop runs, which this ends.
+    unsafe { uv_stop(uv_handle_get_loop(timer.cast())) };
 }
 
 unsafe extern "C" fn on_closed(handle: *mut Bare) {
@@ -427,7 +430,9 @@ extern "C" {
     fn uv_loop_init(uv_loop: *mut Loop) -> c_int;
     fn uv_loop_close(uv_loop: *mut Loop) -> c_int;
     fn uv_run(uv_loop: *mut Loop, mode: c_int) -> c_int;
+    fn uv_stop(uv_loop: *mut Loop);
     fn uv_update_time(uv_loop: *mut Loop);
+    fn uv_handle_get_loop(handle: *const Bare) -> *mut Loop;
     fn uv_close(handle: *mut Bare, done: Option<unsafe extern "C" fn(*mut Bare)>);
 
     fn uv_poll_init(uv_loop: *mut Loop, poll: *mut Poll, fd: c_int) -> c_int;

@@ -1,7 +1,9 @@
-//! This crate, and the one that it replaces: the same program on both.
+//! This crate, and the one that it replaces: the same program on both. And this crate in its modes,
+//! which are programs of their own.
 //!
 //! The other one has poll(2) only in a build of its own, in which it has no epoll.
 
+use std::convert::identity;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -12,8 +14,9 @@ use mio_upstream as upstream;
 use super::ON_POLL;
 use crate::subject::{Accept, Ready, Source, Subject, Wake, Want, WAKER};
 
+/// `$mode` makes the interest of a registration from that in reading or writing.
 macro_rules! mio_subject {
-    ($Type:ident, $mio:ident, $name:literal) => {
+    ($Type:ident, $mio:ident, $name:literal, edges: $edges:literal, $mode:expr) => {
         pub struct $Type {
             poll: $mio::Poll,
             events: $mio::Events,
@@ -21,7 +24,7 @@ macro_rules! mio_subject {
 
         impl Subject for $Type {
             const NAME: &'static str = $name;
-            const EDGES: bool = true;
+            const EDGES: bool = $edges;
             const CLOSING_DEREGISTERS: bool = !ON_POLL;
 
             type Tcp = $mio::net::TcpStream;
@@ -56,16 +59,28 @@ macro_rules! mio_subject {
         }
 
         impl Registries for $Type {
+            type Registry = $mio::Registry;
+
             #[inline(always)]
-            fn clone_registry(&self) {
-                drop(self.poll.registry().try_clone().expect("can be cloned"));
+            fn registry(&self) -> $mio::Registry {
+                self.poll.registry().try_clone().expect("can be cloned")
+            }
+
+            #[inline(always)]
+            fn rearm(registry: &$mio::Registry, stream: &mut $mio::net::UnixStream, token: usize) {
+                registry
+                    .reregister(stream, $mio::Token(token), Self::interest(Want::Read))
+                    .expect("is watched");
             }
         }
 
-        impl Wake for $mio::Waker {
+        impl $Type {
             #[inline(always)]
-            fn wake(&self) {
-                $mio::Waker::wake(self).expect("can wake");
+            fn interest(want: Want) -> $mio::Interest {
+                $mode(match want {
+                    Want::Read => $mio::Interest::READABLE,
+                    Want::Write => $mio::Interest::WRITABLE,
+                })
             }
         }
 
@@ -75,7 +90,7 @@ macro_rules! mio_subject {
                 subject
                     .poll
                     .registry()
-                    .register(self, $mio::Token(token), $mio::Interest::from_want(want))
+                    .register(self, $mio::Token(token), $Type::interest(want))
                     .expect("can be watched");
             }
 
@@ -84,7 +99,7 @@ macro_rules! mio_subject {
                 subject
                     .poll
                     .registry()
-                    .reregister(self, $mio::Token(token), $mio::Interest::from_want(want))
+                    .reregister(self, $mio::Token(token), $Type::interest(want))
                     .expect("is watched");
             }
 
@@ -95,16 +110,6 @@ macro_rules! mio_subject {
                     .registry()
                     .deregister(self)
                     .expect("is watched");
-            }
-        }
-
-        impl FromWant for $mio::Interest {
-            #[inline(always)]
-            fn from_want(want: Want) -> $mio::Interest {
-                match want {
-                    Want::Read => $mio::Interest::READABLE,
-                    Want::Write => $mio::Interest::WRITABLE,
-                }
             }
         }
 
@@ -134,6 +139,18 @@ macro_rules! mio_subject {
                 $mio::event::Source::deregister(fd, registry)
             }
         }
+    };
+}
+
+/// What the subjects on one crate share.
+macro_rules! mio_crate {
+    ($mio:ident) => {
+        impl Wake for $mio::Waker {
+            #[inline(always)]
+            fn wake(&self) {
+                $mio::Waker::wake(self).expect("can wake");
+            }
+        }
 
         impl Accept<$mio::net::TcpStream> for $mio::net::TcpListener {
             #[inline(always)]
@@ -148,19 +165,20 @@ macro_rules! mio_subject {
     };
 }
 
-/// Methods of these two subjects only.
-pub trait Registries {
-    /// Clones a registry, and drops it.
-    fn clone_registry(&self);
+/// Methods of these subjects only.
+pub trait Registries: Subject {
+    type Registry: Send + Sync + 'static;
+
+    /// A clone, which other threads can use.
+    fn registry(&self) -> Self::Registry;
+
+    /// Registers a stream for reading again.
+    fn rearm(registry: &Self::Registry, stream: &mut Self::Unix, token: usize);
 }
 
 pub trait WouldBlock {
     /// The report of a read that would block, without the read.
     fn would_block(&self);
-}
-
-trait FromWant {
-    fn from_want(want: Want) -> Self;
 }
 
 /// A descriptor that either of the two can watch.
@@ -196,5 +214,11 @@ impl WouldBlock for upstream::net::UnixStream {
     }
 }
 
-mio_subject!(Mio, ours, "mio");
-mio_subject!(Upstream, upstream, "mio 1.2.5");
+mio_crate!(ours);
+mio_crate!(upstream);
+
+mio_subject!(Mio, ours, "mio", edges: true, identity);
+mio_subject!(Upstream, upstream, "mio 1.2.5", edges: true, identity);
+mio_subject!(Level, ours, "mio, level", edges: false, ours::Interest::level);
+mio_subject!(OneShot, ours, "mio, one-shot", edges: true, ours::Interest::oneshot);
+mio_subject!(Exclusive, ours, "mio, exclusive", edges: true, ours::Interest::exclusive);

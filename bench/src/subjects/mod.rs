@@ -9,7 +9,7 @@ mod raw_poll;
 
 pub use self::libevent::Libevent;
 pub use self::libuv::Libuv;
-pub use self::mio::{Mio, Registries, Upstream, WouldBlock};
+pub use self::mio::{Exclusive, Level, Mio, OneShot, Registries, Upstream, WouldBlock};
 pub use self::polling::Polling;
 pub use self::raw::Raw;
 pub use self::raw_poll::RawPoll;

@@ -4,6 +4,8 @@
 pub mod connections;
 pub mod echo;
 pub mod floors;
+pub mod latency;
+pub mod pool;
 pub mod rearming;
 pub mod registering;
 pub mod timeouts;

@@ -32,7 +32,8 @@ use world::{Count, Phase, World};
 struct Cli {
     #[arg(long, value_parser = backend, default_value = "epoll")]
     backend: Backend,
-    /// How long the run takes
+    /// How long the run takes: no wave begins that would end later if it took as long as the last one,
+    /// except for the two first waves
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// How many descriptors the process may have: at most what the system allows
@@ -48,14 +49,20 @@ fn backend(name: &str) -> Result<Backend, String> {
 
 const WORKERS: usize = 8;
 
-/// A wave takes about so long, and there are two at least: the first one is what the others are
-/// compared with.
-const WAVE: Duration = Duration::from_secs(25);
+/// The first wave is what the others are compared with.
+const FEWEST_WAVES: u32 = 2;
 
-/// Within this, descriptors run out.
-const RUNS_OUT: Duration = Duration::from_secs(60);
+/// For how long a wave fills up and stays full.
+const FULL: Duration = Duration::from_secs(15);
 
-/// How long connections have to come to their end.
+/// For how long descriptors stay used up, and for how long a wave is full again afterwards.
+const TOO_MANY: Duration = Duration::from_secs(1);
+const FULL_AGAIN: Duration = Duration::from_secs(3);
+
+/// Until descriptors run out, another connection begins in less than this.
+const CONNECTS: Duration = Duration::from_secs(60);
+
+/// While a wave drains, a connection comes to its end in less than this, on a slow machine as well.
 const DRAINS: Duration = Duration::from_secs(60);
 
 /// How much more memory may be in use than after the first wave: what the allocator keeps differs.
@@ -80,17 +87,22 @@ fn main() -> ExitCode {
         let world = Arc::clone(&world);
         threads.push(thread::spawn(move || clients::run(&world, number)));
     }
-    let waves = (cli.seconds / WAVE.as_secs()).max(2) as u32;
-    let length = Duration::from_secs(cli.seconds) / waves;
+    let (run, time) = (Instant::now(), Duration::from_secs(cli.seconds));
+    let mut last = Duration::ZERO;
     let mut after_first = None;
-    for number in 1..=waves {
-        wave(&world, length);
+    for number in 1.. {
+        if number > FEWEST_WAVES && run.elapsed() + last > time {
+            break;
+        }
+        let start = Instant::now();
+        let phases = wave(&world);
+        last = start.elapsed();
         if world.has_problems() {
             break;
         }
         let (open, memory) = (process::open_descriptors(), process::memory());
         println!(
-            "wave {number}: {open} descriptors, {} KiB, {}",
+            "wave {number}, {phases}: {open} descriptors, {} KiB, {}",
             memory >> 10,
             world.tally()
         );
@@ -128,37 +140,54 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(!problems.is_empty()))
 }
 
-/// Fills up, asks for too much, and drains.
-fn wave(world: &World, length: Duration) {
-    let start = Instant::now();
-    let until = |time: Duration| {
+/// Fills up, asks for too much, and drains. Returns how long that took.
+fn wave(world: &World) -> String {
+    let go_on = |time: Duration| {
+        let start = Instant::now();
         while start.elapsed() < time && !world.has_problems() {
             thread::sleep(Duration::from_millis(20));
             world.check_wakes();
         }
     };
+    let start = Instant::now();
     world.set_phase(Phase::Full);
-    until(length * 6 / 10);
+    go_on(FULL);
+    let full = start.elapsed();
+
     world.set_phase(Phase::TooMany);
     let failed = world.get(Count::FailedAccepts);
     let begun = Instant::now();
-    while world.get(Count::FailedAccepts) == failed && begun.elapsed() < RUNS_OUT {
-        until(start.elapsed() + Duration::from_millis(20));
+    let (mut connects, mut since) = (0, begun);
+    while world.get(Count::FailedAccepts) == failed && since.elapsed() < CONNECTS {
+        let now = world.get(Count::Connects);
+        if now > connects {
+            (connects, since) = (now, Instant::now());
+        }
+        go_on(Duration::from_millis(20));
         if world.has_problems() {
-            return;
+            break;
         }
     }
     // What waits to be accepted meets no room for a while.
-    until(start.elapsed() + Duration::from_secs(1));
+    go_on(TOO_MANY);
+    let too_many = begun.elapsed();
     world.set_phase(Phase::Full);
-    until(start.elapsed() + length / 10);
+    go_on(FULL_AGAIN);
+
     world.set_phase(Phase::Draining);
     let begun = Instant::now();
+    let (mut fewest, mut since) = (usize::MAX, begun);
     while !world.is_empty() && !world.has_problems() {
-        if begun.elapsed() > DRAINS {
+        let left = world.ends_left();
+        if left < fewest {
+            (fewest, since) = (left, Instant::now());
+        }
+        if since.elapsed() > DRAINS {
             world.problem(format!("{} have not come to their end", world.left()));
         }
         thread::sleep(Duration::from_millis(20));
         world.check_wakes();
     }
+    let [full, too_many, drained] = [full, too_many, begun.elapsed()].map(|time| time.as_secs());
+    format!("full {full} s, too many {too_many} s, drained {drained} s")
 }

@@ -120,7 +120,7 @@ pub struct World {
     /// Counts what is ordered: polls that begin, and registrations that end.
     sequence: AtomicU64,
     next_token: AtomicUsize,
-    connections: Mutex<HashMap<Token, Arc<Connection>>>,
+    connections: Mutex<Connections>,
     /// When the registrations that ended did so, the newest last.
     ended: Mutex<(HashMap<Token, u64>, VecDeque<Token>)>,
     /// The clients whose server's end was dropped on purpose.
@@ -132,6 +132,13 @@ pub struct World {
     wakes: Mutex<[Option<Unseen>; 2]>,
     problems: Mutex<Vec<String>>,
     is_broken: AtomicBool,
+}
+
+/// The server's ends. No two connections of a run have the same peer.
+#[derive(Default)]
+struct Connections {
+    by_token: HashMap<Token, Arc<Connection>>,
+    by_peer: HashMap<SocketAddr, Arc<Connection>>,
 }
 
 impl State {
@@ -219,13 +226,16 @@ impl World {
         // Its first event must find it.
         let mut state = connection.state.lock().unwrap();
         let mut connections = self.connections.lock().unwrap();
-        connections.insert(connection.token, Arc::clone(&connection));
+        let by_token = Arc::clone(&connection);
+        connections.by_token.insert(connection.token, by_token);
+        connections.by_peer.insert(peer, Arc::clone(&connection));
         drop(connections);
         self.register(connection.token, &mut state, queue);
     }
 
     pub fn find(&self, token: Token) -> Option<Arc<Connection>> {
-        self.connections.lock().unwrap().get(&token).cloned()
+        let connections = self.connections.lock().unwrap();
+        connections.by_token.get(&token).cloned()
     }
 
     /// A connection that is open, maybe.
@@ -286,7 +296,9 @@ impl World {
             oldest.map(|oldest| when.remove(&oldest));
         }
         drop(ended);
-        self.connections.lock().unwrap().remove(&connection.token);
+        let mut connections = self.connections.lock().unwrap();
+        connections.by_token.remove(&connection.token);
+        connections.by_peer.remove(&connection.peer);
     }
 
     /// An event of a registration that has ended: the poll must have begun before.
@@ -323,12 +335,18 @@ impl World {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.clients.load(Ordering::SeqCst) == 0 && self.connections.lock().unwrap().is_empty()
+        self.ends_left() == 0
+    }
+
+    /// Of both kinds.
+    pub fn ends_left(&self) -> usize {
+        let clients = self.clients.load(Ordering::SeqCst);
+        clients + self.connections.lock().unwrap().by_token.len()
     }
 
     pub fn left(&self) -> String {
         let clients = self.clients.load(Ordering::SeqCst);
-        let connections = self.connections.lock().unwrap().len();
+        let connections = self.connections.lock().unwrap().by_token.len();
         format!("{clients} clients and {connections} ends of the server")
     }
 
@@ -337,8 +355,7 @@ impl World {
     pub fn ready(&self, client: SocketAddr) -> Option<u64> {
         let found = {
             let connections = self.connections.lock().unwrap();
-            let mut all = connections.values();
-            all.find(|connection| connection.peer == client).cloned()
+            connections.by_peer.get(&client).cloned()
         };
         match found {
             Some(connection) => connection.state.lock().unwrap().ready(),
