@@ -50,7 +50,6 @@ use crate::{Interest, Registry, Token};
 /// - A write that other code cancels (`CancelIoEx`; `PurgeComm` on a serial port) may have gone out
 ///   in part. It is not sent again: the next write fails with `ERROR_OPERATION_ABORTED`. A read or
 ///   connect that other code cancels is started again.
-///   connect that other code cancels is begun again.
 ///
 /// A pipe whose peer has closed its end is readable: reads return the data that had arrived, and
 /// then 0. No event is [closed](crate::event::Event::is_read_closed) or an
