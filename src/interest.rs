@@ -625,8 +625,21 @@ mod tests {
                 let directions = one.bits() % 32;
                 if directions != 0 {
                     assert_eq!(one.with_mode(mode).bits(), directions + 32 * mode);
+                    assert_eq!(one.without_modes().bits(), directions);
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_interest_is_made_of_its_directions_and_modes() {
+        let bits = |directions, level, oneshot| {
+            let interest = Interest::with(directions, level, oneshot);
+            interest.map(Interest::bits)
+        };
+        assert_eq!(bits([true, false, false], false, false), Some(1));
+        assert_eq!(bits([true, true, false], true, false), Some(1 + 2 + 32));
+        assert_eq!(bits([false, false, true], false, true), Some(16 + 64));
+        assert_eq!(bits([false; 3], false, false), None);
     }
 }
