@@ -568,4 +568,78 @@ mod tests {
         assert_eq!(format!("{:?}", interest(PRIORITY)), "PRIORITY");
         assert!(all.is_aio() && all.is_lio());
     }
+
+    /// Every set of directions and modes, of which the lowest five bits are directions.
+    fn all() -> impl Iterator<Item = Interest> {
+        (1..=u8::MAX).map(Interest::from_bits)
+    }
+
+    #[test]
+    fn each_direction_and_each_mode_is_a_bit_of_its_own() {
+        type Has = fn(Interest) -> bool;
+        let bits: [(u8, Has); 8] = [
+            (1, Interest::is_readable),
+            (2, Interest::is_writable),
+            (4, Interest::is_aio),
+            (8, Interest::is_lio),
+            (16, Interest::is_priority),
+            (32, Interest::is_level),
+            (64, Interest::is_oneshot),
+            (128, Interest::is_exclusive),
+        ];
+        for one in all() {
+            for (bit, has) in bits {
+                assert_eq!(has(one), one.bits() / bit % 2 == 1, "{one:?}, {bit}");
+            }
+        }
+        assert_eq!(Interest::READABLE.bits(), 1);
+        assert_eq!(Interest::WRITABLE.bits(), 2);
+        assert_eq!(Interest::READABLE.level().bits(), 1 + 32);
+        assert_eq!(Interest::READABLE.oneshot().bits(), 1 + 64);
+    }
+
+    #[test]
+    fn interests_are_added_and_removed_as_sets() {
+        let has = |interest: Interest, bit: u8| interest.bits() & bit != 0;
+        let bits = || (0..8).map(|bit| Interest::from_bits(1 << bit));
+        for (one, other) in all().flat_map(|one| bits().map(move |other| (one, other))) {
+            let (sum, rest) = (one.add(other), one.remove(other));
+            for bit in (0..8).map(|bit| 1 << bit) {
+                assert_eq!(has(sum, bit), has(one, bit) || has(other, bit));
+                if let Some(rest) = rest {
+                    assert_eq!(has(rest, bit), has(one, bit) && !has(other, bit));
+                }
+            }
+            // A mode alone is no interest.
+            let remains = (0..5).any(|bit| has(one, 1 << bit) && !has(other, 1 << bit));
+            assert_eq!(rest.is_some(), remains, "{one:?} without {other:?}");
+        }
+    }
+
+    #[test]
+    fn the_modes_are_the_three_highest_bits() {
+        for one in all() {
+            assert_eq!(one.mode(), one.bits() / 32);
+            assert_eq!(one.has_mode(), one.bits() >= 32);
+            for mode in 0..8 {
+                let directions = one.bits() % 32;
+                if directions != 0 {
+                    assert_eq!(one.with_mode(mode).bits(), directions + 32 * mode);
+                    assert_eq!(one.without_modes().bits(), directions);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_interest_is_made_of_its_directions_and_modes() {
+        let bits = |directions, level, oneshot| {
+            let interest = Interest::with(directions, level, oneshot);
+            interest.map(Interest::bits)
+        };
+        assert_eq!(bits([true, false, false], false, false), Some(1));
+        assert_eq!(bits([true, true, false], true, false), Some(1 + 2 + 32));
+        assert_eq!(bits([false, false, true], false, true), Some(16 + 64));
+        assert_eq!(bits([false; 3], false, false), None);
+    }
 }

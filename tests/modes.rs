@@ -851,6 +851,20 @@ fn exclusive_is_refused_where_there_is_none(backend: Backend) {
     registry.deregister(&mut subject).unwrap();
 }
 
+#[test]
+fn a_mode_that_is_set_twice_stays_set() {
+    let modes: [fn(Interest) -> Option<Interest>; 3] = [
+        |interest| Some(interest.level()),
+        |interest| Some(interest.oneshot()),
+        util::exclusive,
+    ];
+    for mode in modes {
+        if let Some(once) = mode(Interest::READABLE) {
+            assert_eq!(mode(once), Some(once));
+        }
+    }
+}
+
 #[cfg(unix)]
 mod exclusive {
     use super::*;

@@ -3,8 +3,8 @@
 
 mod util;
 
-use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 
 use mio::unix::pipe::{self, Receiver, Sender};
@@ -145,6 +145,25 @@ fn an_end_can_be_made_blocking() {
     assert_eq!(reading.join().unwrap(), 1);
     sender.set_nonblocking(false).unwrap();
     sender.set_nonblocking(true).unwrap();
+}
+
+#[test]
+fn set_nonblocking_sets_and_clears_the_mode_of_its_end_alone() {
+    let mode = |end: RawFd| {
+        // SAFETY: F_GETFL has no memory-safety preconditions.
+        let flags = unsafe { libc::fcntl(end, libc::F_GETFL) };
+        assert_ne!(flags, -1, "{}", Error::last_os_error());
+        flags & libc::O_NONBLOCK != 0
+    };
+    let (sender, receiver) = pipe::new().unwrap();
+    for nonblocking in [true, false, false, true] {
+        sender.set_nonblocking(nonblocking).unwrap();
+        assert_eq!(mode(sender.as_raw_fd()), nonblocking);
+        assert!(mode(receiver.as_raw_fd()));
+    }
+    receiver.set_nonblocking(false).unwrap();
+    assert!(!mode(receiver.as_raw_fd()));
+    assert!(mode(sender.as_raw_fd()));
 }
 
 #[test]

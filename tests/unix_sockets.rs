@@ -400,3 +400,33 @@ fn a_tcp_listener_in_disguise_is_an_error() {
     let error = listener.accept().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
+
+#[test]
+fn take_error_takes_the_error_of_a_stream_whose_peer_closed_without_reading() {
+    let (mut one, other) = UnixStream::pair().unwrap();
+    one.write_all(b"unread").unwrap();
+    drop(other);
+    if util::LOST_DATA_IS_AN_ERROR {
+        let error = one.take_error().unwrap().expect("an error is pending");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    assert!(one.take_error().unwrap().is_none());
+}
+
+#[test]
+fn take_error_takes_the_error_of_a_datagram_socket_whose_peer_left_without_reading() {
+    let folder = folder();
+    let [one, other, third] = ["one", "other", "third"].map(|name| {
+        let path = folder.path().join(name);
+        (UnixDatagram::bind(&path).unwrap(), path)
+    });
+    one.0.connect(&other.1).unwrap();
+    other.0.connect(&one.1).unwrap();
+    one.0.send(b"unread").unwrap();
+    other.0.connect(&third.1).unwrap();
+    if util::LOST_DATA_IS_AN_ERROR {
+        let error = one.0.take_error().unwrap().expect("an error is pending");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    assert!(one.0.take_error().unwrap().is_none());
+}

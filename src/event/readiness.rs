@@ -43,3 +43,31 @@ impl Readiness {
         self.0 & other.0 == other.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BITS: [u32; 3] = [1, 2, 4];
+
+    fn has(set: Readiness, bit: u32) -> bool {
+        set.0 / bit % 2 == 1
+    }
+
+    #[test]
+    fn readiness_is_a_set_of_bits() {
+        let pairs = (0..8).flat_map(|one| (0..8).map(move |other| (one, other)));
+        for (one, other) in pairs.map(|(one, other)| (Readiness(one), Readiness(other))) {
+            for bit in BITS {
+                let (in_one, in_other) = (has(one, bit), has(other, bit));
+                assert_eq!(has(one.or(other), bit), in_one || in_other);
+                assert_eq!(has(one.and(other), bit), in_one && in_other);
+                assert_eq!(has(one.without(other), bit), in_one && !in_other);
+            }
+            let both = BITS.map(|bit| has(one, bit) && has(other, bit));
+            assert_eq!(one.intersects(other), both.contains(&true));
+            let missing = BITS.map(|bit| !has(one, bit) && has(other, bit));
+            assert_eq!(one.contains(other), !missing.contains(&true));
+        }
+    }
+}

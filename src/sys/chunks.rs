@@ -69,3 +69,29 @@ fn descriptor_limit() -> usize {
         _ => usize::MAX,
     }
 }
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::thread;
+
+    #[test]
+    fn a_wait_without_a_timeout_ends_with_readiness_alone() {
+        let (receiver, mut sender) = crate::sys::pipe::pipe().unwrap();
+        let mut entries = [pollfd {
+            fd: receiver.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        }];
+        let writing = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            sender.write_all(b"x").unwrap();
+            sender
+        });
+        assert_eq!(poll(&mut entries, None).unwrap(), 1);
+        assert_ne!(entries[0].revents & libc::POLLIN, 0);
+        writing.join().unwrap();
+    }
+}

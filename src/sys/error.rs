@@ -71,3 +71,21 @@ impl From<Mistake> for io::Error {
         io::Error::new(mistake.kind(), text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_error_of_the_mistake_itself_is_explained() {
+        for mistake in [Mistake::AlreadyRegistered, Mistake::NotRegistered] {
+            // Bad file descriptor, and on Windows an invalid block of memory.
+            let other = mistake.explain(io::Error::from_raw_os_error(9));
+            assert_eq!(other.raw_os_error(), Some(9));
+            let explained = mistake.explain(mistake.kind().into());
+            assert_eq!(explained.kind(), mistake.kind());
+            let names_it = explained.to_string().contains("registered with");
+            assert_eq!(names_it, cfg!(debug_assertions), "{explained}");
+        }
+    }
+}

@@ -77,7 +77,7 @@ struct UserEventState {
 }
 
 /// The event that is sent as the signal. Programs that send events of their own use small numbers.
-const SIGNAL: c_int = 1 << 30;
+const SIGNAL: c_int = 0x4000_0000;
 
 /// Begins alert mode. Any number except for 0, which ends it.
 const ALERTED: c_int = 1;

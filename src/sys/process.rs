@@ -59,3 +59,35 @@ extern "C" fn in_child() {
     // Relaxed: see `now`.
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_an_id_and_a_number_of_forks() {
+        let this = Process::this();
+        assert!(this.is_this());
+        let (id, forks) = (this.id + 1, this.forks + 1);
+        assert!(!Process { id, ..this }.is_this());
+        assert!(!Process { forks, ..this }.is_this());
+    }
+
+    #[cfg(not(miri))] // which cannot fork
+    #[test]
+    fn a_forked_child_has_one_more_fork_than_its_parent() {
+        let before = Process::this().forks;
+        // SAFETY: the child, of a process with threads, loads an atomic and exits without cleaning up.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let forks = FORKS.load(Ordering::Relaxed);
+            // SAFETY: `_exit` has no memory-safety preconditions.
+            unsafe { libc::_exit(i32::from(forks <= before)) };
+        }
+        assert!(child > 0);
+        let mut status = -1;
+        // SAFETY: the kernel writes one `int` to `status`.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+    }
+}

@@ -359,9 +359,10 @@ impl Edges {
         }
     }
 
+    /// Backs off directions that were armed or had fired.
     fn back_off(&mut self, directions: Readiness) {
         for (index, bits) in DIRECTIONS.into_iter().enumerate() {
-            if directions.intersects(bits) && !self.backed_off.intersects(bits) {
+            if directions.intersects(bits) {
                 self.pauses.reset(index);
             }
         }
@@ -452,7 +453,8 @@ impl Edges {
     /// Begins the next pause of each direction in a report: all continue with the shortest.
     fn pause(&mut self, report: Readiness, now: Tick) {
         let named = |index: usize, edges: &Edges| match DIRECTIONS.get(index) {
-            Some(&bits) => report.intersects(bits) && edges.backed_off.intersects(bits),
+            // It is ready, or the probe would have armed it. So the report names it.
+            Some(&bits) => edges.backed_off.intersects(bits),
             None => edges.error_backed_off && report.intersects(ERR),
         };
         let steps = (0..=LATCHED).filter(|&index| named(index, self));
@@ -1129,6 +1131,146 @@ mod tests {
         edges.fired(ERR);
         assert!((10..=30).contains(&reports(&mut edges, ERR, 0, 1000)));
         assert!((10..=17).contains(&reports(&mut edges, ERR, 1000, 1000)));
+    }
+
+    #[test]
+    fn a_raw_descriptors_error_is_reported_as_often_as_its_data() {
+        let reports_of = |ready| {
+            let mut edges = raw(READABLE);
+            edges.fired(ready);
+            reports(&mut edges, ready, 0, 1000)
+        };
+        assert_eq!(reports_of(ERR), reports_of(IN));
+    }
+
+    #[test]
+    fn an_event_of_a_direction_does_not_shorten_the_pauses_of_a_hang_up() {
+        let mut edges = typed(BOTH);
+        let hung_up = READ.or(HUP).or(ERR);
+        edges.fired(hung_up);
+        assert_eq!(reports(&mut edges, hung_up, 0, 1500), 0);
+        let all = hung_up.or(OUT);
+        assert_eq!(edges.probed(all, Tick(1500)), Some(all));
+        assert_eq!(edges.probed(all, Tick(1500)), None);
+        let next = edges.next_probe(Tick(1500)).unwrap();
+        assert!(next.after(Tick(1500)) > Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_probe_during_the_pause_of_a_hang_up_does_not_extend_it() {
+        let mut edges = typed(READABLE);
+        let hung_up = IN.or(HUP);
+        edges.fired(hung_up);
+        assert_eq!(edges.probed(hung_up, Tick(0)), None);
+        let end = edges.next_probe(Tick(0));
+        assert_eq!(edges.probed(hung_up, Tick(1)), None);
+        assert_eq!(edges.next_probe(Tick(1)), end);
+    }
+
+    #[test]
+    fn would_block_in_an_unknown_direction_extends_no_pause() {
+        let mut edges = typed(READABLE);
+        edges.fired(IN);
+        edges.probed_after_io(IN, true, Tick(0));
+        let end = edges.next_probe(Tick(0));
+        edges.probed_after_io(IN, true, Tick(1));
+        assert_eq!(edges.next_probe(Tick(1)), end);
+    }
+
+    #[test]
+    fn an_operation_in_one_direction_does_not_back_off_the_other_one() {
+        let mut edges = typed(BOTH);
+        edges.fired(IN.or(OUT).or(HUP));
+        edges.probed_after_io(OUT.or(HUP), false, Tick(0));
+        assert_eq!(reports(&mut edges, OUT.or(HUP), 0, 100), 0);
+    }
+
+    #[test]
+    fn would_block_in_a_known_direction_reports_no_error_again() {
+        let mut edges = typed(READABLE);
+        edges.fired(ERR);
+        assert_eq!(edges.probed(ERR, Tick(0)), None);
+        edges.probed_after_io(ERR, false, Tick(1000));
+        assert_eq!(reports(&mut edges, ERR, 1000, 1000), 0);
+    }
+
+    #[test]
+    fn a_one_shot_is_spent_by_its_event_alone() {
+        let mut edges = typed(WRITABLE.oneshot());
+        assert_eq!(edges.fired(IN), Readiness::NONE);
+        assert_eq!(edges.armed_set(), Some(OUT));
+        assert_eq!(edges.fired(OUT), OUT);
+        assert_eq!(edges.armed_set(), None);
+    }
+
+    #[test]
+    fn the_mode_is_that_of_the_interest() {
+        for (interest, is_level, is_oneshot) in [
+            (READABLE, false, false),
+            (READABLE.level(), true, false),
+            (READABLE.oneshot(), false, true),
+            (READABLE.level().oneshot(), false, true),
+        ] {
+            let edges = typed(interest);
+            assert_eq!(edges.is_level(), is_level, "{interest:?}");
+            assert_eq!(edges.is_oneshot(), is_oneshot, "{interest:?}");
+        }
+    }
+
+    #[test]
+    fn an_operation_is_followed_by_a_probe_unless_all_is_armed_and_nothing_latched() {
+        let state = |ready| {
+            let mut edges = typed(READABLE);
+            edges.fired(ready);
+            (
+                edges.is_armed_for_all(),
+                edges.is_latched(),
+                edges.has_latched_error(),
+            )
+        };
+        assert_eq!(state(Readiness::NONE), (true, false, false));
+        assert_eq!(state(IN), (false, false, false));
+        assert_eq!(state(HUP), (false, true, false));
+        assert_eq!(state(ERR), (false, true, true));
+    }
+
+    #[test]
+    fn a_probe_is_due_at_once_when_a_direction_backs_off_or_readiness_is_kept() {
+        let mut edges = typed(READABLE);
+        edges.fired(IN);
+        assert!(!edges.is_due_at_once());
+        edges.may_have_drained();
+        assert!(edges.is_due_at_once());
+        assert_eq!(edges.probed(IN, Tick(0)), Some(IN));
+        assert_eq!(edges.probed(IN, Tick(0)), None, "a pause runs");
+        assert!(!edges.is_due_at_once());
+        edges.keep_for_next_poll(IN);
+        assert!(edges.is_due_at_once());
+    }
+
+    #[test]
+    fn what_was_unlatched_is_armed_again() {
+        let mut edges = raw(READABLE);
+        edges.fired(ERR);
+        edges.unlatch();
+        assert_eq!(edges.armed_set(), Some(READ));
+        assert!(!edges.is_probed());
+        assert!(!edges.error_backed_off);
+    }
+
+    #[test]
+    fn a_waiting_thread_is_interrupted_once() {
+        let mut waiting = Waiting::default();
+        for _ in 0..2 {
+            waiting.begin();
+            assert!(waiting.is_waiting());
+            assert!(waiting.interrupt());
+            assert!(!waiting.interrupt());
+            waiting.not_interrupted();
+            assert!(waiting.interrupt());
+            waiting.end();
+            assert!(!waiting.is_waiting());
+        }
     }
 
     #[test]

@@ -382,6 +382,15 @@ mod tests {
         let error = wake.signal_full_counter(io::ErrorKind::BrokenPipe.into());
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
+
+    #[test]
+    fn an_error_of_a_pipe_is_returned() {
+        let mut wake = WakeFd::pipe(None).unwrap();
+        let not_writable = std::fs::File::open("/dev/null").unwrap();
+        wake.sender = Sender::Pipe(not_writable.into());
+        let error = wake.signal().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    }
 }
 
 /// Two threads signal a descriptor that a third one polls and reads. The kernel's part is modelled: its

@@ -345,6 +345,9 @@ fn has_pidfds() -> bool {
     false
 }
 
+/// Whether data that a Unix socket loses, unread, is an error of the socket that sent it.
+pub const LOST_DATA_IS_AN_ERROR: bool = cfg!(target_os = "linux");
+
 /// The interest with the exclusive mode, where the system has it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn exclusive(interest: mio::Interest) -> Option<mio::Interest> {

@@ -12,8 +12,8 @@ use crate::shard::Shard;
 use crate::tools::NotRun;
 use crate::{
     android, api, bench, calls, counts, cpus, examples, faults, faulty_kernel, interop, kernels,
-    layers, licences, link, lint, load, miri, model, msrv, oracle, os_names, package, programs,
-    readme, target, targets, testing, valgrind, wine,
+    layers, licences, link, lint, load, miri, model, msrv, mutants, oracle, os_names, package,
+    programs, readme, target, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -91,6 +91,7 @@ const ONLY_FULL: &[(Step, u64)] = &[
 const SHARED: &[SharedStep] = &[
     ("faults", faults::part),
     ("oracle-faults", oracle::part_of_faults),
+    ("mutants", mutants::part),
 ];
 
 /// Whether a chore of this name is a step of `ci` or `full`, or a list of steps.

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::shard::Shard;
 use crate::{
     api, bench, calls, counts, cpus, faults, faulty_kernel, kernels, link, load, miri, model,
-    oracle, targets, wine,
+    mutants, oracle, targets, wine,
 };
 
 #[derive(Parser)]
@@ -15,7 +15,7 @@ use crate::{
     disable_help_subcommand = true
 )]
 pub struct Cli {
-    /// Install what a step lacks (with apt-get, rustup, pip). If CI is set, all steps do so
+    /// Install what a step lacks (with apt-get, rustup, pip, cargo). If CI is set, all steps do so
     #[arg(long, global = true)]
     pub install: bool,
     #[command(subcommand)]
@@ -95,6 +95,9 @@ pub enum Chore {
     Tsan,
     /// The tests under Miri: undefined behaviour, data races (nightly Rust, from rustup; part of `full`)
     Miri(miri::Args),
+    /// A test notices each change that cargo-mutants makes to the library, in one place at a time (part of
+    /// `full`)
+    Mutants(mutants::Args),
     /// The tests under valgrind: memory errors, leaks, descriptors left open
     Valgrind,
     /// The program c10k: many connections, also slow ones

@@ -37,6 +37,7 @@ mod load;
 mod miri;
 mod model;
 mod msrv;
+mod mutants;
 mod newer_wine;
 mod oracle;
 mod os_names;
@@ -106,6 +107,7 @@ fn run() -> Result<()> {
         Chore::Faults(args) => faults::run(&args, ci::runs),
         Chore::Asan => testing::sanitizers(),
         Chore::Miri(args) => miri::run(&args),
+        Chore::Mutants(args) => mutants::run(&args),
         Chore::Tsan => testing::threads(),
         Chore::Valgrind => valgrind::tests(),
         Chore::C10k => programs::c10k(),

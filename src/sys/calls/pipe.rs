@@ -7,7 +7,7 @@ use crate::sys::error::cvt;
 
 /// Opens a pipe: its receiving and its sending end, both non-blocking and closed on exec.
 pub(crate) fn pipe() -> io::Result<[OwnedFd; 2]> {
-    let mut ends: [libc::c_int; 2] = [-1; 2];
+    let mut ends: [libc::c_int; 2] = [0; 2];
     // SAFETY: the kernel writes two descriptors, and `ends` has two elements.
     cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
     // SAFETY: the call has just opened both descriptors, and nothing else owns them.

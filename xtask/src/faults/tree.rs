@@ -1,4 +1,4 @@
-//! The copy of the sources below target/faults, to which the faults are applied.
+//! A copy of the sources below target/, in which a step changes them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,11 +21,16 @@ impl Tree {
     /// Copies the sources as they are, committed or not. Unchanged files are kept, so that only
     /// changes are built again.
     pub fn copy() -> Result<Tree> {
-        let sources = target("faults").join("sources");
+        Tree::copy_to("faults")
+    }
+
+    /// The same, below a folder of target/.
+    pub fn copy_to(folder: &str) -> Result<Tree> {
+        let sources = target(folder).join("sources");
         fs::create_dir_all(&sources)?;
-        let lock = fs::File::create(target("faults").join("lock"))?;
+        let lock = fs::File::create(target(folder).join("lock"))?;
         lock.try_lock()
-            .map_err(|error| anyhow!("another run holds target/faults: {error}"))?;
+            .map_err(|error| anyhow!("another run holds target/{folder}: {error}"))?;
 
         tools::need("git", &["git"])?;
         let list = Cmd::new("git")
