@@ -1131,6 +1131,16 @@ mod tests {
         assert!((10..=17).contains(&reports(&mut edges, ERR, 1000, 1000)));
     }
 
+    /// The operation may have been one that picks up errors.
+    #[test]
+    fn an_error_that_outlasts_a_would_block_of_unknown_direction_is_reported_again_with_back_off() {
+        let mut edges = typed(READABLE);
+        assert_eq!(edges.fired(ERR), ERR);
+        assert_eq!(reports(&mut edges, ERR, 0, 100), 0, "nothing has happened");
+        edges.probed_after_io(ERR, true, Tick(100));
+        assert!((1..=30).contains(&reports(&mut edges, ERR, 100, 1000)));
+    }
+
     #[test]
     fn a_hang_up_after_an_error_is_reported() {
         let mut edges = typed(READABLE);
