@@ -496,7 +496,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::Ordering;
 
-    use super::super::selector::{Owner, Selector};
+    use super::super::selector::{Key, Owner, Selector};
     use super::*;
     use crate::Interest;
 
@@ -545,8 +545,19 @@ mod tests {
         }
         port.select(&mut events, None).unwrap();
         assert_eq!(events.events().len(), COUNT);
-        let times = port.registrations.times_yielded.load(Ordering::Relaxed);
-        assert_eq!(times, 3);
+        let times = || port.registrations.times_yielded.load(Ordering::Relaxed);
+        assert_eq!(times(), 3);
+
+        // Level-triggered ones are all associated again by the next call.
+        for (n, (one, _)) in pairs.iter().enumerate() {
+            let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE.level());
+            Selector::reregister(&port, fd, Key::NONE, Token(n), interest).unwrap();
+        }
+        port.select(&mut events, None).unwrap();
+        let before = times();
+        port.select(&mut events, None).unwrap();
+        assert_eq!(events.events().len(), COUNT);
+        assert_eq!(times() - before, 6);
     }
 
     /// The program has the port's descriptor, and may use it itself.

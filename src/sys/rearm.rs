@@ -133,15 +133,12 @@ impl Pauses {
         self.next[direction] == 0 || self.until[direction].distance(now) == 0
     }
 
-    /// Begins the pause of `step`, after which the next one is longer.
+    /// Begins the pause of `step`, from 1 on, after which the next one is longer.
     #[inline]
     fn begin(&mut self, direction: usize, step: u8, longest: u8, now: Tick) {
         let step = step.min(longest);
         // One more: `now` may be at the end of its millisecond.
-        let length = match step {
-            0 => 0,
-            step => (1 << (step - 1)) + 1,
-        };
+        let length = (1 << (step - 1)) + 1;
         self.until[direction] = Tick(now.0.wrapping_add(length));
         self.next[direction] = step + 1;
     }

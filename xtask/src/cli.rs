@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::shard::Shard;
 use crate::{
-    api, bench, calls, counts, cpus, faults, faulty_kernel, kernels, link, load, miri, model,
-    oracle, targets, wine,
+    api, bench, calls, counts, coverage, cpus, faults, faulty_kernel, kernels, link, load,
+    miri, model, oracle, targets, wine,
 };
 
 #[derive(Parser)]
@@ -95,6 +95,8 @@ pub enum Chore {
     Tsan,
     /// The tests under Miri: undefined behaviour, data races (nightly Rust, from rustup; part of `full`)
     Miri(miri::Args),
+    /// Each line of src/ is reached by a test, on some backend, or listed with the reason (part of `full`)
+    Coverage(coverage::Args),
     /// The tests under valgrind: memory errors, leaks, descriptors left open
     Valgrind,
     /// The program c10k: many connections, also slow ones

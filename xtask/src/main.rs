@@ -19,6 +19,7 @@ mod calls;
 mod ci;
 mod cli;
 mod counts;
+mod coverage;
 mod cpus;
 mod cross;
 mod debian;
@@ -105,6 +106,7 @@ fn run() -> Result<()> {
         Chore::Loom => testing::loom(),
         Chore::Faults(args) => faults::run(&args, ci::runs),
         Chore::Asan => testing::sanitizers(),
+        Chore::Coverage(args) => coverage::run(&args),
         Chore::Miri(args) => miri::run(&args),
         Chore::Tsan => testing::threads(),
         Chore::Valgrind => valgrind::tests(),
