@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::shard::Shard;
 use crate::{
-    api, bench, calls, counts, coverage, cpus, faults, faulty_kernel, kernels, link, load,
+    api, bench, calls, counts, coverage, cpus, faults, faulty_kernel, fuzz, kernels, link, load,
     miri, model, oracle, targets, wine,
 };
 
@@ -95,6 +95,9 @@ pub enum Chore {
     Tsan,
     /// The tests under Miri: undefined behaviour, data races (nightly Rust, from rustup; part of `full`)
     Miri(miri::Args),
+    /// Bytes of peers, packets of other code and calls of the models, as libFuzzer makes them (part of
+    /// `full`)
+    Fuzz(fuzz::Args),
     /// Each line of src/ is reached by a test, on some backend, or listed with the reason (part of `full`)
     Coverage(coverage::Args),
     /// The tests under valgrind: memory errors, leaks, descriptors left open

@@ -26,6 +26,7 @@ mod debian;
 mod examples;
 mod faults;
 mod faulty_kernel;
+mod fuzz;
 mod harness;
 mod interop;
 mod kernels;
@@ -107,6 +108,7 @@ fn run() -> Result<()> {
         Chore::Faults(args) => faults::run(&args, ci::runs),
         Chore::Asan => testing::sanitizers(),
         Chore::Coverage(args) => coverage::run(&args),
+        Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Miri(args) => miri::run(&args),
         Chore::Tsan => testing::threads(),
         Chore::Valgrind => valgrind::tests(),
