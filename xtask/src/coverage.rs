@@ -111,7 +111,7 @@ fn builds() -> Vec<Build> {
     let on_model = |name, faulty| Build {
         name,
         cfg: model::cfg(name),
-        kernels: model::all_kernels(name).collect(),
+        kernels: model::kernels(name).to_vec(),
         faulty,
     };
     vec![

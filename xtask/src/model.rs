@@ -106,12 +106,6 @@ pub fn kernels(backend: &str) -> &'static [Kernel] {
     model.map_or(&[&[]], |model| model.kernels)
 }
 
-/// All variants of a model's kernel: also those that only the tests know.
-pub fn all_kernels(model: &str) -> impl Iterator<Item = Kernel> + '_ {
-    let models = MODELS.iter().filter(move |one| one.name == model);
-    models.flat_map(|model| model.kernels.iter().chain(model.only_for_tests).copied())
-}
-
 /// The flag with which the compiler builds mio's backend for a model.
 pub fn cfg(model: &str) -> String {
     format!("--cfg mio_model={model:?}")

@@ -8,7 +8,8 @@ use std::os::raw::c_int;
 
 use fuzz::{Descriptors, Kind, Number, Timeout};
 use kqueue_model::abi::{
-    Kevent, EVFILT_AIO, EVFILT_LIO, EVFILT_PROC, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ERROR,
+    Kevent, EVFILT_AIO, EVFILT_LIO, EVFILT_PROC, EVFILT_READ, EVFILT_USER, EVFILT_WRITE, EV_ADD,
+    EV_ERROR,
 };
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
@@ -49,6 +50,7 @@ enum Filter {
 struct Change {
     ident: Number,
     filter: Filter,
+    adds: bool,
     flags: u16,
     fflags: u32,
     data: isize,
@@ -66,7 +68,8 @@ enum Op {
     Write(u8),
     Read(u8),
     Call {
-        queue: u8,
+        /// `None`: the first one.
+        queue: Option<u8>,
         changes: Vec<Change>,
         room: u8,
         /// The changes are where the events go.
@@ -91,6 +94,8 @@ struct Program {
     without_user: bool,
     limited: bool,
     writing_to_receivers: u8,
+    /// What is there at first, beside a kqueue.
+    kinds: [Kind; 2],
     ops: Vec<Op>,
 }
 
@@ -118,6 +123,9 @@ fuzz_target!(|program: Program| {
     let before = fuzz::open_descriptors();
     // SAFETY: the program owns what it closes.
     let mut descriptors = Descriptors::new(|fd| unsafe { libc::close(fd) });
+    run(&mut descriptors, Op::Queue(0));
+    descriptors.open(1, program.kinds[0]);
+    descriptors.open(3, program.kinds[1]);
     for op in program.ops.into_iter().take(64) {
         run(&mut descriptors, op);
     }
@@ -137,7 +145,7 @@ fn change(descriptors: &Descriptors, change: Change) -> Kevent {
             Filter::Lio => EVFILT_LIO,
             Filter::Any(filter) => filter,
         },
-        flags: change.flags,
+        flags: change.flags | if change.adds { EV_ADD } else { 0 },
         fflags: change.fflags,
         data: change.data,
         udata: std::ptr::null_mut(),
@@ -184,7 +192,7 @@ fn run(descriptors: &mut Descriptors, op: Op) {
             // timeout is valid.
             let count = unsafe {
                 kevent(
-                    descriptors.get(queue),
+                    descriptors.get(queue.unwrap_or(0)),
                     from,
                     changes.len() as c_int,
                     list.as_mut_ptr(),
