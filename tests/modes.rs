@@ -905,6 +905,25 @@ mod exclusive {
         }
     }
 
+    /// The other errors of registering are the kernel's.
+    #[cfg(unix)]
+    #[test]
+    fn registering_a_raw_descriptor_twice_already_exists() {
+        use std::os::fd::AsRawFd;
+
+        let Some(exclusive) = exclusive(Interest::READABLE) else {
+            return;
+        };
+        let looper = Loop::new(Backend::Epoll);
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let fd = one.as_raw_fd();
+        for expected in [None, Some(ErrorKind::AlreadyExists)] {
+            let mut source = mio::unix::SourceFd(&fd);
+            let registered = looper.registry().register(&mut source, SOURCE, exclusive);
+            assert_eq!(registered.err().map(|error| error.kind()), expected);
+        }
+    }
+
     #[test]
     fn what_the_kernel_refuses_is_explained() {
         let Some(exclusive) = exclusive(Interest::READABLE) else {

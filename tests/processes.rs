@@ -48,33 +48,38 @@ fn a_reused_descriptor_is_a_source_of_its_own(backend: Backend) {
 
 /// A child that drops its inherited values, and does nothing else.
 fn dropping_in_a_forked_child_does_not_harm_the_parent(backend: Backend) {
-    let mut looper = Loop::new(backend);
-    let registry = looper.registry().try_clone().unwrap();
-    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
-    let (mut sender, mut receiver) = pipe::new().unwrap();
-    registry
-        .register(&mut receiver, Token(2), Interest::READABLE)
-        .unwrap();
+    for waker_first in [false, true] {
+        let mut looper = Loop::new(backend);
+        let registry = looper.registry().try_clone().unwrap();
+        let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+        let (mut sender, mut receiver) = pipe::new().unwrap();
+        registry
+            .register(&mut receiver, Token(2), Interest::READABLE)
+            .unwrap();
 
-    // SAFETY: the child only drops, which closes descriptors and frees memory, and leaves by
-    // `_exit`.
-    let child = unsafe { libc::fork() };
-    assert!(child != -1);
-    if child == 0 {
-        drop((looper, registry, waker, receiver));
-        // SAFETY: `_exit` ends the process, and runs no code of it.
-        unsafe { libc::_exit(0) };
+        // SAFETY: the child only drops, which closes descriptors and frees memory, and leaves by
+        // `_exit`.
+        let child = unsafe { libc::fork() };
+        assert!(child != -1);
+        if child == 0 {
+            match waker_first {
+                true => drop((waker, receiver, looper, registry)),
+                false => drop((looper, registry, waker, receiver)),
+            }
+            // SAFETY: `_exit` ends the process, and runs no code of it.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = 0;
+        // SAFETY: `status` is valid for writing.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
+
+        sender.write_all(b"x").unwrap();
+        looper.until_readable(Token(2));
+        waker.wake().unwrap();
+        looper.until_readable(Token(1));
+        registry.deregister(&mut receiver).unwrap();
     }
-    let mut status = 0;
-    // SAFETY: `status` is valid for writing.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
-
-    sender.write_all(b"x").unwrap();
-    looper.until_readable(Token(2));
-    waker.wake().unwrap();
-    looper.until_readable(Token(1));
-    registry.deregister(&mut receiver).unwrap();
 }
 
 /// The child opens files of its own. If it does not inherit the queue's descriptor, one of them may

@@ -496,7 +496,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::Ordering;
 
-    use super::super::selector::{Owner, Selector};
+    use super::super::selector::{Key, Owner, Selector};
     use super::*;
     use crate::Interest;
 
@@ -545,8 +545,45 @@ mod tests {
         }
         port.select(&mut events, None).unwrap();
         assert_eq!(events.events().len(), COUNT);
-        let times = port.registrations.times_yielded.load(Ordering::Relaxed);
-        assert_eq!(times, 3);
+        let times = || port.registrations.times_yielded.load(Ordering::Relaxed);
+        assert_eq!(times(), 3);
+
+        // Level-triggered ones are all associated again by the next call.
+        for (n, (one, _)) in pairs.iter().enumerate() {
+            let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE.level());
+            Selector::reregister(&port, fd, Key::NONE, Token(n), interest).unwrap();
+        }
+        port.select(&mut events, None).unwrap();
+        let before = times();
+        port.select(&mut events, None).unwrap();
+        assert_eq!(events.events().len(), COUNT);
+        assert_eq!(times() - before, 6);
+    }
+
+    /// The program has the port's descriptor, and may use it itself.
+    #[test]
+    fn what_the_program_sent_or_associated_itself_is_reported_with_its_word() {
+        let port: EventPorts = Selector::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        peer.write_all(b"x").unwrap();
+        let own = Selector::as_fd(&port).as_raw_fd();
+        let (source, object) = (names::PORT_SOURCE_FD as c_int, stream.as_raw_fd() as usize);
+        // SAFETY: the words are not dereferenced.
+        let (associated, sent) = unsafe {
+            let wanted = libc::POLLIN.into();
+            let associated = names::port_associate(own, source, object, wanted, 11 as *mut _);
+            (associated, names::port_send(own, SIGNAL + 1, 12 as *mut _))
+        };
+        cvt(associated).unwrap();
+        // One variant of the model has no capacity for it.
+        let mut expected = vec![Token(11)];
+        expected.extend((sent == 0).then_some(Token(12)));
+        port.select(&mut events, None).unwrap();
+        let mut tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
+        tokens.sort();
+        assert_eq!(tokens, expected);
+        assert!(events.events().iter().all(Event::is_readable));
     }
 
     /// The polling thread has retrieved an event, and does not hold the lock yet, when

@@ -780,6 +780,18 @@ mod tests {
         kqueue.deregister(fd, Key::NONE).unwrap();
     }
 
+    /// The program has the kqueue's descriptor, and may add filters itself.
+    #[test]
+    fn an_event_of_a_foreign_filter_has_no_readiness_but_an_error() {
+        // SAFETY: `kevent` consists of integers and a raw pointer, for which all zeros are valid.
+        let mut event: kevent = unsafe { std::mem::zeroed() };
+        // None of ours on any system.
+        event.filter = 99;
+        assert_eq!(readiness(&event), Readiness::NONE);
+        event.flags = names::EV_ERROR;
+        assert_eq!(readiness(&event), Readiness::ERR);
+    }
+
     /// The kernel has no memory for the filters when the registration is added again.
     #[cfg(mio_model = "kqueue")]
     #[test]

@@ -133,15 +133,12 @@ impl Pauses {
         self.next[direction] == 0 || self.until[direction].distance(now) == 0
     }
 
-    /// Begins the pause of `step`, after which the next one is longer.
+    /// Begins the pause of `step`, from 1 on, after which the next one is longer.
     #[inline]
     fn begin(&mut self, direction: usize, step: u8, longest: u8, now: Tick) {
         let step = step.min(longest);
         // One more: `now` may be at the end of its millisecond.
-        let length = match step {
-            0 => 0,
-            step => (1 << (step - 1)) + 1,
-        };
+        let length = (1 << (step - 1)) + 1;
         self.until[direction] = Tick(now.0.wrapping_add(length));
         self.next[direction] = step + 1;
     }
@@ -1131,6 +1128,16 @@ mod tests {
         edges.fired(ERR);
         assert!((10..=30).contains(&reports(&mut edges, ERR, 0, 1000)));
         assert!((10..=17).contains(&reports(&mut edges, ERR, 1000, 1000)));
+    }
+
+    /// The operation may have been one that picks up errors.
+    #[test]
+    fn an_error_that_outlasts_a_would_block_of_unknown_direction_is_reported_again_with_back_off() {
+        let mut edges = typed(READABLE);
+        assert_eq!(edges.fired(ERR), ERR);
+        assert_eq!(reports(&mut edges, ERR, 0, 100), 0, "nothing has happened");
+        edges.probed_after_io(ERR, true, Tick(100));
+        assert!((1..=30).contains(&reports(&mut edges, ERR, 100, 1000)));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use crate::sh::Cmd;
 use crate::shard::Shard;
 use crate::tools::NotRun;
 use crate::{
-    android, api, bench, calls, counts, cpus, examples, faults, faulty_kernel, interop, kernels,
-    layers, licences, link, lint, load, miri, model, msrv, mutants, oracle, os_names, package,
-    programs, readme, target, targets, testing, valgrind, wine,
+    android, api, bench, calls, counts, coverage, cpus, examples, faults, faulty_kernel, fuzz,
+    interop, kernels, layers, licences, link, lint, load, miri, model, msrv, mutants, oracle,
+    os_names, package, programs, readme, target, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -85,6 +85,9 @@ const ONLY_FULL: &[(Step, u64)] = &[
     (("wine-10", wine::on_newer), 200),
     (("faulty-windows", faulty_kernel::on_windows), 300),
     (("miri", miri::all), 900),
+    (("coverage", coverage::all), 500),
+    (("fuzz", fuzz::all), 120),
+    (("fuzz-faults", fuzz::all_faults), 300),
 ];
 
 /// The steps that `full` adds, and divides: each part of `full` runs a part of each of them.

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::shard::Shard;
 use crate::{
-    api, bench, calls, counts, cpus, faults, faulty_kernel, kernels, link, load, miri, model,
-    mutants, oracle, targets, wine,
+    api, bench, calls, counts, coverage, cpus, faults, faulty_kernel, fuzz, kernels, link, load,
+    miri, model, mutants, oracle, targets, wine,
 };
 
 #[derive(Parser)]
@@ -98,6 +98,11 @@ pub enum Chore {
     /// A test notices each change that cargo-mutants makes to the library, in one place at a time (part of
     /// `full`)
     Mutants(mutants::Args),
+    /// Bytes of peers, packets of other code and calls of the models, as libFuzzer makes them (part of
+    /// `full`)
+    Fuzz(fuzz::Args),
+    /// Each line of src/ is reached by a test, on some backend, or listed with the reason (part of `full`)
+    Coverage(coverage::Args),
     /// The tests under valgrind: memory errors, leaks, descriptors left open
     Valgrind,
     /// The program c10k: many connections, also slow ones

@@ -33,7 +33,7 @@ use crate::shard::Shard;
 use crate::windows::Program;
 use crate::wine::{self, Wine};
 use crate::{faulty_kernel, model, target};
-pub use fault::{load, names, Fault};
+pub use fault::{load, names, sorted, Fault};
 use header::Target;
 pub use tree::Tree;
 use verdict::{Outcome, Verdict};

@@ -56,11 +56,25 @@ impl List {
 
     /// A problem for each line that matched nothing.
     pub fn stale(&self) -> Vec<String> {
+        self.unused()
+            .map(|(pattern, _)| format!("{}: nothing is left out by {pattern:?}", self.path))
+            .collect()
+    }
+
+    /// The lines that nothing was found for, with their reasons.
+    pub fn unused(&self) -> impl Iterator<Item = (&str, &str)> {
         let lines = self.lines.iter().enumerate();
         lines
             .filter(|(index, _)| !self.used.contains(index))
-            .map(|(_, line)| format!("{}: nothing is left out by {:?}", self.path, line.pattern))
-            .collect()
+            .map(|(_, line)| (line.pattern.as_str(), line.why.as_str()))
+    }
+
+    /// The lines that have this reason.
+    pub fn with_reason<'a>(&'a self, why: &'a str) -> impl Iterator<Item = &'a str> {
+        let lines = self.lines.iter();
+        lines
+            .filter(move |line| line.why == why)
+            .map(|line| line.pattern.as_str())
     }
 }
 

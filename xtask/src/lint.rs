@@ -13,6 +13,9 @@ pub fn fmt() -> Result<()> {
         Cmd::cargo("fmt")
             .arg("--check")
             .dir(root().join("bench/http/ours")),
+        Cmd::cargo("fmt")
+            .arg("--check")
+            .dir(root().join("testing/fuzz")),
     ])
 }
 

@@ -19,12 +19,14 @@ mod calls;
 mod ci;
 mod cli;
 mod counts;
+mod coverage;
 mod cpus;
 mod cross;
 mod debian;
 mod examples;
 mod faults;
 mod faulty_kernel;
+mod fuzz;
 mod harness;
 mod interop;
 mod kernels;
@@ -106,6 +108,8 @@ fn run() -> Result<()> {
         Chore::Loom => testing::loom(),
         Chore::Faults(args) => faults::run(&args, ci::runs),
         Chore::Asan => testing::sanitizers(),
+        Chore::Coverage(args) => coverage::run(&args),
+        Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Miri(args) => miri::run(&args),
         Chore::Mutants(args) => mutants::run(&args),
         Chore::Tsan => testing::threads(),

@@ -27,15 +27,15 @@ pub fn loom() -> Result<()> {
         .target_dir(target("loom"))])
 }
 
+pub const FORCED: &str =
+    "--cfg mio_unsupported_force_poll_poll --cfg mio_unsupported_force_waker_pipe";
+
 /// The options that a program can set when it is built: poll(2) as the default, and wakers on
 /// pipes; and the features that are off by default.
 pub fn forced() -> Result<()> {
     run([Cmd::cargo("test")
         .args(["--lib", "--tests", "--all-features"])
-        .env(
-            "RUSTFLAGS",
-            "--cfg mio_unsupported_force_poll_poll --cfg mio_unsupported_force_waker_pipe",
-        )
+        .env("RUSTFLAGS", FORCED)
         .target_dir(target("forced"))])
 }
 

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -143,6 +143,33 @@ pub fn need_toolchain(name: &str, components: &[&str]) -> Result<String> {
     }
 }
 
+/// The folder of these tools of LLVM, of the release that the compiler has: rustup's, or Debian's. Has
+/// either fetch them. `NotRun` where neither can.
+pub fn need_llvm(tools: &[&str]) -> Result<PathBuf> {
+    let has_all = |folder: &Path| tools.iter().all(|tool| folder.join(tool).is_file());
+    let sysroot = Cmd::new("rustc").args(["--print", "sysroot"]);
+    let sysroot = PathBuf::from(sysroot.quiet()?.successful_stdout()?.trim());
+    let rustups = sysroot.join("lib/rustlib").join(host()?).join("bin");
+    let major = rustc_says("LLVM version: ")?;
+    let major = major.split('.').next().unwrap_or_default();
+    let package = format!("llvm-{major}");
+    let debians = PathBuf::from(format!("/usr/lib/{package}/bin"));
+    let found = || [&rustups, &debians].into_iter().find(|one| has_all(one));
+    if let Some(folder) = found() {
+        return Ok(folder.clone());
+    }
+    let fetch = rustup(["component", "add", "llvm-tools"]);
+    ask_before(&tools.join(", "), &fetch.to_string())?;
+    if !is_there("rustup") || fetch.env("RUSTUP_MAX_RETRIES", "0").run().is_err() {
+        need_so_that(|| has_all(&debians), &package, &[&package])
+            .map_err(|error| NotRun(error.to_string()))?;
+    }
+    match found() {
+        Some(folder) => Ok(folder.clone()),
+        None => bail!("{} are missing, and were fetched", tools.join(", ")),
+    }
+}
+
 /// Those of `components` that are not in rustup's list, in which the target follows some names.
 fn missing<'a>(list: &str, components: &[&'a str]) -> Vec<&'a str> {
     let is_in_list = |component: &str| {
@@ -180,10 +207,15 @@ fn rustup<const N: usize>(args: [&str; N]) -> Cmd {
 
 /// The target triple of the compiler's host.
 pub fn host() -> Result<String> {
+    rustc_says("host: ")
+}
+
+/// What follows this in the compiler's description of itself.
+fn rustc_says(what: &str) -> Result<String> {
     let version = Cmd::new("rustc").arg("-vV").quiet()?.successful_stdout()?;
-    match version.lines().find_map(|line| line.strip_prefix("host: ")) {
-        Some(host) => Ok(host.to_owned()),
-        None => bail!("rustc -vV prints no host"),
+    match version.lines().find_map(|line| line.strip_prefix(what)) {
+        Some(said) => Ok(said.to_owned()),
+        None => bail!("rustc -vV prints no {what:?}"),
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: &'static [Kind] = &[
+    pub(super) const ALL: &'static [Kind] = &[
         Kind::Poll,
         Kind::UserEvent,
         Kind::Nudge,
@@ -197,6 +197,16 @@ impl Port {
 
 #[cfg(test)]
 impl Port {
+    /// Queues a packet with any key, as other code would that has the port.
+    pub(super) fn post_foreign(&self, key: usize, number: u32, word: usize) {
+        let port = self.handle.as_raw_handle();
+        // SAFETY: as in `post`.
+        let posted = bool_result(unsafe {
+            PostQueuedCompletionStatus(port, number, key, word as *const OVERLAPPED)
+        });
+        posted.unwrap();
+    }
+
     /// One that refuses packets, and has none.
     pub(super) fn broken() -> Port {
         Port {

@@ -1349,6 +1349,76 @@ mod tests {
         assert!(kinds.any(|kind| kind == Some(Kind::Nudge)));
     }
 
+    /// A socket with a poll in flight, a waker, and a pipe's packets from other code: any words and numbers.
+    /// Keys that are none of ours have also the word of the poll in flight.
+    #[test]
+    fn no_foreign_packet_is_an_event_or_ends_a_poll_in_flight() {
+        let afd = Afd::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let key = afd
+            .register(
+                socket.as_raw_socket(),
+                Token(1),
+                Interest::READABLE,
+                Owner::Source,
+            )
+            .unwrap();
+        let slot = afd.lock().slot(key).unwrap();
+        let waker = afd.open_user_event(Token(2)).unwrap().unwrap();
+        afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(afd.lock().sockets[slot as usize].is_in_flight());
+
+        // Knuth's generator, whose high bits are good.
+        let mut state = 0x5eed_u64;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize
+        };
+        for _ in 0..200 {
+            for _ in 0..8 {
+                // Small words are slots, large ones addresses.
+                let word = random() >> (random() % 32);
+                let number = random() as u32;
+                let is_ours = |key: usize| (1..=Kind::ALL.len()).contains(&key);
+                match random() % 5 {
+                    #[cfg(feature = "os-ext")]
+                    0 => afd.port.post_foreign(Kind::Pipe as usize, number, word),
+                    1 => afd.port.post_foreign(Kind::Poll as usize, number, word + 2),
+                    // The waker's packet was not posted.
+                    2 => afd.port.post_foreign(Kind::UserEvent as usize, number, 2),
+                    _ => {
+                        let key = random() >> (random() % 32);
+                        let key = if is_ours(key) { 0 } else { key };
+                        afd.port.post_foreign(key, number, word_of(slot));
+                    }
+                }
+            }
+            afd.select(&mut events, Some(Duration::ZERO)).unwrap();
+            assert!(events.events().is_empty(), "{:?}", events.events());
+            assert!(afd.lock().sockets[slot as usize].is_in_flight());
+        }
+
+        // Nothing was lost.
+        let mut wait_for = |token| {
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                afd.select(&mut events, Some(left)).unwrap();
+                if let Some(event) = events.events().first() {
+                    break assert_eq!(event.token(), token);
+                }
+                assert!(Instant::now() < deadline, "no event of {token:?}");
+            }
+        };
+        socket.send_to(&[1], socket.local_addr().unwrap()).unwrap();
+        wait_for(Token(1));
+        afd.trigger(waker).unwrap();
+        wait_for(Token(2));
+    }
+
     #[test]
     fn a_packet_of_a_poll_that_is_not_in_flight_is_stale() {
         let afd = Afd::open().unwrap();

@@ -117,8 +117,9 @@ pub(crate) fn unix_datagram_pair() -> io::Result<(uds::UnixDatagram, uds::UnixDa
 }
 
 /// Converts an address of the standard library, which hides its bytes, to socket2's. It has a path, an
-/// abstract name, or neither.
-fn unix_address(address: &uds::SocketAddr) -> io::Result<SockAddr> {
+/// abstract name, or neither. Like the other direction, it is visible to testing/fuzz, which includes this
+/// file.
+pub(crate) fn unix_address(address: &uds::SocketAddr) -> io::Result<SockAddr> {
     if let Some(path) = address.as_pathname() {
         SockAddr::unix(path)
     } else if let Some(name) = as_name(address) {
@@ -151,7 +152,10 @@ fn as_unix(address: &SockAddr) -> Option<(&libc::sockaddr_un, usize)> {
 
 /// Converts a peer's address to the standard library's. `None` if its constructors cannot make the
 /// address (a path of the full length, without a final NUL).
-fn std_unix_address(address: &libc::sockaddr_un, length: usize) -> Option<uds::SocketAddr> {
+pub(crate) fn std_unix_address(
+    address: &libc::sockaddr_un,
+    length: usize,
+) -> Option<uds::SocketAddr> {
     let start = address.sun_path.as_ptr() as usize - address as *const _ as usize;
     let path_length = length.saturating_sub(start).min(address.sun_path.len());
     // `c_char` is signed on some systems only.

@@ -63,8 +63,13 @@ impl Tree {
     /// Applies a fault, until the returned value is dropped. If the patch does not fit exactly,
     /// returns the reason.
     pub fn apply(&self, fault: &Fault) -> Result<Result<Undo, String>> {
+        self.apply_patch(&fault.patch, &fault.header.files)
+    }
+
+    /// The same of a patch that changes these files.
+    pub fn apply_patch(&self, patch: &Path, files: &[String]) -> Result<Result<Undo, String>> {
         let mut undo = Undo::default();
-        for file in &fault.header.files {
+        for file in files {
             let path = self.sources.join(file);
             match fs::read(&path) {
                 Ok(contents) => undo.files.push((path, contents)),
@@ -76,7 +81,7 @@ impl Tree {
         }
         let applied = Cmd::all_output_of("git")
             .arg("apply")
-            .arg(&fault.patch)
+            .arg(patch)
             .dir(&self.sources)
             // The copy is no part of the repository around it.
             .env("GIT_CEILING_DIRECTORIES", target("faults"))
