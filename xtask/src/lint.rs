@@ -57,6 +57,8 @@ pub fn clippy() -> Result<()> {
                 "c10k",
                 "-p",
                 "faulty-kernel",
+                "-p",
+                "calls",
                 "--all-targets",
             ])
             .args(DENY),
@@ -70,6 +72,8 @@ pub fn clippy() -> Result<()> {
                 "c10k",
                 "-p",
                 "faulty-kernel",
+                "-p",
+                "calls",
                 "--all-targets",
             ])
             .args(DENY),
