@@ -1,22 +1,28 @@
-//! Compares the system calls of each operation, as strace prints them, with the table in
-//! testing/calls/expected.txt.
+//! Compares the system calls of each operation, as strace prints them, and the calls of the models of
+//! kqueue and of event ports, with the table in testing/calls/expected.txt.
 //!
 //! The program in testing/calls runs one operation after another. It marks the begin and the end of
 //! each by writing `>NAME` and `<NAME` to a descriptor that does not exist. Each operation runs
 //! several times, and must make the same calls every time.
+//!
+//! Built for a model of another system's kernel, the program runs the operations of a queue alone, and
+//! prints the calls of the model.
 
+pub mod section;
 pub mod strace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, Context, Result};
 use clap::Args as ClapArgs;
 
+use self::section::{Line, Section};
+use crate::model;
 use crate::report::Report;
-use crate::root;
 use crate::sh::Cmd;
+use crate::{root, target};
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
@@ -29,14 +35,11 @@ pub fn run(args: &Args) -> Result<()> {
     if args.bless {
         let seen = watch()?;
         fs::write(table_path(), write_table(&seen)?)?;
-        println!(
-            "{} operations written to testing/calls/expected.txt",
-            seen.len()
-        );
+        println!("{} operations written to {TABLE}", seen.len());
         return Ok(());
     }
     Report::of(|report| {
-        let table = fs::read_to_string(table_path()).context("testing/calls/expected.txt")?;
+        let table = fs::read_to_string(table_path()).context(TABLE)?;
         let expected = read_table(&table)?;
         for (operation, outcome) in compare(&expected, &watch()?) {
             report.one(&operation, outcome);
@@ -45,24 +48,62 @@ pub fn run(args: &Args) -> Result<()> {
     })
 }
 
+const TABLE: &str = "testing/calls/expected.txt";
+
 fn table_path() -> PathBuf {
-    root().join("testing/calls/expected.txt")
+    root().join(TABLE)
 }
 
 /// The operations in the order in which they ran, each with its calls in every run.
-fn watch() -> Result<Vec<strace::Section>> {
+fn watch() -> Result<Vec<Section>> {
     // Optimised: std checks descriptors with calls of its own in a debug build.
     Cmd::cargo("build")
         .args(["--release", "-p", "calls"])
         .run()?;
-    strace::watch(&root().join("target/release/calls"), &[])
+    let mut seen = strace::watch(&root().join("target/release/calls"), &[])?;
+    for (model, _) in MODELS {
+        // The step that runs the suite there shares the build of mio.
+        model::cargo(model, "build").args(["-p", "calls"]).run()?;
+        let program = target("model").join(model).join("debug/calls");
+        seen.extend(watch_model(model, &program)?);
+    }
+    Ok(seen)
+}
+
+/// Whether each of `operations`, all of which are Linux's or those of one model, makes the calls in the
+/// table of these sources. The program is built for it.
+pub fn check(
+    sources: &Path,
+    program: &Path,
+    operations: &BTreeSet<String>,
+) -> Result<Vec<(String, Result<()>)>> {
+    let expected = read_table(&fs::read_to_string(sources.join(TABLE))?)?;
+    let mut models = MODELS.iter().map(|(model, _)| model);
+    let of = |model: &&&str| operations.iter().all(|name| is_of_model(name, model));
+    let seen = match models.find(of) {
+        Some(model) => watch_model(model, program)?,
+        None => strace::watch(program, &[])?,
+    };
+    Ok(compare(&expected, &seen))
+}
+
+/// The operations on a model, with its name before theirs.
+fn watch_model(model: &str, program: &Path) -> Result<Vec<Section>> {
+    let said = Cmd::new(program).quiet()?.successful_stdout()?;
+    let lines = said.lines().map(|line| match line.split_at_checked(1) {
+        Some((">", name)) => Line::Begin(name),
+        Some(("<", name)) => Line::End(name),
+        _ => Line::Call(line),
+    });
+    let mut sections = section::sections(lines)?;
+    for section in &mut sections {
+        section.name = format!("{model}: {}", section.name);
+    }
+    Ok(sections)
 }
 
 /// Each operation of either table, and whether it is in both and makes the same calls.
-fn compare(
-    expected: &BTreeMap<String, String>,
-    seen: &[strace::Section],
-) -> Vec<(String, Result<()>)> {
+fn compare(expected: &BTreeMap<String, String>, seen: &[Section]) -> Vec<(String, Result<()>)> {
     let mut outcomes = Vec::new();
     for section in seen {
         let outcome = section
@@ -87,6 +128,25 @@ fn compare(
     outcomes
 }
 
+/// The models, and what stands above their calls in the table.
+const MODELS: &[(&str, &str)] = &[
+    (
+        "kqueue",
+        "
+# The calls of kqueue's interface, as its model sees them. `kevent` alone waits; after the colon are its
+# changes: `+` adds a filter, `-` deletes one, `!` triggers one.
+
+",
+    ),
+    (
+        "event-ports",
+        "
+# The calls of event ports' interface, as the model sees them, and poll(2).
+
+",
+    ),
+];
+
 const HEADING: &str = "\
 # The system calls of each operation on Linux, in order; `-` for none. epoll_pwait without a mask,
 # which is what epoll_wait is on the newer architectures, counts as epoll_wait. `cargo xtask calls`
@@ -95,9 +155,14 @@ const HEADING: &str = "\
 
 ";
 
-fn write_table(seen: &[strace::Section]) -> Result<String> {
+fn write_table(seen: &[Section]) -> Result<String> {
     let mut table = HEADING.to_owned();
+    let mut headings = MODELS.iter().peekable();
     for section in seen {
+        let begins = |&&(model, _): &&(&str, &str)| is_of_model(&section.name, model);
+        if let Some((_, heading)) = headings.next_if(begins) {
+            table += heading;
+        }
         table += &format!(
             "{}: {}\n",
             section.name,
@@ -105,6 +170,11 @@ fn write_table(seen: &[strace::Section]) -> Result<String> {
         );
     }
     Ok(table)
+}
+
+fn is_of_model(operation: &str, model: &str) -> bool {
+    let rest = operation.strip_prefix(model);
+    rest.is_some_and(|rest| rest.starts_with(": "))
 }
 
 fn read_table(text: &str) -> Result<BTreeMap<String, String>> {
@@ -130,12 +200,12 @@ fn read_table(text: &str) -> Result<BTreeMap<String, String>> {
 mod tests {
     use super::*;
 
-    fn section(name: &str, runs: &[&[&str]]) -> strace::Section {
+    fn section(name: &str, runs: &[&[&str]]) -> Section {
         let runs = runs
             .iter()
             .map(|run| run.iter().map(|call| call.to_string()).collect())
             .collect();
-        strace::Section {
+        Section {
             name: name.to_owned(),
             runs,
         }
@@ -146,9 +216,14 @@ mod tests {
         let seen = [
             section("Poll::new", &[&["epoll_create1"], &["epoll_create1"]]),
             section("Waker::wake: pending", &[&[]]),
+            section("kqueue: Poll::new", &[&["kqueue"]]),
+            section("kqueue: register", &[&["kevent:+read-write"]]),
         ];
         let text = write_table(&seen).unwrap();
-        assert!(text.ends_with("\n\nPoll::new: epoll_create1\nWaker::wake: pending: -\n"));
+        assert!(text.contains("\n\nPoll::new: epoll_create1\nWaker::wake: pending: -\n\n# "));
+        assert!(
+            text.ends_with("\n\nkqueue: Poll::new: kqueue\nkqueue: register: kevent:+read-write\n")
+        );
         let table = read_table(&text).unwrap();
         assert!(compare(&table, &seen)
             .iter()

@@ -81,6 +81,7 @@ const ONLY_FULL: &[(Step, u64)] = &[
     (("kernels", kernels::all), 1500),
     (("load", load::all), 660),
     (("load-faults", load::all_faults), 200),
+    (("kqueue-library", model::as_library), 90),
     (("valgrind-c10k", valgrind::c10k), 60),
     (("wine-10", wine::on_newer), 200),
     (("faulty-windows", faulty_kernel::on_windows), 300),

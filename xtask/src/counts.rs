@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use clap::Args as ClapArgs;
 
+use crate::calls::section::Section;
 use crate::calls::strace;
 use crate::report::Report;
 use crate::sh::Cmd;
@@ -187,7 +188,7 @@ fn count(program: &Path, only: &[String]) -> Result<Figures> {
 }
 
 /// Combines the counts of callgrind and of strace.
-fn join(counted: Vec<callgrind::Counted>, seen: &[strace::Section]) -> Result<Figures> {
+fn join(counted: Vec<callgrind::Counted>, seen: &[Section]) -> Result<Figures> {
     let mut figures = Figures::default();
     for counted in counted {
         let name = format!("{} | {}", counted.operation, counted.subject);
@@ -227,9 +228,9 @@ mod tests {
         }
     }
 
-    fn section(name: &str, runs: &[&[&str]]) -> strace::Section {
+    fn section(name: &str, runs: &[&[&str]]) -> Section {
         let run = |calls: &&[&str]| calls.iter().map(|call| call.to_string()).collect();
-        strace::Section {
+        Section {
             name: name.to_owned(),
             runs: runs.iter().map(run).collect(),
         }

@@ -32,7 +32,7 @@ use crate::sh::{Cmd, Ended};
 use crate::shard::Shard;
 use crate::windows::Program;
 use crate::wine::{self, Wine};
-use crate::{faulty_kernel, model, target};
+use crate::{calls, faulty_kernel, model, target};
 pub use fault::{load, names, sorted, Fault};
 use header::Target;
 pub use tree::Tree;
@@ -233,6 +233,8 @@ pub enum Build {
     Loom,
     /// The build that `cargo xtask counts` runs.
     Counts(Bench),
+    /// The program whose calls are compared, for the model of this name or for Linux.
+    Calls(Option<&'static str>),
     /// The program that has calls fail, for the model of this name or for Linux.
     FaultyKernel(Option<&'static str>),
     /// The program that has calls fail on Windows.
@@ -247,6 +249,7 @@ impl Build {
             Target::FaultyKernel if wine::BACKENDS.contains(&fault.backend.as_str()) => {
                 Build::FaultyWindows
             }
+            Target::Calls => Build::Calls(model::of_backend(&fault.backend)),
             Target::FaultyKernel => Build::FaultyKernel(model::of_backend(&fault.backend)),
             Target::Windows(program) => Build::Program(*program),
             _ if wine::BACKENDS.contains(&fault.backend.as_str()) => Build::Windows,
@@ -266,6 +269,8 @@ impl Build {
                 .args(["--no-run", "--all-features"]),
             Build::Program(program) => program.cargo(&Cross::new(wine::TARGET)?),
             Build::Counts(_) => counts::cargo()?,
+            Build::Calls(None) => Cmd::cargo("build").args(["--release", "-p", "calls"]),
+            Build::Calls(Some(_)) => Cmd::cargo("build").args(["-p", "calls"]),
             Build::FaultyKernel(_) => faulty_kernel::cargo(),
             Build::FaultyWindows => faulty_kernel::windows_cargo(&Cross::new(wine::TARGET)?),
             Build::Loom => Cmd::cargo("test").args(["--no-run", "--release"]),
@@ -282,9 +287,12 @@ impl Build {
             Build::Plain
             | Build::Windows
             | Build::Program(_)
+            | Build::Calls(None)
             | Build::FaultyKernel(None)
             | Build::FaultyWindows => String::new(),
-            Build::Model(name) | Build::FaultyKernel(Some(name)) => model::cfg(name),
+            Build::Model(name) | Build::Calls(Some(name)) | Build::FaultyKernel(Some(name)) => {
+                model::cfg(name)
+            }
             Build::Loom => "--cfg mio_loom".to_owned(),
             Build::Counts(bench) => bench.cfg().to_owned(),
         };
@@ -293,6 +301,7 @@ impl Build {
             .target_dir(target("faults").join(match self {
                 // What they share is built once.
                 Build::Program(_) => Build::Windows.to_string(),
+                Build::Calls(Some(model)) => Build::Model(model).to_string(),
                 other => other.to_string(),
             }))
     }
@@ -310,6 +319,7 @@ impl Build {
         match self {
             Build::Loom => Target::Loom,
             Build::Counts(bench) => Target::Counts(bench),
+            Build::Calls(_) => Target::Calls,
             Build::FaultyKernel(_) | Build::FaultyWindows => Target::FaultyKernel,
             Build::Program(program) => Target::Windows(program),
             _ => Target::Lib,
@@ -327,6 +337,8 @@ impl fmt::Display for Build {
             Build::Loom => "loom",
             Build::Counts(Bench::Plain) => "counts",
             Build::Counts(Bench::ForcedPoll) => "counts-poll",
+            Build::Calls(None) => "calls",
+            Build::Calls(Some(model)) => return write!(f, "calls-{model}"),
             Build::FaultyKernel(None) => "faulty-kernel",
             Build::FaultyWindows => "faulty-windows",
             Build::FaultyKernel(Some(model)) => return write!(f, "faulty-kernel-{model}"),
@@ -445,7 +457,9 @@ impl Runner {
                 Target::Tests(file) => cargo.args(["--test", file]),
                 Target::Lib | Target::Loom => cargo.arg("--lib"),
                 // There is only one.
-                Target::Counts(_) | Target::FaultyKernel | Target::Windows(_) => cargo,
+                Target::Counts(_) | Target::Calls | Target::FaultyKernel | Target::Windows(_) => {
+                    cargo
+                }
             };
         }
         let ended = cargo.quiet()?;
@@ -522,6 +536,7 @@ impl Runner {
         env: &Env,
     ) -> Result<Vec<(String, Outcome)>> {
         match target {
+            Target::Calls => Ok(self.compared(program, tests)),
             Target::FaultyKernel => self.with_failures(program, tests, env),
             Target::Windows(which) => self.on_windows(*which, program, tests, env),
             _ => Ok(self.counted(program, tests)),
@@ -560,6 +575,14 @@ impl Runner {
     fn counted(&self, program: &Path, operations: &BTreeSet<String>) -> Vec<(String, Outcome)> {
         let only: Vec<String> = operations.iter().cloned().collect();
         let outcomes = counts::check(&self.tree.sources, program, &only);
+        of_each(operations, |operation| {
+            verdict::outcome_counted(&outcomes, operation)
+        })
+    }
+
+    /// Compares the calls of operations with the copy's table.
+    fn compared(&self, program: &Path, operations: &BTreeSet<String>) -> Vec<(String, Outcome)> {
+        let outcomes = calls::check(&self.tree.sources, program, operations);
         of_each(operations, |operation| {
             verdict::outcome_counted(&outcomes, operation)
         })

@@ -60,6 +60,8 @@ pub fn clippy() -> Result<()> {
                 "c10k",
                 "-p",
                 "faulty-kernel",
+                "-p",
+                "calls",
                 "--all-targets",
             ])
             .args(DENY),
@@ -73,6 +75,8 @@ pub fn clippy() -> Result<()> {
                 "c10k",
                 "-p",
                 "faulty-kernel",
+                "-p",
+                "calls",
                 "--all-targets",
             ])
             .args(DENY),

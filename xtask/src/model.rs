@@ -1,9 +1,10 @@
 //! Runs the backends of other systems on Linux: the suite and the examples, on a model of their
 //! kernel, in several variants.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
 
 use crate::programs::{self, C10K, CHILDREN};
@@ -16,6 +17,9 @@ use crate::target;
 pub struct Args {
     /// Models, instead of all: `kqueue`, `event-ports`
     models: Vec<String>,
+    /// Only the suite on kqueue, with this shared library in place of the model, such as libkqueue's
+    #[arg(long, value_name = "FILE", conflicts_with = "models")]
+    library: Option<PathBuf>,
 }
 
 struct Model {
@@ -79,6 +83,9 @@ const LEFT_OUT: &str = "left out: tests/timeout_fallback.rs, tests/waker_pipe.rs
                         tests/unix_sockets.rs (no such names)";
 
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(library) = &args.library {
+        return with_library(library);
+    }
     let models = named(MODELS, |model| model.name, &args.models, |_| true)?;
     println!("{LEFT_OUT}");
     Report::of(|report| {
@@ -91,6 +98,34 @@ pub fn run(args: &Args) -> Result<()> {
 
 pub fn all() -> Result<()> {
     run(&Args::default())
+}
+
+/// The suite on the model as a shared library: another one could take its place.
+pub fn as_library() -> Result<()> {
+    let folder = target("kqueue-library");
+    Cmd::cargo("rustc")
+        .args(["-p", "kqueue-model", "--lib", "--crate-type", "cdylib"])
+        .target_dir(&folder)
+        .run()?;
+    with_library(&folder.join("debug/libkqueue_model.so"))
+}
+
+fn with_library(library: &Path) -> Result<()> {
+    let library = library
+        .canonicalize()
+        .with_context(|| library.display().to_string())?;
+    let folder = library.parent().context("a file is in a folder")?;
+    println!("left out: tests that the model completes or observes calls for");
+    Report::of(|report| {
+        report.libtest(
+            cargo("kqueue", "test")
+                .args(["--lib", "--tests", "--no-fail-fast"])
+                .env("MIO_KQUEUE_LIBRARY", &library)
+                .env("LD_LIBRARY_PATH", folder)
+                .target_dir(target("model").join("kqueue-library")),
+        );
+        Ok(())
+    })
 }
 
 /// The model of this backend's kernel, if there is one.

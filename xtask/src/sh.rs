@@ -317,6 +317,7 @@ fn influences_builds(name: &str) -> bool {
             "CARGO_BUILD_TARGET",
             "CARGO_BUILD_TARGET_DIR",
             "CARGO_TARGET_DIR",
+            "MIO_KQUEUE_LIBRARY",
         ]
         .contains(&name)
         || ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]

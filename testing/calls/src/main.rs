@@ -1,6 +1,9 @@
 //! Runs mio's operations one by one between marks that strace prints, so that `cargo xtask calls`
 //! can count the system calls of each. The table of them is expected.txt, beside this folder.
 //!
+//! Built for a model of another system's kernel, it runs the operations of a queue alone, and prints the
+//! calls of that kernel's interface.
+//!
 //! Each operation is prepared outside of the marks, with the standard library for its peer, and
 //! runs several times. Its result is dropped outside of the marks as well.
 
@@ -18,16 +21,30 @@ use mio::{Backend, Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tempfile::TempDir;
 
+mod watched;
+
 /// Often enough to show calls that only the first run makes.
 const TIMES: usize = 4;
 
+/// The backend that has a table: Linux's best one, or that of the model.
+const BACKEND: Backend = match () {
+    _ if cfg!(mio_model = "kqueue") => Backend::Kqueue,
+    _ if cfg!(mio_model = "event-ports") => Backend::EventPorts,
+    _ => Backend::Epoll,
+};
+
 fn main() -> io::Result<()> {
     keep_the_heap();
-    let dir = tempfile::tempdir()?;
+    watched::watch();
     polls();
     registrations();
     wakers();
+    rearming();
+    if BACKEND != Backend::Epoll {
+        return Ok(());
+    }
     on_poll();
+    let dir = tempfile::tempdir()?;
     tcp();
     udp();
     let paths = Paths::new(&dir);
@@ -37,9 +54,16 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
+fn new_poll() -> io::Result<Poll> {
+    match BACKEND {
+        Backend::Epoll => Poll::new(),
+        of_model => Poll::with_backend(of_model),
+    }
+}
+
 fn polls() {
-    operation("Poll::new", || (), |()| Poll::new());
-    dropping("Poll: drop", || (Poll::new().unwrap(), ()));
+    operation("Poll::new", || (), |()| new_poll());
+    dropping("Poll: drop", || (new_poll().unwrap(), ()));
 
     for (name, timeout) in [
         ("no timeout", None),
@@ -76,7 +100,7 @@ fn polls() {
         s.poll.registry().try_clone()
     });
     dropping("Registry: drop of a clone", || {
-        let poll = Poll::new().unwrap();
+        let poll = new_poll().unwrap();
         let clone: Registry = poll.registry().try_clone().unwrap();
         (clone, poll)
     });
@@ -161,7 +185,7 @@ fn on_poll() {
 fn registrations() {
     let one = (Token(1), Interest::READABLE);
     let other = (Token(2), Interest::READABLE | Interest::WRITABLE);
-    let fresh = || (Poll::new().unwrap(), tcp_pair());
+    let fresh = || (new_poll().unwrap(), tcp_pair());
     let registered = || {
         let (poll, mut pair) = fresh();
         poll.registry().register(&mut pair.0, one.0, one.1).unwrap();
@@ -183,7 +207,7 @@ fn registrations() {
 
     let fresh = || {
         (
-            Poll::new().unwrap(),
+            new_poll().unwrap(),
             os::unix::net::UnixStream::pair().unwrap(),
         )
     };
@@ -216,9 +240,50 @@ fn registrations() {
     );
 }
 
+/// What follows an event: where the kernel makes no edges, the source has to be armed again.
+fn rearming() {
+    let reported = |interest| {
+        let mut polled = readable();
+        let registry = polled.poll.registry();
+        registry
+            .reregister(&mut polled.sources.0, Token(1), interest)
+            .unwrap();
+        while !polled.events.iter().any(|event| event.is_readable()) {
+            polled.poll(None).unwrap();
+        }
+        polled
+    };
+    let drained = |interest| {
+        let mut polled = reported(interest);
+        assert_eq!(polled.sources.0.read(&mut [0; 5]).unwrap(), 5);
+        polled
+    };
+    let both = Interest::READABLE | Interest::WRITABLE;
+    for (name, interest) in [("READABLE", Interest::READABLE), ("both", both)] {
+        operation(
+            &format!("after an event, {name}: a read that takes part of the data"),
+            || reported(interest),
+            |s| s.sources.0.read(&mut [0; 2]),
+        );
+        operation(
+            &format!("after an event, {name}: a short read"),
+            || reported(interest),
+            |s| s.sources.0.read(&mut [0; 8]),
+        );
+        operation(
+            &format!("after an event, {name}: a read that would block, and a poll"),
+            || drained(interest),
+            |s| {
+                would_block(s.sources.0.read(&mut [0; 8]))?;
+                s.poll(Some(Duration::ZERO))
+            },
+        );
+    }
+}
+
 fn wakers() {
     let new = || {
-        let poll = Poll::new().unwrap();
+        let poll = new_poll().unwrap();
         let waker = Waker::new(poll.registry(), Token(0)).unwrap();
         Polled {
             poll,
@@ -239,7 +304,7 @@ fn wakers() {
     };
     operation(
         "Waker::new",
-        || Poll::new().unwrap(),
+        || new_poll().unwrap(),
         |poll| Waker::new(poll.registry(), Token(0)),
     );
     operation("Waker::wake: first", new, |s| s.sources.wake());
@@ -255,7 +320,7 @@ fn wakers() {
         s.poll(None)
     });
     dropping("Waker: drop", || {
-        let poll = Poll::new().unwrap();
+        let poll = new_poll().unwrap();
         (Waker::new(poll.registry(), Token(0)).unwrap(), poll)
     });
 }
@@ -493,12 +558,11 @@ where
 
 /// Prepares and runs an operation several times, each time between marks.
 fn operation<S, T>(name: &str, prepare: impl Fn() -> S, run: impl Fn(&mut S) -> io::Result<T>) {
-    let (begin, end) = (format!(">{name}"), format!("<{name}"));
     for _ in 0..TIMES {
         let mut state = prepare();
-        mark(&begin);
+        watched::begin(name);
         let outcome = run(&mut state);
-        mark(&end);
+        watched::end(name);
         if let Err(error) = outcome {
             panic!("{name}: {error}");
         }
@@ -515,13 +579,6 @@ fn dropping<D, R>(name: &str, prepare: impl Fn() -> (D, R)) {
         drop(first.take());
         Ok(())
     });
-}
-
-/// The mark that strace prints: a call that does nothing.
-fn mark(text: &str) {
-    // SAFETY: the pointer and the length are those of `text`, and there is no descriptor -1.
-    let written = unsafe { libc::write(-1, text.as_ptr().cast(), text.len()) };
-    assert_eq!(written, -1);
 }
 
 /// Makes the allocator ask the kernel for memory now, and not during an operation.
@@ -554,7 +611,7 @@ impl<S> Polled<S> {
 
 /// A poll with an idle stream.
 fn idle() -> Polled<(TcpStream, net::TcpStream)> {
-    let poll = Poll::new().unwrap();
+    let poll = new_poll().unwrap();
     let mut sources = tcp_pair();
     poll.registry()
         .register(&mut sources.0, Token(1), Interest::READABLE)

@@ -124,9 +124,14 @@ pub fn readiness(fd: RawFd, events: u16) -> u16 {
         events: events as i16,
         revents: 0,
     };
-    // SAFETY: the pointer is valid for one entry. The call does not fail: all signals are blocked,
-    // and it does not wait.
-    unsafe { libc::poll(&mut asked, 1, 0) };
+    let at_once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: both pointers outlive the call, that of the entries is valid for one, and a null mask
+    // changes nothing. The call does not fail: all signals are blocked, and it does not wait. (Not by
+    // poll(2), whose symbol a program may replace.)
+    unsafe { libc::ppoll(&mut asked, 1, &at_once, std::ptr::null()) };
     asked.revents as u16
 }
 

@@ -81,8 +81,9 @@
 //! # Another library in its place
 //!
 //! If the crate is built with `MIO_KQUEUE_LIBRARY` set to the path of a shared library, such as
-//! libkqueue's, it exports nothing, and links that library. If the library is outside of the
-//! loader's folders, `LD_LIBRARY_PATH` must contain its folder when tests run.
+//! libkqueue's, it links that library. It then exports `kqueue_model_complete` alone, which fails with
+//! `ENOSYS`. If the library is outside of the loader's folders, `LD_LIBRARY_PATH` must contain its folder
+//! when tests run.
 //!
 //! # How it works
 //!
@@ -101,7 +102,8 @@ mod exports;
 mod knotes;
 #[cfg(not(kqueue_library))]
 mod model;
-#[cfg(not(kqueue_library))]
+#[cfg(kqueue_library)]
+mod no_exports;
 mod observer;
 #[cfg(not(kqueue_library))]
 mod os;
@@ -114,7 +116,8 @@ mod wait;
 
 #[cfg(not(kqueue_library))]
 pub use exports::{kevent, kqueue, kqueue_model_complete, registrations};
-#[cfg(not(kqueue_library))]
+#[cfg(kqueue_library)]
+pub use no_exports::kqueue_model_complete;
 pub use observer::{observe, Call, Observer};
 #[cfg(not(kqueue_library))]
 pub use poll::poll;

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+#[cfg(not(kqueue_library))]
 use crate::os;
 
 /// A call of the model, or one change of a call.
@@ -42,23 +43,28 @@ pub struct Observer {
 
 static OBSERVER: AtomicPtr<Observer> = AtomicPtr::new(ptr::null_mut());
 
-/// From now on this observer is told of each call.
-pub fn observe(observer: &'static Observer) {
+/// From now on this observer is told of each call. False if another library replaces the model: it tells
+/// nobody.
+pub fn observe(observer: &'static Observer) -> bool {
     // Release: its fields are written before; `observer` acquires.
     OBSERVER.store(ptr::from_ref(observer).cast_mut(), Ordering::Release);
+    cfg!(not(kqueue_library))
 }
 
+#[cfg(not(kqueue_library))]
 fn observer() -> Option<&'static Observer> {
     // SAFETY: null, or from a `&'static Observer`, which nobody changes.
     unsafe { OBSERVER.load(Ordering::Acquire).as_ref() }
 }
 
 /// The error that a change fails with, or 0.
+#[cfg(not(kqueue_library))]
 pub(crate) fn before(change: Call) -> c_int {
     observer().map_or(0, |observer| (observer.before)(change))
 }
 
 /// Makes a call, or fails, as the observer says.
+#[cfg(not(kqueue_library))]
 pub(crate) fn observed(call: Call, make: impl FnOnce() -> c_int) -> c_int {
     let Some(observer) = observer() else {
         return make();

@@ -5,34 +5,9 @@ use std::path::Path;
 
 use anyhow::{bail, Context, Result};
 
+use super::section::{self, Line, Section};
 use crate::sh::Cmd;
 use crate::tools;
-
-/// The calls between the marks of one operation.
-#[derive(Debug, PartialEq)]
-pub struct Section {
-    pub name: String,
-    /// The calls in order, for each run of the operation.
-    pub runs: Vec<Vec<String>>,
-}
-
-impl Section {
-    /// The calls as a line of the table, if every run made the same.
-    pub fn calls(&self) -> Result<String> {
-        let mut lines = self.runs.iter().map(|run| {
-            if run.is_empty() {
-                "-".to_owned()
-            } else {
-                run.join(" ")
-            }
-        });
-        let first = lines.next().unwrap_or_default();
-        if let Some(other) = lines.find(|line| *line != first) {
-            bail!("not the same every time: `{first}`, then `{other}`");
-        }
-        Ok(first)
-    }
-}
 
 /// Runs a program, and returns its marked sections.
 pub fn watch(program: &Path, args: &[&str]) -> Result<Vec<Section>> {
@@ -55,44 +30,18 @@ pub fn watch(program: &Path, args: &[&str]) -> Result<Vec<Section>> {
 
 /// The marked sections of a trace, in the order of their first runs.
 fn sections(trace: &str) -> Result<Vec<Section>> {
-    let mut sections: Vec<Section> = Vec::new();
-    let mut open: Option<(&str, Vec<String>)> = None;
-    for line in trace.lines() {
-        let Some(call) = call(line) else { continue };
-        match (mark(call), &mut open) {
-            (Some(Mark::Begin(name)), None) => open = Some((name, Vec::new())),
-            (Some(Mark::End(name)), Some((begun, _))) if name == *begun => {
-                let (name, run) = open.take().expect("matched above");
-                match sections.iter_mut().find(|section| section.name == name) {
-                    Some(section) => section.runs.push(run),
-                    None => sections.push(Section {
-                        name: name.to_owned(),
-                        runs: vec![run],
-                    }),
-                }
-            }
-            (Some(_), _) => bail!("the marks do not match at {line:?}"),
-            (None, Some((_, run))) => run.push(name(call).to_owned()),
-            (None, None) => {}
-        }
-    }
-    match open {
-        Some((name, _)) => bail!("the trace ends inside of {name}"),
-        None => Ok(sections),
-    }
-}
-
-enum Mark<'a> {
-    Begin(&'a str),
-    End(&'a str),
+    section::sections(trace.lines().filter_map(call).map(|call| match mark(call) {
+        Some(mark) => mark,
+        None => Line::Call(name(call)),
+    }))
 }
 
 /// `write(-1, ">Poll::new", 10) = -1 EBADF (Bad file descriptor)`
-fn mark(call: &str) -> Option<Mark<'_>> {
+fn mark(call: &str) -> Option<Line<'_>> {
     let (text, _) = call.strip_prefix("write(-1, \"")?.split_once('"')?;
     match text.split_at_checked(1)? {
-        (">", name) => Some(Mark::Begin(name)),
-        ("<", name) => Some(Mark::End(name)),
+        (">", name) => Some(Line::Begin(name)),
+        ("<", name) => Some(Line::End(name)),
         _ => None,
     }
 }
@@ -176,17 +125,5 @@ mod tests {
         assert!(sections(end).is_err());
         assert!(sections(&[begin, begin, end].concat()).is_err());
         assert!(sections(&[begin, &end.replace("<a", "<b")].concat()).is_err());
-    }
-
-    #[test]
-    fn runs_that_differ_are_an_error() {
-        let section = Section {
-            name: "a".to_owned(),
-            runs: vec![vec!["read".to_owned()], vec![]],
-        };
-        assert_eq!(
-            section.calls().unwrap_err().to_string(),
-            "not the same every time: `read`, then `-`"
-        );
     }
 }

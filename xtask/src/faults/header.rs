@@ -14,7 +14,8 @@
 //!
 //! The target is a file of tests/, or `lib` for the unit tests, or `loom` for those under loom. The
 //! test's name is the one that the harness prints. With `counts` it is an operation of
-//! bench/counts.txt, whose cost the fault increases; with `faulty-kernel` it is a backend and an
+//! bench/counts.txt, whose cost the fault increases; with `calls` one of testing/calls/expected.txt, with
+//! the model's name before it; with `faulty-kernel` it is a backend and an
 //! operation of testing/faulty-kernel; with `windows-calls` an operation of that program's table; with
 //! `windows-oracle` a program that is kept, or `random programs`. Each of them must fail.
 //!
@@ -50,6 +51,8 @@ pub enum Target {
     Loom,
     /// `cargo xtask counts`, on one of its builds.
     Counts(Bench),
+    /// `cargo xtask calls`.
+    Calls,
     /// The program that makes system calls fail.
     FaultyKernel,
     /// A program for Windows.
@@ -61,7 +64,7 @@ impl Target {
     pub fn tells_itself(&self) -> bool {
         matches!(
             self,
-            Target::Counts(_) | Target::FaultyKernel | Target::Windows(_)
+            Target::Counts(_) | Target::Calls | Target::FaultyKernel | Target::Windows(_)
         )
     }
 }
@@ -73,6 +76,7 @@ impl fmt::Display for Target {
             Target::Lib => "lib",
             Target::Loom => "loom",
             Target::Counts(_) => "counts",
+            Target::Calls => "calls",
             Target::FaultyKernel => "faulty-kernel",
             Target::Windows(program) => program.name(),
         })
@@ -116,7 +120,7 @@ impl Header {
         if header.tests.is_empty() {
             bail!("it names no test");
         }
-        let counts = |target: &Target| matches!(target, Target::Counts(_));
+        let counts = |target: &Target| matches!(target, Target::Counts(_) | Target::Calls);
         if !header.env.is_empty() && header.tests.iter().any(|(target, _)| counts(target)) {
             bail!("an operation is counted without variables");
         }
@@ -131,6 +135,7 @@ impl Header {
                 target,
                 Target::Loom
                     | Target::Counts(_)
+                    | Target::Calls
                     | Target::FaultyKernel
                     | Target::Windows(Program::Calls)
             )
@@ -144,7 +149,7 @@ impl Header {
             .map(|(target, name)| (target, name.trim()))
             // An operation's name may contain blanks.
             .filter(|(target, name)| {
-                ["counts", "faulty-kernel"].contains(target)
+                ["counts", "calls", "faulty-kernel"].contains(target)
                     || Program::named(target).is_some()
                     || !name.contains(char::is_whitespace)
             })
@@ -155,6 +160,7 @@ impl Header {
             "lib" => Target::Lib,
             "loom" => Target::Loom,
             "counts" => Target::Counts(Bench::of(name)),
+            "calls" => Target::Calls,
             "faulty-kernel" => Target::FaultyKernel,
             other => match Program::named(other) {
                 Some(program) => Target::Windows(program),

@@ -195,7 +195,7 @@ impl Panic {
                     || self.place.contains("/loom-") && self.message.starts_with("deadlock")
             }
             // They do not panic.
-            Target::Counts(_) | Target::FaultyKernel | Target::Windows(_) => false,
+            Target::Counts(_) | Target::Calls | Target::FaultyKernel | Target::Windows(_) => false,
         }
     }
 }
@@ -238,7 +238,7 @@ fn panics(output: &str) -> Vec<Panic> {
     panics
 }
 
-/// The result of `cargo xtask counts` for one operation.
+/// The result of `cargo xtask counts`, or `calls`, for one operation.
 pub fn outcome_counted(outcomes: &Result<Vec<(String, Result<()>)>>, operation: &str) -> Outcome {
     let outcomes = match outcomes {
         Ok(outcomes) => outcomes,
