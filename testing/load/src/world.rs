@@ -34,6 +34,9 @@ const POLLS: u64 = 50;
 /// kernel ends what does not.
 const WAITING: u64 = 500;
 
+/// How many registrations that have ended are remembered.
+const ENDED: usize = 100_000;
+
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// As many connections as there are descriptors for.
@@ -185,7 +188,11 @@ impl World {
             sequence: AtomicU64::new(0),
             next_token: AtomicUsize::new(FIRST),
             connections: Mutex::default(),
-            ended: Mutex::default(),
+            // Twice the space, so that neither grows in a later wave.
+            ended: Mutex::new((
+                HashMap::with_capacity(ENDED * 2),
+                VecDeque::with_capacity(ENDED + 1),
+            )),
             dropped: Mutex::default(),
             clients: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Draining as u8),
@@ -291,7 +298,7 @@ impl World {
         let (when, order) = &mut *ended;
         when.insert(connection.token, self.now());
         order.push_back(connection.token);
-        if order.len() > 100_000 {
+        if order.len() > ENDED {
             let oldest = order.pop_front();
             oldest.map(|oldest| when.remove(&oldest));
         }
