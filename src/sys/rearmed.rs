@@ -108,6 +108,8 @@ impl Deadline {
     }
 }
 
+// The methods of a program's path are never inlined: programs then call the crate's own instances of this
+// generic code, and do not compile it again.
 impl<K: Kernel> Selector for Rearmed<K> {
     fn open() -> io::Result<Rearmed<K>> {
         let unread = Arc::new(UnreadSignals::default());
@@ -120,6 +122,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         })
     }
 
+    #[inline(never)]
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
         if events.capacity() == 0 {
@@ -178,6 +181,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         }
     }
 
+    #[inline(never)]
     fn register(
         &self,
         fd: RawFd,
@@ -198,6 +202,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         Ok(key)
     }
 
+    #[inline(never)]
     fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<Key> {
         let mut state = self.registrations.lock();
         if interest.has_mode() {
@@ -222,6 +227,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
     }
 
     #[cfg(feature = "os-ext")]
+    #[inline(never)]
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
         let mut state = self.registrations.lock();
         if interest.has_mode() {
@@ -233,6 +239,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         self.change(state, slot, Change::BegunAgain(before.as_ref()))
     }
 
+    #[inline(never)]
     fn deregister(&self, fd: RawFd, key: Key) -> io::Result<()> {
         let mut state = self.registrations.lock();
         let slot = match state.table.slot(fd, key) {
@@ -252,6 +259,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         disarmed
     }
 
+    #[inline(never)]
     fn after_io(&self, key: Key, outcome: Outcome) {
         let mut state = self.registrations.lock();
         let Ok(slot) = state.table.slot(-1, key) else {
@@ -268,6 +276,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         }
     }
 
+    #[inline(never)]
     fn release(&self, key: Key) {
         if !self.registrations.is_inherited() {
             // Fails if the program has deregistered the raw descriptor.
