@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use libc::pid_t;
 
-use super::error::cvt;
+use super::error::{cvt, uninterrupted};
 use super::platform;
 use super::refused::is_refused;
 
@@ -18,12 +18,7 @@ pub(crate) fn exists(pid: pid_t) -> io::Result<()> {
 /// Waits until a child has exited, and leaves it as it is: it can be waited for. Fails like `exists`.
 #[cold]
 pub(crate) fn until_exit(pid: pid_t) -> io::Result<()> {
-    loop {
-        match wait(pid, 0) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            waited => return waited,
-        }
-    }
+    uninterrupted(|| wait(pid, 0))
 }
 
 fn wait(pid: pid_t, options: libc::c_int) -> io::Result<()> {
