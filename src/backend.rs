@@ -93,14 +93,15 @@ impl FromStr for Backend {
     /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if the text is not a
     /// backend's name.
     fn from_str(name: &str) -> io::Result<Backend> {
-        ALL.into_iter()
-            .find(|backend| backend.name() == name)
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!("no backend is called {name:?}"),
-                )
-            })
+        for &backend in &ALL {
+            if backend.name() == name {
+                return Ok(backend);
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("no backend is called {name:?}"),
+        ))
     }
 }
 

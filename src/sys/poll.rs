@@ -28,6 +28,7 @@ use std::time::Duration;
 use libc::pollfd;
 
 use super::chunks::poll;
+use super::error::uninterrupted;
 use super::rearmed::{Kernel, Rearmed};
 use super::selector::EventBuffer;
 use super::table::State;
@@ -128,12 +129,7 @@ impl Kernel for PollCall {
     fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) -> io::Result<()> {
         // Without the lock, so that the polling thread finds it free.
         drop(state);
-        loop {
-            match backend.kernel.interrupt.signal() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return outcome,
-            }
-        }
+        uninterrupted(|| backend.kernel.interrupt.signal())
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -146,10 +142,12 @@ fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut 
     let mut left = ready - usize::from(state.armed.all[0].revents != 0);
     let slots = state.armed.all.len() - 1;
     let start = state.armed.next.min(slots);
-    for slot in (start..slots).chain(0..start) {
+    for slot in start..start + slots {
         if left == 0 {
             break;
         }
+        // After the last one follows the first.
+        let slot = if slot < slots { slot } else { slot - slots };
         let revents = state.armed.all[slot + 1].revents;
         if revents == 0 {
             continue;

@@ -85,9 +85,10 @@ impl Deadline {
     fn of(timeout: Option<Duration>) -> Deadline {
         Deadline {
             // A deadline beyond the clock's range counts as none.
-            at: timeout
-                .filter(|timeout| !timeout.is_zero())
-                .and_then(|timeout| Instant::now().checked_add(timeout)),
+            at: match timeout {
+                Some(timeout) if !timeout.is_zero() => Instant::now().checked_add(timeout),
+                _ => None,
+            },
             is_at_once: timeout == Some(Duration::ZERO),
         }
     }
@@ -150,7 +151,10 @@ impl<K: Kernel> Selector for Rearmed<K> {
             }
             let left = deadline.left();
             let wait = match events.events().is_empty() {
-                true => left.into_iter().chain(next_probe).min(),
+                true => match (left, next_probe) {
+                    (Some(left), Some(next_probe)) => Some(left.min(next_probe)),
+                    _ => left.or(next_probe),
+                },
                 // There are events already: collect other ready ones without waiting.
                 false => Some(Duration::ZERO),
             };
@@ -396,7 +400,7 @@ impl<K: Kernel> Rearmed<K> {
         if needs_probe {
             self.counters.probes.add(1);
             let now = state.table.tick();
-            let is_unknown = outcome == Outcome::WouldBlock(None);
+            let is_unknown = matches!(outcome, Outcome::WouldBlock(None));
             state.table.entry_mut(slot).probe_after_io(is_unknown, now);
         }
         let edges = &state.table.entry(slot).edges;
@@ -552,7 +556,9 @@ impl<K: Kernel> Rearmed<K> {
         let count = state.table.poll_due(now)?;
         self.counters.probes.add(count);
         let start = state.table.next_probed.min(count);
-        for index in (start..count).chain(0..start) {
+        for index in start..start + count {
+            // After the last one follows the first.
+            let index = if index < count { index } else { index - count };
             let table = &mut state.table;
             let (slot, revents) = table.probe_result(index);
             if events.is_full() || table.entry(slot).reported_by == table.select {

@@ -8,9 +8,10 @@ use crate::sys::error::cvt;
 /// Opens a pipe by one call: its receiving and its sending end, both non-blocking and closed
 /// on exec.
 pub(crate) fn pipe() -> io::Result<[OwnedFd; 2]> {
-    let mut ends: [libc::c_int; 2] = [-1; 2];
+    let mut ends = [-1; 2];
     // SAFETY: the kernel writes two descriptors, and `ends` has two elements.
     cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    let [receiver, sender] = ends;
     // SAFETY: the call has just opened both descriptors, and nothing else owns them.
-    Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }))
+    unsafe { Ok([OwnedFd::from_raw_fd(receiver), OwnedFd::from_raw_fd(sender)]) }
 }
