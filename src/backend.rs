@@ -70,6 +70,7 @@ const ALL: [Backend; 5] = [
 ];
 
 impl Backend {
+    #[inline]
     fn name(self) -> &'static str {
         match self {
             Backend::Epoll => "epoll",
@@ -82,6 +83,7 @@ impl Backend {
 }
 
 impl fmt::Display for Backend {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -92,6 +94,7 @@ impl FromStr for Backend {
 
     /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if the text is not a
     /// backend's name.
+    #[inline]
     fn from_str(name: &str) -> io::Result<Backend> {
         for &backend in &ALL {
             if backend.name() == name {

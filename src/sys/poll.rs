@@ -62,6 +62,7 @@ impl Kernel for PollCall {
 
     const TAKES_CHANGES: bool = false;
 
+    #[inline]
     fn open(unread: &Arc<UnreadSignals>) -> io::Result<(PollCall, Armed)> {
         let interrupt = WakeFd::new(Some(unread))?;
         let first = pollfd {
@@ -93,6 +94,7 @@ impl Kernel for PollCall {
         Ok(())
     }
 
+    #[inline]
     fn wait<'a>(
         backend: &'a Poll,
         mut state: MutexGuard<'a, State<Armed>>,
@@ -126,18 +128,21 @@ impl Kernel for PollCall {
         (state, any_ready)
     }
 
+    #[inline]
     fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) -> io::Result<()> {
         // Without the lock, so that the polling thread finds it free.
         drop(state);
         uninterrupted(|| backend.kernel.interrupt.signal())
     }
 
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.interrupt.as_fd()
     }
 }
 
 /// Makes events of the readiness of `ready` elements.
+#[inline]
 fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut EventBuffer) {
     let mut left = ready - usize::from(state.armed.all[0].revents != 0);
     let slots = state.armed.all.len() - 1;
@@ -169,6 +174,7 @@ fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut 
 impl Armed {
     /// Removes unused elements from the end: the kernel accepts no more elements than the process may
     /// have descriptors.
+    #[inline]
     fn trim(&mut self) {
         while let [_, .., last] = &self.all[..] {
             if last.fd >= 0 {

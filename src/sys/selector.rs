@@ -270,6 +270,7 @@ impl EventBuffer {
     }
 
     /// Grows to at least this capacity. The events stay.
+    #[inline]
     pub(crate) fn grow(&mut self, capacity: usize) {
         if capacity > self.capacity() {
             // What the kernel wrote has been read.
