@@ -70,6 +70,7 @@ const ALL: [Backend; 5] = [
 ];
 
 impl Backend {
+    #[inline]
     fn name(self) -> &'static str {
         match self {
             Backend::Epoll => "epoll",
@@ -82,6 +83,7 @@ impl Backend {
 }
 
 impl fmt::Display for Backend {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -92,15 +94,17 @@ impl FromStr for Backend {
 
     /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if the text is not a
     /// backend's name.
+    #[inline]
     fn from_str(name: &str) -> io::Result<Backend> {
-        ALL.into_iter()
-            .find(|backend| backend.name() == name)
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!("no backend is called {name:?}"),
-                )
-            })
+        for &backend in &ALL {
+            if backend.name() == name {
+                return Ok(backend);
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("no backend is called {name:?}"),
+        ))
     }
 }
 

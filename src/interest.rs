@@ -210,9 +210,10 @@ impl Interest {
     #[inline]
     pub fn remove(self, other: Interest) -> Option<Interest> {
         let bits = self.0.get() & !other.0.get();
-        NonZeroU8::new(bits)
-            .filter(|_| bits & DIRECTIONS != 0)
-            .map(Interest)
+        match bits & DIRECTIONS {
+            0 => None,
+            _ => Some(interest(bits)),
+        }
     }
 
     /// Level-triggered: every poll that begins while the source is ready for this interest reports it.
@@ -543,9 +544,10 @@ impl BitOrAssign for Interest {
 impl fmt::Debug for Interest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for (bit, name) in NAMES {
+        for (bit, name) in &NAMES {
             if self.0.get() & bit != 0 {
-                write!(f, "{separator}{name}")?;
+                f.write_str(separator)?;
+                f.write_str(name)?;
                 separator = " | ";
             }
         }

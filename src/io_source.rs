@@ -222,12 +222,11 @@ impl<T> IoSource<T> {
         &self,
         take_error: impl FnOnce(&T) -> io::Result<Option<io::Error>>,
     ) -> io::Result<Option<io::Error>> {
-        let error = take_error(&self.inner);
+        let outcome = take_error(&self.inner);
         if self.registration.takes_outcomes() {
-            let found = matches!(error, Ok(Some(_)));
-            self.registration.after_taking_error(found);
+            return self.registration.after_taking_error(outcome);
         }
-        error
+        outcome
     }
 
     /// Formats a source of the type `name`: like its object, as long as it is not known to be registered.

@@ -184,6 +184,7 @@ macro_rules! impl_descriptor {
     ($Type:ident, $Inner:ty) => {
         #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl std::os::fd::AsFd for $Type {
+            #[inline]
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 std::os::fd::AsFd::as_fd(&*self.inner)
             }
@@ -191,6 +192,7 @@ macro_rules! impl_descriptor {
 
         #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl std::os::fd::AsRawFd for $Type {
+            #[inline]
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
                 std::os::fd::AsRawFd::as_raw_fd(&*self.inner)
             }
@@ -198,6 +200,7 @@ macro_rules! impl_descriptor {
 
         #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl std::os::fd::IntoRawFd for $Type {
+            #[inline]
             fn into_raw_fd(self) -> std::os::fd::RawFd {
                 std::os::fd::IntoRawFd::into_raw_fd(self.inner.into_inner())
             }
@@ -211,6 +214,7 @@ macro_rules! impl_descriptor {
             /// # Safety
             ///
             /// The descriptor must be open, and nothing else may own it.
+            #[inline]
             unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> $Type {
                 // SAFETY: the caller guarantees that the descriptor is open and that nothing else
                 // owns it.
@@ -223,6 +227,7 @@ macro_rules! impl_descriptor {
         impl From<std::os::fd::OwnedFd> for $Type {
             /// Takes over a descriptor of the same kind. It must be in non-blocking mode: this does
             /// not set it.
+            #[inline]
             fn from(fd: std::os::fd::OwnedFd) -> $Type {
                 $Type {
                     inner: crate::IoSource::new(<$Inner>::from(fd)),
@@ -232,6 +237,7 @@ macro_rules! impl_descriptor {
 
         #[cfg_attr(docsrs, doc(cfg(unix)))]
         impl From<$Type> for std::os::fd::OwnedFd {
+            #[inline]
             fn from(source: $Type) -> std::os::fd::OwnedFd {
                 source.inner.into_inner().into()
             }
@@ -245,6 +251,7 @@ macro_rules! impl_socket {
     ($Type:ident, $Inner:ty) => {
         #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl std::os::windows::io::AsSocket for $Type {
+            #[inline]
             fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
                 std::os::windows::io::AsSocket::as_socket(&*self.inner)
             }
@@ -252,6 +259,7 @@ macro_rules! impl_socket {
 
         #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl std::os::windows::io::AsRawSocket for $Type {
+            #[inline]
             fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
                 std::os::windows::io::AsRawSocket::as_raw_socket(&*self.inner)
             }
@@ -259,6 +267,7 @@ macro_rules! impl_socket {
 
         #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl std::os::windows::io::IntoRawSocket for $Type {
+            #[inline]
             fn into_raw_socket(self) -> std::os::windows::io::RawSocket {
                 std::os::windows::io::IntoRawSocket::into_raw_socket(self.inner.into_inner())
             }
@@ -272,6 +281,7 @@ macro_rules! impl_socket {
             /// # Safety
             ///
             /// The socket must be open, and nothing else may own it.
+            #[inline]
             unsafe fn from_raw_socket(socket: std::os::windows::io::RawSocket) -> $Type {
                 // SAFETY: the caller guarantees that the socket is open and that nothing else owns
                 // it.
@@ -284,6 +294,7 @@ macro_rules! impl_socket {
         impl From<std::os::windows::io::OwnedSocket> for $Type {
             /// Takes over a socket of the same kind. It must be in non-blocking mode: this does not
             /// set it.
+            #[inline]
             fn from(socket: std::os::windows::io::OwnedSocket) -> $Type {
                 $Type {
                     inner: crate::IoSource::new(<$Inner>::from(socket)),
@@ -293,6 +304,7 @@ macro_rules! impl_socket {
 
         #[cfg_attr(docsrs, doc(cfg(windows)))]
         impl From<$Type> for std::os::windows::io::OwnedSocket {
+            #[inline]
             fn from(source: $Type) -> std::os::windows::io::OwnedSocket {
                 source.inner.into_inner().into()
             }
@@ -306,6 +318,7 @@ macro_rules! impl_std {
     ($Type:ident, $Std:ty, $example:literal) => {
         impl From<$Type> for $Std {
             /// The same socket, still non-blocking. On epoll and kqueue it stays registered.
+            #[inline]
             fn from(source: $Type) -> $Std {
                 source.inner.into_inner()
             }
@@ -320,6 +333,7 @@ macro_rules! impl_std {
             /// ```
             #[doc = $example]
             /// ```
+            #[inline]
             pub fn from_std(socket: $Std) -> $Type {
                 $Type {
                     inner: crate::IoSource::new(socket),

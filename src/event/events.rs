@@ -100,6 +100,7 @@ impl Events {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn reserve(&mut self, additional: usize) {
         let capacity = self.capacity().saturating_add(additional);
         self.buffer.grow(capacity.min(MAX_CAPACITY));

@@ -5,27 +5,25 @@ use std::os::fd::OwnedFd;
 
 use libc::pid_t;
 
-use super::error::cvt;
+use super::error::{cvt, uninterrupted};
 use super::platform;
 use super::refused::is_refused;
 
 /// Fails with `NotFound` if the number is not that of a child of this process, which runs or was not
 /// waited for, and with `Unsupported` if a sandbox refuses the question. Leaves the child as it is.
+#[inline]
 pub(crate) fn exists(pid: pid_t) -> io::Result<()> {
     wait(pid, libc::WNOHANG)
 }
 
 /// Waits until a child has exited, and leaves it as it is: it can be waited for. Fails like `exists`.
 #[cold]
+#[inline]
 pub(crate) fn until_exit(pid: pid_t) -> io::Result<()> {
-    loop {
-        match wait(pid, 0) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            waited => return waited,
-        }
-    }
+    uninterrupted(|| wait(pid, 0))
 }
 
+#[inline]
 fn wait(pid: pid_t, options: libc::c_int) -> io::Result<()> {
     // SAFETY: `siginfo_t` consists of integers and pointers, for which all zeros are valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -38,12 +36,14 @@ fn wait(pid: pid_t, options: libc::c_int) -> io::Result<()> {
 
 /// Opens a descriptor that is readable after the process has exited. `None` if the queue watches
 /// processes instead. Fails like `exists`, and with `Unsupported` if the system has neither.
+#[inline]
 pub(crate) fn exit_fd(pid: pid_t) -> io::Result<Option<OwnedFd>> {
     platform::exit_fd::open(pid).map_err(not_found_or_unsupported)
 }
 
 /// The error of a call that asks for a process.
 #[cold]
+#[inline]
 fn not_found_or_unsupported(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(libc::ECHILD | libc::ESRCH) => io::Error::new(

@@ -9,51 +9,55 @@ use libc::pollfd;
 use super::platform::poll;
 
 /// The pauses between two rounds without readiness, which double each time.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+const SHORTEST_PAUSE_MILLIS: u64 = 1;
+const LONGEST_PAUSE_MILLIS: u64 = 64;
 
 /// poll(2) with any number of entries. If the kernel accepts them at once, this adds nothing.
 #[inline]
 pub(super) fn poll(entries: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     match poll::poll(entries, timeout) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            poll_in_chunks(entries, timeout, error)
-        }
-        outcome => outcome,
+        Err(error) => poll_in_chunks(entries, timeout, error),
+        ready => ready,
     }
 }
 
 /// Probes each chunk but the first, and then waits for the first chunk alone. The wait is as long as
-/// events of the other chunks may be late. `refusal` is the kernel's error for all entries at once.
+/// events of the other chunks may be late. `error` is the kernel's for all entries at once.
 #[cold]
 fn poll_in_chunks(
     entries: &mut [pollfd],
     timeout: Option<Duration>,
-    refusal: io::Error,
+    error: io::Error,
 ) -> io::Result<usize> {
+    if error.raw_os_error() != Some(libc::EINVAL) {
+        return Err(error);
+    }
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut pause = SHORTEST_PAUSE;
+    let mut pause = SHORTEST_PAUSE_MILLIS;
     loop {
         let most = match descriptor_limit() {
             most if (1..entries.len()).contains(&most) => most,
-            // The refusal has another reason, or the process may open no descriptor.
-            _ => return Err(refusal),
+            // The error has another reason, or the process may open no descriptor.
+            _ => return Err(error),
         };
         let (first, others) = entries.split_at_mut(most);
         let mut ready = 0;
         for chunk in others.chunks_mut(most) {
             ready += poll::poll(chunk, Some(Duration::ZERO))?;
         }
-        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let wait = match ready {
-            0 => left.map_or(pause, |left| left.min(pause)),
-            _ => Duration::ZERO,
-        };
+        let mut wait = Duration::from_millis(pause);
+        if let Some(end) = end {
+            wait = wait.min(end.saturating_duration_since(Instant::now()));
+        }
+        let is_last = wait.is_zero();
+        if ready > 0 {
+            wait = Duration::ZERO;
+        }
         ready += poll::poll(first, Some(wait))?;
-        if ready > 0 || left == Some(Duration::ZERO) {
+        if ready > 0 || is_last {
             return Ok(ready);
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = LONGEST_PAUSE_MILLIS.min(pause * 2);
     }
 }
 

@@ -174,20 +174,20 @@ impl<C: Calls> Epoll<C> {
     #[cold]
     fn register_exclusive(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, token, interest)
-            .map_err(|error| match error.raw_os_error() {
-                Some(libc::EINVAL) => Mistake::NotExclusive.into(),
-                _ => error,
-            })
+            .map_err(not_exclusive)
     }
+}
+
+/// The kernel does not register everything exclusively.
+#[cold]
+fn not_exclusive(error: io::Error) -> io::Error {
+    Mistake::NotExclusive.in_place_of(libc::EINVAL, error)
 }
 
 /// The kernel modifies no exclusive registration, and none into one.
 #[cold]
 fn not_modified(error: io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(libc::EINVAL) => Mistake::Exclusive.into(),
-        _ => error,
-    }
+    Mistake::Exclusive.in_place_of(libc::EINVAL, error)
 }
 
 /// The kernel answers EINVAL for a descriptor that is not an epoll. Like EBADF, it means that the program

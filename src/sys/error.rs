@@ -22,6 +22,25 @@ pub(crate) fn bool_result(result: windows_sys::core::BOOL) -> io::Result<()> {
     }
 }
 
+/// Makes a call until no signal interrupts it.
+#[cfg(unix)]
+#[allow(dead_code)] // if no feature needs it
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether a signal has interrupted the call that has just failed.
+#[cfg(all(unix, feature = "os-poll"))]
+#[cold]
+pub(crate) fn was_interrupted() -> bool {
+    io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+}
+
 /// A mistake of the program in registering.
 #[derive(Copy, Clone)]
 pub(crate) enum Mistake {
@@ -41,6 +60,18 @@ impl Mistake {
             Mistake::AlreadyRegistered => io::ErrorKind::AlreadyExists,
             Mistake::NotRegistered => io::ErrorKind::NotFound,
             Mistake::NotExclusive | Mistake::Exclusive => io::ErrorKind::InvalidInput,
+        }
+    }
+
+    /// Returns the kernel's error unchanged, except for the one with this number, by which the kernel names
+    /// the mistake.
+    #[cfg(unix)]
+    #[allow(dead_code)] // where there is no epoll
+    #[cold]
+    pub(super) fn in_place_of(self, number: i32, error: io::Error) -> io::Error {
+        match error.raw_os_error() == Some(number) {
+            true => self.into(),
+            false => error,
         }
     }
 

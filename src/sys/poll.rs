@@ -28,6 +28,7 @@ use std::time::Duration;
 use libc::pollfd;
 
 use super::chunks::poll;
+use super::error::uninterrupted;
 use super::rearmed::{Kernel, Rearmed};
 use super::selector::EventBuffer;
 use super::table::State;
@@ -61,6 +62,7 @@ impl Kernel for PollCall {
 
     const TAKES_CHANGES: bool = false;
 
+    #[inline]
     fn open(unread: &Arc<UnreadSignals>) -> io::Result<(PollCall, Armed)> {
         let interrupt = WakeFd::new(Some(unread))?;
         let first = pollfd {
@@ -92,6 +94,7 @@ impl Kernel for PollCall {
         Ok(())
     }
 
+    #[inline]
     fn wait<'a>(
         backend: &'a Poll,
         mut state: MutexGuard<'a, State<Armed>>,
@@ -125,31 +128,31 @@ impl Kernel for PollCall {
         (state, any_ready)
     }
 
+    #[inline]
     fn interrupt(backend: &Poll, state: MutexGuard<'_, State<Armed>>) -> io::Result<()> {
         // Without the lock, so that the polling thread finds it free.
         drop(state);
-        loop {
-            match backend.kernel.interrupt.signal() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return outcome,
-            }
-        }
+        uninterrupted(|| backend.kernel.interrupt.signal())
     }
 
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.interrupt.as_fd()
     }
 }
 
 /// Makes events of the readiness of `ready` elements.
+#[inline]
 fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut EventBuffer) {
     let mut left = ready - usize::from(state.armed.all[0].revents != 0);
     let slots = state.armed.all.len() - 1;
     let start = state.armed.next.min(slots);
-    for slot in (start..slots).chain(0..start) {
+    for slot in start..start + slots {
         if left == 0 {
             break;
         }
+        // After the last one follows the first.
+        let slot = if slot < slots { slot } else { slot - slots };
         let revents = state.armed.all[slot + 1].revents;
         if revents == 0 {
             continue;
@@ -171,6 +174,7 @@ fn collect(backend: &Poll, state: &mut State<Armed>, ready: usize, events: &mut 
 impl Armed {
     /// Removes unused elements from the end: the kernel accepts no more elements than the process may
     /// have descriptors.
+    #[inline]
     fn trim(&mut self) {
         while let [_, .., last] = &self.all[..] {
             if last.fd >= 0 {

@@ -1,6 +1,5 @@
 //! Readiness in the bits of poll(2), which event ports use as well, and a probe of one descriptor.
 
-use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ const BITS: [(Readiness, c_short); 6] = [
 #[inline]
 pub(super) fn to_poll(bits: Readiness) -> c_short {
     let mut kernel = 0;
-    for (ours, theirs) in BITS {
+    for &(ours, theirs) in &BITS {
         if bits.intersects(ours) {
             kernel |= theirs;
         }
@@ -35,7 +34,7 @@ pub(super) fn to_poll(bits: Readiness) -> c_short {
 #[inline]
 pub(super) fn from_poll(bits: c_short) -> Readiness {
     let mut ready = Readiness::NONE;
-    for (ours, theirs) in BITS {
+    for &(ours, theirs) in &BITS {
         if bits & theirs != 0 {
             ready = ready.or(ours);
         }
@@ -43,14 +42,14 @@ pub(super) fn from_poll(bits: c_short) -> Readiness {
     ready
 }
 
-/// Probes one descriptor.
-pub(super) fn probe(fd: RawFd, interest: Readiness) -> io::Result<Readiness> {
+/// Probes one descriptor. `None` if poll(2) failed.
+pub(super) fn probe(fd: RawFd, interest: Readiness) -> Option<Readiness> {
     let mut one = [pollfd {
         fd,
         // The peer's end shows whether anything can still change.
         events: to_poll(interest.or(Readiness::RDHUP)),
         revents: 0,
     }];
-    poll(&mut one, Some(Duration::ZERO))?;
-    Ok(from_poll(one[0].revents))
+    poll(&mut one, Some(Duration::ZERO)).ok()?;
+    Some(from_poll(one[0].revents))
 }

@@ -68,6 +68,9 @@ const PRIORITY: usize = 2;
 /// The fourth direction: errors and hang-ups.
 const LATCHED: usize = 3;
 
+/// The number of directions.
+const ALL: usize = 4;
+
 /// The step of the longest pause: 64 ms, or about a second if both halves of a connection have hung up.
 const LONGEST_STEP: u8 = 7;
 const LONGEST_STEP_HUNG_UP: u8 = 11;
@@ -99,12 +102,12 @@ impl Tick {
         }
     }
 
-    /// The earlier of two ticks, as seen from `now`.
+    /// This tick, or another one if it is earlier as seen from `now`.
     #[inline]
-    pub(super) fn earlier(self, other: Tick, now: Tick) -> Tick {
-        match self.distance(now) <= other.distance(now) {
-            true => self,
-            false => other,
+    pub(super) fn earlier(self, other: Option<Tick>, now: Tick) -> Tick {
+        match other {
+            Some(other) if other.distance(now) <= self.distance(now) => other,
+            _ => self,
         }
     }
 }
@@ -112,15 +115,15 @@ impl Tick {
 /// The pauses of all directions.
 #[derive(Copy, Clone, Debug)]
 struct Pauses {
-    until: [Tick; 4],
+    until: [Tick; ALL],
     /// The step of the next pause: 0 for none, and step n for 2^(n-1) milliseconds.
-    next: [u8; 4],
+    next: [u8; ALL],
 }
 
 impl Pauses {
     const RESET: Pauses = Pauses {
-        until: [Tick(0); 4],
-        next: [0; 4],
+        until: [Tick(0); ALL],
+        next: [0; ALL],
     };
 
     #[inline]
@@ -358,7 +361,7 @@ impl Edges {
 
     /// Backs off directions that were armed or had fired.
     fn back_off(&mut self, directions: Readiness) {
-        for (index, bits) in DIRECTIONS.into_iter().enumerate() {
+        for (index, &bits) in DIRECTIONS.iter().enumerate() {
             if directions.intersects(bits) {
                 self.pauses.reset(index);
             }
@@ -381,16 +384,21 @@ impl Edges {
         if self.probe_at_once || self.pending != Readiness::NONE {
             return Some(now);
         }
-        let is_backed_off = |index: usize| match DIRECTIONS.get(index) {
-            Some(&bits) => self.backed_off.intersects(bits),
-            None => self.latched != Readiness::NONE,
-        };
-        let pauses = (0..=LATCHED).filter(|&index| is_backed_off(index));
-        let ends = pauses.map(|index| match self.pauses.is_over(index, now) {
-            true => now,
-            false => self.pauses.until[index],
-        });
-        ends.reduce(|one, other| one.earlier(other, now))
+        let mut first = None;
+        for index in 0..ALL {
+            let is_backed_off = match DIRECTIONS.get(index) {
+                Some(&bits) => self.backed_off.intersects(bits),
+                None => self.latched != Readiness::NONE,
+            };
+            if is_backed_off {
+                let end = match self.pauses.is_over(index, now) {
+                    true => now,
+                    false => self.pauses.until[index],
+                };
+                first = Some(end.earlier(first, now));
+            }
+        }
+        first
     }
 
     /// Whether the registration is probed.
@@ -410,7 +418,7 @@ impl Edges {
         if ready.intersects(RDHUP) && !self.end_reported {
             due = due.or(RDHUP.and(self.interest));
         }
-        for (index, bits) in DIRECTIONS.into_iter().enumerate() {
+        for (index, &bits) in DIRECTIONS.iter().enumerate() {
             if !self.interest.intersects(bits) {
                 continue;
             }
@@ -449,24 +457,25 @@ impl Edges {
 
     /// Begins the next pause of each direction in a report: all continue with the shortest.
     fn pause(&mut self, report: Readiness, now: Tick) {
-        let named = |index: usize, edges: &Edges| match DIRECTIONS.get(index) {
-            // It is ready, or the probe would have armed it. So the report names it.
-            Some(&bits) => edges.backed_off.intersects(bits),
-            None => edges.error_backed_off && report.intersects(ERR),
-        };
-        let steps = (0..=LATCHED).filter(|&index| named(index, self));
-        let Some(shortest) = steps.map(|index| self.pauses.next[index]).min() else {
-            self.pause_latched(now);
-            return;
-        };
-        // The first probe has reported it: later pauses are not zero.
-        let step = shortest.max(1);
-        for index in 0..=LATCHED {
-            if named(index, self) {
+        let mut is_named = [false; ALL];
+        let mut step = LONGEST_STEP;
+        for index in 0..ALL {
+            is_named[index] = match DIRECTIONS.get(index) {
+                // It is ready, or the probe would have armed it. So the report names it.
+                Some(&bits) => self.backed_off.intersects(bits),
+                None => self.error_backed_off && report.intersects(ERR),
+            };
+            if is_named[index] {
+                // The first probe has reported it: later pauses are not zero.
+                step = step.min(self.pauses.next[index].max(1));
+            }
+        }
+        for index in 0..ALL {
+            if is_named[index] {
                 self.pauses.begin(index, step, LONGEST_STEP, now);
             }
         }
-        if !named(LATCHED, self) {
+        if !is_named[LATCHED] {
             self.pause_latched(now);
         }
     }
@@ -577,7 +586,7 @@ impl Edges {
     /// that is ready begins a pause.
     pub(super) fn probed_after_io(&mut self, ready: Readiness, unknown_direction: bool, now: Tick) {
         let hang_up_ended = self.unlatch_gone(ready);
-        for (index, bits) in DIRECTIONS.into_iter().enumerate() {
+        for (index, &bits) in DIRECTIONS.iter().enumerate() {
             let is_fired = self.fired_directions().intersects(bits);
             if !ready.intersects(bits) || hang_up_ended {
                 self.arm(bits);
@@ -611,7 +620,7 @@ impl Edges {
     #[allow(dead_code)] // on a backend whose probe follows the operation
     pub(super) fn would_block_in_unknown_direction(&mut self, now: Tick) {
         let fired = self.fired_directions();
-        for (index, bits) in DIRECTIONS.into_iter().enumerate() {
+        for (index, &bits) in DIRECTIONS.iter().enumerate() {
             if fired.intersects(bits) {
                 self.pauses.begin(index, 1, LONGEST_STEP, now);
             }
@@ -1349,7 +1358,7 @@ mod tests {
         let (before, after) = (Tick(u32::MAX - 1), Tick(3));
         assert_eq!(after.after(before), Duration::from_millis(5));
         assert_eq!(before.after(after), Duration::ZERO, "over");
-        assert_eq!(after.earlier(before, before), before);
+        assert_eq!(after.earlier(Some(before), before), before);
         let mut edges = raw(WRITABLE);
         edges.fired(OUT);
         assert!((10..=31).contains(&reports(&mut edges, OUT, u32::MAX - 400, 400)));

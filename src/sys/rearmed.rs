@@ -85,9 +85,10 @@ impl Deadline {
     fn of(timeout: Option<Duration>) -> Deadline {
         Deadline {
             // A deadline beyond the clock's range counts as none.
-            at: timeout
-                .filter(|timeout| !timeout.is_zero())
-                .and_then(|timeout| Instant::now().checked_add(timeout)),
+            at: match timeout {
+                Some(timeout) if !timeout.is_zero() => Instant::now().checked_add(timeout),
+                _ => None,
+            },
             is_at_once: timeout == Some(Duration::ZERO),
         }
     }
@@ -108,6 +109,8 @@ impl Deadline {
     }
 }
 
+// The methods of a program's path are never inlined: programs then call the crate's own instances of this
+// generic code, and do not compile it again.
 impl<K: Kernel> Selector for Rearmed<K> {
     fn open() -> io::Result<Rearmed<K>> {
         let unread = Arc::new(UnreadSignals::default());
@@ -120,6 +123,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         })
     }
 
+    #[inline(never)]
     fn select(&self, events: &mut EventBuffer, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
         if events.capacity() == 0 {
@@ -147,7 +151,10 @@ impl<K: Kernel> Selector for Rearmed<K> {
             }
             let left = deadline.left();
             let wait = match events.events().is_empty() {
-                true => left.into_iter().chain(next_probe).min(),
+                true => match (left, next_probe) {
+                    (Some(left), Some(next_probe)) => Some(left.min(next_probe)),
+                    _ => left.or(next_probe),
+                },
                 // There are events already: collect other ready ones without waiting.
                 false => Some(Duration::ZERO),
             };
@@ -178,6 +185,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         }
     }
 
+    #[inline(never)]
     fn register(
         &self,
         fd: RawFd,
@@ -198,6 +206,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         Ok(key)
     }
 
+    #[inline(never)]
     fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<Key> {
         let mut state = self.registrations.lock();
         if interest.has_mode() {
@@ -222,6 +231,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
     }
 
     #[cfg(feature = "os-ext")]
+    #[inline(never)]
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
         let mut state = self.registrations.lock();
         if interest.has_mode() {
@@ -233,6 +243,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         self.change(state, slot, Change::BegunAgain(before.as_ref()))
     }
 
+    #[inline(never)]
     fn deregister(&self, fd: RawFd, key: Key) -> io::Result<()> {
         let mut state = self.registrations.lock();
         let slot = match state.table.slot(fd, key) {
@@ -252,6 +263,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         disarmed
     }
 
+    #[inline(never)]
     fn after_io(&self, key: Key, outcome: Outcome) {
         let mut state = self.registrations.lock();
         let Ok(slot) = state.table.slot(-1, key) else {
@@ -268,6 +280,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         }
     }
 
+    #[inline(never)]
     fn release(&self, key: Key) {
         if !self.registrations.is_inherited() {
             // Fails if the program has deregistered the raw descriptor.
@@ -387,7 +400,7 @@ impl<K: Kernel> Rearmed<K> {
         if needs_probe {
             self.counters.probes.add(1);
             let now = state.table.tick();
-            let is_unknown = outcome == Outcome::WouldBlock(None);
+            let is_unknown = matches!(outcome, Outcome::WouldBlock(None));
             state.table.entry_mut(slot).probe_after_io(is_unknown, now);
         }
         let edges = &state.table.entry(slot).edges;
@@ -543,7 +556,9 @@ impl<K: Kernel> Rearmed<K> {
         let count = state.table.poll_due(now)?;
         self.counters.probes.add(count);
         let start = state.table.next_probed.min(count);
-        for index in (start..count).chain(0..start) {
+        for index in start..start + count {
+            // After the last one follows the first.
+            let index = if index < count { index } else { index - count };
             let table = &mut state.table;
             let (slot, revents) = table.probe_result(index);
             if events.is_full() || table.entry(slot).reported_by == table.select {

@@ -14,6 +14,14 @@ pub(super) fn is_refused(error: &io::Error) -> bool {
     )
 }
 
+/// The outcome of a call, or `None` if it was refused.
+pub(super) fn unless_refused<T>(outcome: io::Result<T>) -> Option<io::Result<T>> {
+    match outcome {
+        Err(error) if is_refused(&error) => None,
+        outcome => Some(outcome),
+    }
+}
+
 #[cfg(all(test, not(mio_loom)))]
 mod tests {
     use super::*;

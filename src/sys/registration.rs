@@ -53,6 +53,18 @@ impl Registration {
         Registration { known: UNKNOWN }
     }
 
+    /// The registration of a waker's descriptor.
+    #[cfg(unix)]
+    pub(super) fn of_waker(
+        queue: &Arc<Queue>,
+        fd: RawSource,
+        token: Token,
+    ) -> io::Result<Registration> {
+        let mut registration = Registration::none();
+        registration.register(queue, fd, token, Interest::READABLE, Owner::Waker)?;
+        Ok(registration)
+    }
+
     // If nothing is stored, as in release builds if the kernel stores the registrations, each of these
     // is the backend's call and nothing else.
 
@@ -180,24 +192,34 @@ impl Registration {
         direction: Option<Interest>,
         outcome: io::Result<R>,
     ) -> io::Result<R> {
-        outcome.map_err(|error| {
-            match error.kind() {
-                io::ErrorKind::WouldBlock => self.report(Outcome::WouldBlock(direction)),
-                io::ErrorKind::Interrupted => {}
-                _ => self.report(Outcome::Failed(Failure {
-                    direction,
-                    code: error.raw_os_error(),
-                })),
-            }
-            error
-        })
+        match outcome {
+            Err(error) => Err(self.after_error(direction, error)),
+            done => done,
+        }
     }
 
-    /// To be called after the program asked for the pending error, and `found` one or not.
+    fn after_error(&self, direction: Option<Interest>, error: io::Error) -> io::Error {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.report(Outcome::WouldBlock(direction)),
+            io::ErrorKind::Interrupted => {}
+            _ => self.report(Outcome::Failed(Failure {
+                direction,
+                code: error.raw_os_error(),
+            })),
+        }
+        error
+    }
+
+    /// Takes the outcome of asking for the pending error.
     #[cfg(feature = "net")]
     #[inline(never)]
-    pub(crate) fn after_taking_error(&self, found: bool) {
+    pub(crate) fn after_taking_error(
+        &self,
+        outcome: io::Result<Option<io::Error>>,
+    ) -> io::Result<Option<io::Error>> {
+        let found = matches!(outcome, Ok(Some(_)));
         self.report(Outcome::ErrorTaken { found });
+        outcome
     }
 
     /// Takes the outcome of every read or write of `wanted` bytes on a stream. A short

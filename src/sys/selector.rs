@@ -151,7 +151,6 @@ pub(crate) trait Selector: Sized {
 
 /// For a backend whose kernel has no exclusive registrations.
 #[allow(dead_code)] // where no such backend has sources that ask for it
-#[inline]
 pub(super) fn refuse_exclusive(interest: Interest) -> io::Result<()> {
     match interest.is_exclusive() {
         true => Err(io::Error::new(
@@ -271,12 +270,13 @@ impl EventBuffer {
     }
 
     /// Grows to at least this capacity. The events stay.
+    #[inline]
     pub(crate) fn grow(&mut self, capacity: usize) {
         if capacity > self.capacity() {
-            self.events.reserve_exact(capacity - self.events.len());
             // What the kernel wrote has been read.
-            self.kernel.clear();
-            self.kernel.reserve_exact(self.events.capacity());
+            let mut grown = EventBuffer::with_capacity(capacity);
+            grown.events.append(&mut self.events);
+            *self = grown;
         }
     }
 

@@ -47,8 +47,8 @@ pub(super) struct Table {
     entries: Vec<Entry>,
     /// The slot of each descriptor, or `NO_SLOT`; and `REMOVED`.
     by_descriptor: Vec<u32>,
-    /// Descriptors that are `REMOVED`, each once.
-    removed: Vec<RawFd>,
+    /// Indices of `by_descriptor` that are `REMOVED`, each once.
+    removed: Vec<u32>,
     /// The head of the list of free slots, linked by `Entry::next_free`.
     free: u32,
     /// Slots that are probed, each once.
@@ -268,7 +268,7 @@ impl Entry {
         if !ready.intersects(harmful) && !is_partial {
             return (ready, ready);
         }
-        let Ok(whole) = probe(self.fd, self.edges.interest()) else {
+        let Some(whole) = probe(self.fd, self.edges.interest()) else {
             return (ready, ready);
         };
         match may_be_old {
@@ -280,7 +280,7 @@ impl Entry {
 
     /// Probes after an operation of the program.
     pub(super) fn probe_after_io(&mut self, unknown_direction: bool, now: Tick) {
-        let Ok(ready) = probe(self.fd, self.edges.interest()) else {
+        let Some(ready) = probe(self.fd, self.edges.interest()) else {
             // The next poll probes it.
             self.edges.may_have_drained();
             return;
@@ -299,6 +299,12 @@ impl Entry {
             self.edges.keep_for_next_poll(taken.without(again));
         }
     }
+}
+
+/// Makes the capacity of a list at least `all`.
+#[inline]
+fn reserve(list: &mut Vec<u32>, all: usize) {
+    list.reserve(all.saturating_sub(list.len()));
 }
 
 impl Owner {
@@ -346,8 +352,7 @@ impl Table {
     #[cold]
     pub(super) fn prepare_mode(&mut self, interest: Interest) -> io::Result<()> {
         refuse_exclusive(interest)?;
-        let all = self.entries.len() + 1;
-        self.level.reserve(all.saturating_sub(self.level.len()));
+        reserve(&mut self.level, self.entries.len() + 1);
         Ok(())
     }
 
@@ -432,8 +437,14 @@ impl Table {
             let slot = *self.by_descriptor.get(index)? & !REMOVED;
             (slot != NO_SLOT).then_some(slot as usize)
         } else {
-            self.entries.iter().position(|entry| entry.fd == fd)
+            self.search(fd)
         }
+    }
+
+    /// The slot of a descriptor that has no index.
+    #[cold]
+    fn search(&self, fd: RawFd) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.fd == fd)
     }
 
     /// The slot of a registration, found by its key, or by the descriptor if there is no
@@ -488,25 +499,21 @@ impl Table {
                 next_free: NO_SLOT,
             });
             let all = self.entries.len();
-            let lists = [
-                &mut self.probed,
-                &mut self.due,
-                &mut self.changed,
-                &mut self.died,
-                &mut self.repeated,
-            ];
-            for list in lists {
-                list.reserve(all.saturating_sub(list.len()));
-            }
+            reserve(&mut self.probed, all);
+            reserve(&mut self.due, all);
+            reserve(&mut self.changed, all);
+            reserve(&mut self.died, all);
+            reserve(&mut self.repeated, all);
             self.probes.reserve(all - self.probes.len());
             all - 1
         };
         let index = fd as usize; // not negative: see `register`
         if index < MAX_INDEXED {
             if self.by_descriptor.len() <= index {
-                self.by_descriptor.resize(index + 1, NO_SLOT);
-                let all = self.by_descriptor.len();
-                self.removed.reserve(all - self.removed.len());
+                while self.by_descriptor.len() <= index {
+                    self.by_descriptor.push(NO_SLOT);
+                }
+                reserve(&mut self.removed, self.by_descriptor.len());
             }
             self.by_descriptor[index] = slot as u32 | (self.by_descriptor[index] & REMOVED);
         }
@@ -527,7 +534,7 @@ impl Table {
         if let Some(known) = self.by_descriptor.get_mut(entry.fd as usize) {
             if is_awaited && *known & REMOVED == 0 {
                 *known |= REMOVED;
-                self.removed.push(entry.fd);
+                self.removed.push(entry.fd as u32);
             }
             *known |= NO_SLOT;
         }
@@ -604,9 +611,10 @@ impl Table {
 
     /// All events that a thread retrieved in its wait have been processed.
     pub(super) fn end_wait(&mut self) {
-        for fd in self.removed.drain(..) {
-            self.by_descriptor[fd as usize] &= !REMOVED;
+        for &index in &self.removed {
+            self.by_descriptor[index as usize] &= !REMOVED;
         }
+        self.removed.clear();
     }
 
     #[inline]
@@ -624,26 +632,29 @@ impl Table {
 
     /// Makes the system call for all probes that are due. Returns how many there are.
     pub(super) fn poll_due(&mut self, now: Tick) -> io::Result<usize> {
-        let (entries, due) = (&mut self.entries, &mut self.due);
-        due.clear();
-        self.probed.retain(|&slot| {
-            let entry = &mut entries[slot as usize];
-            let next = entry.edges.next_probe(now).filter(|_| entry.is_watched());
-            entry.is_listed = next.is_some();
-            if next == Some(now) {
-                due.push(slot);
-            }
-            entry.is_listed
-        });
+        self.due.clear();
         self.probes.clear();
-        self.probes.extend(due.iter().map(|&slot| {
-            let entry = &entries[slot as usize];
-            pollfd {
-                fd: entry.fd,
-                events: to_poll(entry.edges.interest().or(Readiness::RDHUP)),
-                revents: 0,
+        let mut listed = 0;
+        for index in 0..self.probed.len() {
+            let slot = self.probed[index];
+            let entry = &mut self.entries[slot as usize];
+            let next = entry.edges.next_probe(now);
+            entry.is_listed = next.is_some() && entry.is_watched();
+            if !entry.is_listed {
+                continue;
             }
-        }));
+            self.probed[listed] = slot;
+            listed += 1;
+            if next == Some(now) {
+                self.due.push(slot);
+                self.probes.push(pollfd {
+                    fd: entry.fd,
+                    events: to_poll(entry.edges.interest().or(Readiness::RDHUP)),
+                    revents: 0,
+                });
+            }
+        }
+        self.probed.truncate(listed);
         if !self.probes.is_empty() {
             poll(&mut self.probes, Some(Duration::ZERO))?;
         }
@@ -658,19 +669,24 @@ impl Table {
 
     /// The time until the next probe is due.
     pub(super) fn next_probe(&self, now: Tick) -> Option<Duration> {
-        let listed = self.probed.iter().map(|&slot| &self.entries[slot as usize]);
-        let ticks = listed.filter_map(|entry| entry.edges.next_probe(now));
-        let first = ticks.reduce(|one, other| one.earlier(other, now))?;
-        Some(first.after(now))
+        let mut first = None;
+        for &slot in &self.probed {
+            if let Some(next) = self.entries[slot as usize].edges.next_probe(now) {
+                first = Some(next.earlier(first, now));
+            }
+        }
+        Some(first?.after(now))
     }
 
     /// Notes a closed descriptor, which cannot be reported now. The slot may already be noted, and
     /// have been registered again since.
     pub(super) fn report_later(&mut self, slot: usize) {
-        let slot = slot as u32;
-        if !self.died.contains(&slot) {
-            self.died.push(slot);
+        for &died in &self.died {
+            if died as usize == slot {
+                return;
+            }
         }
+        self.died.push(slot as u32);
     }
 
     /// Reports the noted descriptors, except for those that this `select` has reported already.

@@ -1,8 +1,9 @@
 //! Conversions of timeouts to those of system calls.
 
-#[cfg(all(unix, feature = "os-poll"))]
-use std::io;
 use std::time::Duration;
+
+#[cfg(all(unix, feature = "os-poll"))]
+use super::error::was_interrupted;
 
 const NANOS_PER_MILLI: u32 = 1_000_000;
 
@@ -60,12 +61,6 @@ pub(crate) fn with_timeout(millis: i32, mut call: impl FnMut(i32) -> i32) -> i32
             return result;
         }
     }
-}
-
-#[cfg(all(unix, feature = "os-poll"))]
-#[cold]
-fn was_interrupted() -> bool {
-    io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
 }
 
 #[cfg(all(test, not(mio_loom)))]

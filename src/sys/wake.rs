@@ -7,13 +7,9 @@ use std::sync::{Arc, Weak};
 use super::queue::Queue;
 #[cfg(unix)]
 use super::registration::Registration;
-#[cfg(unix)]
-use super::selector::Owner;
 use super::selector::UserEvent;
 #[cfg(unix)]
 use super::wake_fd::WakeFd;
-#[cfg(unix)]
-use crate::Interest;
 use crate::Token;
 
 /// One waker's means of waking.
@@ -48,10 +44,8 @@ impl Wake {
     #[cfg(unix)]
     fn descriptor(queue: &Arc<Queue>, token: Token) -> io::Result<Wake> {
         let fd = WakeFd::new(queue.unread_signals())?;
-        let mut registration = Registration::none();
-        registration.register(queue, fd.raw_fd(), token, Interest::READABLE, Owner::Waker)?;
         Ok(Wake::Descriptor {
-            _registration: registration,
+            _registration: Registration::of_waker(queue, fd.raw_fd(), token)?,
             fd,
         })
     }

@@ -15,7 +15,7 @@ use loom::sync::atomic::{fence, AtomicUsize, Ordering};
 
 use super::error::cvt;
 use super::platform::{eventfd, libc_write, replaced, write, EVERY_WRITE_IS_AN_EDGE};
-use super::refused::is_refused;
+use super::refused::unless_refused;
 
 /// A descriptor that becomes readable when it is signalled.
 #[derive(Debug)]
@@ -112,9 +112,9 @@ impl WakeFd {
         if cfg!(mio_unsupported_force_waker_pipe) {
             return WakeFd::pipe(unread);
         }
-        match WakeFd::eventfd(unread) {
-            Err(error) if is_refused(&error) => WakeFd::pipe(unread),
-            made => made,
+        match unless_refused(WakeFd::eventfd(unread)) {
+            Some(made) => made,
+            None => WakeFd::pipe(unread),
         }
     }
 

@@ -120,6 +120,7 @@ impl ChildExit {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn new(child: &Child) -> io::Result<ChildExit> {
         let pid = child.id() as libc::pid_t;
         child::exists(pid)?;
@@ -132,6 +133,7 @@ impl ChildExit {
 
     /// Begins a watch of the process itself, or replaces it. If the process has exited, something that is
     /// readable stands in for it from now on, and has to be registered.
+    #[inline]
     fn watch(&mut self, queue: &Arc<Queue>, token: Token) -> io::Result<()> {
         match queue.watch_exit(self.pid, token) {
             Ok(watch) => {
@@ -153,16 +155,19 @@ impl ChildExit {
         Ok(())
     }
 
+    #[inline]
     fn is_watched_by(&self, queue: &Arc<Queue>) -> bool {
         let known = self.watch.as_ref();
         known.is_some_and(|(known, _)| known.as_ptr() == Arc::as_ptr(queue))
     }
 
+    #[inline]
     fn is_watched(&self) -> bool {
         let known = self.watch.as_ref();
         known.is_some_and(|(known, _)| known.strong_count() > 0)
     }
 
+    #[inline]
     fn end_watch(&mut self) {
         if let Some((queue, watch)) = self.watch.take() {
             if let Some(queue) = queue.upgrade() {
@@ -176,6 +181,7 @@ impl ChildExit {
 /// The end of a pipe without senders: readable, like a process that has exited. Waits until the process
 /// can be waited for, because the kernel may forget it a moment earlier.
 #[cold]
+#[inline]
 fn exited(pid: libc::pid_t) -> io::Result<IoSource<OwnedFd>> {
     child::until_exit(pid)?;
     let (receiver, _) = pipe::pipe()?;
@@ -184,6 +190,7 @@ fn exited(pid: libc::pid_t) -> io::Result<IoSource<OwnedFd>> {
 
 /// The interests without those that a process never fulfils. A kqueue reports a process once, so without
 /// modes what stands in for it is reported once, too.
+#[inline]
 fn readable(registry: &Registry, interests: Interest) -> io::Result<Interest> {
     let readable = interests.remove(Interest::WRITABLE);
     let Some(readable) = readable.filter(|readable| readable.is_readable()) else {
@@ -196,6 +203,7 @@ fn readable(registry: &Registry, interests: Interest) -> io::Result<Interest> {
 }
 
 impl Source for ChildExit {
+    #[inline]
     fn register(
         &mut self,
         registry: &Registry,
@@ -215,6 +223,7 @@ impl Source for ChildExit {
         }
     }
 
+    #[inline]
     fn reregister(
         &mut self,
         registry: &Registry,
@@ -236,6 +245,7 @@ impl Source for ChildExit {
         }
     }
 
+    #[inline]
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         if let Some(stand_in) = &mut self.stand_in {
             return stand_in.deregister(registry);
@@ -249,6 +259,7 @@ impl Source for ChildExit {
 }
 
 impl Drop for ChildExit {
+    #[inline]
     fn drop(&mut self) {
         self.end_watch();
     }

@@ -14,7 +14,7 @@ use libc::{c_int, c_long};
 
 use super::syscall::{syscall, EPOLL_WAIT};
 use crate::event::Event;
-use crate::sys::refused::is_refused;
+use crate::sys::refused::unless_refused;
 use crate::sys::timeout::{millis_rounded_up, whole_millis};
 
 /// Waits for events or until `timeout` ends, and returns how many events the kernel has
@@ -84,15 +84,12 @@ fn wait_nanos(
         ];
         // SAFETY: the kernel writes at most `buffer.len()` events into `buffer`, and reads
         // `timespec`, which has the kernel's layout and outlives the call. The mask is null.
-        match unsafe { syscall(libc::SYS_epoll_pwait2, arguments) } {
-            Ok(ready) => return Ok(ready),
-            // Linux before 5.11 lacks it, and sandboxes refuse calls that they do not
-            // know.
-            Err(error) if is_refused(&error) => {
-                REFUSED.store(true, Ordering::Relaxed);
-            }
-            Err(error) => return Err(error),
+        let waited = unsafe { syscall(libc::SYS_epoll_pwait2, arguments) };
+        if let Some(waited) = unless_refused(waited) {
+            return waited;
         }
+        // Linux before 5.11 lacks it, and sandboxes refuse calls that they do not know.
+        REFUSED.store(true, Ordering::Relaxed);
     }
     wait_millis(epoll, buffer, millis_rounded_up(timeout))
 }

@@ -10,6 +10,7 @@ use crate::sys::error::cvt;
 
 /// Opens a descriptor of the process, which is closed on exec. Fails with ESRCH if there is no such
 /// process, and with ENOSYS if the kernel is older than 5.3.
+#[inline]
 pub(crate) fn open(pid: pid_t) -> io::Result<Option<OwnedFd>> {
     // SAFETY: `pidfd_open` takes a number and flags, and has no memory-safety preconditions.
     let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;

@@ -11,6 +11,7 @@ pub(crate) fn pipe() -> io::Result<[OwnedFd; 2]> {
     let mut ends: [libc::c_int; 2] = [0; 2];
     // SAFETY: the kernel writes two descriptors, and `ends` has two elements.
     cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    let [receiver, sender] = ends;
     // SAFETY: the call has just opened both descriptors, and nothing else owns them.
-    Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }))
+    unsafe { Ok([OwnedFd::from_raw_fd(receiver), OwnedFd::from_raw_fd(sender)]) }
 }

@@ -9,19 +9,22 @@
 //! The detection runs once in a process, when it opens its first queue. To take the C library's own
 //! functions for a replacement costs some instructions; the opposite mistake loses all events.
 
-use std::mem::MaybeUninit;
-use std::sync::atomic::AtomicBool;
-use std::sync::OnceLock;
+use std::mem::{self, MaybeUninit};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use libc::{c_int, c_void, epoll_event, sigset_t};
 
-/// The functions of the replacement that the C library may lack.
-pub(super) struct Functions {
-    /// `None` if it is not replaced: the C library's function does not know a replaced epoll.
-    pub(super) epoll_pwait2: Option<EpollPwait2>,
-    /// Set when `epoll_pwait2` was refused. It is then never called again.
-    pub(super) refuses: AtomicBool,
-}
+/// What was detected: one of the constants below.
+static DETECTED: AtomicU8 = AtomicU8::new(NOTHING_YET);
+
+const NOTHING_YET: u8 = 0;
+const REPLACED: u8 = 1;
+const NOT_REPLACED: u8 = 2;
+
+/// The replacement's `epoll_pwait2`. Null if it is not replaced, because the C library's function does not
+/// know a replaced epoll, or if it was refused.
+static EPOLL_PWAIT2: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
 pub(super) type EpollPwait2 = unsafe extern "C" fn(
     c_int,
@@ -31,39 +34,59 @@ pub(super) type EpollPwait2 = unsafe extern "C" fn(
     *const sigset_t,
 ) -> c_int;
 
-pub(super) fn functions() -> Option<&'static Functions> {
-    static FOUND: OnceLock<Option<Functions>> = OnceLock::new();
+/// The replacement's `epoll_pwait2`, if there is one that is to be called. To be called if `is_replaced`.
+pub(super) fn epoll_pwait2() -> Option<EpollPwait2> {
+    // Relaxed: a function's code is memory of the program, which no thread of it has written.
+    let function = EPOLL_PWAIT2.load(Ordering::Relaxed);
+    // SAFETY: the C library documents this signature for the name, and a replacement is called by programs
+    // that rely on it. The pointer is not null.
+    (!function.is_null()).then(|| unsafe { mem::transmute::<*mut c_void, EpollPwait2>(function) })
+}
 
-    FOUND.get_or_init(detect).as_ref()
+/// To be called when `epoll_pwait2` was refused.
+pub(super) fn never_call_epoll_pwait2() {
+    // Relaxed: a thread that sees it late is refused itself.
+    EPOLL_PWAIT2.store(ptr::null_mut(), Ordering::Relaxed);
 }
 
 pub(crate) fn is_replaced() -> bool {
-    functions().is_some()
+    // Two threads may detect it at the same time, with the same result. Acquire: pairs with the store, so
+    // that `EPOLL_PWAIT2` has its value.
+    let mut detected = DETECTED.load(Ordering::Acquire);
+    if detected == NOTHING_YET {
+        detected = match detect() {
+            true => REPLACED,
+            false => NOT_REPLACED,
+        };
+        DETECTED.store(detected, Ordering::Release);
+    }
+    detected == REPLACED
 }
 
-fn detect() -> Option<Functions> {
-    let libc = object_containing(address_of(b"gnu_get_libc_version\0"))?;
-    let replaced = |name| {
+/// Whether the functions on epoll are replaced. Notes the replacement's `epoll_pwait2`.
+fn detect() -> bool {
+    let Some(libc) = object_containing(address_of(b"gnu_get_libc_version\0")) else {
+        return false;
+    };
+    let replaced = |name: &'static [u8]| {
         let function = address_of(name);
         (object_containing(function)? != libc).then_some(function)
     };
     // Not `write`, which address sanitizers replace.
-    let names: [&'static [u8]; 3] = [b"epoll_create1\0", b"epoll_ctl\0", b"epoll_wait\0"];
-    if names.into_iter().all(|name| replaced(name).is_none()) {
-        return None;
+    let any = replaced(b"epoll_create1\0")
+        .or(replaced(b"epoll_ctl\0"))
+        .or(replaced(b"epoll_wait\0"));
+    if any.is_none() {
+        return false;
     }
-    let epoll_pwait2 = replaced(b"epoll_pwait2\0")
-        // On 32-bit machines the size of its timespec is not known.
-        .filter(|_| cfg!(target_pointer_width = "64"))
-        .map(|function| {
-            // SAFETY: the C library documents this signature for the name, and a replacement is called
-            // by programs that rely on it. The pointer is not null.
-            unsafe { std::mem::transmute::<*mut c_void, EpollPwait2>(function) }
-        });
-    Some(Functions {
-        epoll_pwait2,
-        refuses: AtomicBool::new(false),
-    })
+    // On 32-bit machines the size of its timespec is not known.
+    if cfg!(target_pointer_width = "64") {
+        if let Some(function) = replaced(b"epoll_pwait2\0") {
+            // Relaxed: see `is_replaced`.
+            EPOLL_PWAIT2.store(function, Ordering::Relaxed);
+        }
+    }
+    true
 }
 
 /// The address that a reference to this name resolves to, or null. The name ends with a NUL.
@@ -90,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_c_librarys_own_functions_are_no_replacement() {
-        assert!(detect().is_none());
+        assert!(!detect());
     }
 
     #[test]

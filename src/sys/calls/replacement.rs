@@ -4,17 +4,15 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use libc::{c_int, epoll_event};
 
-use super::replaced::functions;
-use super::{libc_epoll, libc_epoll_wait};
+use super::{libc_epoll, libc_epoll_wait, replaced};
 use crate::event::Event;
 use crate::sys::epoll::{Calls, Epoll};
 use crate::sys::error::cvt;
-use crate::sys::refused::is_refused;
+use crate::sys::refused::unless_refused;
 use crate::sys::timeout::{timespec, whole_millis};
 
 /// The calls on an epoll by the functions that replace the C library's. Used if `is_replaced`.
@@ -60,22 +58,16 @@ fn wait_nanos(
     buffer: &mut [MaybeUninit<Event>],
     timeout: Duration,
 ) -> Option<io::Result<usize>> {
-    let replacement = functions()?;
-    let epoll_pwait2 = replacement.epoll_pwait2?;
-    // Relaxed, like the store: a thread that sees it late is refused itself.
-    if replacement.refuses.load(Ordering::Relaxed) {
-        return None;
-    }
+    let epoll_pwait2 = replaced::epoll_pwait2()?;
     // Fits into an `int`: `Events::with_capacity` clamps it.
     let most = buffer.len() as c_int;
     let (events, timeout) = (buffer.as_mut_ptr().cast(), timespec(timeout));
     // SAFETY: the function writes at most `most` events, which is the length of `buffer`, and `Event`
     // has their layout. It only reads the timeout, and the mask is null.
-    match cvt(unsafe { epoll_pwait2(epoll.as_raw_fd(), events, most, &timeout, ptr::null()) }) {
-        Err(error) if is_refused(&error) => {
-            replacement.refuses.store(true, Ordering::Relaxed);
-            None
-        }
-        waited => Some(waited.map(|ready| ready as usize)),
+    let ready = unsafe { epoll_pwait2(epoll.as_raw_fd(), events, most, &timeout, ptr::null()) };
+    let waited = unless_refused(cvt(ready));
+    if waited.is_none() {
+        replaced::never_call_epoll_pwait2();
     }
+    Some(waited?.map(|ready| ready as usize))
 }

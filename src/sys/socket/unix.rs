@@ -19,25 +19,33 @@ use crate::sys::platform::accept::{accept, pair, socket as new_socket};
 /// 128 for TCP, which a burst of connections fills.)
 const BACKLOG: c_int = c_int::MAX;
 
-fn start_connect(socket: &Socket, address: &SockAddr) -> io::Result<()> {
+fn start_connect(socket: Socket, address: &SockAddr) -> io::Result<OwnedFd> {
     match socket.connect(address) {
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
-        outcome => outcome,
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket.into()),
     }
+}
+
+fn listen(socket: Socket, address: &SockAddr) -> io::Result<OwnedFd> {
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind(socket: Socket, address: &SockAddr) -> io::Result<OwnedFd> {
+    socket.bind(address)?;
+    Ok(socket.into())
 }
 
 pub(crate) fn tcp_connect(address: net::SocketAddr) -> io::Result<net::TcpStream> {
     let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
-    start_connect(&socket, &address.into())?;
-    Ok(socket.into())
+    Ok(start_connect(socket, &address.into())?.into())
 }
 
 pub(crate) fn tcp_listen(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(listen(socket, &address.into())?.into())
 }
 
 #[inline]
@@ -60,21 +68,17 @@ fn wrong_family(what: &'static str) -> io::Error {
 
 pub(crate) fn udp_bind(address: net::SocketAddr) -> io::Result<net::UdpSocket> {
     let socket = new_socket(Domain::for_address(address), Type::DGRAM)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(bind(socket, &address.into())?.into())
 }
 
 pub(crate) fn unix_connect(address: &uds::SocketAddr) -> io::Result<uds::UnixStream> {
     let socket = new_socket(Domain::UNIX, Type::STREAM)?;
-    start_connect(&socket, &unix_address(address)?)?;
-    Ok(OwnedFd::from(socket).into())
+    Ok(start_connect(socket, &unix_address(address)?)?.into())
 }
 
 pub(crate) fn unix_listen(address: &uds::SocketAddr) -> io::Result<uds::UnixListener> {
     let socket = new_socket(Domain::UNIX, Type::STREAM)?;
-    socket.bind(&unix_address(address)?)?;
-    socket.listen(BACKLOG)?;
-    Ok(OwnedFd::from(socket).into())
+    Ok(listen(socket, &unix_address(address)?)?.into())
 }
 
 pub(crate) fn unix_stream_pair() -> io::Result<(uds::UnixStream, uds::UnixStream)> {
@@ -107,8 +111,7 @@ pub(crate) fn unix_datagram_unbound() -> io::Result<uds::UnixDatagram> {
 
 pub(crate) fn unix_datagram_bind(address: &uds::SocketAddr) -> io::Result<uds::UnixDatagram> {
     let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
-    socket.bind(&unix_address(address)?)?;
-    Ok(OwnedFd::from(socket).into())
+    Ok(bind(socket, &unix_address(address)?)?.into())
 }
 
 pub(crate) fn unix_datagram_pair() -> io::Result<(uds::UnixDatagram, uds::UnixDatagram)> {
@@ -158,15 +161,21 @@ pub(crate) fn std_unix_address(
 ) -> Option<uds::SocketAddr> {
     let start = address.sun_path.as_ptr() as usize - address as *const _ as usize;
     let path_length = length.saturating_sub(start).min(address.sun_path.len());
-    // `c_char` is signed on some systems only.
-    #[allow(clippy::unnecessary_cast)]
-    let path = address.sun_path.map(|byte| byte as u8);
+    let mut path = [0; mem::size_of::<libc::sockaddr_un>()];
+    for (index, &byte) in address.sun_path.iter().enumerate() {
+        // `c_char` is signed on some systems only.
+        #[allow(clippy::unnecessary_cast)]
+        {
+            path[index] = byte as u8;
+        }
+    }
     match &path[..path_length] {
         [] => uds::SocketAddr::from_pathname("").ok(),
         [0, name @ ..] => from_name(name).ok(),
         path => {
             // The kernel's length includes a final NUL, if there is one.
-            let path = path.split(|&byte| byte == 0).next()?;
+            let end = path.iter().position(|&byte| byte == 0);
+            let path = &path[..end.unwrap_or(path.len())];
             uds::SocketAddr::from_pathname(OsStr::from_bytes(path)).ok()
         }
     }
