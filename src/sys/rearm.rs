@@ -459,19 +459,19 @@ impl Edges {
     fn pause(&mut self, report: Readiness, now: Tick) {
         let mut is_named = [false; ALL];
         let mut step = LONGEST_STEP;
-        for index in 0..ALL {
-            is_named[index] = match DIRECTIONS.get(index) {
+        for (index, is_named) in is_named.iter_mut().enumerate() {
+            *is_named = match DIRECTIONS.get(index) {
                 // It is ready, or the probe would have armed it. So the report names it.
                 Some(&bits) => self.backed_off.intersects(bits),
                 None => self.error_backed_off && report.intersects(ERR),
             };
-            if is_named[index] {
+            if *is_named {
                 // The first probe has reported it: later pauses are not zero.
                 step = step.min(self.pauses.next[index].max(1));
             }
         }
-        for index in 0..ALL {
-            if is_named[index] {
+        for (index, &is_named) in is_named.iter().enumerate() {
+            if is_named {
                 self.pauses.begin(index, step, LONGEST_STEP, now);
             }
         }
