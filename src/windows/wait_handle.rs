@@ -29,42 +29,42 @@ use crate::{Interest, Registry, Token};
 ///
 /// # Objects that a wait changes
 ///
-/// A wait takes the signal of some objects, and watching is waiting: each event of an event that resets itself,
-/// or of a timer that does, has taken its signal; each event of a semaphore has taken one from its count. So
-/// the program does not wait for the object again after the event, and a level-triggered registration reports a
-/// semaphore as often as its count says.
+/// Waiting consumes the signal of some objects: it resets an auto-reset event or timer, and takes one from the
+/// count of a semaphore. A registration waits, so each of its readable events has consumed one signal. Do not wait
+/// for the object again after the event. A level-triggered registration reports a semaphore as often as its
+/// count says.
 ///
-/// A registered handle may have taken one signal that it has not reported yet. After `deregister` the next
-/// registration of the same `WaitHandle` reports it, even if the object is not signalled any more. Dropping the
-/// `WaitHandle` loses it, and so does [`into_inner`](WaitHandle::into_inner).
+/// A registration may have consumed one signal that it has not reported yet. After `deregister`, the next
+/// registration of the same `WaitHandle` reports that signal, even if the object is no longer signalled.
+/// Dropping the `WaitHandle` loses the signal, and so does [`into_inner`](WaitHandle::into_inner).
 ///
-/// A mutex cannot be watched: the thread that waits for a mutex would own it.
+/// A mutex cannot be watched, because the waiting thread would own it.
 ///
 /// # Delay
 ///
-/// A handle that is signalled when it is registered is reported by the next poll, even if that poll does not
-/// wait. A signal that comes later passes a thread of the system's pool first. A poll with timeout zero that
-/// follows it at once may miss it, and a later poll reports it.
+/// If the handle is signalled when it is registered, the next poll reports it, even with timeout zero. A later
+/// signal passes through a thread of the system's pool first. So a poll with timeout zero that follows the
+/// signal at once may miss it, and a later poll reports it.
 ///
 /// # Errors
 ///
 /// `register` and `reregister` fail with
 ///
-/// - [`InvalidInput`](io::ErrorKind::InvalidInput) if the interests do not contain `READABLE`, or if the handle is
-///   that of a mutex;
+/// - [`InvalidInput`](io::ErrorKind::InvalidInput) if the interests do not contain `READABLE`, or if the object
+///   is a mutex;
 /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied) if the handle lacks the right `SYNCHRONIZE`;
 /// - the error of
 ///   [WaitForSingleObject](https://learn.microsoft.com/en-us/windows/win32/api/synchapi/nf-synchapi-waitforsingleobject)
-///   if the object is of a kind that cannot be waited for;
+///   if the object cannot be waited for;
 /// - the errors of every other source.
 ///
 /// A `register` that fails registers nothing. The handle stays as it was.
 ///
 /// # Cost
 ///
-/// The first `register` allocates a wait of the system's pool of threads, which one thread of the pool shares with
-/// others. After that, `register` and `reregister` are one system call if the handle is signalled, and two if
-/// not. A signal costs a callback on a thread of the pool, and a packet on the poll's port.
+/// The first `register` allocates a wait in the system's thread pool, where one thread waits for many handles.
+/// After that, `register` and `reregister` make one system call if the handle is signalled, and two if not. A
+/// signal costs a callback on a thread of the pool, and a packet on the poll's port.
 ///
 /// # Examples
 ///

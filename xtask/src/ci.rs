@@ -11,9 +11,9 @@ use crate::sh::Cmd;
 use crate::shard::Shard;
 use crate::tools::NotRun;
 use crate::{
-    android, api, bench, calls, counts, coverage, cpus, examples, faults, faulty_kernel, fuzz,
-    interop, kernels, layers, licences, link, lint, load, miri, model, msrv, mutants, oracle,
-    os_names, package, programs, readme, target, targets, testing, valgrind, wine,
+    android, api, bench, build_cost, calls, counts, coverage, cpus, examples, faults,
+    faulty_kernel, fuzz, interop, kernels, layers, licences, link, lint, load, miri, model, msrv,
+    mutants, oracle, os_names, package, programs, readme, target, targets, testing, valgrind, wine,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -82,6 +82,7 @@ const ONLY_FULL: &[(Step, u64)] = &[
     (("load", load::all), 660),
     (("load-faults", load::all_faults), 200),
     (("kqueue-library", model::as_library), 90),
+    (("build-cost", build_cost::run), 60),
     (("valgrind-c10k", valgrind::c10k), 60),
     (("wine-10", wine::on_newer), 200),
     (("faulty-windows", faulty_kernel::on_windows), 300),
