@@ -11,7 +11,7 @@
 //! | feature | what it brings |
 //! |---|---|
 //! | `os-poll` | an event queue behind [`Poll`](crate::Poll): `Poll::new`, `Poll::with_backend` and `Backend::default`. Without it the types exist, so that a library can implement [`Source`](crate::event::Source) for its own types, but no `Poll` can be opened |
-//! | `os-ext` | sources that only some systems have: `unix::SourceFd` and `unix::pipe`, on Windows `windows::NamedPipe` and `windows::WaitHandle`. Turns on `os-poll` |
+//! | `os-ext` | sources that only some systems have: `unix::SourceFd`, `unix::pipe` and `unix::ChildExit`, on Windows `windows::NamedPipe` and `windows::WaitHandle`. Turns on `os-poll` |
 //! | `net` | TCP, UDP and Unix sockets in `net`; brings the `socket2` crate |
 //! | `log` | registrations are logged through the `log` crate, at level trace |
 //! | `stats` | what a poll has done is counted: `Stats`, which [`Poll`](crate::Poll) and [`Registry`](crate::Registry) return. **Off by default**, because counting takes time |

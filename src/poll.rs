@@ -33,7 +33,7 @@ use crate::{Backend, Events, Registry};
 /// the descriptor itself disables the poll's wakers, whose wake-ups stay pending until the next
 /// `poll`. A poll on poll(2) cannot be nested: its descriptor is readable only when the poll
 /// itself is interrupted. A poll on event ports can be nested if nothing is registered as a
-/// `SourceFd`, which only `poll` probes, and if fewer sources are registered than
+/// `SourceFd` or level-triggered, which only `poll` probes, and if fewer sources are registered than
 /// `process.max-port-events` allows: only `poll` sees the wakes of a full port. On Windows a poll has
 /// no handle to nest. The guide has
 /// [an example](crate::guide::runtimes#a-poll-in-another-loop).

@@ -100,7 +100,7 @@ pub struct Stats {
     /// kqueue, whose kernels report edges.
     pub probes: Option<u64>,
     /// How often a thread has ended the wait of the polling thread, so that it takes over a change of
-    /// a registration. `None` on epoll and kqueue, where the kernel applies changes during a wait.
+    /// a registration. `None` on epoll and kqueue, which never interrupt a wait.
     pub interrupts: Option<u64>,
 }
 

@@ -1007,15 +1007,24 @@ mod exclusive {
                 }));
                 asleep.push(thread.recv().unwrap());
             }
+            for &thread in &asleep {
+                util::until_asleep(thread);
+            }
             for client in 1..=CLIENTS {
+                listener.make_readable();
+                // Without the mode each poll has an event, if the client waits until then.
+                let expected = match is_exclusive {
+                    true => client,
+                    false => client * POLLS,
+                };
+                let deadline = std::time::Instant::now() + util::patience();
+                while count.load(Ordering::SeqCst) < expected {
+                    assert!(std::time::Instant::now() < deadline, "a poll is not woken");
+                    std::thread::yield_now();
+                }
+                // Each poll that the client has woken finds it.
                 for &thread in &asleep {
                     util::until_asleep(thread);
-                }
-                listener.make_readable();
-                let deadline = std::time::Instant::now() + util::patience();
-                while count.load(Ordering::SeqCst) < client {
-                    assert!(std::time::Instant::now() < deadline, "no poll is woken");
-                    std::thread::yield_now();
                 }
                 listener.drain();
             }

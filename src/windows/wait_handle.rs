@@ -25,7 +25,7 @@ use crate::{Interest, Registry, Token};
 /// |---|---|
 /// | edges | one after each `register` and `reregister`, when the handle is signalled, or at once if it is |
 /// | [one-shot](Interest::oneshot) | the same |
-/// | [level](Interest::level) | one in every poll that begins while the handle is signalled |
+/// | [level](Interest::level) | one in every poll, as long as the handle is signalled; see [Delay](#delay) |
 ///
 /// # Objects that a wait changes
 ///
@@ -63,8 +63,8 @@ use crate::{Interest, Registry, Token};
 /// # Cost
 ///
 /// The first `register` allocates a wait in the system's thread pool, where one thread waits for many handles.
-/// After that, `register` and `reregister` make one system call if the handle is signalled, and two if not. A
-/// signal costs a callback on a thread of the pool, and a packet on the poll's port.
+/// After that, `register` and `reregister` make at most one system call if the handle is signalled, and two if
+/// not; another one if a thread waits in `poll`. A signal costs a callback on a thread of the pool, and a packet on the poll's port.
 ///
 /// # Examples
 ///

@@ -292,6 +292,8 @@ def proxy_ends_on_ctrl_c():
                     try:
                         server.connect().close()
                         return False
+                    except ConnectionResetError:
+                        return False  # it was still in the listener's queue
                     except ConnectionRefusedError:
                         return True
 

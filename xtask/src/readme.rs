@@ -356,6 +356,35 @@ mod tests {
     use super::*;
     use crate::ci::runs;
 
+    /// Runs SECURITY.md's own program that counts the blocks of `unsafe`, and compares its tables.
+    #[test]
+    fn security_has_every_block_of_unsafe() {
+        let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+        let after = text.split_once("```sh\n").expect("the program").1;
+        let program = after.split_once("```").expect("its end").0;
+        let counts = Cmd::shell(program).quiet().unwrap().successful_stdout();
+        let counts = counts.unwrap();
+        let mut total = 0;
+        for line in counts.lines() {
+            let [file, blocks, _of_tests] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("{line:?}");
+            };
+            let is_said = match (file, blocks) {
+                ("total", blocks) => {
+                    total = blocks.parse().unwrap();
+                    text.contains(&format!("It prints `{line}`."))
+                }
+                (_, "0") => true,
+                (file, blocks) => text.contains(&format!("| `{file}` | {blocks} |")),
+            };
+            assert!(is_said, "SECURITY.md lacks {line:?}");
+        }
+        // The kinds have as many.
+        let kinds = text.lines().filter(|line| line.starts_with("| **"));
+        let of_kinds = kinds.map(|line| line.split(" | ").nth(2)?.trim().parse::<usize>().ok());
+        assert_eq!(of_kinds.sum::<Option<usize>>(), Some(total));
+    }
+
     #[test]
     fn steps_are_parsed_and_other_commands_run() {
         let what = |command| What::of(command, &Marker::None, runs).unwrap();

@@ -1,15 +1,15 @@
 //! Handles that can be waited for, as sources. A pool of the system waits, and calls back when one is
 //! signalled: [SetThreadpoolWait](https://learn.microsoft.com/en-us/windows/win32/api/threadpoolapiset/nf-threadpoolapiset-setthreadpoolwait).
 //!
-//! **Why this call.** Its wait is made once. Arming it is one call, which allocates nothing and does not block; and
-//! a callback that was queued before the wait is disarmed still comes, with the signal that it stands for.
-//! `RegisterWaitForSingleObject` makes a wait for each signal, and says nothing about callbacks that are queued
-//! when the wait is unregistered.
+//! **Why this call.** A `WaitHandle` creates its wait object once. Arming it is one call, which allocates nothing and
+//! does not block. A callback that was queued before the wait is disarmed still comes, with its signal.
+//! `RegisterWaitForSingleObject` needs a new wait object for each signal, and its page does not say what happens to
+//! callbacks that are queued when it is unregistered.
 //!
 //! **The stages of a registration.**
 //!
 //! ```text
-//! Armed    the pool waits                      callback ──► Posted
+//! Armed    the pool waits                      callback ──► Posted (Listed, if the packet cannot be posted)
 //! Posted   a packet is on the port             its packet ► Spent (Listed, if level-triggered)
 //! Listed   it is in the selector's ready list  noticed ───► Spent (Listed or Armed, if level-triggered)
 //! Spent    it was reported                     reregister ► Listed or Armed
@@ -23,7 +23,7 @@
 //! **Signals.** A wait consumes the signal of some objects (an event that resets itself, one count of a
 //! semaphore). So the signals that were taken, by the pool and by probes, are counted, and each event takes one
 //! off the count. A callback that comes late (its registration has ended, or was armed again) counts, too.
-//! What is left belongs to the next registration of this handle. Only dropping loses it.
+//! What is left belongs to the next registration of this handle. Dropping the `WaitHandle`, or `into_inner`, loses it.
 //!
 //! **Stale packets.** A packet carries the number of its registration, which each `register` of a handle raises. A
 //! registration that has ended has no number any more, so its packet is no event. Its entry in the ready
@@ -31,8 +31,8 @@
 //!
 //! **Memory.** The callback's context is no address, but a number that no other wait has, and [`ALL`] has
 //! the waits by their numbers until they are dropped. So a callback accesses no freed memory, whenever it comes.
-//! It keeps a count of the `Wait` while it runs. If that is the last one, nothing of the pool is in it any more,
-//! because [`End`] has taken it out before: no thread of the pool awaits the pool.
+//! While it runs, it holds an `Arc` of the `Wait`. If that is the last one, the `Wait` contains no pool wait any more,
+//! because [`End`] has taken it out before. So no thread of the pool ever waits for the pool.
 //!
 //! **Dropping** a pool wait disarms it and awaits the callback that runs. A callback takes two locks, [`ALL`] and
 //! that of its `Wait`, and posts a packet. So whoever drops a pool wait holds neither.
