@@ -25,6 +25,8 @@ on_each_backend![
     a_level_event_names_what_is_ready_at_its_poll,
     a_level_source_reports_both_directions_each_time,
     a_level_source_reports_a_hang_up_each_time,
+    #[cfg(unix)]
+    a_level_fifo_that_gets_a_reader_is_closed_no_more,
     level_sources_take_turns_in_a_small_buffer,
     a_changed_mode_takes_effect_during_a_wait,
     one_shot_sources_are_shared_by_threads,
@@ -696,6 +698,50 @@ fn a_level_source_reports_a_hang_up_each_time(backend: Backend) {
         assert!(seen.readable, "{seen:?}");
         let _ = (&stream).read(&mut [0; 8]);
     }
+}
+
+/// Without a reader each poll reports it as closed. With one it is writable until it is full.
+#[cfg(unix)]
+fn a_level_fifo_that_gets_a_reader_is_closed_no_more(backend: Backend) {
+    use util::Differences;
+
+    if !backend.takes_a_pipe_without_receivers() {
+        return;
+    }
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut looper = Loop::new(backend);
+    let (reader, path, _folder) = util::named_pipe();
+    let open = |options: &mut std::fs::OpenOptions| {
+        let file = options.custom_flags(libc::O_NONBLOCK).open(&path);
+        std::os::fd::OwnedFd::from(file.unwrap())
+    };
+    let sender = open(std::fs::File::options().write(true));
+    let mut sender = mio::unix::pipe::Sender::from(sender);
+    drop(reader);
+    looper.register(&mut sender, SOURCE, Interest::WRITABLE.level());
+    for _ in 0..POLLS {
+        let seen = assert_reported(&mut looper, SOURCE, "without a reader");
+        assert!(seen.writable, "{seen:?}");
+        assert!(seen.write_closed || util::netbsd(), "{seen:?}");
+    }
+    let reader = open(std::fs::File::options().read(true));
+    let mut reader = mio::unix::pipe::Receiver::from(reader);
+    for _ in 0..POLLS {
+        let seen = assert_reported(&mut looper, SOURCE, "with a reader");
+        assert!(seen.writable, "{seen:?}");
+        // NetBSD's kqueue reports a named pipe as closed even then.
+        assert!(!seen.write_closed || util::netbsd(), "{seen:?}");
+    }
+    while sender.write(&[0; 4096]).is_ok() {}
+    looper.assert_quiet();
+    read_until_it_would_block(&mut reader);
+    let seen = assert_reported(&mut looper, SOURCE, "read");
+    assert!(seen.writable, "{seen:?}");
+    // The event in its place is gone as well.
+    looper.registry().deregister(&mut sender).unwrap();
+    drop(reader);
+    looper.assert_quiet();
 }
 
 fn level_sources_take_turns_in_a_small_buffer(backend: Backend) {

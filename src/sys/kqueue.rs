@@ -310,6 +310,8 @@ impl Kqueue {
             };
             if is_one_shot(&event) && self.has_modes() {
                 self.one_shot(events, &event, ready);
+            } else if is_substitute(&event) && self.has_modes() {
+                self.substitute(events, &event, ready);
             } else {
                 events.push(Event::new(Token(event.udata as usize), ready));
             }
@@ -330,16 +332,49 @@ impl Kqueue {
             Verdict::Renew(token, interest) => match self.try_watch(fd, token, interest) {
                 Ok(_) => one_shots.insert(fd, token, interest),
                 Err(error) => {
-                    one_shots.remove(fd);
-                    // Unless the descriptor was closed: without an event the program would wait for ever. It
-                    // learns of the lack of memory when it reregisters the source.
-                    if error.raw_os_error() != Some(libc::EBADF) {
-                        let _ = self.delete_filters(fd);
-                        events.push(Event::new(token, ready));
-                    }
+                    self.not_watched_again(events, &mut one_shots, fd, (token, ready), error);
                 }
             },
             Verdict::Drop => {}
+        }
+    }
+
+    /// Reports the event that replaces a write filter, unless a level-triggered pipe has a receiver by now:
+    /// then the kernel takes the filter, which reports from now on.
+    #[cold]
+    fn substitute(&self, events: &mut EventBuffer, event: &kevent, ready: Readiness) {
+        let fd = (event.ident & !NO_READER) as RawFd;
+        // Until the filters are changed, as in `one_shot`.
+        let mut one_shots = self.lock_one_shots();
+        let Some((token, interest)) = one_shots.level(fd) else {
+            if event.flags & names::EV_CLEAR != 0 {
+                events.push(Event::new(Token(event.udata as usize), ready));
+            }
+            return; // a level that was deregistered, or has another mode now
+        };
+        match self.try_watch(fd, token, interest) {
+            Ok(Key::NONE) => one_shots.remove(fd),
+            Ok(_) => events.push(Event::new(token, ready)),
+            Err(error) => self.not_watched_again(events, &mut one_shots, fd, (token, ready), error),
+        }
+    }
+
+    /// The filters of a registration could not be added again. Unless the descriptor was closed, the event is
+    /// reported: without it the program would wait for ever. The program learns of the error when it reregisters
+    /// the source.
+    #[cold]
+    fn not_watched_again(
+        &self,
+        events: &mut EventBuffer,
+        one_shots: &mut OneShots,
+        fd: RawFd,
+        (token, ready): (Token, Readiness),
+        error: io::Error,
+    ) {
+        one_shots.remove(fd);
+        if error.raw_os_error() != Some(libc::EBADF) {
+            let _ = self.delete_filters(fd);
+            events.push(Event::new(token, ready));
         }
     }
 
@@ -382,7 +417,12 @@ impl Kqueue {
             let _ = self.delete_filters(fd);
         }
         if let Some(one_shots) = &mut one_shots {
-            match interest.is_oneshot() && watched.is_ok() {
+            // A level that a user event reports lasts until the pipe has a receiver again.
+            let is_known = match watched {
+                Ok(key) => interest.is_oneshot() || (interest.is_level() && key != Key::NONE),
+                Err(_) => false,
+            };
+            match is_known {
                 true => one_shots.insert(fd, token, interest),
                 false => one_shots.remove(fd),
             }
@@ -704,12 +744,17 @@ fn readiness(event: &kevent) -> Readiness {
 #[inline]
 fn is_one_shot(event: &kevent) -> bool {
     // Comparing a copy: on some systems the structure is packed.
-    let (filter, ident) = (event.filter, event.ident);
+    let filter = event.filter;
     let is_one_shot = event.flags & names::EV_DISPATCH != 0;
     is_one_shot
-        && (filter == names::EVFILT_READ
-            || filter == names::EVFILT_WRITE
-            || filter == names::EVFILT_USER && ident & NO_READER == NO_READER)
+        && (filter == names::EVFILT_READ || filter == names::EVFILT_WRITE || is_substitute(event))
+}
+
+/// Whether this is the event that replaces a write filter.
+#[inline]
+fn is_substitute(event: &kevent) -> bool {
+    let (filter, ident) = (event.filter, event.ident);
+    filter == names::EVFILT_USER && ident & NO_READER == NO_READER
 }
 
 /// Whether this is a write filter's event of a pipe's receiving end. Some kernels report by it, as by the

@@ -372,7 +372,7 @@ pub fn not_exclusive() -> Vec<mio::Interest> {
 }
 
 /// Whether the kernel is NetBSD's, or a model of it.
-fn netbsd() -> bool {
+pub fn netbsd() -> bool {
     cfg!(target_os = "netbsd") || switched("KQUEUE_MODEL_NETBSD", "1")
 }
 

@@ -7,6 +7,9 @@
 //! This needs to know which registration an event belongs to: another thread may have registered the source
 //! again after the kernel returned the event. An event cannot tell. So a registration that began during
 //! the wait is added again, which reports it again if it is ready, and the event is dropped.
+//!
+//! The level-triggered registrations of pipes whose write filter the kernel refuses are here as well: the user
+//! event that replaces the filter must end when the pipe has a receiver again.
 
 use std::os::fd::RawFd;
 
@@ -79,12 +82,21 @@ impl OneShots {
         one_shot.expect("is registered").began = began;
     }
 
+    /// The level-triggered registration of this descriptor, if it is here.
+    pub(super) fn level(&self, fd: RawFd) -> Option<(Token, Interest)> {
+        let known = self.all.get(fd as usize)?.as_ref()?;
+        (!known.interest.is_oneshot()).then_some((known.token, known.interest))
+    }
+
     /// Judges an event of the wait that is over. If it is reported, its index will be `index`.
     pub(super) fn judge(&mut self, fd: RawFd, index: usize) -> Verdict {
         let wait = self.wait;
         let Some(Some(one_shot)) = self.all.get_mut(fd as usize) else {
             return Verdict::Drop;
         };
+        if !one_shot.interest.is_oneshot() {
+            return Verdict::Drop;
+        }
         match one_shot.reported {
             Some((reported, index)) if reported == wait => return Verdict::Merge(index),
             Some(_) => return Verdict::Drop,
