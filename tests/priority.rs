@@ -37,10 +37,7 @@ fn connected(looper: &Loop, interests: Interest) -> (TcpStream, std::net::TcpStr
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (server, _) = listener.accept().unwrap();
     server.set_nodelay(true).unwrap();
-    looper
-        .registry()
-        .register(&mut client, TOKEN, interests)
-        .unwrap();
+    looper.register(&mut client, TOKEN, interests);
     (client, server)
 }
 
@@ -123,16 +120,10 @@ fn priority_data_that_waits_is_reported_when_the_source_is_registered(backend: B
     send_urgently(&server);
     until_priority(&mut looper);
     // Still there.
-    looper
-        .registry()
-        .reregister(&mut client, TOKEN, PRIORITY | Interest::WRITABLE)
-        .unwrap();
+    looper.reregister(&mut client, TOKEN, PRIORITY | Interest::WRITABLE);
     until_priority(&mut looper);
     looper.registry().deregister(&mut client).unwrap();
-    looper
-        .registry()
-        .register(&mut client, TOKEN, PRIORITY)
-        .unwrap();
+    looper.register(&mut client, TOKEN, PRIORITY);
     until_priority(&mut looper);
 }
 

@@ -177,10 +177,7 @@ fn registering_and_deregistering_are_counted(backend: Backend) {
     }
     // It can go on.
     let readable = Interest::READABLE;
-    looper
-        .registry()
-        .register(&mut sockets[0], Token(0), readable)
-        .unwrap();
+    looper.register(&mut sockets[0], Token(0), readable);
     assert_eq!(registrations(&looper), 1);
 }
 
@@ -190,10 +187,7 @@ fn a_failing_register_or_deregister_is_not_counted(backend: Backend) {
     let readable = Interest::READABLE;
     looper.registry().deregister(&mut socket).unwrap_err();
     assert_eq!(registrations(&looper), 0);
-    looper
-        .registry()
-        .register(&mut socket, Token(1), readable)
-        .unwrap();
+    looper.register(&mut socket, Token(1), readable);
     for token in [Token(1), Token(2)] {
         let again = looper.registry().register(&mut socket, token, readable);
         assert_eq!(again.is_ok(), backend.register_replaces());
@@ -212,18 +206,9 @@ fn the_drop_of_a_registered_source_is_counted(backend: Backend) {
     let both = Interest::READABLE | Interest::WRITABLE;
     let mut socket = udp_socket();
     let (mut one, mut other) = stream_pair();
-    looper
-        .registry()
-        .register(&mut socket, Token(0), both)
-        .unwrap();
-    looper
-        .registry()
-        .register(&mut one, Token(1), both)
-        .unwrap();
-    looper
-        .registry()
-        .register(&mut other, Token(2), both)
-        .unwrap();
+    looper.register(&mut socket, Token(0), both);
+    looper.register(&mut one, Token(1), both);
+    looper.register(&mut other, Token(2), both);
     assert_eq!(registrations(&looper), 3);
     drop(one);
     assert_eq!(registrations(&looper), 2);
@@ -232,16 +217,10 @@ fn the_drop_of_a_registered_source_is_counted(backend: Backend) {
     assert_eq!(registrations(&looper), 0);
     // One whose poll is gone.
     let mut socket = udp_socket();
-    looper
-        .registry()
-        .register(&mut socket, Token(0), both)
-        .unwrap();
+    looper.register(&mut socket, Token(0), both);
     drop(looper);
     let looper = Loop::new(backend);
-    looper
-        .registry()
-        .register(&mut socket, Token(0), both)
-        .unwrap();
+    looper.register(&mut socket, Token(0), both);
     assert_eq!(registrations(&looper), 1);
     drop(socket);
     assert_eq!(registrations(&looper), 0);
@@ -266,10 +245,7 @@ fn a_source_that_becomes_another_type_is_not_counted(backend: Backend) {
     let looper = Loop::new(backend);
     let (mut one, _other) = stream_pair();
     let readable = Interest::READABLE;
-    looper
-        .registry()
-        .register(&mut one, Token(1), readable)
-        .unwrap();
+    looper.register(&mut one, Token(1), readable);
     let one = util::into_std(one);
     assert_eq!(registrations(&looper), 0);
     drop(one);
@@ -295,15 +271,9 @@ fn a_raw_descriptor_is_counted_until_it_is_deregistered(backend: Backend) {
     let mut source = SourceFd(&fd);
     looper.registry().deregister(&mut source).unwrap_err();
     let readable = Interest::READABLE;
-    looper
-        .registry()
-        .register(&mut source, Token(1), readable)
-        .unwrap();
+    looper.register(&mut source, Token(1), readable);
     assert_eq!(registrations(&looper), 1);
-    looper
-        .registry()
-        .reregister(&mut source, Token(2), readable)
-        .unwrap();
+    looper.reregister(&mut source, Token(2), readable);
     assert_eq!(registrations(&looper), 1);
     looper.registry().deregister(&mut source).unwrap();
     assert_eq!(registrations(&looper), 0);
@@ -323,30 +293,18 @@ fn a_watched_child_is_counted_until_it_is_dropped(backend: Backend) {
     let mut exit = ChildExit::new(&child).unwrap();
     let readable = Interest::READABLE;
     for _ in 0..2 {
-        looper
-            .registry()
-            .register(&mut exit, Token(1), readable)
-            .unwrap();
-        looper
-            .registry()
-            .reregister(&mut exit, Token(2), readable)
-            .unwrap();
+        looper.register(&mut exit, Token(1), readable);
+        looper.reregister(&mut exit, Token(2), readable);
         assert_eq!(registrations(&looper), 1);
         looper.registry().deregister(&mut exit).unwrap();
         assert_eq!(registrations(&looper), 0);
     }
-    looper
-        .registry()
-        .register(&mut exit, Token(1), readable)
-        .unwrap();
+    looper.register(&mut exit, Token(1), readable);
     drop(child.stdin.take());
     looper.until_readable(Token(1));
     assert_eq!(registrations(&looper), 1);
     // Something else stands in for a process that has exited.
-    looper
-        .registry()
-        .reregister(&mut exit, Token(1), readable)
-        .unwrap();
+    looper.reregister(&mut exit, Token(1), readable);
     assert_eq!(registrations(&looper), 1);
     drop(exit);
     assert_eq!(registrations(&looper), 0);
@@ -357,16 +315,10 @@ fn a_source_with_a_mode_is_counted_once(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = udp_socket();
     let both = Interest::READABLE | Interest::WRITABLE;
-    looper
-        .registry()
-        .register(&mut socket, Token(1), both.oneshot())
-        .unwrap();
+    looper.register(&mut socket, Token(1), both.oneshot());
     looper.until_writable(Token(1));
     assert_eq!(registrations(&looper), 1, "a one-shot registration stays");
-    looper
-        .registry()
-        .reregister(&mut socket, Token(1), both.level())
-        .unwrap();
+    looper.reregister(&mut socket, Token(1), both.level());
     looper.until_writable(Token(1));
     looper.until_writable(Token(1));
     assert_eq!(registrations(&looper), 1);
@@ -384,10 +336,7 @@ fn a_probe_is_counted(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = udp_socket();
     let writable = Interest::WRITABLE;
-    looper
-        .registry()
-        .register(&mut socket, Token(1), writable)
-        .unwrap();
+    looper.register(&mut socket, Token(1), writable);
     looper.until_writable(Token(1));
     let none = rearms(backend).then_some(0);
     assert_eq!(looper.poll.stats().probes, none);
@@ -411,10 +360,7 @@ fn io_without_failures_is_not_probed(backend: Backend) {
     let mut looper = Loop::new(backend);
     let (mut one, mut other) = stream_pair();
     let readable = Interest::READABLE;
-    looper
-        .registry()
-        .register(&mut other, Token(1), readable)
-        .unwrap();
+    looper.register(&mut other, Token(1), readable);
     for _ in 0..5 {
         one.write_all(b"x").unwrap();
         looper.until_readable(Token(1));
@@ -432,10 +378,7 @@ fn a_change_that_ends_a_wait_is_counted_as_an_interrupt(backend: Backend) {
     let mut looper = Loop::new(backend);
     let mut socket = udp_socket();
     let writable = Interest::WRITABLE;
-    looper
-        .registry()
-        .register(&mut socket, Token(1), writable)
-        .unwrap();
+    looper.register(&mut socket, Token(1), writable);
     looper.until_writable(Token(1));
     if !rearms(backend) {
         assert_eq!(looper.poll.stats().interrupts, None);
@@ -443,10 +386,7 @@ fn a_change_that_ends_a_wait_is_counted_as_an_interrupt(backend: Backend) {
     }
     // No thread waits, so that none is interrupted.
     fail(&socket);
-    looper
-        .registry()
-        .reregister(&mut socket, Token(1), writable)
-        .unwrap();
+    looper.reregister(&mut socket, Token(1), writable);
     looper.until_writable(Token(1));
     assert_eq!(looper.poll.stats().interrupts, Some(0));
     let polling = Polling::begin(looper);
@@ -524,14 +464,8 @@ fn a_named_pipe_is_counted_until_it_is_dropped() {
     let mut pipe = NamedPipe::new(name).unwrap();
     let readable = Interest::READABLE;
     for _ in 0..2 {
-        looper
-            .registry()
-            .register(&mut pipe, Token(1), readable)
-            .unwrap();
-        looper
-            .registry()
-            .reregister(&mut pipe, Token(2), readable)
-            .unwrap();
+        looper.register(&mut pipe, Token(1), readable);
+        looper.reregister(&mut pipe, Token(2), readable);
         looper
             .registry()
             .register(&mut pipe, Token(3), readable)
@@ -541,10 +475,7 @@ fn a_named_pipe_is_counted_until_it_is_dropped() {
         looper.registry().deregister(&mut pipe).unwrap_err();
         assert_eq!(registrations(&looper), 0);
     }
-    looper
-        .registry()
-        .register(&mut pipe, Token(1), readable)
-        .unwrap();
+    looper.register(&mut pipe, Token(1), readable);
     drop(pipe);
     assert_eq!(registrations(&looper), 0);
 }
@@ -561,23 +492,14 @@ fn a_wait_handle_is_counted_until_it_is_dropped() {
     let mut handle = WaitHandle::new(OwnedHandle::from(thread::spawn(|| {})));
     let readable = Interest::READABLE;
     for _ in 0..2 {
-        looper
-            .registry()
-            .register(&mut handle, Token(1), readable)
-            .unwrap();
-        looper
-            .registry()
-            .reregister(&mut handle, Token(2), readable)
-            .unwrap();
+        looper.register(&mut handle, Token(1), readable);
+        looper.reregister(&mut handle, Token(2), readable);
         assert_eq!(registrations(&looper), 1);
         looper.registry().deregister(&mut handle).unwrap();
         looper.registry().deregister(&mut handle).unwrap_err();
         assert_eq!(registrations(&looper), 0);
     }
-    looper
-        .registry()
-        .register(&mut handle, Token(1), readable)
-        .unwrap();
+    looper.register(&mut handle, Token(1), readable);
     drop(handle);
     assert_eq!(registrations(&looper), 0);
 }

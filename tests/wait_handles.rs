@@ -222,10 +222,7 @@ fn each_kind_of_object_is_reported_once_when_it_is_signalled() {
     for kind in KINDS {
         let mut looper = Loop::new(Backend::Afd);
         let mut subject = kind.subject();
-        looper
-            .registry()
-            .register(&mut subject.handle, ONE, Interest::READABLE)
-            .unwrap();
+        looper.register(&mut subject.handle, ONE, Interest::READABLE);
         looper.assert_quiet();
         subject.signal();
         looper.until(&format!("{kind:?}"), |event| {
@@ -253,10 +250,7 @@ fn each_kind_of_object_that_is_signalled_when_it_is_registered_is_reported_at_on
                 until_signalled(subject.handle.as_handle());
             }
         }
-        looper
-            .registry()
-            .register(&mut subject.handle, ONE, Interest::READABLE)
-            .unwrap();
+        looper.register(&mut subject.handle, ONE, Interest::READABLE);
         // A timer is late on a busy machine.
         if kind == Kind::AutoTimer {
             looper.until_readable(ONE);
@@ -307,15 +301,9 @@ fn a_signal_that_was_taken_is_reported_with_the_token_of_reregister() {
     let mut looper = Loop::new(Backend::Afd);
     let event = event(false);
     let mut handle = WaitHandle::new(duplicate(event.as_handle()));
-    looper
-        .registry()
-        .register(&mut handle, ONE, Interest::READABLE)
-        .unwrap();
+    looper.register(&mut handle, ONE, Interest::READABLE);
     signal_until_taken(event.as_handle());
-    looper
-        .registry()
-        .reregister(&mut handle, OTHER, Interest::READABLE)
-        .unwrap();
+    looper.reregister(&mut handle, OTHER, Interest::READABLE);
     looper.until("the signal", |event| {
         assert_eq!(event.token(), OTHER);
         true
@@ -334,10 +322,7 @@ fn modes_say_how_often_a_handle_is_reported() {
         ] {
             let mut looper = Loop::new(Backend::Afd);
             let mut subject = kind.subject();
-            looper
-                .registry()
-                .register(&mut subject.handle, ONE, mode)
-                .unwrap();
+            looper.register(&mut subject.handle, ONE, mode);
             subject.signal();
             looper.until_readable(ONE);
             assert_eq!(looper.events.iter().count(), 1);
@@ -365,7 +350,7 @@ fn a_level_triggered_handle_is_reported_for_as_long_as_it_is_signalled() {
     let event = event(true);
     let mut handle = WaitHandle::new(duplicate(event.as_handle()));
     let level = Interest::READABLE.level();
-    looper.registry().register(&mut handle, ONE, level).unwrap();
+    looper.register(&mut handle, ONE, level);
     for _ in 0..3 {
         looper.assert_quiet();
         set(event.as_handle());
@@ -378,16 +363,10 @@ fn a_level_triggered_handle_is_reported_for_as_long_as_it_is_signalled() {
     set(event.as_handle());
     looper.until_readable(ONE);
     // Edges from now on.
-    looper
-        .registry()
-        .reregister(&mut handle, OTHER, Interest::READABLE)
-        .unwrap();
+    looper.reregister(&mut handle, OTHER, Interest::READABLE);
     assert_eq!(poll_once(&mut looper, OTHER), 1);
     looper.assert_quiet();
-    looper
-        .registry()
-        .reregister(&mut handle, ONE, level)
-        .unwrap();
+    looper.reregister(&mut handle, ONE, level);
     assert_eq!(poll_once(&mut looper, ONE), 1);
     assert_eq!(poll_once(&mut looper, ONE), 1);
     looper.registry().deregister(&mut handle).unwrap();
@@ -531,10 +510,7 @@ fn a_dropped_handle_is_not_reported() {
             set(event.as_handle());
         }
         let mut handle = WaitHandle::new(duplicate(event.as_handle()));
-        looper
-            .registry()
-            .register(&mut handle, ONE, Interest::READABLE.level())
-            .unwrap();
+        looper.register(&mut handle, ONE, Interest::READABLE.level());
         drop(handle);
         set(event.as_handle());
         looper.assert_quiet();
@@ -798,16 +774,10 @@ fn handles_are_dropped_and_deregistered_while_other_threads_signal() {
                         _ => Interest::READABLE,
                     };
                     for _ in 0..2 {
-                        looper
-                            .registry()
-                            .register(&mut handle, token, mode)
-                            .unwrap();
+                        looper.register(&mut handle, token, mode);
                         for _ in 0..round % 4 {
                             poll_once(&mut looper, token);
-                            looper
-                                .registry()
-                                .reregister(&mut handle, token, mode)
-                                .unwrap();
+                            looper.reregister(&mut handle, token, mode);
                         }
                         if round % 5 > 0 {
                             looper.registry().deregister(&mut handle).unwrap();
@@ -928,10 +898,7 @@ fn an_object_whose_handle_was_unwrapped_can_be_waited_for() {
     let mut looper = Loop::new(Backend::Afd);
     let event = event(false);
     let mut handle = WaitHandle::new(duplicate(event.as_handle()));
-    looper
-        .registry()
-        .register(&mut handle, ONE, Interest::READABLE)
-        .unwrap();
+    looper.register(&mut handle, ONE, Interest::READABLE);
     let inner = handle.into_inner();
     looper.assert_quiet();
     for _ in 0..10 {
