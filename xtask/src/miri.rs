@@ -100,6 +100,7 @@ impl Miri {
         };
         Cmd::rustup_cargo(&self.toolchain, "miri")
             .arg("test")
+            .arg("--all-features")
             .args(target_args)
             // Files, sockets and clocks are this machine's.
             .env("MIRIFLAGS", "-Zmiri-disable-isolation")
