@@ -1516,19 +1516,21 @@ mod tests {
             let mut command = Command::new("cat");
             command.stdin(Stdio::piped()).stdout(Stdio::null());
             let mut child = command.spawn().unwrap();
-            let Ok(watch) = kqueue.watch_exit(child.id() as pid_t, Token(1)) else {
-                return; // as above
-            };
+            let pid = child.id() as pid_t;
+            let watched = kqueue.watch_exit(pid, Token(1));
             assert_reports(&kqueue, &[]);
             drop(child.stdin.take()); // ends it
             let mut events = EventBuffer::with_capacity(8);
-            select(&kqueue, &mut events, Some(Duration::from_secs(20)));
-            let events = events.events();
-            assert!(
-                events.len() == 1 && events[0].has_parts(IN, 1),
-                "{events:?}"
-            );
-            kqueue.end_exit_watch(child.id() as pid_t, watch);
+            // Another library has perhaps no such filter.
+            if let Ok(watch) = watched {
+                select(&kqueue, &mut events, Some(Duration::from_secs(20)));
+                let events = events.events();
+                assert!(
+                    events.len() == 1 && events[0].has_parts(IN, 1),
+                    "{events:?}"
+                );
+                kqueue.end_exit_watch(pid, watch);
+            }
             child.wait().unwrap();
         }
 
