@@ -102,13 +102,22 @@ const MAX_CHANGES: usize = 5;
 /// Wakers' events count up from here.
 const OWN_EVENTS: usize = 1 << (usize::BITS - 1);
 
-/// This bit and a descriptor make the identity of the user event that replaces a write filter
+/// The next bit as well, and a descriptor, make the identity of the user event that replaces a write filter
 /// which the kernel refuses: that of a pipe whose receivers have closed.
-const NO_READER: usize = OWN_EVENTS | 1 << (usize::BITS - 2);
+const NO_READER: usize = OWN_EVENTS + OWN_EVENTS / 2;
 
-/// The identity of that event, from the registration's key, which holds the descriptor.
-fn no_reader_event(key: Key) -> usize {
-    NO_READER | (key.0 - 1) as usize
+/// The identity of that event for a descriptor.
+fn no_reader_event(fd: RawFd) -> usize {
+    NO_READER | fd as usize
+}
+
+/// The key of a registration with that event, which holds its descriptor.
+fn key_of(fd: RawFd) -> Key {
+    Key::of_slot(fd as u32)
+}
+
+fn descriptor_of(key: Key) -> RawFd {
+    (key.0 - 1) as RawFd
 }
 
 impl Selector for Kqueue {
@@ -176,15 +185,16 @@ impl Selector for Kqueue {
     fn release(&self, key: Key) {
         if !self.is_inherited() {
             // Fails if the program has deregistered the raw descriptor.
-            let _ = self.apply(&[Change::delete(Filter::User, no_reader_event(key))]);
+            let ident = no_reader_event(descriptor_of(key));
+            let _ = self.apply(&[Change::delete(Filter::User, ident)]);
         }
     }
 
     /// `None` if the kernel has no user events, or no memory for another one.
     fn open_user_event(&self, token: Token) -> io::Result<Option<UserEvent>> {
         // Relaxed: the identity alone is shared.
-        let ident =
-            OWN_EVENTS | (self.wakers.fetch_add(1, Ordering::Relaxed) % (NO_READER - OWN_EVENTS));
+        let number = self.wakers.fetch_add(1, Ordering::Relaxed);
+        let ident = OWN_EVENTS + number % (NO_READER - OWN_EVENTS);
         let event = UserEvent { ident, token };
         // Some kernels cannot add and trigger an event by one change.
         let added = self.apply(&[Change::add(Filter::User, ident, token)]);
@@ -323,7 +333,7 @@ impl Kqueue {
     #[cold]
     fn one_shot(&self, events: &mut EventBuffer, event: &kevent, ready: Readiness) {
         let token = Token(event.udata as usize);
-        let fd = (event.ident & !NO_READER) as RawFd;
+        let fd = watched_by(event);
         // Until the filters are changed: another thread may be about to register it again.
         let mut one_shots = self.lock_one_shots();
         match one_shots.judge(fd, events.events().len()) {
@@ -343,7 +353,7 @@ impl Kqueue {
     /// then the kernel takes the filter, which reports from now on.
     #[cold]
     fn substitute(&self, events: &mut EventBuffer, event: &kevent, ready: Readiness) {
-        let fd = (event.ident & !NO_READER) as RawFd;
+        let fd = watched_by(event);
         // Until the filters are changed, as in `one_shot`.
         let mut one_shots = self.lock_one_shots();
         let Some((token, interest)) = one_shots.level(fd) else {
@@ -384,7 +394,7 @@ impl Kqueue {
         let filters = [
             Change::delete(Filter::Read, ident),
             Change::delete(Filter::Write, ident),
-            Change::delete(Filter::User, NO_READER | ident),
+            Change::delete(Filter::User, no_reader_event(fd)),
         ];
         let [read, write, no_reader, ..] = self.apply(&filters)?;
         // Not every kernel has user events.
@@ -441,7 +451,7 @@ impl Kqueue {
             false => Change::delete(filter, ident),
         });
         // A previous registration may have left one.
-        let no_reader = Change::delete(Filter::User, NO_READER | ident);
+        let no_reader = Change::delete(Filter::User, no_reader_event(fd));
         let receipts = if self.has_modes() {
             // A filter's mode is fixed when it is added.
             let deleted = [Filter::Read, Filter::Write].map(|filter| Change::delete(filter, ident));
@@ -460,7 +470,8 @@ impl Kqueue {
             match receipt {
                 0 => is_watched |= is_wanted,
                 libc::ENOENT if !is_wanted => {}
-                libc::EPIPE | libc::EBADF if is_wanted && filter.is_write() && is_open(fd) => {
+                // Not a closed descriptor: the change of its read filter has failed before.
+                libc::EPIPE | libc::EBADF if is_wanted && filter.is_write() => {
                     match is_read_only(fd) {
                         // A receiver lacks this direction, which is no error if it has senders.
                         true => is_refused_receiver = true,
@@ -496,7 +507,7 @@ impl Kqueue {
         interest: Interest,
         is_reported: bool,
     ) -> io::Result<Key> {
-        let ident = NO_READER | fd as usize;
+        let ident = no_reader_event(fd);
         let added = Change::add_in_mode(Filter::User, ident, token, interest);
         let changes = [added, Change::trigger(ident, token)];
         let receipts = self.apply(match is_reported {
@@ -508,7 +519,7 @@ impl Kqueue {
             let _ = self.apply(&[Change::delete(Filter::User, ident)]);
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        Ok(Key(fd as u32 + 1))
+        Ok(key_of(fd))
     }
 
     /// Makes up to five changes by one call, and returns the error number of each, 0 for success.
@@ -702,7 +713,7 @@ impl Change {
 /// with the socket's error, if any, in `fflags`. For writing it does not distinguish
 /// a local shutdown from a peer that has closed.
 fn readiness(event: &kevent) -> Readiness {
-    let (filter, ident) = (event.filter, event.ident);
+    let filter = event.filter;
     if filter == names::EVFILT_PROC && event.fflags & names::NOTE_EXIT != 0 {
         // Its flags mean something else: the end is that of the process.
         return Readiness::IN;
@@ -719,7 +730,7 @@ fn readiness(event: &kevent) -> Readiness {
             false => Readiness::OUT,
         }
     } else if filter == names::EVFILT_USER {
-        match ident & NO_READER == NO_READER {
+        match is_substitute(event) {
             true => Readiness::OUT.or(Readiness::WRHUP),
             false => Readiness::IN,
         }
@@ -754,7 +765,12 @@ fn is_one_shot(event: &kevent) -> bool {
 #[inline]
 fn is_substitute(event: &kevent) -> bool {
     let (filter, ident) = (event.filter, event.ident);
-    filter == names::EVFILT_USER && ident & NO_READER == NO_READER
+    filter == names::EVFILT_USER && ident >= NO_READER
+}
+
+/// The descriptor whose registration this event belongs to, if it is none of a foreign filter.
+fn watched_by(event: &kevent) -> RawFd {
+    (event.ident & !NO_READER) as RawFd
 }
 
 /// Whether this is a write filter's event of a pipe's receiving end. Some kernels report by it, as by the
@@ -769,14 +785,8 @@ fn reports_senders_gone(event: &kevent) -> bool {
 fn is_read_only(fd: RawFd) -> bool {
     // SAFETY: `fcntl` with F_GETFL has no memory-safety preconditions.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    flags != -1 && flags & libc::O_ACCMODE == libc::O_RDONLY
-}
-
-/// Whether the descriptor is open.
-#[cold]
-fn is_open(fd: RawFd) -> bool {
-    // SAFETY: `fcntl` with F_GETFD has no memory-safety preconditions.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+    // False as well for a descriptor that is closed: the -1 has all bits.
+    flags & libc::O_ACCMODE == libc::O_RDONLY
 }
 
 /// The timeout, rounded up to the kernel's resolution.
@@ -797,87 +807,770 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::sys::pipe::pipe;
+
+    const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+    const IN: Readiness = Readiness::IN;
+    const OUT: Readiness = Readiness::OUT;
+    /// What a pipe without receivers is ready for.
+    const NO_RECEIVER: Readiness = OUT.or(Readiness::WRHUP);
+    const NO_WAIT: Option<Duration> = Some(Duration::ZERO);
+
+    fn open() -> Kqueue {
+        Selector::open().unwrap()
+    }
+
+    fn register(kqueue: &Kqueue, fd: RawFd, token: usize, interest: Interest) -> io::Result<Key> {
+        Selector::register(kqueue, fd, Token(token), interest, Owner::Source)
+    }
+
+    fn errno<T>(result: io::Result<T>) -> Option<i32> {
+        result.err().and_then(|error| error.raw_os_error())
+    }
+
+    /// Fails if it waits again and again.
+    #[track_caller]
+    fn select(kqueue: &Kqueue, events: &mut EventBuffer, timeout: Option<Duration>) {
+        let mut select = || kqueue.select(events, timeout);
+        #[cfg(mio_model = "kqueue")]
+        let mut select = || on_the_model::with_at_most_waits(100, &mut select);
+        select().unwrap();
+    }
+
+    /// These events are ready, and no other one.
+    #[track_caller]
+    fn assert_reports(kqueue: &Kqueue, expected: &[(usize, Readiness)]) {
+        let mut buffer = EventBuffer::with_capacity(8);
+        select(kqueue, &mut buffer, NO_WAIT);
+        let events = buffer.events();
+        let are_equal = events.len() == expected.len()
+            && (events.iter().zip(expected))
+                .all(|(event, &(token, ready))| event.has_parts(ready, token as u64));
+        assert!(are_equal, "{events:?}, and not {expected:?}");
+    }
+
+    /// An event as the kernel writes it.
+    fn event(fill: impl FnOnce(&mut kevent)) -> kevent {
+        // SAFETY: `kevent` consists of integers and a raw pointer, for which all zeros are valid.
+        let mut event: kevent = unsafe { std::mem::zeroed() };
+        fill(&mut event);
+        event
+    }
 
     /// Another thread registers the source again after the kernel has returned its event: the event may be
     /// that of the former registration, and the filters are those of the new one.
     #[test]
     fn a_one_shot_registration_that_began_during_the_wait_is_reported_once() {
-        let kqueue: Kqueue = Selector::open().unwrap();
+        let kqueue = open();
         let mut events = EventBuffer::with_capacity(8);
         let (stream, mut peer) = UnixStream::pair().unwrap();
         peer.write_all(b"x").unwrap();
-        let both = Interest::READABLE.add(Interest::WRITABLE).oneshot();
         let fd = stream.as_raw_fd();
-        Selector::register(&kqueue, fd, Token(1), both, Owner::Source).unwrap();
+        register(&kqueue, fd, 1, BOTH.oneshot()).unwrap();
         kqueue.lock_one_shots().begins_in_next_wait(fd);
-        let no_wait = Some(Duration::ZERO);
         // It does not return before there is an event, although it drops the first ones.
-        kqueue
-            .select(&mut events, Some(Duration::from_secs(10)))
-            .unwrap();
+        select(&kqueue, &mut events, Some(Duration::from_secs(10)));
         let [event] = events.events() else {
             panic!("{:?}", events.events());
         };
         assert_eq!(event.token(), Token(1));
         assert!(event.is_readable() && event.is_writable());
-        kqueue.select(&mut events, no_wait).unwrap();
-        assert!(events.events().is_empty(), "{:?}", events.events());
+        assert_reports(&kqueue, &[]);
         kqueue.deregister(fd, Key::NONE).unwrap();
+    }
+
+    #[test]
+    fn the_events_of_both_filters_of_a_one_shot_registration_are_one() {
+        let kqueue = open();
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        peer.write_all(b"x").unwrap();
+        let fd = stream.as_raw_fd();
+        for token in [1, 2] {
+            register(&kqueue, fd, token, BOTH.oneshot()).unwrap();
+            assert_reports(&kqueue, &[(token, IN.or(OUT))]);
+            assert_reports(&kqueue, &[]);
+        }
+        register(&kqueue, fd, 3, BOTH.oneshot()).unwrap();
+        kqueue.deregister(fd, Key::NONE).unwrap();
+        assert_reports(&kqueue, &[]);
+    }
+
+    /// As long as no registration has had one, this file does nothing for modes.
+    #[test]
+    fn a_queue_has_modes_from_the_first_one_on() {
+        let kqueue = open();
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        register(&kqueue, stream.as_raw_fd(), 1, BOTH).unwrap();
+        assert_reports(&kqueue, &[(1, OUT)]);
+        assert!(!kqueue.has_modes());
+        register(&kqueue, stream.as_raw_fd(), 1, BOTH.level()).unwrap();
+        assert!(kqueue.has_modes());
+    }
+
+    #[test]
+    fn a_descriptor_that_is_closed_is_not_registered() {
+        let kqueue = open();
+        for interest in [Interest::READABLE, Interest::WRITABLE, BOTH, BOTH.level()] {
+            for fd in [-1, RawFd::MAX] {
+                let registered = register(&kqueue, fd, 1, interest);
+                assert_eq!(errno(registered), Some(libc::EBADF), "{interest:?}");
+                let deregistered = kqueue.deregister(fd, Key::NONE);
+                assert_eq!(errno(deregistered), Some(libc::EBADF));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wait_needs_capacity_and_lasts_as_long_as_its_timeout() {
+        let kqueue = open();
+        let error = kqueue.select(&mut EventBuffer::with_capacity(0), NO_WAIT);
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let timeout = Duration::from_millis(20);
+        for _ in ["without modes", "with modes"] {
+            let began = Instant::now();
+            let mut events = EventBuffer::with_capacity(1);
+            kqueue.select(&mut events, Some(timeout)).unwrap();
+            assert!(events.events().is_empty() && began.elapsed() >= timeout);
+            kqueue.has_modes.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_rounded_up_to_a_multiple_of_the_kernels_unit() {
+        for (timeout, unit, rounded) in [
+            ((0, 0), 1_000_000, (0, 0)),
+            ((0, 1), 1_000_000, (0, 1_000_000)),
+            ((0, 1_000_000), 1_000_000, (0, 1_000_000)),
+            ((3, 1_000_001), 1_000_000, (3, 2_000_000)),
+            ((3, 999_999_999), 1_000, (4, 0)),
+            ((3, 999_999_999), 1, (3, 999_999_999)),
+            ((u64::MAX, 999_999_999), 1_000, (u64::MAX, 999_999_999)),
+        ] {
+            let of = |(seconds, nanos)| Duration::new(seconds, nanos);
+            assert_eq!(rounded_up(of(timeout), unit), of(rounded), "{timeout:?}");
+        }
     }
 
     /// The program has the kqueue's descriptor, and may add filters itself.
     #[test]
     fn an_event_of_a_foreign_filter_has_no_readiness_but_an_error() {
-        // SAFETY: `kevent` consists of integers and a raw pointer, for which all zeros are valid.
-        let mut event: kevent = unsafe { std::mem::zeroed() };
         // None of ours on any system.
-        event.filter = 99;
-        assert_eq!(readiness(&event), Readiness::NONE);
-        event.flags = names::EV_ERROR;
-        assert_eq!(readiness(&event), Readiness::ERR);
+        let foreign = event(|event| event.filter = 99);
+        assert_eq!(readiness(&foreign), Readiness::NONE);
+        let failed = event(|event| {
+            event.filter = 99;
+            event.flags = names::EV_ERROR;
+        });
+        assert_eq!(readiness(&failed), Readiness::ERR);
     }
 
-    /// The kernel has no memory for the filters when the registration is added again.
-    #[cfg(mio_model = "kqueue")]
     #[test]
-    fn a_one_shot_registration_that_cannot_be_added_again_is_reported() {
-        use kqueue_model::{observe, Call, Observer};
+    fn a_filter_reports_its_own_direction_with_its_end_and_its_error() {
+        for (filter, ready, end) in [
+            (names::EVFILT_READ, IN, Readiness::RDHUP),
+            (names::EVFILT_WRITE, OUT, Readiness::WRHUP),
+        ] {
+            let of = |flags, fflags| {
+                let of = |event: &mut kevent| {
+                    (event.filter, event.flags, event.fflags) = (filter, flags, fflags);
+                };
+                readiness(&event(of))
+            };
+            let at_end = ready.or(end);
+            assert_eq!(of(0, 0), ready);
+            assert_eq!(of(names::EV_CLEAR, 1), ready, "an error comes with the end");
+            assert_eq!(of(names::EV_EOF, 0), at_end);
+            assert_eq!(of(names::EV_EOF, 1), at_end.or(Readiness::ERR));
+            assert_eq!(of(names::EV_ERROR, 0), ready.or(Readiness::ERR));
+        }
+    }
+
+    #[test]
+    fn the_events_of_other_filters_have_the_readiness_of_each() {
+        let of = |fill: &dyn Fn(&mut kevent)| readiness(&event(fill));
+        let user =
+            |ident| of(&move |event| (event.filter, event.ident) = (names::EVFILT_USER, ident));
+        assert_eq!(user(0), IN);
+        assert_eq!(user(OWN_EVENTS), IN);
+        assert_eq!(user(NO_READER - 1), IN);
+        assert_eq!(user(no_reader_event(0)), NO_RECEIVER);
+        assert_eq!(user(no_reader_event(RawFd::MAX)), NO_RECEIVER);
+        let completed = of(&|event| event.filter = names::EVFILT_AIO);
+        assert_eq!(completed, Readiness::AIO);
+        if names::EVFILT_LIO != names::EVFILT_AIO {
+            let completed = of(&|event| event.filter = names::EVFILT_LIO);
+            assert_eq!(completed, Readiness::LIO);
+        }
+        let exited = of(&|event| {
+            (event.filter, event.flags) = (names::EVFILT_PROC, names::EV_EOF);
+            (event.fflags, event.data) = (names::NOTE_EXIT, 1);
+        });
+        assert_eq!(exited, IN, "the end is that of the process");
+        // The program's own filter, for something else.
+        let forked = of(&|event| {
+            (event.filter, event.fflags) = (names::EVFILT_PROC, names::NOTE_EXIT >> 1);
+        });
+        assert_eq!(forked, Readiness::NONE);
+    }
+
+    #[test]
+    fn an_event_is_one_shot_by_its_flag_and_its_filter() {
+        let of = |filter, ident, flags| {
+            let of = |event: &mut kevent| {
+                (event.filter, event.ident, event.flags) = (filter, ident, flags);
+            };
+            is_one_shot(&event(of))
+        };
+        for (filter, ident, is_ours) in [
+            (names::EVFILT_READ, 5, true),
+            (names::EVFILT_WRITE, 5, true),
+            (names::EVFILT_USER, no_reader_event(5), true),
+            (names::EVFILT_USER, 5, false),
+            (names::EVFILT_USER, OWN_EVENTS, false),
+            (names::EVFILT_AIO, 5, false),
+            (names::EVFILT_AIO, no_reader_event(5), false),
+        ] {
+            assert_eq!(of(filter, ident, names::EV_DISPATCH), is_ours);
+            assert!(!of(filter, ident, names::EV_CLEAR));
+            assert!(!of(filter, ident, 0));
+        }
+    }
+
+    #[test]
+    fn only_a_write_filters_end_at_a_receiver_is_that_of_the_senders() {
+        let (receiver, sender) = pipe().unwrap();
+        let of = |fd: RawFd, fill: fn(&mut kevent)| {
+            reports_senders_gone(&event(|event| {
+                (event.filter, event.ident) = (names::EVFILT_WRITE, fd as usize);
+                event.flags = names::EV_EOF;
+                fill(event);
+            }))
+        };
+        let receiver = receiver.as_raw_fd();
+        assert!(of(receiver, |_| {}));
+        assert!(!of(receiver, |event| event.filter = names::EVFILT_READ));
+        assert!(!of(receiver, |event| event.flags = names::EV_CLEAR));
+        assert!(!of(receiver, |event| event.flags = 0));
+        assert!(!of(receiver, |event| event.data = 1), "there is capacity");
+        assert!(!of(receiver, |event| event.fflags = 1), "an error");
+        assert!(!of(sender.as_raw_fd(), |_| {}));
+        assert!(!of(RawFd::MAX, |_| {}), "closed");
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        assert!(!of(stream.as_raw_fd(), |_| {}));
+    }
+
+    /// Another thread has ended the level-triggered registration, or changed its mode, after the kernel had
+    /// returned the event.
+    #[test]
+    fn the_event_of_a_level_that_has_ended_is_dropped() {
+        let kqueue = open();
+        let mut events = EventBuffer::with_capacity(8);
+        let mut of = |flags| {
+            let event = event(|event| {
+                (event.filter, event.ident) = (names::EVFILT_USER, no_reader_event(5));
+                event.flags = flags;
+            });
+            events.clear();
+            kqueue.substitute(&mut events, &event, NO_RECEIVER);
+            events.events().len()
+        };
+        assert_eq!(of(0), 0);
+        assert_eq!(of(names::EV_CLEAR), 1, "an edge");
+    }
+
+    #[cfg(feature = "os-ext")]
+    #[test]
+    fn only_the_latest_watch_of_a_process_is_known() {
+        let mut exits = Exits::default();
+        let watches = [5, 3, 7, 5, 4].map(|pid| exits.add(pid));
+        let [_, of_3, of_7, of_5, of_4] = watches;
+        assert_eq!(exits.latest, [(3, of_3), (4, of_4), (5, of_5), (7, of_7)]);
+        for (index, watch) in watches.iter().enumerate() {
+            assert!(!watches[..index].contains(watch));
+        }
+        exits.remove(5);
+        exits.remove(5);
+        exits.remove(6);
+        assert_eq!(exits.latest, [(3, of_3), (4, of_4), (7, of_7)]);
+    }
+
+    /// On the model, which counts what is registered, and fails as a test says.
+    #[cfg(mio_model = "kqueue")]
+    mod on_the_model {
+        use std::fs::File;
+        use std::sync::atomic::AtomicI32;
+        use std::sync::Arc;
         use std::thread::{self, ThreadId};
 
-        /// The thread whose additions fail.
-        static FAILING: Mutex<Option<ThreadId>> = Mutex::new(None);
+        use kqueue_model::{observe, registrations, Call, Observer};
+
+        use super::*;
+
+        type Answer = Box<dyn FnMut(Call) -> i32 + Send>;
+
+        /// What answers the calls of these threads: an error, or 0. A thread has several within each other.
+        static ANSWERS: Mutex<Vec<(ThreadId, Answer)>> = Mutex::new(Vec::new());
         static OBSERVER: Observer = Observer {
-            before: |call| match call {
-                Call::Change { flags, .. } if flags & names::EV_ADD != 0 => {
-                    match *FAILING.lock().unwrap() == Some(thread::current().id()) {
-                        true => libc::ENOMEM,
-                        false => 0,
-                    }
-                }
-                _ => 0,
+            before: |call| {
+                let this = thread::current().id();
+                let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+                let of_this = answers.iter_mut().filter(|(thread, _)| *thread == this);
+                let answers = of_this.map(|(_, answer)| answer(call));
+                answers.fold(0, |error, answer| error.max(answer))
             },
             after: |_| {},
         };
 
-        if !observe(&OBSERVER) {
-            return; // another library replaces the model
+        /// Runs something while this thread's calls have these answers. `None` if another library replaces
+        /// the model, and nothing was run.
+        fn answering<T>(
+            answer: impl FnMut(Call) -> i32 + Send + 'static,
+            run: impl FnOnce() -> T,
+        ) -> Option<T> {
+            if !observe(&OBSERVER) {
+                return None;
+            }
+            let this = thread::current().id();
+            let lock = || ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+            lock().push((this, Box::new(answer)));
+            let result = run();
+            let mut answers = lock();
+            let ours = answers.iter().rposition(|&(thread, _)| thread == this);
+            drop(answers.remove(ours.expect("it was added above")));
+            Some(result)
         }
-        let kqueue: Kqueue = Selector::open().unwrap();
-        let mut events = EventBuffer::with_capacity(8);
-        let (stream, mut peer) = UnixStream::pair().unwrap();
-        peer.write_all(b"x").unwrap();
-        let (fd, once) = (stream.as_raw_fd(), Interest::READABLE.oneshot());
-        Selector::register(&kqueue, fd, Token(1), once, Owner::Source).unwrap();
-        kqueue.lock_one_shots().begins_in_next_wait(fd);
-        *FAILING.lock().unwrap() = Some(thread::current().id());
-        let timeout = Some(Duration::from_secs(2));
-        kqueue.select(&mut events, timeout).unwrap();
-        *FAILING.lock().unwrap() = None;
-        let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
-        assert_eq!(tokens, [Token(1)]);
-        Selector::reregister(&kqueue, fd, Key::NONE, Token(2), once).unwrap();
-        kqueue.select(&mut events, timeout).unwrap();
-        let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
-        assert_eq!(tokens, [Token(2)]);
+
+        /// Waits beyond this number fail.
+        pub(super) fn with_at_most_waits<T>(most: u32, mut run: impl FnMut() -> T) -> T {
+            let mut waits = 0;
+            let answer = move |call| match call {
+                Call::Wait => {
+                    waits += 1;
+                    if waits > most {
+                        libc::EBADF
+                    } else {
+                        0
+                    }
+                }
+                _ => 0,
+            };
+            answering(answer, &mut run).unwrap_or_else(run)
+        }
+
+        /// The kernel refuses to add this filter.
+        fn refusing<T>(filter: i16, error: i32, run: impl FnOnce() -> T) -> Option<T> {
+            let answer = move |call| match call {
+                Call::Change { filter: of, flags }
+                    if of == filter && flags & names::EV_ADD != 0 =>
+                {
+                    error
+                }
+                _ => 0,
+            };
+            answering(answer, run)
+        }
+
+        /// The first call that makes changes is interrupted when it has made them.
+        fn interrupted<T>(run: impl FnOnce() -> T) -> Option<T> {
+            let mut is_first = true;
+            let answer = move |call| match call {
+                Call::Changes if std::mem::take(&mut is_first) => libc::EINTR,
+                _ => 0,
+            };
+            answering(answer, run)
+        }
+
+        /// How many calls of this kind something makes.
+        fn calls<T>(kind: Call, run: impl FnOnce() -> T) -> Option<i32> {
+            let count = Arc::new(AtomicI32::new(0));
+            let counted = Arc::clone(&count);
+            let answer = move |call| {
+                // Relaxed: one thread counts.
+                counted.fetch_add((call == kind).into(), Ordering::Relaxed);
+                0
+            };
+            answering(answer, run)?;
+            Some(count.load(Ordering::Relaxed))
+        }
+
+        #[track_caller]
+        fn assert_registered(kqueue: &Kqueue, count: usize) {
+            // `None` if another library replaces the model.
+            if let Some(registered) = registrations(kqueue.kqueue.as_raw_fd()) {
+                assert_eq!(registered, count);
+            }
+        }
+
+        fn has_user_events() -> bool {
+            let is_without = std::env::var("KQUEUE_MODEL_WITHOUT_USER");
+            !is_without.is_ok_and(|value| value == "1")
+        }
+
+        fn pipe_without_receiver() -> File {
+            pipe().unwrap().1
+        }
+
+        /// Every test of pipes runs on a queue without modes, and on one with them.
+        fn queues() -> [Kqueue; 2] {
+            let queues = [open(), open()];
+            queues[1].has_modes.store(true, Ordering::Relaxed);
+            queues
+        }
+
+        /// Real kqueues are on systems where no interest has these.
+        #[test]
+        fn what_kqueue_does_not_report_is_refused() {
+            let kqueue = open();
+            let (stream, _peer) = UnixStream::pair().unwrap();
+            for refused in [BOTH.add(Interest::PRIORITY), BOTH.exclusive()] {
+                let error = register(&kqueue, stream.as_raw_fd(), 1, refused).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{refused:?}");
+                assert_registered(&kqueue, 0);
+            }
+        }
+
+        #[test]
+        fn a_registration_that_fails_leaves_nothing() {
+            let (stream, _peer) = UnixStream::pair().unwrap();
+            for kqueue in queues() {
+                for (interest, filter, error) in [
+                    (Interest::READABLE, names::EVFILT_READ, libc::ENOENT),
+                    (Interest::READABLE, names::EVFILT_READ, libc::EPIPE),
+                    (Interest::READABLE, names::EVFILT_READ, libc::EBADF),
+                    (Interest::READABLE, names::EVFILT_READ, libc::EINVAL),
+                    (Interest::WRITABLE, names::EVFILT_WRITE, libc::ENOENT),
+                    (Interest::WRITABLE, names::EVFILT_WRITE, libc::EPERM),
+                    (BOTH, names::EVFILT_WRITE, libc::ENOENT),
+                    (BOTH, names::EVFILT_WRITE, libc::ENOMEM),
+                ] {
+                    let registering = || register(&kqueue, stream.as_raw_fd(), 1, interest);
+                    let Some(registered) = refusing(filter, error, registering) else {
+                        return;
+                    };
+                    assert_eq!(errno(registered), Some(error), "{interest:?}");
+                    assert_registered(&kqueue, 0);
+                }
+            }
+        }
+
+        #[test]
+        fn a_direction_that_a_source_lacks_is_left_out() {
+            let (stream, mut peer) = UnixStream::pair().unwrap();
+            peer.write_all(b"x").unwrap();
+            for kqueue in queues() {
+                for error in [libc::EINVAL, libc::EPERM, libc::ENODEV, libc::EOPNOTSUPP] {
+                    let registering = || register(&kqueue, stream.as_raw_fd(), 1, BOTH);
+                    let Some(key) = refusing(names::EVFILT_WRITE, error, registering) else {
+                        return;
+                    };
+                    assert_eq!(key.unwrap(), Key::NONE);
+                    assert_registered(&kqueue, 1);
+                    assert_reports(&kqueue, &[(1, IN)]);
+                }
+            }
+        }
+
+        #[test]
+        fn a_receiver_that_cannot_be_watched_for_writing_is_registered() {
+            if !has_user_events() {
+                return;
+            }
+            let (receiver, mut sender) = pipe().unwrap();
+            sender.write_all(b"x").unwrap();
+            let fd = receiver.as_raw_fd();
+            for kqueue in queues() {
+                for error in [libc::EPIPE, libc::EBADF] {
+                    let with = |interest| {
+                        let registering = || register(&kqueue, fd, 1, interest);
+                        refusing(names::EVFILT_WRITE, error, registering)
+                    };
+                    let Some(key) = with(Interest::WRITABLE) else {
+                        return;
+                    };
+                    assert_eq!(key.unwrap(), key_of(fd));
+                    assert_reports(&kqueue, &[]);
+                    assert_registered(&kqueue, 1);
+                    kqueue.deregister(fd, Key::NONE).unwrap();
+                    assert_registered(&kqueue, 0);
+                    assert_eq!(with(BOTH).unwrap().unwrap(), Key::NONE);
+                    assert_registered(&kqueue, 1);
+                    assert_reports(&kqueue, &[(1, IN)]);
+                    kqueue.deregister(fd, Key::NONE).unwrap();
+                }
+            }
+        }
+
+        #[test]
+        fn a_pipe_without_receivers_is_reported_once_for_each_registering() {
+            for kqueue in queues() {
+                let sender = pipe_without_receiver();
+                let fd = sender.as_raw_fd();
+                if !has_user_events() {
+                    let error = register(&kqueue, fd, 1, Interest::WRITABLE).unwrap_err();
+                    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+                    continue;
+                }
+                for interest in [Interest::WRITABLE, Interest::WRITABLE.oneshot()] {
+                    for token in [1, 2] {
+                        let key = register(&kqueue, fd, token, interest).unwrap();
+                        assert_eq!(key, key_of(fd));
+                        assert_reports(&kqueue, &[(token, NO_RECEIVER)]);
+                        assert_reports(&kqueue, &[]);
+                        assert_registered(&kqueue, 1);
+                    }
+                    register(&kqueue, fd, 3, interest).unwrap();
+                    kqueue.deregister(fd, Key::NONE).unwrap();
+                    assert_registered(&kqueue, 0);
+                    assert_reports(&kqueue, &[]);
+                    let again = kqueue.deregister(fd, Key::NONE);
+                    assert_eq!(errno(again), Some(libc::ENOENT));
+                }
+            }
+        }
+
+        #[test]
+        fn a_level_triggered_pipe_without_receivers_is_reported_until_that_ends() {
+            if !has_user_events() {
+                return;
+            }
+            let kqueue = open();
+            let sender = pipe_without_receiver();
+            let fd = sender.as_raw_fd();
+            register(&kqueue, fd, 1, Interest::WRITABLE.level()).unwrap();
+            assert_reports(&kqueue, &[(1, NO_RECEIVER)]);
+            assert_reports(&kqueue, &[(1, NO_RECEIVER)]);
+            register(&kqueue, fd, 2, Interest::WRITABLE).unwrap();
+            assert_reports(&kqueue, &[(2, NO_RECEIVER)]);
+            assert_reports(&kqueue, &[]);
+            register(&kqueue, fd, 3, Interest::WRITABLE.level()).unwrap();
+            kqueue.deregister(fd, Key::NONE).unwrap();
+            assert_reports(&kqueue, &[]);
+            assert_registered(&kqueue, 0);
+        }
+
+        /// The kernel refuses the write filter, and takes it at the next poll: a FIFO got a receiver.
+        #[test]
+        fn a_level_triggered_pipe_that_got_a_receiver_is_writable() {
+            if !has_user_events() {
+                return;
+            }
+            let kqueue = open();
+            let (_receiver, sender) = pipe().unwrap();
+            let fd = sender.as_raw_fd();
+            let registering = || register(&kqueue, fd, 1, Interest::WRITABLE.level());
+            let Some(key) = refusing(names::EVFILT_WRITE, libc::EPIPE, registering) else {
+                return;
+            };
+            assert_eq!(key.unwrap(), key_of(fd));
+            for _ in 0..3 {
+                assert_reports(&kqueue, &[(1, OUT)]);
+                assert_registered(&kqueue, 1);
+            }
+            kqueue.deregister(fd, Key::NONE).unwrap();
+            assert_reports(&kqueue, &[]);
+        }
+
+        /// For lack of memory, the event is reported. If the program has closed the descriptor, it is not.
+        #[test]
+        fn a_level_triggered_pipe_that_cannot_be_added_again_is_reported() {
+            if !has_user_events() {
+                return;
+            }
+            let kqueue = open();
+            let sender = pipe_without_receiver();
+            let fd = sender.as_raw_fd();
+            for (error, events) in [(libc::ENOMEM, &[(1, NO_RECEIVER)][..]), (libc::EBADF, &[])] {
+                register(&kqueue, fd, 1, Interest::WRITABLE.level()).unwrap();
+                let answer = move |call| match call {
+                    Call::Change { filter, .. } if filter == names::EVFILT_READ => error,
+                    _ => 0,
+                };
+                if answering(answer, || assert_reports(&kqueue, events)).is_none() {
+                    return;
+                }
+                assert_registered(&kqueue, 0);
+                assert_reports(&kqueue, &[]);
+            }
+        }
+
+        /// The kernel has no memory for the filters when the registration is added again.
+        #[test]
+        fn a_one_shot_registration_that_cannot_be_added_again_is_reported() {
+            let kqueue = open();
+            let (stream, mut peer) = UnixStream::pair().unwrap();
+            peer.write_all(b"x").unwrap();
+            let (fd, once) = (stream.as_raw_fd(), Interest::READABLE.oneshot());
+            for (error, events) in [
+                (libc::ENOMEM, &[(1, IN)][..]),
+                (libc::EBADF, &[]), // the program has closed the descriptor
+            ] {
+                register(&kqueue, fd, 1, once).unwrap();
+                kqueue.lock_one_shots().begins_in_next_wait(fd);
+                let polling = || assert_reports(&kqueue, events);
+                if refusing(names::EVFILT_READ, error, polling).is_none() {
+                    return;
+                }
+                register(&kqueue, fd, 2, once).unwrap();
+                assert_reports(&kqueue, &[(2, IN)]);
+            }
+        }
+
+        #[test]
+        fn an_interrupted_change_is_made_once() {
+            let (stream, _peer) = UnixStream::pair().unwrap();
+            let fd = stream.as_raw_fd();
+            for kqueue in queues() {
+                let registering = || register(&kqueue, fd, 1, BOTH);
+                let Some(registered) = interrupted(registering) else {
+                    return;
+                };
+                registered.unwrap();
+                assert_registered(&kqueue, 2);
+                assert_reports(&kqueue, &[(1, OUT)]);
+                let deregistering = || kqueue.deregister(fd, Key::NONE);
+                interrupted(deregistering).unwrap().unwrap();
+                assert_registered(&kqueue, 0);
+                assert_eq!(errno(deregistering()), Some(libc::ENOENT));
+            }
+        }
+
+        /// Once is enough, with modes as well, if no event is dropped.
+        #[test]
+        fn a_poll_waits_once() {
+            let (stream, _peer) = UnixStream::pair().unwrap();
+            let fd = stream.as_raw_fd();
+            for kqueue in queues() {
+                let ready = [(1, OUT)];
+                let interest = match kqueue.has_modes() {
+                    true => BOTH.oneshot(),
+                    false => BOTH,
+                };
+                register(&kqueue, fd, 1, interest).unwrap();
+                for expected in [&ready[..], &[]] {
+                    let waits = calls(Call::Wait, || assert_reports(&kqueue, expected));
+                    assert!(matches!(waits, None | Some(1)), "{waits:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn a_user_event_is_none_of_the_programs_and_none_of_a_pipes() {
+            let kqueue = open();
+            let opened = [3, 4].map(|token| kqueue.open_user_event(Token(token)).unwrap());
+            let [Some(one), Some(other)] = opened else {
+                assert!(!has_user_events());
+                return;
+            };
+            assert_ne!(one.ident, other.ident);
+            for event in [one, other] {
+                assert!(event.ident > usize::MAX / 2 && event.ident < no_reader_event(0));
+            }
+            kqueue.trigger(other).unwrap();
+            kqueue.trigger(other).unwrap();
+            assert_reports(&kqueue, &[(4, IN)]);
+            if let Some(triggered) = interrupted(|| kqueue.trigger(one)) {
+                triggered.unwrap();
+                assert_reports(&kqueue, &[(3, IN)]);
+            }
+            kqueue.trigger(one).unwrap();
+            kqueue.close_user_event(one);
+            assert_reports(&kqueue, &[]);
+            assert_registered(&kqueue, 1);
+            assert_eq!(errno(kqueue.trigger(one)), Some(libc::ENOENT));
+            if let Some(triggered) = interrupted(|| kqueue.trigger(one)) {
+                assert_eq!(errno(triggered), Some(libc::ENOENT));
+            }
+        }
+
+        #[cfg(feature = "os-ext")]
+        #[test]
+        fn only_the_latest_watch_of_a_process_ends_its_filter() {
+            let kqueue = open();
+            let pid = std::process::id() as pid_t;
+            let Ok(former) = kqueue.watch_exit(pid, Token(1)) else {
+                return; // another library replaces the model, and has no such filter
+            };
+            let latest = kqueue.watch_exit(pid, Token(2)).unwrap();
+            assert_registered(&kqueue, 1);
+            kqueue.end_exit_watch(pid, former);
+            assert_registered(&kqueue, 1);
+            kqueue.end_exit_watch(pid, latest);
+            assert_registered(&kqueue, 0);
+            assert!(kqueue.exits.lock().unwrap().latest.is_empty());
+            kqueue.watch_exit(pid, Token(3)).unwrap();
+            let watching = || kqueue.watch_exit(pid, Token(4));
+            let Some(failed) = refusing(names::EVFILT_PROC, libc::ESRCH, watching) else {
+                return;
+            };
+            assert_eq!(errno(failed), Some(libc::ESRCH));
+            assert!(kqueue.exits.lock().unwrap().latest.is_empty());
+            assert_registered(&kqueue, 0);
+        }
+
+        #[cfg(feature = "os-ext")]
+        #[test]
+        fn an_exit_is_reported_as_readable() {
+            use std::process::{Command, Stdio};
+
+            let kqueue = open();
+            let mut command = Command::new("cat");
+            command.stdin(Stdio::piped()).stdout(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            let pid = child.id() as pid_t;
+            let watched = kqueue.watch_exit(pid, Token(1));
+            assert_reports(&kqueue, &[]);
+            drop(child.stdin.take()); // ends it
+            let mut events = EventBuffer::with_capacity(8);
+            // Another library has perhaps no such filter.
+            if let Ok(watch) = watched {
+                select(&kqueue, &mut events, Some(Duration::from_secs(20)));
+                let events = events.events();
+                assert!(
+                    events.len() == 1 && events[0].has_parts(IN, 1),
+                    "{events:?}"
+                );
+                kqueue.end_exit_watch(pid, watch);
+            }
+            child.wait().unwrap();
+        }
+
+        #[test]
+        fn what_is_dropped_leaves_nothing_unless_a_forked_child_drops_it() {
+            let mut kqueue = open();
+            let sender = pipe_without_receiver();
+            let interest = Interest::WRITABLE;
+            let key = register(&kqueue, sender.as_raw_fd(), 1, interest).ok();
+            let woken = kqueue.open_user_event(Token(2)).unwrap();
+            #[cfg(feature = "os-ext")]
+            let pid = std::process::id() as pid_t;
+            #[cfg(feature = "os-ext")]
+            let watch = kqueue.watch_exit(pid, Token(3)).ok();
+            let Some(all) = registrations(kqueue.kqueue.as_raw_fd()) else {
+                return;
+            };
+            let parent = kqueue.process;
+            for (process, left) in [(Process::another(), all), (parent, 0)] {
+                kqueue.process = process;
+                if let Some(key) = key {
+                    kqueue.release(key);
+                }
+                if let Some(event) = woken {
+                    kqueue.close_user_event(event);
+                }
+                #[cfg(feature = "os-ext")]
+                if let Some(watch) = watch {
+                    kqueue.end_exit_watch(pid, watch);
+                }
+                assert_registered(&kqueue, left);
+            }
+            let fd = kqueue.kqueue.as_raw_fd();
+            kqueue.process = Process::another();
+            assert_eq!(calls(Call::Close, || drop(kqueue)), Some(0));
+            // SAFETY: the drop has left the descriptor open, and nothing else owns it.
+            let kqueue = unsafe { OwnedFd::from_raw_fd(fd) };
+            assert_eq!(calls(Call::Close, || drop(kqueue)), Some(1));
+            let kqueue = open();
+            assert_eq!(calls(Call::Close, || drop(kqueue)), Some(1));
+        }
     }
 }

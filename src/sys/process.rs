@@ -30,6 +30,16 @@ impl Process {
         self.forks == FORKS.load(Ordering::Relaxed) && self == Process::now()
     }
 
+    /// A process that is not this one.
+    #[cfg(all(test, mio_model = "kqueue"))]
+    pub(super) fn another() -> Process {
+        let this = Process::this();
+        Process {
+            forks: this.forks + 1,
+            ..this
+        }
+    }
+
     fn now() -> Process {
         Process {
             // Relaxed: a child starts with one thread, which has done the counting.

@@ -210,6 +210,7 @@ mod tests {
         }
         let unnamed = uds::SocketAddr::from_pathname("").unwrap();
         assert!(unnamed.is_unnamed() && round_trip(&unnamed).is_unnamed());
+        assert!(unix_address(&unnamed).unwrap().is_unnamed());
     }
 
     #[test]

@@ -117,7 +117,7 @@ mod wait;
 #[cfg(not(kqueue_library))]
 pub use exports::{kevent, kqueue, kqueue_model_complete, registrations};
 #[cfg(kqueue_library)]
-pub use no_exports::kqueue_model_complete;
+pub use no_exports::{kqueue_model_complete, registrations};
 pub use observer::{observe, Call, Observer};
 #[cfg(not(kqueue_library))]
 pub use poll::poll;

@@ -486,7 +486,7 @@ impl Queue {
         let knote = self.knotes.get(slot);
         match knote.watched {
             Watched::Process(ref process) => Ok(Look {
-                holds: os::has_exited(process),
+                holds: os::has_exited(process) && knote.kevent.fflags & NOTE_EXIT != 0,
                 eof: true,
                 ..Look::default()
             }),

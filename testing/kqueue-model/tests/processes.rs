@@ -70,6 +70,16 @@ fn a_deleted_filter_reports_nothing() {
 }
 
 #[test]
+fn a_filter_that_was_added_without_the_note_reports_nothing() {
+    let kq = Kq::new();
+    let mut child = waiting();
+    kq.apply(&[exit(child.id(), ADD, 0, 1)]);
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    child.wait().unwrap();
+    kq.nothing();
+}
+
+#[test]
 fn what_is_no_process_or_no_exit_is_refused() {
     let kq = Kq::new();
     let mut child = waiting();
