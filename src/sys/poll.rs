@@ -219,6 +219,9 @@ mod tests {
             PollCall::wait(&backend, backend.registrations.lock(), None, &mut events);
         assert!(waited.unwrap(), "that the old one has hung up");
         assert!(events.events().is_empty());
+        let at_once = Some(Duration::ZERO);
+        let (state, waited) = PollCall::wait(&backend, state, at_once, &mut events);
+        assert!(!waited.unwrap(), "nothing is ready");
         drop(state);
 
         peer.write_all(b"x").unwrap();

@@ -51,5 +51,44 @@ pub(super) fn probe(fd: RawFd, interest: Readiness) -> Option<Readiness> {
         revents: 0,
     }];
     poll(&mut one, Some(Duration::ZERO)).ok()?;
+    #[cfg(all(test, not(mio_loom)))]
+    consumed::add_to(&mut one);
     Some(from_poll(one[0].revents))
+}
+
+/// A double of descriptors whose readiness a query consumes by seeing it, like that of
+/// `/proc/self/mountinfo`. Few programs may cause readiness of a real one.
+// Two conditions, so that cargo-mutants sees that it is not the library's.
+#[cfg(test)]
+#[cfg(not(mio_loom))]
+pub(super) mod consumed {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use super::*;
+
+    type Next = Vec<(RawFd, c_short)>;
+
+    fn next() -> MutexGuard<'static, Next> {
+        static NEXT: Mutex<Next> = Mutex::new(Vec::new());
+        NEXT.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next query of the descriptor, which is open, finds these bits as well.
+    pub(in crate::sys) fn by_next_query(fd: RawFd, bits: c_short) {
+        next().push((fd, bits));
+    }
+
+    /// Called after each query. Returns how many entries it has made ready.
+    pub(in crate::sys) fn add_to(entries: &mut [pollfd]) -> usize {
+        let mut count = 0;
+        next().retain(|&(fd, bits)| {
+            let Some(entry) = entries.iter_mut().find(|entry| entry.fd == fd) else {
+                return true;
+            };
+            count += usize::from(entry.revents == 0);
+            entry.revents |= bits;
+            false
+        });
+        count
+    }
 }

@@ -75,37 +75,39 @@ pub(crate) struct Rearmed<K: Kernel> {
 }
 
 /// The end of a `select`. Time spent on interruptions counts.
-struct Deadline {
-    /// `None` if there is no deadline, or if it is at once.
-    at: Option<Instant>,
-    is_at_once: bool,
+enum Deadline {
+    Never,
+    AtOnce,
+    At(Instant),
 }
 
 impl Deadline {
     fn of(timeout: Option<Duration>) -> Deadline {
-        Deadline {
+        match timeout {
+            None => Deadline::Never,
+            Some(Duration::ZERO) => Deadline::AtOnce,
             // A deadline beyond the clock's range counts as none.
-            at: match timeout {
-                Some(timeout) if !timeout.is_zero() => Instant::now().checked_add(timeout),
-                _ => None,
+            Some(timeout) => match Instant::now().checked_add(timeout) {
+                Some(at) => Deadline::At(at),
+                None => Deadline::Never,
             },
-            is_at_once: timeout == Some(Duration::ZERO),
         }
     }
 
     fn left(&self) -> Option<Duration> {
-        match self.is_at_once {
-            true => Some(Duration::ZERO),
-            false => {
-                let at = self.at?;
-                Some(at.saturating_duration_since(Instant::now()))
-            }
+        match self {
+            Deadline::Never => None,
+            Deadline::AtOnce => Some(Duration::ZERO),
+            Deadline::At(at) => Some(at.saturating_duration_since(Instant::now())),
         }
     }
 
     /// Whether the deadline has passed. A kernel may end a wait too early when its wall clock is set.
     fn has_passed(&self) -> bool {
-        self.at.is_some_and(|at| at <= Instant::now())
+        match self {
+            Deadline::At(at) => *at <= Instant::now(),
+            Deadline::Never | Deadline::AtOnce => false,
+        }
     }
 }
 
@@ -266,7 +268,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
     #[inline(never)]
     fn after_io(&self, key: Key, outcome: Outcome) {
         let mut state = self.registrations.lock();
-        let Ok(slot) = state.table.slot(-1, key) else {
+        let Some(slot) = state.table.slot_of_key(key) else {
             return; // the raw descriptor was deregistered
         };
         let edges = &mut state.table.entry_mut(slot).edges;
@@ -293,7 +295,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
             return None;
         }
         let state = self.registrations.lock();
-        let slot = state.table.slot(-1, key).ok()?;
+        let slot = state.table.slot_of_key(key)?;
         let entry = state.table.entry(slot);
         Some((entry.token, entry.edges.interests()?))
     }
@@ -516,9 +518,8 @@ impl<K: Kernel> Rearmed<K> {
                     state.table.disown(Key::of_slot(slot as u32));
                 }
                 if state.table.is_current(slot, begun) {
-                    let is_awaited = K::TAKES_CHANGES && state.waiting.is_waiting();
-                    let fd = state.table.remove(slot, Key::NONE, is_awaited);
-                    let _ = self.kernel.disarm(fd);
+                    // The kernel has not learned of it: one that takes changes was not to be interrupted.
+                    state.table.remove(slot, Key::NONE, false);
                     let _ = self.change(state, slot, Change::Ended);
                 }
             }
@@ -671,51 +672,89 @@ impl<K: Kernel> Rearmed<K> {
 #[cfg(all(test, not(mio_loom)))]
 mod tests {
     use std::fs::File;
-    use std::os::fd::{AsFd, OwnedFd};
+    use std::io::{Read, Write};
+    use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
     use std::sync::Mutex;
     use std::thread;
 
+    use super::super::poll::Poll;
+    use super::super::poll_bits::consumed;
+    use super::super::table::EventOwner;
     use super::*;
 
-    /// A double whose first interrupt fails. The lock is free meanwhile, and another thread makes calls.
-    struct Failing {
-        meanwhile: Mutex<Option<Meanwhile>>,
+    /// A double of a kernel, which reports nothing. Its waits last as long as their timeout.
+    struct Double<const TAKES_CHANGES: bool> {
+        /// The first interrupt fails. The lock is free meanwhile, and another thread makes these calls.
+        meanwhile: Mutex<Option<Meanwhile<TAKES_CHANGES>>>,
+        interrupts: AtomicUsize,
+        /// The timeouts of the waits.
+        waits: Mutex<Vec<Option<Duration>>>,
+        /// How many waits are interrupted at once.
+        interrupted_waits: AtomicUsize,
+        /// How many waits say that they had something to report.
+        ready_waits: AtomicUsize,
+        /// The error with which arming fails, or 0.
+        arm_error: AtomicI32,
         fd: OwnedFd,
     }
 
-    type Meanwhile = Box<dyn FnOnce(&Rearmed<Failing>) + Send>;
+    type Meanwhile<const TAKES_CHANGES: bool> =
+        Box<dyn FnOnce(&Rearmed<Double<TAKES_CHANGES>>) + Send>;
 
-    impl Kernel for Failing {
+    /// Counts down. Whether it was above zero.
+    fn take_one(count: &AtomicUsize) -> bool {
+        let next = |count: usize| count.checked_sub(1);
+        let taken = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        taken.is_ok()
+    }
+
+    impl<const TAKES_CHANGES: bool> Kernel for Double<TAKES_CHANGES> {
         type Armed = ();
 
-        const TAKES_CHANGES: bool = false;
+        const TAKES_CHANGES: bool = TAKES_CHANGES;
 
-        fn open(_: &Arc<UnreadSignals>) -> io::Result<(Failing, ())> {
-            let kernel = Failing {
+        fn open(_: &Arc<UnreadSignals>) -> io::Result<(Double<TAKES_CHANGES>, ())> {
+            let kernel = Double {
                 meanwhile: Mutex::new(None),
+                interrupts: AtomicUsize::new(0),
+                waits: Mutex::new(Vec::new()),
+                interrupted_waits: AtomicUsize::new(0),
+                ready_waits: AtomicUsize::new(0),
+                arm_error: AtomicI32::new(0),
                 fd: File::open("/dev/null")?.into(),
             };
             Ok((kernel, ()))
         }
 
         fn arm(&self, _: &mut State<()>, _: usize) -> io::Result<()> {
-            Ok(())
+            match self.arm_error.load(Ordering::Relaxed) {
+                0 => Ok(()),
+                error => Err(io::Error::from_raw_os_error(error)),
+            }
         }
 
         fn wait<'a>(
-            _: &'a Rearmed<Failing>,
+            backend: &'a Rearmed<Double<TAKES_CHANGES>>,
             state: MutexGuard<'a, State<()>>,
-            _: Option<Duration>,
+            timeout: Option<Duration>,
             _: &mut EventBuffer,
         ) -> (MutexGuard<'a, State<()>>, io::Result<bool>) {
-            (state, Ok(false))
+            let kernel = &backend.kernel;
+            kernel.waits.lock().unwrap().push(timeout);
+            if !take_one(&kernel.interrupted_waits) {
+                thread::sleep(timeout.unwrap_or_default());
+            }
+            (state, Ok(take_one(&kernel.ready_waits)))
         }
 
         fn interrupt(
-            backend: &Rearmed<Failing>,
+            backend: &Rearmed<Double<TAKES_CHANGES>>,
             state: MutexGuard<'_, State<()>>,
         ) -> io::Result<()> {
             drop(state);
+            backend.kernel.interrupts.fetch_add(1, Ordering::Relaxed);
             let Some(meanwhile) = backend.kernel.meanwhile.lock().unwrap().take() else {
                 return Ok(());
             };
@@ -728,11 +767,16 @@ mod tests {
         }
     }
 
-    type Failed = Rearmed<Failing>;
+    type Failed = Rearmed<Double<false>>;
 
     const FD: RawFd = 1000;
 
-    fn register(queue: &Failed, fd: RawFd, token: usize, owner: Owner) -> io::Result<Key> {
+    fn register<K: Kernel>(
+        queue: &Rearmed<K>,
+        fd: RawFd,
+        token: usize,
+        owner: Owner,
+    ) -> io::Result<Key> {
         Selector::register(queue, fd, Token(token), Interest::READABLE, owner)
     }
 
@@ -748,7 +792,7 @@ mod tests {
     }
 
     /// The token with which the descriptor is registered.
-    fn token(queue: &Failed, fd: RawFd) -> Option<usize> {
+    fn token<K: Kernel>(queue: &Rearmed<K>, fd: RawFd) -> Option<usize> {
         let table = &queue.registrations.lock().table;
         Some(table.entry(table.find(fd)?).token.0)
     }
@@ -845,5 +889,358 @@ mod tests {
         assert_eq!(next_slots(&queue), [1, 2, 3]);
         queue.release(key);
         assert_eq!(token(&queue, FD), None);
+    }
+
+    #[test]
+    fn a_descriptor_is_not_negative() {
+        let queue: Failed = Selector::open().unwrap();
+        let error = register(&queue, -1, 1, Owner::Source).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        register(&queue, 0, 1, Owner::Source).unwrap();
+        assert_eq!(token(&queue, 0), Some(1));
+    }
+
+    #[test]
+    fn a_key_names_its_own_registration_and_no_key_names_none() {
+        let queue: Failed = Selector::open().unwrap();
+        for fd in [0, 1, 2] {
+            register(&queue, fd, fd as usize, Owner::RawFd).unwrap();
+        }
+        let interest = Interest::WRITABLE.level();
+        let key = Selector::register(&queue, FD, Token(7), interest, Owner::Source).unwrap();
+        assert_eq!(queue.registered(key), Some((Token(7), interest)));
+        assert_eq!(queue.registered(Key::NONE), None);
+        queue.release(Key::NONE);
+        for fd in [0, 1, 2] {
+            assert_eq!(token(&queue, fd), Some(fd as usize));
+        }
+        queue.release(key);
+        assert_eq!(queue.registered(key), None);
+        assert_eq!(token(&queue, FD), None);
+    }
+
+    fn select<K: Kernel>(queue: &Rearmed<K>, timeout: Duration) -> usize {
+        let mut events = EventBuffer::with_capacity(8);
+        queue.select(&mut events, Some(timeout)).unwrap();
+        events.events().len()
+    }
+
+    /// Each wait is a system call.
+    #[test]
+    fn a_poll_waits_for_its_timeout_once_unless_the_wait_ends_early() {
+        const TIMEOUT: Duration = Duration::from_millis(20);
+        let waits = |queue: &Failed| std::mem::take(&mut *queue.kernel.waits.lock().unwrap());
+
+        let queue: Failed = Selector::open().unwrap();
+        select(&queue, TIMEOUT);
+        let all = waits(&queue);
+        assert_eq!(all.len(), 1);
+        assert!(all[0].unwrap() <= TIMEOUT);
+        select(&queue, Duration::ZERO);
+        assert_eq!(waits(&queue), [Some(Duration::ZERO)]);
+
+        // Another thread interrupts it.
+        queue.kernel.interrupted_waits.store(1, Ordering::Relaxed);
+        let start = Instant::now();
+        select(&queue, TIMEOUT);
+        assert!(start.elapsed() >= TIMEOUT);
+        assert_eq!(waits(&queue).len(), 2);
+
+        // The kernel has reported a registration that ended: there may be more.
+        queue.kernel.ready_waits.store(1, Ordering::Relaxed);
+        select(&queue, TIMEOUT);
+        let all = waits(&queue);
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[1], Some(Duration::ZERO));
+    }
+
+    /// A kernel that takes changes is interrupted for nothing but probes.
+    #[test]
+    fn a_wait_is_interrupted_once_and_only_if_it_does_not_know_the_change() {
+        fn interrupts<const TAKES_CHANGES: bool>() -> [usize; 5] {
+            let queue: Rearmed<Double<TAKES_CHANGES>> = Selector::open().unwrap();
+            let both = Interest::READABLE | Interest::WRITABLE;
+            let key = Selector::register(&queue, FD, Token(1), both, Owner::Source).unwrap();
+            let fire = |ready| {
+                let mut state = queue.registrations.lock();
+                let edges = &mut state.table.entry_mut(0).edges;
+                edges.fired_and_lasting(ready, ready);
+            };
+            // Writing backs off, and its pause runs.
+            let back_off = || {
+                fire(Readiness::OUT);
+                let mut state = queue.registrations.lock();
+                let now = state.table.tick();
+                let edges = &mut state.table.entry_mut(0).edges;
+                edges.may_have_drained();
+                assert!(edges.probed(Readiness::OUT, now).is_some());
+                assert!(edges.probed(Readiness::OUT, now).is_none());
+            };
+            let would_block = Outcome::WouldBlock(Some(Interest::READABLE));
+            let changes: [&dyn Fn(); 5] = [
+                &|| drop(register(&queue, FD + 1, 2, Owner::RawFd)),
+                &|| queue.after_io(key, would_block),
+                // Nothing changes.
+                &|| queue.after_io(key, Outcome::ErrorTaken { found: false }),
+                // It is probed from now on, and once more changes nothing.
+                &|| {
+                    queue.after_io(key, Outcome::NothingDrained);
+                    queue.after_io(key, Outcome::NothingDrained);
+                },
+                // It is probed earlier.
+                &|| queue.after_io(key, Outcome::NothingDrained),
+            ];
+            let mut counts = [0; 5];
+            for (index, change) in changes.into_iter().enumerate() {
+                queue.reregister(FD, key, Token(1), both).unwrap();
+                if index == 4 {
+                    back_off();
+                }
+                fire(Readiness::IN);
+                queue.registrations.lock().waiting.begin();
+                change();
+                queue.registrations.lock().waiting.end();
+                counts[index] = queue.kernel.interrupts.swap(0, Ordering::Relaxed);
+            }
+            counts
+        }
+        assert_eq!(interrupts::<true>(), [0, 0, 0, 1, 1]);
+        assert_eq!(interrupts::<false>(), [1, 1, 0, 1, 1]);
+    }
+
+    #[test]
+    fn a_reregistering_that_fails_changes_nothing_unless_the_descriptor_is_closed() {
+        let reregister = |error| {
+            let queue: Rearmed<Double<true>> = Selector::open().unwrap();
+            let key = register(&queue, FD, 1, Owner::Source).unwrap();
+            queue.kernel.arm_error.store(error, Ordering::Relaxed);
+            let failed = queue.reregister(FD, key, Token(2), Interest::WRITABLE);
+            assert_eq!(failed.unwrap_err().raw_os_error(), Some(error));
+            (queue, key)
+        };
+        let (queue, key) = reregister(libc::ENOMEM);
+        let before = Some((Token(1), Interest::READABLE));
+        assert_eq!(queue.registered(key), before);
+        // The caller knows that it is closed: no poll reports it.
+        let (queue, _) = reregister(libc::EBADF);
+        assert_eq!(select(&queue, Duration::ZERO), 0);
+        assert_eq!(select(&queue, Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn an_event_of_a_deregistered_descriptor_is_ignored_only_if_a_thread_waits() {
+        let queue: Rearmed<Double<true>> = Selector::open().unwrap();
+        for is_waiting in [false, true] {
+            let key = register(&queue, FD, 1, Owner::Source).unwrap();
+            if is_waiting {
+                queue.registrations.lock().waiting.begin();
+            }
+            Selector::deregister(&queue, FD, key).unwrap();
+            // Otherwise the program has added the descriptor to the kernel's queue itself.
+            let owner = queue.registrations.lock().table.owner_of_event(FD);
+            assert_eq!(matches!(owner, EventOwner::Ended), is_waiting);
+            assert_eq!(matches!(owner, EventOwner::Foreign), !is_waiting);
+        }
+    }
+
+    /// A queue of poll(2) with streams that are registered for reading, each with its peer. The token is
+    /// the index.
+    struct Streams {
+        queue: Poll,
+        events: EventBuffer,
+        pairs: Vec<(UnixStream, UnixStream)>,
+        keys: Vec<Key>,
+    }
+
+    impl Streams {
+        fn new(count: usize, owner: Owner, capacity: usize) -> Streams {
+            let queue: Poll = Selector::open().unwrap();
+            let pairs: Vec<_> = (0..count).map(|_| UnixStream::pair().unwrap()).collect();
+            let register = |(n, pair): (usize, &(UnixStream, UnixStream))| {
+                let (fd, readable) = (pair.0.as_raw_fd(), Interest::READABLE);
+                Selector::register(&queue, fd, Token(n), readable, owner).unwrap()
+            };
+            let keys = pairs.iter().enumerate().map(register).collect();
+            Streams {
+                queue,
+                events: EventBuffer::with_capacity(capacity),
+                pairs,
+                keys,
+            }
+        }
+
+        /// The next query finds the stream readable, and consumes it.
+        fn readable_once(&self, stream: usize) {
+            consumed::by_next_query(self.pairs[stream].0.as_raw_fd(), libc::POLLIN);
+        }
+
+        /// The tokens of the streams that this many polls report.
+        fn reported(&mut self, polls: usize) -> Vec<usize> {
+            let mut tokens = Vec::new();
+            for _ in 0..polls {
+                let at_once = Some(Duration::ZERO);
+                self.queue.select(&mut self.events, at_once).unwrap();
+                for event in self.events.events() {
+                    assert!(event.is_readable() && !event.is_error());
+                    tokens.push(event.token().0);
+                }
+            }
+            tokens
+        }
+
+        fn drain(&mut self, stream: usize) {
+            self.pairs[stream].0.read_exact(&mut [0]).unwrap();
+        }
+    }
+
+    #[test]
+    fn readiness_that_the_wait_consumed_is_reported_once() {
+        let mut one = Streams::new(1, Owner::Source, 8);
+        one.readable_once(0);
+        assert_eq!(one.reported(2), [0]);
+
+        // It does not fit into the buffer.
+        let mut two = Streams::new(2, Owner::Source, 1);
+        two.pairs[0].1.write_all(b"x").unwrap();
+        two.readable_once(1);
+        assert_eq!(two.reported(1), [0]);
+        assert_eq!(two.reported(2), [1]);
+    }
+
+    #[test]
+    fn readiness_that_a_probe_consumed_is_reported_once() {
+        // While the longest pause delays the report.
+        let mut one = Streams::new(1, Owner::RawFd, 8);
+        one.pairs[0].1.write_all(b"x").unwrap();
+        for _ in 0..8 {
+            one.queue.select(&mut one.events, None).unwrap();
+        }
+        one.drain(0);
+        one.readable_once(0);
+        assert_eq!(one.reported(3), [0]);
+
+        // It does not fit into the buffer.
+        let mut two = Streams::new(2, Owner::RawFd, 8);
+        for pair in &mut two.pairs {
+            pair.1.write_all(b"x").unwrap();
+        }
+        assert_eq!(two.reported(1), [0, 1]);
+        two.drain(1);
+        two.readable_once(1);
+        two.events = EventBuffer::with_capacity(1);
+        let mut reported = two.reported(5);
+        reported.retain(|&stream| stream == 1);
+        assert_eq!(reported, [1]);
+    }
+
+    #[test]
+    fn readiness_that_a_probe_after_io_consumed_is_reported_once() {
+        let mut one = Streams::new(1, Owner::Source, 8);
+        one.pairs[0].1.write_all(b"x").unwrap();
+        assert_eq!(one.reported(1), [0]);
+        one.drain(0);
+        one.readable_once(0);
+        one.queue.after_io(one.keys[0], Outcome::WouldBlock(None));
+        assert_eq!(one.reported(3), [0]);
+    }
+
+    #[cfg(feature = "stats")]
+    #[test]
+    fn a_poll_probes_a_registration_once() {
+        let mut two = Streams::new(2, Owner::RawFd, 8);
+        let probes = |two: &Streams| two.queue.counters.probes.get();
+        two.pairs[0].1.write_all(b"x").unwrap();
+        assert_eq!(two.reported(1), [0]);
+        assert_eq!(probes(&two), 0);
+        two.pairs[1].1.write_all(b"x").unwrap();
+        assert_eq!(two.reported(1), [0, 1]);
+        assert_eq!(probes(&two), 1);
+    }
+
+    /// Then the armed set comes first, and the probes come after it.
+    #[test]
+    fn a_poll_after_one_whose_probes_filled_the_buffer_probes_as_well() {
+        let mut three = Streams::new(3, Owner::RawFd, 2);
+        for pair in &mut three.pairs[..2] {
+            pair.1.write_all(b"x").unwrap();
+        }
+        assert_eq!(three.reported(1), [0, 1]);
+        assert_eq!(three.reported(1), [0, 1], "by probes");
+        three.drain(0);
+        three.pairs[2].1.write_all(b"x").unwrap();
+        thread::sleep(Duration::from_millis(20)); // longer than the pause
+        assert_eq!(three.reported(1), [2, 1]);
+    }
+
+    #[test]
+    fn each_probed_registration_has_its_turn_in_a_small_buffer() {
+        let mut three = Streams::new(3, Owner::RawFd, 8);
+        for pair in &mut three.pairs {
+            pair.1.write_all(b"x").unwrap();
+        }
+        assert_eq!(three.reported(1), [0, 1, 2]);
+        three.events = EventBuffer::with_capacity(1);
+        let mut reported = Vec::new();
+        for _ in 0..6 {
+            three.queue.select(&mut three.events, None).unwrap();
+            let tokens = three.events.events().iter().map(|event| event.token().0);
+            reported.extend(tokens);
+            thread::sleep(Duration::from_millis(70)); // longer than any pause
+        }
+        assert_eq!(reported, [0, 1, 2, 0, 1, 2]);
+    }
+
+    /// A level-triggered registration stays armed.
+    #[test]
+    fn many_polls_of_a_level_need_no_more_memory() {
+        let mut one = Streams::new(1, Owner::Source, 8);
+        let (fd, level) = (one.pairs[0].0.as_raw_fd(), Interest::READABLE.level());
+        one.queue
+            .reregister(fd, one.keys[0], Token(0), level)
+            .unwrap();
+        one.pairs[0].1.write_all(b"x").unwrap();
+        assert_eq!(one.reported(100), [0; 100]);
+        let table = &one.queue.registrations.lock().table;
+        assert!(table.level.is_empty() && table.repeated.is_empty());
+    }
+
+    /// The error alone may have made it ready, so that nothing else would report it again.
+    #[cfg(feature = "stats")]
+    #[test]
+    fn an_error_that_was_found_is_probed_if_a_direction_has_fired() {
+        let mut one = Streams::new(1, Owner::Source, 8);
+        let probes = |one: &Streams| one.queue.counters.probes.get();
+        let (none, found) = (
+            Outcome::ErrorTaken { found: false },
+            Outcome::ErrorTaken { found: true },
+        );
+        one.queue.after_io(one.keys[0], found);
+        assert_eq!(probes(&one), 0, "it is armed");
+        one.pairs[0].1.write_all(b"x").unwrap();
+        assert_eq!(one.reported(1), [0]);
+        one.drain(0);
+        one.queue.after_io(one.keys[0], none);
+        assert_eq!(probes(&one), 0, "there was no error");
+        one.queue.after_io(one.keys[0], found);
+        assert_eq!(probes(&one), 1);
+        one.pairs[0].1.write_all(b"x").unwrap();
+        assert_eq!(one.reported(1), [0]);
+    }
+
+    /// The polling thread has to learn when to probe.
+    #[cfg(feature = "stats")]
+    #[test]
+    fn a_wait_is_interrupted_when_a_pause_begins() {
+        let mut one = Streams::new(1, Owner::Source, 8);
+        one.pairs[0].1.write_all(b"x").unwrap();
+        assert_eq!(one.reported(1), [0]);
+        // Its direction is not known, and it is still ready.
+        let would_block = Outcome::WouldBlock(None);
+        for _ in 0..3 {
+            one.queue.registrations.lock().waiting.begin();
+            one.queue.after_io(one.keys[0], would_block);
+            one.queue.registrations.lock().waiting.end();
+            assert_eq!(one.queue.counters.interrupts.get(), 1);
+        }
     }
 }

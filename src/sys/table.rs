@@ -47,7 +47,7 @@ pub(super) struct Table {
     entries: Vec<Entry>,
     /// The slot of each descriptor, or `NO_SLOT`; and `REMOVED`.
     by_descriptor: Vec<u32>,
-    /// Indices of `by_descriptor` that are `REMOVED`, each once.
+    /// Indices of `by_descriptor` that are `REMOVED` until the wait ends, each once.
     removed: Vec<u32>,
     /// The head of the list of free slots, linked by `Entry::next_free`.
     free: u32,
@@ -303,7 +303,7 @@ impl Entry {
 
 /// Makes the capacity of a list at least `all`.
 #[inline]
-fn reserve(list: &mut Vec<u32>, all: usize) {
+fn reserve<T>(list: &mut Vec<T>, all: usize) {
     list.reserve(all.saturating_sub(list.len()));
 }
 
@@ -451,11 +451,18 @@ impl Table {
     /// key.
     #[inline]
     pub(super) fn slot(&self, fd: RawFd, key: Key) -> io::Result<usize> {
-        let slot = match key.slot() {
-            Some(slot) => Some(slot as usize).filter(|&slot| self.entries[slot].fd >= 0),
-            None => self.find(fd),
+        let slot = match key {
+            Key::NONE => self.find(fd),
+            key => self.slot_of_key(key),
         };
         slot.ok_or_else(|| Mistake::NotRegistered.into())
+    }
+
+    /// The slot of the registration that has this key, unless it has ended.
+    #[inline]
+    pub(super) fn slot_of_key(&self, key: Key) -> Option<usize> {
+        let slot = key.slot()? as usize;
+        (self.entries[slot].fd >= 0).then_some(slot)
     }
 
     /// A slot for registering a descriptor.
@@ -504,7 +511,7 @@ impl Table {
             reserve(&mut self.changed, all);
             reserve(&mut self.died, all);
             reserve(&mut self.repeated, all);
-            self.probes.reserve(all - self.probes.len());
+            reserve(&mut self.probes, all);
             all - 1
         };
         let index = fd as usize; // not negative: see `register`
@@ -551,6 +558,8 @@ impl Table {
         if let Some(known) = self.by_descriptor.get_mut(fd as usize) {
             *known |= REMOVED;
         }
+        // The end of a wait changes nothing about it.
+        self.removed.retain(|&removed| removed != fd as u32);
     }
 
     /// Releases the key of a registration that has already ended.
@@ -711,6 +720,9 @@ impl Table {
 
 #[cfg(all(test, not(mio_loom)))]
 mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     /// A thread that releases a lock and takes it again is faster than one that has to wake up.
@@ -769,8 +781,8 @@ mod tests {
         table.remove(slot, key, false);
         assert_eq!(next_slot(table), slot, "deregistered by its key");
         // Adopted from a raw descriptor by a source that does not learn of the key.
-        for ended in [false, true] {
-            let (slot, _) = begin(table, 14, 7, Owner::RawFd);
+        for (fd, ended) in [(0, false), (0, true), (14, false), (14, true)] {
+            let (slot, _) = begin(table, fd, 7, Owner::RawFd);
             let adopted = table.adopt(slot);
             assert_eq!(table.adopt(slot), Key::NONE, "it has an owner");
             if ended {
@@ -778,6 +790,7 @@ mod tests {
             }
             table.disown(adopted);
             if !ended {
+                assert_ne!(next_slot(table), slot, "it is registered");
                 table.remove(slot, Key::NONE, false);
             }
             assert_eq!(next_slot(table), slot);
@@ -796,14 +809,17 @@ mod tests {
         let registrations = Registrations::new(());
         let table = &mut registrations.lock().table;
         let mut events = EventBuffer::with_capacity(8);
-        for token in [1, 2] {
-            let (slot, _) = begin(table, 1000, token, Owner::RawFd);
-            table.entries[slot].is_dead = true;
-            table.report_later(slot);
+        for fd in [0, 1000] {
+            for token in [1, 2] {
+                let (slot, _) = begin(table, fd, token, Owner::RawFd);
+                table.entries[slot].is_dead = true;
+                table.report_later(slot);
+            }
+            table.report_dead(&mut events);
+            let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
+            assert_eq!(tokens, [Token(2)]);
+            events.clear();
         }
-        table.report_dead(&mut events);
-        let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
-        assert_eq!(tokens, [Token(2)]);
     }
 
     /// Another thread closes a descriptor after the poll has reported it and before it is armed again.
@@ -822,5 +838,178 @@ mod tests {
             assert_eq!(events.events().len(), count);
             table.begin_select();
         }
+    }
+
+    #[test]
+    fn a_descriptor_is_found_with_and_without_an_index() {
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        let end = MAX_INDEXED as RawFd;
+        let all = [0, end - 1, end, end + 1, RawFd::MAX];
+        for (slot, fd) in all.into_iter().enumerate() {
+            assert_eq!(table.find(fd), None);
+            assert_eq!(begin(table, fd, 1, Owner::RawFd).0, slot);
+        }
+        for (slot, fd) in all.into_iter().enumerate() {
+            assert_eq!(table.find(fd), Some(slot));
+            assert!(matches!(table.owner_of_event(fd), EventOwner::Slot(found) if found == slot));
+        }
+        assert_eq!(
+            table.by_descriptor.len(),
+            MAX_INDEXED,
+            "its memory is bounded"
+        );
+        for (slot, fd) in all.into_iter().enumerate() {
+            assert_eq!(table.remove(slot, Key::NONE, false), fd);
+            assert_eq!(table.find(fd), None);
+        }
+        assert!(table.slot(end, Key::NONE).is_err());
+    }
+
+    /// A thread waits, and may have retrieved an event of the descriptor.
+    #[test]
+    fn an_event_of_a_descriptor_is_its_registrations_until_that_ends() {
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        let is_foreign =
+            |table: &Table, fd| matches!(table.owner_of_event(fd), EventOwner::Foreign);
+        let is_ended = |table: &Table, fd| matches!(table.owner_of_event(fd), EventOwner::Ended);
+        let is_of = |table: &Table, fd, slot| match table.owner_of_event(fd) {
+            EventOwner::Slot(owner) => owner == slot,
+            _ => false,
+        };
+        let (slot, _) = begin(table, 10, 1, Owner::RawFd);
+        begin(table, 20, 2, Owner::RawFd);
+        assert!(is_of(table, 10, slot));
+        assert!(
+            is_foreign(table, 15) && is_foreign(table, 30),
+            "never registered"
+        );
+
+        // While nobody waits.
+        table.remove(slot, Key::NONE, false);
+        assert!(is_foreign(table, 10));
+
+        // During a wait, twice, and registered again.
+        for _ in 0..2 {
+            let (slot, _) = begin(table, 10, 1, Owner::RawFd);
+            assert!(is_of(table, 10, slot));
+            table.remove(slot, Key::NONE, true);
+            assert!(is_ended(table, 10));
+            assert_eq!(table.find(10), None);
+        }
+        let (slot, _) = begin(table, 10, 1, Owner::RawFd);
+        assert_eq!(table.removed, [10], "it is noted once");
+        table.end_wait();
+        assert!(is_of(table, 10, slot) && table.removed.is_empty());
+        table.remove(slot, Key::NONE, true);
+        assert!(is_ended(table, 10));
+        table.end_wait();
+        assert!(is_foreign(table, 10));
+        assert_eq!(table.find(10), None);
+
+        // The kernel has refused to forget it.
+        for is_awaited in [false, true] {
+            let (slot, _) = begin(table, 10, 1, Owner::RawFd);
+            assert!(is_of(table, 10, slot));
+            table.remove(slot, Key::NONE, is_awaited);
+            table.ignore_events(10);
+            table.end_wait();
+            assert!(is_ended(table, 10), "after the wait as well");
+        }
+        let other = table.find(20).unwrap();
+        table.remove(other, Key::NONE, true);
+        table.ignore_events(10);
+        table.end_wait();
+        assert!(is_foreign(table, 20), "the kernel has forgotten it");
+    }
+
+    #[test]
+    fn an_event_of_a_slot_that_was_replaced_is_stale_until_the_wait_ends() {
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        let (slot, _) = begin(table, 10, 1, Owner::RawFd);
+        let is_stale = |table: &Table| matches!(table.owner_of_event(10), EventOwner::Stale(owner) if owner == slot);
+        table.mark_changed(slot, false);
+        assert!(!is_stale(table) && !table.is_replaced(slot));
+        table.mark_changed(slot, true);
+        table.mark_changed(slot, false);
+        assert!(is_stale(table) && table.is_replaced(slot));
+        assert_eq!(table.take_changed(), Some(slot));
+        assert_eq!(table.take_changed(), None, "it was noted once");
+        assert!(!is_stale(table) && !table.is_replaced(slot));
+    }
+
+    /// Polling allocates nothing, even if everything happens to all registrations at once.
+    #[test]
+    fn every_list_has_the_capacity_for_all_registrations() {
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        for count in 1..=100 {
+            table.prepare_mode(Interest::READABLE.level()).unwrap();
+            begin(table, count, 1, Owner::RawFd);
+            let lists = [
+                &table.probed,
+                &table.due,
+                &table.repeated,
+                &table.level,
+                &table.changed,
+                &table.died,
+            ];
+            assert!(lists.iter().all(|list| list.capacity() >= count as usize));
+            assert!(table.probes.capacity() >= count as usize);
+            assert!(table.removed.capacity() >= table.by_descriptor.len());
+        }
+    }
+
+    #[test]
+    fn a_slot_is_probed_once_while_its_probe_is_due() {
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        let (idle, _peer) = UnixStream::pair().unwrap();
+        let (slot, _) = begin(table, idle.as_raw_fd(), 1, Owner::RawFd);
+        let after = |millis| {
+            let start = Instant::now();
+            Tick::since(start, start + Duration::from_millis(millis))
+        };
+        let report = |table: &mut Table| {
+            table.entries[slot]
+                .edges
+                .fired_and_lasting(Readiness::IN, Readiness::IN);
+        };
+        table.list_if_probed(slot);
+        assert!(!table.has_probed(), "it is armed");
+        assert_eq!(table.next_probe(after(0)), None);
+        report(table);
+        table.list_if_probed(slot);
+        table.list_if_probed(slot);
+        assert_eq!(table.probed, [slot as u32]);
+        assert_eq!(table.poll_due(after(0)).unwrap(), 1);
+        assert_eq!(table.probe_result(0), (slot, 0));
+
+        // It is still ready: a pause begins.
+        let edges = &mut table.entries[slot].edges;
+        assert!(edges.probed(Readiness::IN, after(0)).is_some());
+        assert!(edges.probed(Readiness::IN, after(0)).is_none());
+        assert_eq!(table.poll_due(after(0)).unwrap(), 0);
+        assert!(table.has_probed());
+        let pause = table.next_probe(after(0)).unwrap();
+        assert!(pause > Duration::ZERO);
+        assert_eq!(table.poll_due(after(10)).unwrap(), 1);
+        assert_eq!(table.next_probe(after(10)), Some(Duration::ZERO));
+
+        // It is not ready any more, so that it is armed.
+        table.entries[slot].edges.probed(Readiness::NONE, after(10));
+        assert!(table.entries[slot].to_arm().is_some());
+        assert_eq!(table.poll_due(after(10)).unwrap(), 0);
+        assert!(!table.has_probed());
+
+        // It is closed.
+        report(table);
+        table.list_if_probed(slot);
+        table.entries[slot].mark_dead();
+        assert!(table.entries[slot].to_arm().is_none());
+        assert_eq!(table.poll_due(after(10)).unwrap(), 0);
+        assert!(!table.has_probed());
     }
 }
