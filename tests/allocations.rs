@@ -110,6 +110,13 @@ fn the_counting_allocator_counts() {
     assert_eq!(ALLOCATIONS.with(Cell::get), before + 1);
 }
 
+#[test]
+fn reserving_what_there_is_allocates_nothing() {
+    let mut events = Events::with_capacity(8);
+    without_allocating("reserve", || events.reserve(0));
+    assert_eq!(events.capacity(), 8);
+}
+
 fn polling_allocates_nothing(backend: Backend) {
     let _alone = alone();
     let mut poll = Poll::with_backend(backend).unwrap();

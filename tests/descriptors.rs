@@ -200,6 +200,15 @@ fn no_descriptor_is_leaked_at_the_descriptor_limit(backend: Backend) {
     with_ever_more_descriptors("UnixDatagram::unbound", UnixDatagram::unbound);
     with_ever_more_descriptors("UnixDatagram::pair", UnixDatagram::pair);
     with_ever_more_descriptors("pipe", pipe::new);
+    if backend.watches_children() && backend != Backend::Kqueue {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        with_ever_more_descriptors("ChildExit", || mio::unix::ChildExit::new(&child));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
     // Many connections wait by now: each `accept` that succeeds takes a descriptor.
     with_ever_more_descriptors("TcpListener::accept", || tcp_listener.accept());
     with_ever_more_descriptors("UnixListener::accept", || unix_listener.accept());

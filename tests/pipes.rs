@@ -9,12 +9,13 @@ use std::process::{Command, Stdio};
 
 use mio::unix::pipe::{self, Receiver, Sender};
 use mio::{Backend, Interest, Token};
-use util::Loop;
+use util::{Differences, Loop};
 
 on_each_backend![
     bytes_go_through,
     a_full_pipe_is_writable_again_when_drained,
     pipes_of_a_child_process,
+    a_sender_without_receivers_stays_registered_when_it_is_registered_again,
 ];
 
 const SENDER: Token = Token(1);
@@ -74,6 +75,21 @@ fn a_full_pipe_is_writable_again_when_drained(backend: Backend) {
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
     assert_eq!(received.len(), sent);
     looper.until_writable(SENDER);
+}
+
+/// On a queue that takes the second one in place of the first.
+fn a_sender_without_receivers_stays_registered_when_it_is_registered_again(backend: Backend) {
+    if !backend.register_replaces() || !backend.takes_a_pipe_without_receivers() {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let (mut sender, receiver) = pipe::new().unwrap();
+    drop(receiver);
+    looper.register(&mut sender, RECEIVER, Interest::WRITABLE);
+    looper.register(&mut sender, SENDER, Interest::WRITABLE);
+    looper.until("its end", |event| {
+        event.token() == SENDER && event.is_write_closed()
+    });
 }
 
 fn pipes_of_a_child_process(backend: Backend) {

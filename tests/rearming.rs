@@ -34,6 +34,10 @@ on_each_backend![
     accepting_of_unix_rearms,
     a_short_write_brings_the_next_edge,
     a_short_read_brings_the_next_edge,
+    a_full_read_or_peek_brings_no_event,
+    an_empty_read_brings_no_event,
+    a_read_of_the_end_brings_no_event,
+    an_interrupted_operation_brings_no_event,
     another_thread_drains_while_the_poll_waits,
     a_read_that_fails_while_another_thread_polls_rearms,
     #[cfg(unix)]
@@ -338,6 +342,74 @@ fn a_short_read_brings_the_next_edge(backend: Backend) {
         looper.until_readable(T);
         assert_eq!((&one).read(&mut [0; 64]).unwrap(), 5);
     }
+}
+
+/// The program goes on reading. An event for what it has not read yet would be in vain.
+fn a_full_read_or_peek_brings_no_event(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let listener = std::net::TcpListener::bind(any_port()).unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    looper.register(&mut stream, T, Interest::READABLE);
+    peer.write_all(b"12345678").unwrap();
+    // Until all have arrived, which is perhaps not at once.
+    let mut buffer = [0; 8];
+    let deadline = Instant::now() + patience();
+    while !matches!(stream.peek(&mut buffer), Ok(8)) {
+        assert!(Instant::now() < deadline, "not all of them arrive");
+    }
+    looper.reregister(&mut stream, T, Interest::READABLE);
+    looper.until_readable(T);
+    assert_eq!(stream.peek(&mut buffer[..4]).unwrap(), 4);
+    looper.assert_quiet();
+    assert_eq!(stream.read(&mut buffer[..4]).unwrap(), 4);
+    looper.assert_quiet();
+    // With nothing behind it.
+    assert_eq!(stream.peek(&mut buffer[..4]).unwrap(), 4);
+    looper.assert_quiet();
+}
+
+fn an_empty_read_brings_no_event(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = pair(&looper, Interest::READABLE);
+    other.write_all(b"x").unwrap();
+    looper.until_readable(T);
+    assert_eq!((&one).read(&mut []).unwrap(), 0);
+    looper.assert_quiet();
+
+    let (mut sender, mut receiver) = pipe::new().unwrap();
+    looper.register(&mut receiver, T, Interest::READABLE);
+    sender.write_all(b"x").unwrap();
+    looper.until_readable(T);
+    assert_eq!(receiver.read(&mut []).unwrap(), 0);
+    looper.assert_quiet();
+}
+
+/// It was reported, and it lasts.
+fn a_read_of_the_end_brings_no_event(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, other) = pair(&looper, Interest::READABLE);
+    other.shutdown(std::net::Shutdown::Write).unwrap();
+    looper.until_readable(T);
+    for _ in 0..3 {
+        assert_eq!((&one).read(&mut [0; 8]).unwrap(), 0);
+        looper.assert_quiet();
+    }
+}
+
+/// The program repeats it.
+fn an_interrupted_operation_brings_no_event(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let (one, mut other) = stream_pair();
+    let mut source = IoSource::new(one);
+    looper.register(&mut source, T, Interest::READABLE);
+    other.write_all(b"x").unwrap();
+    looper.until_readable(T);
+    let interrupted = source.do_io(Interest::READABLE, |_| -> std::io::Result<()> {
+        Err(ErrorKind::Interrupted.into())
+    });
+    assert_eq!(interrupted.unwrap_err().kind(), ErrorKind::Interrupted);
+    looper.assert_quiet();
 }
 
 fn another_thread_drains_while_the_poll_waits(backend: Backend) {

@@ -8,10 +8,12 @@
 mod util;
 
 #[cfg(unix)]
+use std::cell::Cell;
+#[cfg(unix)]
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 #[cfg(unix)]
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
@@ -60,6 +62,10 @@ on_each_backend![
     mixing_with_source_fd_leaves_no_state_behind,
     #[cfg(unix)]
     a_source_that_takes_over_a_raw_registration_ends_it_when_dropped,
+    #[cfg(unix)]
+    a_source_of_a_dropped_poll_takes_over_a_raw_registration,
+    #[cfg(unix)]
+    a_source_that_registers_another_descriptor_leaves_the_former_one,
     a_boxed_source_is_a_source,
     a_program_can_implement_source,
     a_poll_dropped_first_leaves_the_others_sound,
@@ -691,6 +697,44 @@ fn a_source_that_takes_over_a_raw_registration_ends_it_when_dropped(backend: Bac
         .register(&mut next, Token(3), Interest::WRITABLE)
         .unwrap();
     looper.until_writable(Token(3));
+}
+
+/// It is re-armed by its I/O from then on.
+#[cfg(unix)]
+fn a_source_of_a_dropped_poll_takes_over_a_raw_registration(backend: Backend) {
+    let former = Loop::new(backend);
+    let (mut socket, mut peer) = stream_pair();
+    former.register(&mut socket, Token(0), Interest::READABLE);
+    drop(former);
+    let mut looper = Loop::new(backend);
+    let fd = socket.as_raw_fd();
+    looper.register(&mut SourceFd(&fd), Token(1), Interest::WRITABLE);
+    looper.reregister(&mut socket, Token(2), Interest::READABLE);
+    for _ in 0..3 {
+        peer.write_all(b"x").unwrap();
+        looper.until_readable(Token(2));
+        assert_eq!(socket.read(&mut [0; 1]).unwrap(), 1);
+        let drained = socket.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(drained.kind(), ErrorKind::WouldBlock);
+    }
+    looper.registry().deregister(&mut socket).unwrap();
+}
+
+/// Where the kernel stores registrations, only closing the former one ends its registration.
+#[cfg(unix)]
+fn a_source_that_registers_another_descriptor_leaves_the_former_one(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let ((one, mut peer_of_one), (two, mut peer_of_two)) = (stream_pair(), stream_pair());
+    let mut source = IoSource::new(util::Exchanged(Cell::new(one.as_fd())));
+    looper.register(&mut source, Token(1), Interest::READABLE);
+    source.0.set(two.as_fd());
+    looper.register(&mut source, Token(2), Interest::READABLE);
+    peer_of_two.write_all(b"x").unwrap();
+    looper.until_readable(Token(2));
+    if backend.keeps_a_table() {
+        peer_of_one.write_all(b"x").unwrap();
+        looper.assert_quiet();
+    }
 }
 
 fn a_boxed_source_is_a_source(backend: Backend) {

@@ -3,6 +3,8 @@
 
 mod util;
 
+#[cfg(unix)]
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 use mio::net::UdpSocket;
 #[cfg(unix)]
 use mio::unix::SourceFd;
+#[cfg(unix)]
+use mio::IoSource;
 use mio::{Backend, Interest, Stats, Token, Waker};
 use util::{any_port, patience, stream_pair, Differences, Loop, Polling};
 
@@ -22,6 +26,8 @@ on_each_backend![
     wakes_of_several_threads_are_all_counted,
     registering_and_deregistering_are_counted,
     a_failing_register_or_deregister_is_not_counted,
+    #[cfg(unix)]
+    a_deregister_that_fails_ends_a_counted_registration,
     the_drop_of_a_registered_source_is_counted,
     a_source_that_was_deregistered_is_not_counted_again_when_it_is_dropped,
     a_source_that_becomes_another_type_is_not_counted,
@@ -198,6 +204,21 @@ fn a_failing_register_or_deregister_is_not_counted(backend: Backend) {
     assert_eq!(registrations(&looper), 1);
     looper.registry().deregister(&mut socket).unwrap();
     looper.registry().deregister(&mut socket).unwrap_err();
+    assert_eq!(registrations(&looper), 0);
+}
+
+/// The source is registered no more, although the kernel does not know its descriptor.
+#[cfg(unix)]
+fn a_deregister_that_fails_ends_a_counted_registration(backend: Backend) {
+    use std::os::fd::AsFd;
+
+    let looper = Loop::new(backend);
+    let (one, two) = (udp_socket(), udp_socket());
+    let mut source = IoSource::new(util::Exchanged(Cell::new(one.as_fd())));
+    looper.register(&mut source, Token(1), Interest::READABLE);
+    source.0.set(two.as_fd());
+    let deregistered = looper.registry().deregister(&mut source);
+    assert_eq!(deregistered.is_ok(), backend.keeps_a_table());
     assert_eq!(registrations(&looper), 0);
 }
 

@@ -24,6 +24,7 @@ on_each_backend![
     fractions_of_a_millisecond_are_exact,
     a_long_timeout_does_not_overflow,
     an_event_ends_any_wait,
+    a_poll_without_a_timeout_waits_for_an_event,
     poll_until_waits_for_the_deadline,
     poll_until_returns_at_an_event_before_its_deadline,
     poll_until_a_past_deadline_returns_ready_events,
@@ -118,6 +119,21 @@ fn a_long_timeout_does_not_overflow(backend: Backend) {
         waking.join().unwrap();
         assert_eq!(events, 1);
     }
+}
+
+/// `poll_until` waits on in any case.
+fn a_poll_without_a_timeout_waits_for_an_event(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+    let waking = thread::spawn(move || {
+        // Long enough for a poll that does not wait to return.
+        thread::sleep(util::A_WHILE);
+        waker.wake().unwrap();
+        waker
+    });
+    looper.poll.poll(&mut looper.events, None).unwrap();
+    assert_eq!(looper.events.iter().count(), 1);
+    waking.join().unwrap();
 }
 
 fn an_event_ends_any_wait(backend: Backend) {

@@ -36,6 +36,7 @@ on_each_backend![
     wakes_coalesce_beyond_the_bits,
     more_wakes_than_capacity,
     constant_wakes_hide_no_source,
+    constant_events_hide_no_wake,
     a_waker_from_a_cloned_registry_shares_the_poll,
     a_dropped_waker_wakes_no_poll,
     a_dropped_wakers_wake_is_not_inherited,
@@ -329,6 +330,27 @@ fn constant_wakes_hide_no_source(backend: Backend) {
         seen[event.token().0] = true;
         seen == [true; 3]
     });
+}
+
+fn constant_events_hide_no_wake(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 1);
+    let waker = Waker::new(looper.registry(), Token(2)).unwrap();
+    // Each is ready at each poll.
+    let mut pipes: Vec<_> = (0..2).map(|_| pipe::new().unwrap()).collect();
+    for (n, (sender, receiver)) in pipes.iter_mut().enumerate() {
+        let interests = Interest::READABLE.level();
+        looper.register(receiver, Token(n), interests);
+        sender.write_all(b"x").unwrap();
+    }
+    for _ in 0..3 {
+        waker.wake().unwrap();
+        let mut polls = 0;
+        looper.until("the wake", |event| {
+            polls += 1;
+            assert!(polls < 10, "only the sources are reported");
+            event.token() == Token(2)
+        });
+    }
 }
 
 fn a_waker_from_a_cloned_registry_shares_the_poll(backend: Backend) {

@@ -118,7 +118,7 @@ impl Kernel for Port {
             None => {
                 // A probe may have latched a condition whose event the port has queued meanwhile.
                 let entry = state.table.entry(slot);
-                if entry.fd >= 0 && !entry.is_dead {
+                if entry.is_watched() {
                     self.disarm(entry.fd)?;
                 }
                 Ok(())
@@ -146,12 +146,10 @@ impl Kernel for Port {
     fn wait<'a>(
         backend: &'a EventPorts,
         state: MutexGuard<'a, State<UserEvents>>,
-        timeout: Option<Duration>,
+        mut timeout: Option<Duration>,
         events: &mut EventBuffer,
     ) -> (MutexGuard<'a, State<UserEvents>>, io::Result<bool>) {
-        let (mut state, mut timeout) =
-            (backend.rearm_all(state, |table| &mut table.level), timeout);
-        let before = events.events().len();
+        let mut state = backend.rearm_all(state, |table| &mut table.level);
         let select = state.table.select;
         // Where wakers alone filled the last buffer, the kernel's events come first.
         if !std::mem::take(&mut state.armed.filled_buffer) {
@@ -161,9 +159,7 @@ impl Kernel for Port {
                 return (state, Ok(true));
             }
         }
-        if events.events().len() > before || !state.armed.triggered.is_empty() {
-            timeout = Some(Duration::ZERO);
-        }
+        // If wakes were reported above, or are still to be, the port holds the signal, so this does not wait.
         let mut has_retrieved = false;
         let waited = loop {
             let retrieved;
@@ -444,8 +440,7 @@ impl UserEvents {
         let ident = free.unwrap_or_else(|| {
             self.all.push(UserEventState::default());
             // Triggering then allocates nothing.
-            self.triggered
-                .reserve(self.all.len() - self.triggered.len());
+            self.triggered.reserve(self.all.len());
             self.all.len() - 1
         });
         self.all[ident].is_open = true;
@@ -500,6 +495,9 @@ mod tests {
     use super::*;
     use crate::Interest;
 
+    /// Longer than any wait here that ends well.
+    const IN_TIME: Option<Duration> = Some(Duration::from_secs(10));
+
     /// A program that makes and drops wakers for ever uses as much memory as the most at a time need.
     #[test]
     fn the_number_of_a_closed_event_is_used_again() {
@@ -513,7 +511,7 @@ mod tests {
         assert_eq!(third.ident, first.ident);
         port.trigger(third).unwrap();
         let mut events = EventBuffer::with_capacity(8);
-        port.select(&mut events, None).unwrap();
+        port.select(&mut events, IN_TIME).unwrap();
         let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
         assert_eq!(tokens, [Token(3)]);
     }
@@ -531,6 +529,25 @@ mod tests {
         }
     }
 
+    /// A poll whose timeout has passed looks for events once more if there was anything.
+    #[test]
+    fn a_wait_says_whether_the_port_has_reported_anything() {
+        let port: EventPorts = Selector::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let mut has_reported = |timeout| {
+            let state = port.registrations.lock();
+            let (_state, reported) = Port::wait(&port, state, timeout, &mut events);
+            reported.unwrap()
+        };
+        assert!(!has_reported(Some(Duration::ZERO)));
+        // The signal alone, which is no event of the program's.
+        port.kernel
+            .signal(&mut port.registrations.lock().armed)
+            .unwrap();
+        assert!(has_reported(IN_TIME));
+        assert!(!has_reported(Some(Duration::ZERO)));
+    }
+
     /// Otherwise a thread whose I/O would block waits for as many system calls as there are events.
     #[test]
     fn other_threads_get_the_lock_while_many_events_are_processed() {
@@ -543,7 +560,7 @@ mod tests {
             let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE);
             Selector::register(&port, fd, Token(n), interest, Owner::Source).unwrap();
         }
-        port.select(&mut events, None).unwrap();
+        port.select(&mut events, IN_TIME).unwrap();
         assert_eq!(events.events().len(), COUNT);
         let times = || port.registrations.times_yielded.load(Ordering::Relaxed);
         assert_eq!(times(), 3);
@@ -553,9 +570,9 @@ mod tests {
             let (fd, interest) = (one.as_raw_fd(), Interest::WRITABLE.level());
             Selector::reregister(&port, fd, Key::NONE, Token(n), interest).unwrap();
         }
-        port.select(&mut events, None).unwrap();
+        port.select(&mut events, IN_TIME).unwrap();
         let before = times();
-        port.select(&mut events, None).unwrap();
+        port.select(&mut events, IN_TIME).unwrap();
         assert_eq!(events.events().len(), COUNT);
         assert_eq!(times() - before, 6);
     }
@@ -579,7 +596,7 @@ mod tests {
         // One variant of the model has no capacity for it.
         let mut expected = vec![Token(11)];
         expected.extend((sent == 0).then_some(Token(12)));
-        port.select(&mut events, None).unwrap();
+        port.select(&mut events, IN_TIME).unwrap();
         let mut tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
         tokens.sort();
         assert_eq!(tokens, expected);
@@ -602,7 +619,7 @@ mod tests {
         drop(other);
 
         port.registrations.lock().waiting.begin();
-        assert_eq!(port.kernel.retrieve(&mut events, None).unwrap().count, 1);
+        assert_eq!(port.kernel.retrieve(&mut events, IN_TIME).unwrap().count, 1);
         // SAFETY: the count was 1, so the kernel has written the first event.
         let hang_up = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
         let event = || port.event(&mut port.registrations.lock(), &hang_up.0);
@@ -619,7 +636,7 @@ mod tests {
 
         // The next one's own, which is retrieved at the same time, comes a little later.
         peer.write_all(b"x").unwrap();
-        assert_eq!(port.kernel.retrieve(&mut events, None).unwrap().count, 1);
+        assert_eq!(port.kernel.retrieve(&mut events, IN_TIME).unwrap().count, 1);
         // SAFETY: the count was 1, so the kernel has written the first event.
         let readable = unsafe { events.kernel.spare_capacity_mut()[0].assume_init_read() };
         let mut state = port.registrations.lock();

@@ -59,17 +59,19 @@ impl Default for Backend {
 }
 
 /// The backends of this system, the default one first.
-const BACKENDS: &[Backend] = &default_first(queues::BEST_FIRST);
+const BACKENDS: &[Backend] = &match cfg!(mio_unsupported_force_poll_poll) {
+    true => with_poll_first(queues::BEST_FIRST),
+    false => queues::BEST_FIRST,
+};
 
-const fn default_first<const N: usize>(best_first: [Backend; N]) -> [Backend; N] {
+/// Moves the last one, which is poll(2) on Unix, to the front.
+const fn with_poll_first<const N: usize>(best_first: [Backend; N]) -> [Backend; N] {
     let mut order = best_first;
-    if cfg!(mio_unsupported_force_poll_poll) && N > 0 {
-        order[0] = Backend::Poll;
-        let mut index = 1;
-        while index < N {
-            order[index] = best_first[index - 1];
-            index += 1;
-        }
+    let mut index = 1;
+    while index < N {
+        order[index] = best_first[index - 1];
+        order[0] = best_first[index];
+        index += 1;
     }
     order
 }
@@ -334,4 +336,23 @@ fn unsupported(backend: Backend) -> io::Error {
         io::ErrorKind::Unsupported,
         format!("the {backend} backend is not available on this system"),
     )
+}
+
+#[cfg(all(test, not(mio_loom)))]
+mod tests {
+    use super::*;
+
+    /// What `--cfg mio_unsupported_force_poll_poll` makes of the backends.
+    #[test]
+    fn poll2_is_moved_to_the_front_and_the_others_keep_their_order() {
+        use Backend::{Afd, Epoll, EventPorts, Poll};
+
+        let moved = with_poll_first([Epoll, EventPorts, Poll]);
+        assert_eq!(moved, [Poll, Epoll, EventPorts]);
+        assert_eq!(with_poll_first([Epoll, Poll]), [Poll, Epoll]);
+        assert_eq!(with_poll_first([Poll]), [Poll]);
+        assert_eq!(with_poll_first([]), []);
+        // Windows has no poll(2).
+        assert_eq!(with_poll_first([Afd]), [Afd]);
+    }
 }

@@ -242,7 +242,7 @@ impl Entry {
     }
 
     #[inline]
-    fn is_watched(&self) -> bool {
+    pub(super) fn is_watched(&self) -> bool {
         self.fd >= 0 && !self.is_dead
     }
 

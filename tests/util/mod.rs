@@ -5,7 +5,7 @@
 #![allow(dead_code)]
 
 #[cfg(unix)]
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket, RawSocket};
 use std::process::Command;
@@ -429,6 +429,17 @@ pub fn patience() -> Duration {
 
 /// How long to check that no event comes.
 pub const A_WHILE: Duration = Duration::from_millis(20);
+
+/// An object whose descriptor the program exchanges for another one.
+#[cfg(unix)]
+pub struct Exchanged<'a>(pub std::cell::Cell<BorrowedFd<'a>>);
+
+#[cfg(unix)]
+impl AsFd for Exchanged<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get()
+    }
+}
 
 /// A poll and a buffer, with waits that give up.
 pub struct Loop {

@@ -24,7 +24,7 @@ use crate::shard::Shard;
 use crate::tools::{self, NotRun};
 use crate::{model, target};
 use list::{parse_names, Mutant};
-use settings::{Build, Files, Group, Survivors};
+use settings::{Build, Files, Group, Run, Survivors};
 
 /// For all mutants of a group.
 const LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
@@ -150,26 +150,37 @@ impl Copy {
         survivors: &Survivors,
         report: &mut Report,
     ) -> Result<()> {
-        self.keep_row(group.build)?;
-        let ended = self.command(group, mutants, shard).tee()?;
-        // 2: a mutant survived. 3: the tests of one took too long.
-        if ended.timed_out.is_some() || !matches!(ended.status.code(), Some(0 | 2 | 3)) {
-            ended.success()?;
-            bail!("{group}: cargo-mutants ended with {}", ended.status);
-        }
-        let outcomes = Outcomes::read(&output(), mutants)?;
-        outcomes.judge(group, survivors, report);
-        let tried = outcomes.count();
-        match shard {
-            None if tried != mutants.len() => {
-                report.problem(format!("{group}: only {tried} were tried"));
+        let mut outcomes = Outcomes::default();
+        for (index, run) in group.runs.iter().enumerate() {
+            let (of_run, tried) = match index {
+                0 => (self.try_in(run, mutants, Which::All(shard))?, mutants.len()),
+                _ if outcomes.missed.is_empty() => break,
+                _ => {
+                    let missed = &outcomes.missed;
+                    (self.try_in(run, missed, Which::Named)?, missed.len())
+                }
+            };
+            if of_run.count() != tried && (index > 0 || shard.is_none()) {
+                report.problem(format!("{run}: {} of {tried} were tried", of_run.count()));
             }
-            _ => {}
+            outcomes.add(of_run);
         }
+        outcomes.judge(group, survivors, report);
         Ok(())
     }
 
-    fn command(&self, group: &Group, mutants: &[&Mutant], shard: Option<Shard>) -> Cmd {
+    fn try_in<'a>(&self, run: &Run, mutants: &[&'a Mutant], which: Which) -> Result<Outcomes<'a>> {
+        self.keep_row(run.build)?;
+        let ended = self.command(run, mutants, which).tee()?;
+        // 2: a mutant survived. 3: the tests of one took too long.
+        if ended.timed_out.is_some() || !matches!(ended.status.code(), Some(0 | 2 | 3)) {
+            ended.success()?;
+            bail!("{run}: cargo-mutants ended with {}", ended.status);
+        }
+        Outcomes::read(&output(), mutants)
+    }
+
+    fn command(&self, run: &Run, mutants: &[&Mutant], which: Which) -> Cmd {
         let paths: BTreeSet<&str> = mutants.iter().map(|one| &*one.path).collect();
         let mut cmd = self
             .cargo_mutants()
@@ -178,24 +189,35 @@ impl Copy {
         for path in paths {
             cmd = cmd.args(["--file", path]);
         }
-        if let Some(shard) = shard {
-            let (part, parts) = shard.zero_based();
-            cmd = cmd
-                .args(["--sharding", "round-robin", "--shard"])
-                .arg(format!("{part}/{parts}"));
+        match which {
+            Which::All(None) => {}
+            Which::All(Some(shard)) => {
+                let (part, parts) = shard.zero_based();
+                cmd = cmd
+                    .args(["--sharding", "round-robin", "--shard"])
+                    .arg(format!("{part}/{parts}"));
+            }
+            Which::Named => {
+                for mutant in mutants {
+                    cmd = cmd.arg("--re").arg(mutant.pattern());
+                }
+            }
         }
         // For the build as well, which would otherwise be of all tests.
-        for test in &group.tests {
+        for test in &run.tests {
             cmd = match test.as_str() {
                 "lib" => cmd.arg("--cargo-arg=--lib"),
                 file => cmd.arg(format!("--cargo-arg=--test={file}")),
             };
         }
-        if let Some(model) = group.build.model() {
+        if let Some(model) = run.build.model() {
             cmd = cmd.env("RUSTFLAGS", model::cfg(model));
         }
+        for (name, value) in &run.variables {
+            cmd = cmd.env(name, value);
+        }
         cmd.env("MIO_TEST_PATIENCE", PATIENCE)
-            .target_dir(target("mutants").join(group.build.to_string()))
+            .target_dir(target("mutants").join(run.build.to_string()))
             .limit(LIMIT)
     }
 
@@ -210,12 +232,22 @@ impl Copy {
     }
 }
 
+/// Which mutants of the files a run tries.
+#[derive(Copy, Clone)]
+enum Which {
+    /// All, or a part of them.
+    All(Option<Shard>),
+    /// Those of the list.
+    Named,
+}
+
 /// Where cargo-mutants writes what came of it.
 fn output() -> PathBuf {
     target("mutants").join("mutants.out")
 }
 
 /// What came of the mutants that were tried.
+#[derive(Default)]
 struct Outcomes<'a> {
     missed: Vec<&'a Mutant>,
     caught: Vec<&'a Mutant>,
@@ -244,6 +276,13 @@ impl<'a> Outcomes<'a> {
             caught: of(&["caught.txt", "timeout.txt"])?,
             unviable: of(&["unviable.txt"])?,
         })
+    }
+
+    /// Adds what came of the mutants that these have missed.
+    fn add(&mut self, later: Outcomes<'a>) {
+        self.missed = later.missed;
+        self.caught.extend(later.caught);
+        self.unviable.extend(later.unviable);
     }
 
     fn count(&self) -> usize {
@@ -286,6 +325,26 @@ mod tests {
         assert_eq!(major("cargo-mutants 27.1.0\n"), Some(27));
         assert_eq!(major("cargo-mutants"), None);
         assert_eq!(major("error: no such command"), None);
+    }
+
+    #[test]
+    fn what_one_build_misses_another_one_may_notice() {
+        let mutants = parse_names("a.rs:1:1: a\na.rs:2:1: b\na.rs:3:1: c\na.rs:4:1: d\n").unwrap();
+        let [a, b, c, d] = [0, 1, 2, 3].map(|index| &mutants[index]);
+        let mut outcomes = Outcomes::default();
+        outcomes.add(Outcomes {
+            missed: vec![a, b, c],
+            caught: vec![d],
+            unviable: vec![],
+        });
+        outcomes.add(Outcomes {
+            missed: vec![a],
+            caught: vec![b],
+            unviable: vec![c],
+        });
+        assert_eq!(outcomes.missed, [a]);
+        assert_eq!(outcomes.caught, [d, b]);
+        assert_eq!(outcomes.unviable, [c]);
     }
 
     #[test]

@@ -37,6 +37,20 @@ impl Mutant {
         (&self.file, self.line, self.column)
     }
 
+    /// A regular expression that matches this mutant's line of the list alone.
+    pub fn pattern(&self) -> String {
+        let what = &unnumbered(&self.name)[self.file.len()..];
+        let line = format!("{}:{}:{}{what}", self.path, self.line, self.column);
+        let mut pattern = "^".to_owned();
+        for letter in line.chars() {
+            if r"\.+*?()|[]{}^$".contains(letter) {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern + "$"
+    }
+
     /// Whether this is `other`, which is perhaps from a list without some of the mutants before it.
     pub fn is_at(&self, other: &Mutant) -> bool {
         self.place() == other.place() && unnumbered(&self.name) == unnumbered(&other.name)
@@ -114,6 +128,17 @@ mod tests {
         let some = parse_names("a.rs:2:1: x\n").unwrap();
         assert_eq!(all[1].name, "a.rs: x #2");
         assert!(all[1].is_at(&some[0]) && !all[0].is_at(&some[0]));
+    }
+
+    #[test]
+    fn the_pattern_of_a_mutant_is_its_line_with_what_has_a_meaning_escaped() {
+        let list =
+            "a/../b.rs:1:5: replace f -> X with [()]\na/../b.rs:2:5: replace f -> X with [()]\n";
+        let mutants = parse_names(list).unwrap();
+        assert_eq!(
+            mutants[1].pattern(),
+            r"^a/\.\./b\.rs:2:5: replace f -> X with \[\(\)\]$"
+        );
     }
 
     #[test]

@@ -48,12 +48,31 @@ impl fmt::Display for Build {
     }
 }
 
+/// Tests in one build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    pub build: Build,
+    /// Variables of the environment, which select a variant of the model.
+    pub variables: Vec<(String, String)>,
+    /// `lib`, and files of tests/ without their extension.
+    pub tests: Vec<String>,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.build)?;
+        for (name, value) in &self.variables {
+            write!(f, " {name}={value}")?;
+        }
+        write!(f, ": {}", self.tests.join(" "))
+    }
+}
+
 /// Files whose mutants the same tests must notice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    pub build: Build,
-    /// `lib`, and files of tests/ without their extension.
-    pub tests: Vec<String>,
+    /// A mutant must be noticed in one of them. Each tries only what those before it have missed.
+    pub runs: Vec<Run>,
     pub files: Vec<String>,
 }
 
@@ -65,12 +84,13 @@ impl Group {
 
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (tests, files) = (self.tests.join(" "), self.files.join(" "));
-        write!(f, "{files} ({}: {tests})", self.build)
+        let runs: Vec<String> = self.runs.iter().map(Run::to_string).collect();
+        write!(f, "{} ({})", self.files.join(" "), runs.join("; "))
     }
 }
 
-/// testing/mutants/files.txt: a line `BUILD: TESTS`, or `not run: REASON`, and below it its files, indented.
+/// testing/mutants/files.txt: a line `BUILD NAME=VALUE: TESTS`, or several, or `not run: REASON`, and below it its files,
+/// indented.
 #[derive(Debug, Default)]
 pub struct Files {
     groups: Vec<Group>,
@@ -112,12 +132,29 @@ impl Files {
                 continue;
             }
             why = None;
-            let build = Build::ALL.into_iter().find(|one| one.to_string() == build);
-            files.groups.push(Group {
-                build: build.ok_or_else(|| anyhow!("{line:?} names no build"))?,
-                tests: rest.split_whitespace().map(str::to_owned).collect(),
-                files: Vec::new(),
+            let mut words = build.split_whitespace();
+            let build = words
+                .next()
+                .and_then(|build| Build::ALL.into_iter().find(|one| one.to_string() == build));
+            let variables = words.map(|word| {
+                let (name, value) = word
+                    .split_once('=')
+                    .ok_or_else(|| anyhow!("{word:?} in {line:?} is no variable"))?;
+                Ok((name.to_owned(), value.to_owned()))
             });
+            let run = Run {
+                build: build.ok_or_else(|| anyhow!("{line:?} names no build"))?,
+                variables: variables.collect::<Result<_>>()?,
+                tests: rest.split_whitespace().map(str::to_owned).collect(),
+            };
+            match files.groups.last_mut() {
+                // Two headings in succession share the files below them.
+                Some(group) if group.files.is_empty() => group.runs.push(run),
+                _ => files.groups.push(Group {
+                    runs: vec![run],
+                    files: Vec::new(),
+                }),
+            }
         }
         let mut all: Vec<&str> = files.all().collect();
         all.sort_unstable();
@@ -229,6 +266,22 @@ mod tests {
                         kqueue: lib\n    src/k.rs\n\nnot run: Windows\n    src/w.rs\n";
 
     #[test]
+    fn headings_in_succession_share_the_files_below_them() {
+        let files = Files::parse("linux: lib\nkqueue: waker\n    a\nkqueue: lib\n    b\n").unwrap();
+        let groups: Vec<String> = files.groups(&[]).iter().map(Group::to_string).collect();
+        assert_eq!(groups, ["a (linux: lib; kqueue: waker)", "b (kqueue: lib)"]);
+    }
+
+    #[test]
+    fn a_build_may_have_a_variant_of_the_model() {
+        let files = Files::parse("kqueue A=1 B=x: lib\n    a\n").unwrap();
+        let run = &files.groups(&[])[0].runs[0];
+        let [a, b] = [("A", "1"), ("B", "x")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(run.variables, [a, b]);
+        assert_eq!(run.to_string(), "kqueue A=1 B=x: lib");
+    }
+
+    #[test]
     fn a_group_is_a_build_its_tests_and_its_files() {
         let files = Files::parse(LIST).unwrap();
         let groups = files.groups(&[]);
@@ -260,6 +313,7 @@ mod tests {
             ("linux lib\n", "no heading"),
             ("linux:\n", "says nothing"),
             ("hurd: lib\n", "no build"),
+            ("kqueue A: lib\n", "no variable"),
             ("linux: lib\n    a\n    a\n", "appears twice"),
         ] {
             let error = Files::parse(text).unwrap_err().to_string();
@@ -304,7 +358,8 @@ mod tests {
             assert!(root().join(file).is_file(), "{file}");
         }
         for group in files.groups(&[]) {
-            for test in group.tests.iter().filter(|test| *test != "lib") {
+            let tests = group.runs.iter().flat_map(|run| &run.tests);
+            for test in tests.filter(|test| *test != "lib") {
                 let path = root().join("tests").join(format!("{test}.rs"));
                 assert!(path.is_file(), "{test}");
             }
