@@ -110,6 +110,9 @@ impl Interest {
     /// in `try_io_with(Interest::PRIORITY, …)`. Other descriptors of Linux use it for conditions of
     /// their own, such as `/proc/self/mountinfo` for a change of the mounts.
     ///
+    /// Pipes, named pipes and datagrams have no priority data. Where the backend has the interest, they can be
+    /// registered for it, and never report it.
+    ///
     /// # Platform differences
     ///
     /// | backend | how |

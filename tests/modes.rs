@@ -19,6 +19,7 @@ on_each_backend![
     a_one_shot_source_is_reported_once_for_each_reregister,
     a_one_shot_event_disarms_both_directions,
     a_one_shot_event_carries_what_became_ready_since_it_fired,
+    a_one_shot_event_carries_what_reregister_has_added,
     after_its_event_a_one_shot_source_does_not_report_that_the_peer_has_closed,
     a_one_shot_event_after_operations_stays_the_only_one,
     a_level_source_is_quiet_when_it_was_drained,
@@ -618,6 +619,22 @@ fn a_one_shot_event_after_operations_stays_the_only_one(backend: Backend) {
     subject.make_readable();
     until_arrived(&subject.stream);
     looper.assert_quiet();
+}
+
+/// A backend may have asked the kernel for reading alone, and have its answer already.
+fn a_one_shot_event_carries_what_reregister_has_added(backend: Backend) {
+    for mode in [Interest::READABLE, Interest::READABLE.level()] {
+        let mut looper = Loop::new(backend);
+        let mut subject = tcp();
+        looper.register(&mut subject, OTHER, mode);
+        looper.assert_quiet();
+        subject.make_readable();
+        until_arrived(&subject.stream);
+        looper.reregister(&mut subject, SOURCE, BOTH.oneshot());
+        let seen = assert_reported(&mut looper, SOURCE, "data");
+        assert!(seen.readable && seen.writable, "{seen:?}");
+        looper.assert_quiet();
+    }
 }
 
 fn a_level_source_is_quiet_when_it_was_drained(backend: Backend) {

@@ -246,6 +246,39 @@ fn a_poll_has_one_event_of_a_pipe() {
     }
 }
 
+/// A packet says that the data is there, and none says that the pipe is writable.
+#[test]
+fn an_event_of_a_pipe_names_the_data_that_was_there_before() {
+    for mode in [BOTH, BOTH.level(), BOTH.oneshot()] {
+        let mut looper = Loop::new(Backend::Afd);
+        let name = name();
+        let mut server = NamedPipe::new(&name).unwrap();
+        let mut client = blocking_client(&name);
+        client.write_all(b"hello").unwrap();
+        looper.register(&mut server, SERVER, mode);
+        looper.assert_some_ready();
+        let seen: Vec<_> = looper.events.iter().map(Seen::of).collect();
+        assert_eq!(seen, [Seen::named("readable writable")], "{mode:?}");
+    }
+}
+
+/// The packets of the pipe's write and of its read do not fit into the buffer together.
+#[test]
+fn a_small_buffer_cuts_no_event_of_a_pipe() {
+    let mut looper = Loop::with_capacity(Backend::Afd, 1);
+    let name = name();
+    let mut server = NamedPipe::new(&name).unwrap();
+    let mut client = blocking_client(&name);
+    looper.register(&mut server, SERVER, Interest::WRITABLE);
+    looper.until_writable(SERVER);
+    assert_eq!(server.write(b"answer").unwrap(), 6);
+    client.write_all(b"question").unwrap();
+    looper.reregister(&mut server, SERVER, BOTH.oneshot());
+    looper.assert_some_ready();
+    let seen: Vec<_> = looper.events.iter().map(Seen::of).collect();
+    assert_eq!(seen, [Seen::named("readable writable")]);
+}
+
 /// A program that connects at each event would get events without end.
 #[test]
 fn connecting_a_pipe_that_is_connected_reports_nothing() {

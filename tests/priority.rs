@@ -22,6 +22,7 @@ on_each_backend![
     priority_data_that_is_left_spins_no_loop,
     inline_priority_data_is_readable,
     a_backend_without_priority_data_refuses_the_interest,
+    a_pipe_accepts_the_interest_and_never_reports_priority_data,
 ];
 
 const TOKEN: Token = Token(1);
@@ -257,6 +258,43 @@ fn a_backend_without_priority_data_refuses_the_interest(backend: Backend) {
         looper.registry().deregister(&mut another).unwrap();
     }
     assert!(backend.has_events_for_each_direction() || reports(backend));
+}
+
+/// Two ends of a pipe: the source, and its peer.
+#[cfg(unix)]
+fn pipe() -> (mio::unix::pipe::Receiver, impl Write) {
+    let (sender, receiver) = mio::unix::pipe::new().unwrap();
+    (receiver, sender)
+}
+
+#[cfg(windows)]
+fn pipe() -> (mio::windows::NamedPipe, impl Write) {
+    let name = format!(r"\\.\pipe\mio-test-priority-{}", std::process::id());
+    let server = mio::windows::NamedPipe::new(&name).unwrap();
+    let client = std::fs::File::options().write(true).open(name).unwrap();
+    (server, client)
+}
+
+fn a_pipe_accepts_the_interest_and_never_reports_priority_data(backend: Backend) {
+    if !reports(backend) {
+        return;
+    }
+    let mut looper = Loop::new(backend);
+    let (mut receiver, mut sender) = pipe();
+    looper.register(&mut receiver, TOKEN, Interest::READABLE | PRIORITY);
+    sender.write_all(b"data").unwrap();
+    looper.until("data", |event| {
+        assert!(!event.is_priority());
+        event.is_readable()
+    });
+    // The data is still there, and more comes.
+    looper.reregister(&mut receiver, TOKEN, PRIORITY);
+    looper.assert_quiet();
+    sender.write_all(b"more").unwrap();
+    looper.assert_quiet();
+    looper.reregister(&mut receiver, TOKEN, Interest::READABLE);
+    looper.until_readable(TOKEN);
+    looper.registry().deregister(&mut receiver).unwrap();
 }
 
 #[test]

@@ -41,6 +41,7 @@ on_each_backend![
     a_dropped_waker_wakes_no_poll,
     a_dropped_wakers_wake_is_not_inherited,
     a_dropped_wakers_wake_hides_no_source,
+    a_dropped_wakers_wake_takes_no_place_in_the_buffer,
     wakers_come_and_go,
     wake_after_the_poll_is_gone_is_ok,
     wake_works_together_with_other_events,
@@ -414,6 +415,25 @@ fn a_dropped_wakers_wake_hides_no_source(backend: Backend) {
         .poll(&mut looper.events, Some(Duration::ZERO))
         .unwrap();
     assert!(looper.events.iter().any(|event| event.token() == WAKE));
+}
+
+/// Its remaining event is in front of two that fit into the buffer.
+fn a_dropped_wakers_wake_takes_no_place_in_the_buffer(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 2);
+    let dropped = Waker::new(looper.registry(), Token(0)).unwrap();
+    dropped.wake().unwrap();
+    drop(dropped);
+    let wakers = [1, 2].map(|n| Waker::new(looper.registry(), Token(n)).unwrap());
+    for waker in &wakers {
+        waker.wake().unwrap();
+    }
+    looper
+        .poll
+        .poll(&mut looper.events, Some(Duration::ZERO))
+        .unwrap();
+    let mut tokens: Vec<_> = looper.events.iter().map(|event| event.token().0).collect();
+    tokens.sort_unstable();
+    assert_eq!(tokens, [1, 2]);
 }
 
 /// More wakers in a row than there are bits, or descriptors.

@@ -32,6 +32,8 @@ use crate::{Interest, Registry, Token};
 /// - A poll reports at most one event for a pipe, which names everything that is new.
 /// - The pipe begins to read ahead when it is registered for reading, or read. If it is registered
 ///   for writing only, it is not reported readable.
+/// - A pipe has no priority data. [`PRIORITY`](Interest::PRIORITY) is accepted, as it is for a Unix pipe, and
+///   changes nothing.
 /// - A write that has returned `Ok` may still fail: the next write returns the error, and the pipe
 ///   is reported writable.
 /// - A write takes up to 64 KiB, or a whole message. Until that has gone out, the next write fails

@@ -9,6 +9,9 @@
 //! idle ── submit ──► in flight ── its packet ──► idle
 //! ```
 //!
+//! A pipe that is about to be reported takes the outcome of what has ended before its packet, so that its event names
+//! everything. The packet is stale then.
+//!
 //! **Memory.** What the kernel owns lies inside the pipe's `Arc`, of which it has a count meanwhile, and so
 //! do the buffers: `operation.rs` begins with how.
 //!
@@ -729,28 +732,34 @@ impl Pipe {
     /// the ready list.
     fn completed(self: &Arc<Self>, which: Which) -> bool {
         let mut state = self.lock();
+        let ready = self.take_outcome(&mut state, which);
+        let is_noticed = state.is_to_be_noticed(ready);
+        state.is_noticed |= is_noticed;
+        is_noticed
+    }
+
+    /// Completes an operation that has ended, if it has. Returns what the pipe has become ready for.
+    fn take_outcome(self: &Arc<Self>, state: &mut State, which: Which) -> Readiness {
         if state.stage(which).is_idle() {
-            return false;
+            return Readiness::NONE;
         }
-        // SAFETY: its stage is not idle, so that it was submitted; and this thread holds the lock that guards
+        // SAFETY: its stage is not idle, so that it was submitted; and the caller holds the lock that guards
         // `state`.
         let Some(outcome) = (unsafe { self.operation(which).outcome() }) else {
-            return false;
+            return Readiness::NONE;
         };
         // The count was the kernel's; the caller has another one.
         let ended = mem::replace(state.stage(which), Stage::Idle);
         let is_of_before = ended.is_of_before(state.epoch);
         let ready = match which {
-            Which::Connect => self.connect_completed(&mut state, is_of_before, outcome.map(drop)),
-            Which::Read => self.read_completed(&mut state, is_of_before, outcome),
-            Which::Write => self.write_completed(&mut state, is_of_before, outcome),
+            Which::Connect => self.connect_completed(state, is_of_before, outcome.map(drop)),
+            Which::Read => self.read_completed(state, is_of_before, outcome),
+            Which::Write => self.write_completed(state, is_of_before, outcome),
         };
         if state.is_dropped && state.write.is_idle() {
             drop(state.handle.take());
         }
-        let is_noticed = state.is_to_be_noticed(ready);
-        state.is_noticed |= is_noticed;
-        is_noticed
+        ready
     }
 
     fn connect_completed(
@@ -847,10 +856,18 @@ impl Pipe {
 
     /// What a pipe in the ready list has to report: one event for each `select`, since runtimes and programs
     /// take the first one of their token.
-    pub(super) fn noticed(&self, select: u32) -> Noticed {
+    pub(super) fn noticed(self: &Arc<Self>, select: u32) -> Noticed {
         let mut state = self.lock();
         if state.reported_by == Some(select) {
             return Noticed::Later;
+        }
+        if state.registration.is_some() {
+            // The event names it as well, if an operation has ended whose packet was not taken yet. That will find the
+            // stage idle, or another operation in flight.
+            for which in [Which::Connect, Which::Read, Which::Write] {
+                let ready = self.take_outcome(&mut state, which);
+                state.is_to_be_noticed(ready);
+            }
         }
         state.is_noticed = false;
         let ready = mem::replace(&mut state.unreported, Readiness::NONE);

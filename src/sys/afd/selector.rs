@@ -174,24 +174,40 @@ impl Selector for Afd {
             }
             drop(state);
 
-            let limit = events.capacity() - events.events().len();
-            let dequeued = self.wait(&mut events.kernel, limit, patience);
+            let mut limit = events.capacity() - events.events().len();
+            let mut dequeued = self.wait(&mut events.kernel, limit, patience);
 
             let mut state = self.lock();
             state.waiting.end();
             let now = self.tick();
-            let packets = events.kernel.len();
-            for index in 0..packets {
-                let packet = events.kernel[index];
-                if let Some(event) = self.event_of(&mut state, packet, now) {
-                    events.push(event);
+            let most_stale = STALE_AT_THE_END + 2 * state.sockets.len();
+            let mut packets = 0;
+            loop {
+                let taken = events.kernel.len();
+                packets += taken;
+                for index in 0..taken {
+                    let packet = events.kernel[index];
+                    if let Some(event) = self.event_of(&mut state, packet, now) {
+                        events.push(event);
+                    }
                 }
-            }
-            if dequeued.is_ok() && packets < limit {
-                state.end_probes(now);
+                if dequeued.is_ok() && taken < limit {
+                    state.end_probes(now);
+                    break;
+                }
+                // Events that fit may be behind packets that were none. (If there is nothing to report yet, the
+                // next turn of the outer loop takes them.)
+                let has_some = !events.events().is_empty() || !state.ready_list.is_empty();
+                let is_enough = events.is_full() || packets >= events.capacity() + most_stale;
+                if !has_some || is_enough || dequeued.is_err() {
+                    break;
+                }
+                drop(state);
+                limit = events.capacity() - events.events().len();
+                dequeued = self.port.dequeue(&mut events.kernel, limit, 0);
+                state = self.lock();
             }
             state.report_ready(events);
-            let most_stale = STALE_AT_THE_END + 2 * state.sockets.len();
             drop(state);
             if !events.events().is_empty() {
                 // They come before an error.

@@ -414,9 +414,17 @@ impl Socket {
         was_probe: bool,
         now: Tick,
     ) -> Option<Completion> {
-        let registration = self.registration.as_mut()?;
         if ready_set.intersects(AfdEvents::LOCAL_CLOSE) {
             return self.failed(Failure::OfHandle).map(Completion::Failed);
+        }
+        let lacks_some = |wanted: AfdEvents| !armed.contains(wanted);
+        let is_partial = self.wanted().is_some_and(lacks_some);
+        let registration = self.registration.as_mut()?;
+        // The poll was for less, before `reregister`. With edges what it lacks is another event. In the other modes
+        // the event names everything: the next poll finds the same, and the rest.
+        let names_all = registration.edges.is_oneshot() || registration.edges.is_level();
+        if is_partial && names_all {
+            return Some(Completion::Nothing);
         }
         self.foreign = ready_set.without(armed);
         let ready = from_afd(ready_set.without(self.foreign));
@@ -694,6 +702,31 @@ mod tests {
         };
         assert!(event.is_writable() && !event.is_readable());
         assert_eq!(socket.take_foreign(), Some(receive));
+    }
+
+    /// The poll was submitted before `reregister`.
+    #[test]
+    fn a_ready_set_of_less_than_the_interest_spends_no_one_shot_registration() {
+        let mut socket = Socket::new();
+        socket.begin(0, 8, Token(1), Interest::READABLE);
+        let armed = socket.wanted().unwrap();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        socket.reregister(Token(2), both.oneshot());
+        let now = Tick::since(std::time::Instant::now(), std::time::Instant::now());
+        let (receive, send) = (AfdEvents::RECEIVE, AfdEvents::SEND);
+        let completion = socket.succeeded_with(receive, armed, false, now);
+        assert!(
+            matches!(completion, Some(Completion::Nothing)),
+            "{completion:?}"
+        );
+        let armed = socket.wanted().unwrap();
+        assert!(armed.contains(receive.or(send)));
+        let completion = socket.succeeded_with(receive.or(send), armed, false, now);
+        let Some(Completion::Event(event)) = completion else {
+            panic!("{completion:?}");
+        };
+        assert!(event.is_writable() && event.is_readable());
+        assert_eq!(socket.wanted(), None);
     }
 
     /// The end of a connection is always armed, and each ready set is one that epoll would report.

@@ -16,6 +16,14 @@
 //! unknown direction                                     Fired and Repeated become Suspect
 //! ```
 //!
+//! That is without a mode. In modes:
+//!
+//! ```text
+//! level     a direction is Armed after each operation and each act of the peer; when it is Fired, each poll names
+//!           it while it is ready, unless the buffer is full; and an event names only what is ready
+//! one-shot  Armed until one event, which names all that was ready since it was registered; then none
+//! ```
+//!
 //! - **An event that is due comes**: from the next polls, and from a poll that waits already.
 //! - The end of a peer's data is due once if the interest has reading, even if reading is `Fired`.
 //! - After an event that reports the connection as broken, no event is due.
@@ -23,7 +31,12 @@
 //! - **An event must not come** if its token is not registered; if it names a direction that is not in the
 //!   interest, unless the connection has failed; if it reports an end or an error of a peer that has neither,
 //!   or of a pipe; if it is the second event of a pipe in one poll; if it names only what is `Fired`, and the
-//!   source was not touched since; or if it is a wake and no waker woke.
+//!   source was not touched since; if it is the second event of a one-shot registration; or if it is a wake and
+//!   no waker woke.
+//! - **Handles** that can be waited for: `handle.rs` counts the signals. Each event has one, and none is lost, except
+//!   with the source. Each registration reports one, unless it is level-triggered. A handle that is signalled when
+//!   it is registered is reported by the next poll. Another thread reports a later signal, so that not every poll
+//!   reports the first one of a level-triggered handle.
 //! - **The number of events** is limited: see `MOST_IN_A_SECOND`.
 //! - Operations and registrations return what is documented: a pipe's bytes are those of its client, and
 //!   registering a source twice, or changing a source that is not registered, fails with the documented kind.
@@ -37,8 +50,9 @@ use windows_sys::Win32::Networking::WinSock::{
     WSAECONNABORTED, WSAECONNRESET, WSAEMSGSIZE, WSAENETRESET,
 };
 
+use crate::handle::{Signals, Watched};
 use crate::peer::Ready;
-use crate::program::{Interest, Kind};
+use crate::program::{Directions, Interest, Kind, Mode};
 
 /// The maximum number of events of a source to which nothing happens, in the second after the first event,
 /// whatever the program answers them with.
@@ -88,10 +102,16 @@ pub struct Watch {
     pub has_reported_end: bool,
     /// It was reported that the connection is broken, which is final.
     pub is_over: bool,
+    /// It is one-shot, and was reported.
+    pub is_spent: bool,
+    /// The readiness when it was registered, until something is done.
+    pub at_first: Option<Ready>,
+    /// How many polls with a full buffer have not named it, one after the other, although they had to.
+    pub passed_over: usize,
 }
 
 impl Watch {
-    pub fn new(token: Token, interest: Interest) -> Watch {
+    pub fn new(token: Token, interest: Interest, ready: Ready) -> Watch {
         Watch {
             token,
             interest,
@@ -99,14 +119,39 @@ impl Watch {
             is_touched: true,
             has_reported_end: false,
             is_over: false,
+            is_spent: false,
+            at_first: Some(ready),
+            passed_over: 0,
+        }
+    }
+
+    /// An operation was made, or the peer has acted.
+    pub fn touch(&mut self) {
+        self.is_touched = true;
+        self.at_first = None;
+        if self.is_level() {
+            self.states = [State::Armed; 2];
+            self.has_reported_end = false;
+        }
+    }
+
+    pub fn is_level(&self) -> bool {
+        self.interest.mode() == Mode::Level
+    }
+
+    /// Whether the registration of a handle waits for it.
+    pub fn waits(&self) -> Watched {
+        match self.states[READING] {
+            State::Fired if !self.is_level() => Watched::Reported,
+            _ => Watched::Waits,
         }
     }
 
     fn asks(&self, direction: usize) -> bool {
-        match self.interest {
-            Interest::Read => direction == READING,
-            Interest::Write => direction == WRITING,
-            Interest::Both => true,
+        match self.interest.directions() {
+            Directions::Read => direction == READING,
+            Directions::Write => direction == WRITING,
+            Directions::Both => true,
         }
     }
 }
@@ -159,26 +204,63 @@ pub enum Due {
     Client,
 }
 
+impl Due {
+    /// Whether this event is the one that is due.
+    pub fn is_in(self, seen: &Seen) -> bool {
+        match self {
+            Due::Reading => seen.readable,
+            Due::Writing | Due::Client => seen.writable,
+            Due::End => seen.read_closed,
+        }
+    }
+}
+
 /// The events that are due of a source with this readiness.
 pub fn due_of(watch: &Watch, connection: &Connection, ready: Ready) -> Vec<Due> {
+    let is_due = |due: &Due| match due {
+        Due::Reading => matches!(watch.states[READING], State::Armed | State::Suspect),
+        Due::Writing => matches!(watch.states[WRITING], State::Armed | State::Suspect),
+        Due::End => !watch.has_reported_end,
+        Due::Client => true,
+    };
+    let mut all = reasons(watch, connection, ready);
+    all.retain(is_due);
+    all
+}
+
+/// The events that the next poll must have, of a level-triggered source with this readiness: those of before.
+pub fn due_again(watch: &Watch, connection: &Connection, ready: Ready) -> Vec<Due> {
+    if !watch.is_level() {
+        return Vec::new();
+    }
+    // What has come since may be on its way.
+    let is_due = |due: &Due| match due {
+        Due::Reading => watch.states[READING] == State::Fired,
+        Due::Writing => watch.states[WRITING] == State::Fired,
+        Due::End => watch.has_reported_end,
+        Due::Client => false,
+    };
+    let mut all = reasons(watch, connection, ready);
+    all.retain(is_due);
+    all
+}
+
+/// What a registration that was never reported would report.
+fn reasons(watch: &Watch, connection: &Connection, ready: Ready) -> Vec<Due> {
     let mut all = Vec::new();
-    if watch.is_over {
+    if watch.is_over || watch.is_spent {
         return all;
     }
-    let is = |direction: usize| {
-        let is_due = matches!(watch.states[direction], State::Armed | State::Suspect);
-        watch.asks(direction) && is_due
-    };
-    if is(READING) && ready.read {
+    if watch.asks(READING) && ready.read {
         all.push(Due::Reading);
     }
-    if is(WRITING) && ready.write {
+    if watch.asks(WRITING) && ready.write {
         all.push(Due::Writing);
     }
     // Wine sees the end only when no data is before it.
     let is_at_end = connection.has_peer_ended && connection.unread == 0;
     let has_end = is_at_end && !connection.is_broken && !connection.is_shut_down;
-    if watch.asks(READING) && has_end && !watch.has_reported_end {
+    if watch.asks(READING) && has_end {
         all.push(Due::End);
     }
     if connection.has_new_client {
@@ -187,16 +269,20 @@ pub fn due_of(watch: &Watch, connection: &Connection, ready: Ready) -> Vec<Due> 
     all
 }
 
-/// Checks that an event may come, and changes the states. `is_concurrent`: the program did something at
-/// the same time.
+/// Checks that an event may come, and changes the states. `may_be`: what the source may be ready for.
+/// `is_concurrent`: the program did something at the same time.
 pub fn judge(
     kind: Kind,
     watch: &mut Watch,
     connection: &mut Connection,
     seen: Seen,
+    may_be: Ready,
     is_concurrent: bool,
 ) -> Result<(), Failure> {
     let fail = |class, text: &str| Err(Failure::new(class, format!("{kind:?}: {text}: {seen:?}")));
+    if watch.is_spent {
+        return fail("again", "it is one-shot, and was reported");
+    }
     let is_final = seen.error || seen.read_closed || seen.write_closed;
     if kind.is_pipe() && is_final {
         return fail("false end", "a pipe never ends for good");
@@ -211,22 +297,33 @@ pub fn judge(
     {
         return fail("unasked", "the interest does not have this direction");
     }
-    let named = [seen.readable, seen.writable];
-    let is_old = |direction: usize| !named[direction] || watch.states[direction] == State::Fired;
-    let is_new_end = seen.read_closed && !watch.has_reported_end;
-    if !watch.is_touched
-        && !is_concurrent
-        && is_old(READING)
-        && is_old(WRITING)
-        && !is_new_end
-        && !is_final
-    {
-        return fail(
-            "repeated",
-            "nothing has happened to it since it was reported",
-        );
+    match watch.interest.mode() {
+        Mode::Edge => {
+            if is_repeated(watch, seen) && !is_concurrent {
+                return fail(
+                    "repeated",
+                    "nothing has happened to it since it was reported",
+                );
+            }
+        }
+        Mode::Level => {
+            let is_false = (seen.readable && !may_be.read) || (seen.writable && !may_be.write);
+            if is_false && !is_final && !watch.is_touched && !is_concurrent {
+                return fail("not ready", "it is level-triggered, and is not ready");
+            }
+        }
+        Mode::OneShot => {
+            watch.is_spent = true;
+            if let (Some(ready), false) = (watch.at_first, is_concurrent) {
+                let misses = (ready.read && watch.asks(READING) && !seen.readable)
+                    || (ready.write && watch.asks(WRITING) && !seen.writable);
+                if misses {
+                    return fail("incomplete", "it was ready when it was registered");
+                }
+            }
+        }
     }
-    for (direction, is_named) in named.into_iter().enumerate() {
+    for (direction, is_named) in [seen.readable, seen.writable].into_iter().enumerate() {
         if is_named {
             watch.states[direction] = match watch.states[direction] {
                 State::Armed | State::Fired => State::Fired,
@@ -236,10 +333,45 @@ pub fn judge(
     }
     watch.is_touched = false;
     watch.has_reported_end |= seen.read_closed;
-    watch.is_over |= connection.is_broken && (seen.error || seen.write_closed);
+    let is_over = connection.is_broken && (seen.error || seen.write_closed);
+    watch.is_over |= is_over && !watch.is_level();
     if seen.writable {
         connection.has_new_client = false;
     }
+    Ok(())
+}
+
+/// Whether an event names only what was reported, of a source that was not touched since.
+fn is_repeated(watch: &Watch, seen: Seen) -> bool {
+    let named = [seen.readable, seen.writable];
+    let is_old = |direction: usize| !named[direction] || watch.states[direction] == State::Fired;
+    let is_new_end = seen.read_closed && !watch.has_reported_end;
+    let is_final = seen.error || seen.read_closed || seen.write_closed;
+    !watch.is_touched && is_old(READING) && is_old(WRITING) && !is_new_end && !is_final
+}
+
+/// The same for a handle.
+pub fn judge_handle(
+    watch: &mut Watch,
+    signals: &mut Signals,
+    seen: Seen,
+    is_concurrent: bool,
+) -> Result<(), Failure> {
+    let fail = |class, text: &str| Err(Failure::new(class, format!("{text}: {seen:?}")));
+    if !seen.readable || seen.writable || seen.read_closed || seen.write_closed || seen.error {
+        return fail("unasked", "a handle is readable, and nothing else");
+    }
+    if watch.waits() == Watched::Reported {
+        return fail("again", "a handle that was reported, and not reregistered");
+    }
+    signals.reported(is_concurrent)?;
+    // A thread of the pool may still have some of its signals.
+    watch.states[READING] = match watch.is_level() && signals.has_more() {
+        true => State::Armed,
+        false => State::Fired,
+    };
+    watch.is_touched = false;
+    watch.at_first = None;
     Ok(())
 }
 
@@ -251,7 +383,10 @@ pub fn after(
     outcome: &io::Result<usize>,
     wanted: Option<usize>,
 ) {
-    watch.is_touched = true;
+    watch.touch();
+    if watch.interest.mode() != Mode::Edge {
+        return;
+    }
     match outcome {
         Ok(length) => {
             if kind.is_stream() && *length > 0 && wanted.is_some_and(|wanted| *length < wanted) {
@@ -283,9 +418,9 @@ fn takes_something(kind: Kind, error: &io::Error) -> bool {
 
 /// The readiness that was reported may have changed, and no operation has shown it.
 pub fn suspect(kind: Kind, watch: &mut Watch) {
-    watch.is_touched = true;
+    watch.touch();
     // The crate knows the readiness of a pipe without asking the system.
-    if kind.is_pipe() {
+    if kind.is_pipe() || watch.interest.mode() != Mode::Edge {
         return;
     }
     for state in &mut watch.states {

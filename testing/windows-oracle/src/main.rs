@@ -2,6 +2,8 @@
 //! wine` runs it. README.md says what it judges, and what it cannot find.
 
 #[cfg(windows)]
+mod handle;
+#[cfg(windows)]
 mod judge;
 #[cfg(windows)]
 mod peer;

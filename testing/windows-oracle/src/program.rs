@@ -24,10 +24,15 @@ pub enum Kind {
     Pipe,
     /// A server's end of a pipe without a client.
     Server,
+    /// An event that each wait resets.
+    Auto,
+    /// An event that stays signalled until it is reset.
+    Manual,
+    Semaphore,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Tcp,
         Kind::Connecting,
         Kind::Refused,
@@ -35,10 +40,18 @@ impl Kind {
         Kind::Udp,
         Kind::Pipe,
         Kind::Server,
+        Kind::Auto,
+        Kind::Manual,
+        Kind::Semaphore,
     ];
 
     pub fn is_pipe(self) -> bool {
         matches!(self, Kind::Pipe | Kind::Server)
+    }
+
+    /// A handle that can be waited for.
+    pub fn is_handle(self) -> bool {
+        matches!(self, Kind::Auto | Kind::Manual | Kind::Semaphore)
     }
 
     pub fn is_stream(self) -> bool {
@@ -46,11 +59,56 @@ impl Kind {
     }
 }
 
+/// The directions, and the mode. Without a mode readiness is reported by edges.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interest {
     Read,
     Write,
     Both,
+    Level(Directions),
+    OneShot(Directions),
+    /// Level-triggered and one-shot, which is one-shot.
+    LevelOneShot(Directions),
+}
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Directions {
+    Read,
+    Write,
+    Both,
+}
+
+/// How events of a registration are judged.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    Edge,
+    Level,
+    OneShot,
+}
+
+impl Mode {
+    pub const ALL: [Mode; 3] = [Mode::Edge, Mode::Level, Mode::OneShot];
+}
+
+impl Interest {
+    pub fn directions(self) -> Directions {
+        match self {
+            Interest::Read => Directions::Read,
+            Interest::Write => Directions::Write,
+            Interest::Both => Directions::Both,
+            Interest::Level(directions)
+            | Interest::OneShot(directions)
+            | Interest::LevelOneShot(directions) => directions,
+        }
+    }
+
+    pub fn mode(self) -> Mode {
+        match self {
+            Interest::Read | Interest::Write | Interest::Both => Mode::Edge,
+            Interest::Level(_) => Mode::Level,
+            Interest::OneShot(_) | Interest::LevelOneShot(_) => Mode::OneShot,
+        }
+    }
 }
 
 /// A source is named by its index in the program.
@@ -72,6 +130,8 @@ pub enum Step {
     Wait,
     /// Runs these steps while another thread waits in a poll.
     Behind(Vec<Step>),
+    /// Runs these steps of the source, which is a handle, while another thread signals it so many times.
+    Signalling(usize, usize, Vec<Step>),
     /// For a second, answers each event of a source with the source's operation, which changes little.
     Rate(Vec<Option<Op>>),
 }
@@ -94,6 +154,10 @@ pub enum Op {
     Connect,
     /// Disconnects the client of a pipe.
     Disconnect,
+    /// Waits for a handle, with timeout zero, which may take a signal.
+    Take,
+    /// Unwraps a handle, and makes another source of it.
+    Unwrap,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +174,10 @@ pub enum Act {
     Reset,
     /// Connects to a pipe again.
     Return,
+    /// Signals a handle so many times.
+    Signal(usize),
+    /// Resets an event.
+    Unsignal,
 }
 
 pub const WAKERS: usize = 2;
@@ -123,7 +191,8 @@ impl Step {
             | Step::Deregister(source)
             | Step::Open(source)
             | Step::Do(source, _)
-            | Step::Peer(source, _) => Some(*source),
+            | Step::Peer(source, _)
+            | Step::Signalling(source, ..) => Some(*source),
             _ => None,
         }
     }
@@ -136,6 +205,12 @@ impl Step {
             | Step::Open(source)
             | Step::Do(source, _)
             | Step::Peer(source, _) => *source = new(*source),
+            Step::Signalling(source, _, steps) => {
+                *source = new(*source);
+                for step in steps {
+                    step.set_source(new);
+                }
+            }
             Step::Behind(steps) => {
                 for step in steps {
                     step.set_source(new);
@@ -148,14 +223,22 @@ impl Step {
 
 impl Program {
     pub fn of(seed: u64) -> Program {
-        let mut random = Random(seed);
+        let mut random = Random {
+            word: seed,
+            has_modes: false,
+        };
+        random.has_modes = random.below(2) == 0;
         let count = 1 + random.below(MOST_SOURCES);
         let sources: Vec<Kind> = (0..count)
-            .map(|_| Kind::ALL[random.below(Kind::ALL.len())])
+            .map(|_| {
+                // Most steps do nothing to a pipe that waits for its client.
+                let all = [&Kind::ALL[..], &[Kind::Server]].concat();
+                all[random.below(all.len())]
+            })
             .collect();
         // Most faults need registered sources.
         let mut steps: Vec<Step> = (0..count)
-            .map(|source| Step::Register(source, random.interest()))
+            .map(|source| Step::Register(source, random.interest(sources[source])))
             .collect();
         for _ in 0..3 + random.below(14) {
             let source = random.below(count);
@@ -194,6 +277,26 @@ impl Program {
         program
     }
 
+    /// The same program without a step, and without one of the steps inside that one.
+    pub fn without_step(&self, index: usize) -> Vec<Program> {
+        let mut all = Vec::new();
+        let mut program = self.clone();
+        program.steps.remove(index);
+        all.push(program);
+        if let Step::Behind(steps) | Step::Signalling(_, _, steps) = &self.steps[index] {
+            for inner in 0..steps.len() {
+                let mut program = self.clone();
+                if let Step::Behind(steps) | Step::Signalling(_, _, steps) =
+                    &mut program.steps[index]
+                {
+                    steps.remove(inner);
+                }
+                all.push(program);
+            }
+        }
+        all
+    }
+
     pub fn to_text(&self) -> String {
         let pretty = ron::ser::PrettyConfig::new().depth_limit(2).new_line("\n");
         ron::ser::to_string_pretty(self, pretty).expect("a program can be written down")
@@ -205,12 +308,23 @@ impl Program {
 }
 
 /// The generator SplitMix64.
-pub struct Random(pub u64);
+pub struct Random {
+    word: u64,
+    /// Registrations have modes.
+    has_modes: bool,
+}
 
 impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random {
+            word: seed,
+            has_modes: false,
+        }
+    }
+
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.0;
+        self.word = self.word.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut word = self.word;
         word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         word ^ (word >> 31)
@@ -220,26 +334,50 @@ impl Random {
         (self.next() % bound as u64) as usize
     }
 
-    fn interest(&mut self) -> Interest {
-        [
-            Interest::Read,
-            Interest::Read,
-            Interest::Write,
-            Interest::Both,
-            Interest::Both,
-        ][self.below(5)]
+    fn interest(&mut self, kind: Kind) -> Interest {
+        use Directions::{Both, Read, Write};
+
+        let directions = match kind.is_handle() {
+            // Without reading it is a mistake.
+            true => [Read, Read, Read, Read, Read, Both, Both, Write][self.below(8)],
+            false => [Read, Read, Write, Both, Both][self.below(5)],
+        };
+        let plain = match directions {
+            Read => Interest::Read,
+            Write => Interest::Write,
+            Both => Interest::Both,
+        };
+        match self.below(8) {
+            _ if !self.has_modes => plain,
+            0..=2 => Interest::Level(directions),
+            3..=4 => Interest::OneShot(directions),
+            5 => Interest::LevelOneShot(directions),
+            _ => plain,
+        }
     }
 
     /// A step of one of these sources. `may_poll`: no other thread polls.
     fn step(&mut self, source: usize, kinds: &[Kind], may_poll: bool) -> Step {
         let kind = kinds[source];
+        // One-shot registrations, and those of handles, are of use again only after that.
+        let reregister = match self.has_modes || kind.is_handle() {
+            true => 16,
+            false => 9,
+        };
         match self.below(if may_poll { 100 } else { 66 }) {
-            0..=4 => Step::Register(source, self.interest()),
-            5..=8 => Step::Reregister(source, self.interest()),
-            9..=10 => Step::Deregister(source),
-            11..=12 => Step::Open(source),
-            13..=15 => Step::Wake(self.below(WAKERS)),
-            16..=39 => Step::Do(source, self.op(kind)),
+            0..=4 => Step::Register(source, self.interest(kind)),
+            way if (5..reregister).contains(&way) => Step::Reregister(source, self.interest(kind)),
+            way if way < reregister + 2 => Step::Deregister(source),
+            way if way < reregister + 4 => Step::Open(source),
+            way if way < reregister + 7 => Step::Wake(self.below(WAKERS)),
+            35..=39 if kind.is_handle() && may_poll => {
+                let count = 1 + self.below(4);
+                let steps = (0..count).map(|_| self.step_beside_signals(source, kind));
+                let steps = steps.collect();
+                Step::Signalling(source, [1, 3, 30][self.below(3)], steps)
+            }
+            36..=65 if kind.is_handle() => Step::Peer(source, self.act(kind)),
+            way if way < 40 => Step::Do(source, self.op(kind)),
             40..=65 => Step::Peer(source, self.act(kind)),
             66..=90 => Step::Poll,
             91..=93 => Step::Wait,
@@ -265,6 +403,19 @@ impl Random {
         }
     }
 
+    /// A step of a handle that another thread signals.
+    fn step_beside_signals(&mut self, source: usize, kind: Kind) -> Step {
+        match self.below(12) {
+            0 => Step::Register(source, self.interest(kind)),
+            1..=3 => Step::Reregister(source, self.interest(kind)),
+            4..=5 => Step::Deregister(source),
+            6 => Step::Open(source),
+            7 => Step::Do(source, self.op(kind)),
+            8 => Step::Peer(source, Act::Unsignal),
+            _ => Step::Poll,
+        }
+    }
+
     fn length(&mut self) -> usize {
         [1, 8, 5000][self.below(3)]
     }
@@ -280,6 +431,8 @@ impl Random {
             _ => Op::Fill,
         };
         match (kind, self.below(12)) {
+            (Kind::Auto | Kind::Manual | Kind::Semaphore, 0..=2) => Op::Unwrap,
+            (Kind::Auto | Kind::Manual | Kind::Semaphore, _) => Op::Take,
             (Kind::Listener, _) => reading,
             (Kind::Server | Kind::Pipe, way) => match way {
                 0..=4 if kind == Kind::Server || way == 0 => Op::Connect,
@@ -298,6 +451,10 @@ impl Random {
     fn act(&mut self, kind: Kind) -> Act {
         let length = self.length();
         match (kind, self.below(20)) {
+            (Kind::Auto | Kind::Manual, 0..=4) => Act::Unsignal,
+            (Kind::Auto | Kind::Manual | Kind::Semaphore, _) => {
+                Act::Signal([1, 1, 2][self.below(3)])
+            }
             (Kind::Server, 0..=7) | (Kind::Pipe, 0..=2) => Act::Return,
             (_, 8..=14) | (Kind::Udp | Kind::Listener, _) => Act::Send(length),
             (_, 15) => Act::Leave,

@@ -11,7 +11,7 @@ use anyhow::{bail, Context, Result};
 use clap::Parser;
 
 use crate::judge::Failure;
-use crate::program::{Kind, Program, Random};
+use crate::program::{Kind, Mode, Program, Random};
 use crate::world::{self, Judged};
 
 #[derive(Parser)]
@@ -48,8 +48,10 @@ fn number(text: &str) -> Result<u64, std::num::ParseIntError> {
 
 const RANDOM: &str = "random programs";
 
-/// The minimum number of judged events of each kind in a second of random programs, on a loaded machine.
-const LEAST_JUDGED: f64 = 0.2;
+/// The minimum number of judged events of each kind, and of each mode, for each random program.
+const LEAST_JUDGED: f64 = 0.02;
+/// The minimum number of random programs in a second, on a loaded machine.
+const LEAST_PROGRAMS: f64 = 0.2;
 
 /// The time within which a due event comes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -142,7 +144,7 @@ fn run(program: &Program, patience: Duration) -> (Result<(), Failure>, Judged) {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
             let failure = Failure::new("panic", text.unwrap_or_default());
-            (Err(failure), Judged::new())
+            (Err(failure), Judged::default())
         }
     }
 }
@@ -163,19 +165,17 @@ fn fails(program: &Program, class: &str, patience: Duration) -> bool {
 
 /// Runs the programs of one seed for the given seconds.
 fn random(cli: &Cli) -> Result<String, Failure> {
-    let mut seeds = Random(cli.seed);
+    let mut seeds = Random::new(cli.seed);
     let start = Instant::now();
     let time = Duration::from_secs(cli.seconds);
-    let mut judged = Judged::new();
-    let (mut programs, mut unconfirmed) = (0, 0);
+    let mut judged = Judged::default();
+    let (mut programs, mut unconfirmed) = (0_u32, 0);
     while start.elapsed() < time {
         let seed = seeds.next();
         let program = Program::of(seed);
         let (outcome, its) = run(&program, PATIENCE);
         programs += 1;
-        for (kind, count) in its {
-            *judged.entry(kind).or_default() += count;
-        }
+        judged.add(its);
         let Err(failure) = outcome else { continue };
         match confirm(&program, failure.clone()) {
             Ok(()) => {
@@ -194,10 +194,16 @@ fn random(cli: &Cli) -> Result<String, Failure> {
     }
     let took = start.elapsed().as_secs_f64();
     if cli.thresholds {
-        for kind in Kind::ALL {
-            let count = judged.get(&kind).copied().unwrap_or_default();
-            if (count as f64) < LEAST_JUDGED * took {
-                let text = format!("{count} events of {kind:?} in {took:.0} s");
+        if f64::from(programs) < LEAST_PROGRAMS * took {
+            let text = format!("{programs} programs in {took:.0} s");
+            return Err(Failure::new("too little was judged", text));
+        }
+        let by_kind = Kind::ALL.map(|kind| (format!("{kind:?}"), judged.by_kind.get(&kind)));
+        let by_mode = Mode::ALL.map(|mode| (format!("{mode:?}"), judged.by_mode.get(&mode)));
+        for (name, count) in by_kind.into_iter().chain(by_mode) {
+            let count = count.copied().unwrap_or_default();
+            if count < (LEAST_JUDGED * f64::from(programs)) as usize {
+                let text = format!("{count} events of {name} in {programs} programs");
                 return Err(Failure::new("too little was judged", text));
             }
         }
@@ -227,11 +233,7 @@ fn shrink(mut program: Program, class: &str) -> Program {
             if smaller.is_some() {
                 break;
             }
-            let mut candidate = program.clone();
-            candidate.steps.remove(step);
-            if still_fails(&candidate) {
-                smaller = Some(candidate);
-            }
+            smaller = program.without_step(step).into_iter().find(&still_fails);
         }
         match smaller {
             Some(smaller) => program = smaller,

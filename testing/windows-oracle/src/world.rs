@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{self, SocketAddr};
-use std::os::windows::io::{AsRawSocket, RawSocket};
+use std::os::windows::io::{AsHandle, AsRawSocket, RawSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -12,16 +12,17 @@ use std::time::{Duration, Instant};
 
 use mio::event::Source as _;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
-use mio::windows::NamedPipe;
+use mio::windows::{NamedPipe, WaitHandle};
 use mio::{Events, Poll, Registry, Token, Waker};
 use socket2::SockRef;
 
+use crate::handle::{Signals, Watched};
 use crate::judge::{
-    after, due_of, judge, suspect, Connection, Due, Failure, Seen, State, Watch, MOST_IN_A_SECOND,
-    READING, WRITING,
+    after, due_again, due_of, judge, judge_handle, suspect, Connection, Due, Failure, Seen, State,
+    Watch, MOST_IN_A_SECOND, READING, WRITING,
 };
 use crate::peer::{any_port, pair, receive_one, until, Peer, Ready};
-use crate::program::{Act, Interest, Kind, Op, Program, Step, WAKERS};
+use crate::program::{Act, Directions, Interest, Kind, Mode, Op, Program, Step, WAKERS};
 
 /// The time for which `Step::Rate` answers and counts events.
 const A_SECOND: Duration = Duration::from_millis(1000);
@@ -40,18 +41,44 @@ const MOST_UNREAD: usize = 20_000;
 /// The token of the waker that ends a waiting poll.
 const STOP: Token = Token(usize::MAX);
 
-/// The number of judged events, by kind of source.
-pub type Judged = BTreeMap<Kind, usize>;
+/// The maximum number of polls with a full buffer, one after the other, that may pass over a source, for each
+/// source.
+const MOST_TURNS: usize = 8;
+
+/// The number of judged events.
+#[derive(Debug, Default)]
+pub struct Judged {
+    pub by_kind: BTreeMap<Kind, usize>,
+    pub by_mode: BTreeMap<Mode, usize>,
+}
+
+impl Judged {
+    pub fn add(&mut self, other: Judged) {
+        for (kind, count) in other.by_kind {
+            *self.by_kind.entry(kind).or_default() += count;
+        }
+        for (mode, count) in other.by_mode {
+            *self.by_mode.entry(mode).or_default() += count;
+        }
+    }
+}
 
 enum Object {
     Stream(TcpStream),
     Listener(TcpListener),
     Udp(UdpSocket),
     Pipe(NamedPipe),
+    Handle(WaitHandle),
 }
 
 struct Source {
     kind: Kind,
+    /// No other object has this number.
+    number: usize,
+    /// No other source has this one, also not the one that is made of an unwrapped handle.
+    wrapper: usize,
+    /// Of a handle.
+    signals: Option<Signals>,
     object: Object,
     peer: Peer,
     watch: Option<Watch>,
@@ -82,7 +109,10 @@ struct PipeState {
 struct Wakes {
     waker: Waker,
     token: Token,
+    /// The maximum number of events that may come.
     pending: usize,
+    /// No event has come since it woke last.
+    is_due: bool,
 }
 
 pub struct World {
@@ -94,9 +124,15 @@ pub struct World {
     next_token: usize,
     /// The time within which a due event must come.
     patience: Duration,
-    /// The tokens of registrations that ended while another thread polled.
-    just_ended: Vec<Token>,
+    /// The registrations that ended while another thread polled.
+    just_ended: Vec<Ended>,
     pub judged: Judged,
+}
+
+struct Ended {
+    token: Token,
+    /// The number of the source's wrapper. `None` for a waker.
+    wrapper: Option<usize>,
 }
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -116,7 +152,7 @@ pub fn run(program: &Program, patience: Duration) -> (Result<()>, Judged) {
             let outcome = outcome.and_then(|()| world.poll_until_none_is_due());
             (outcome, world.judged)
         }
-        Err(failure) => (Err(failure), Judged::new()),
+        Err(failure) => (Err(failure), Judged::default()),
     }
 }
 
@@ -137,7 +173,7 @@ impl World {
             next_token: 0,
             patience,
             just_ended: Vec::new(),
-            judged: Judged::new(),
+            judged: Judged::default(),
         };
         for _ in 0..WAKERS {
             let wakes = world.new_waker()?;
@@ -158,6 +194,7 @@ impl World {
             waker,
             token,
             pending: 0,
+            is_due: false,
         })
     }
 
@@ -169,22 +206,25 @@ impl World {
             &Step::Deregister(source) => self.deregister(source),
             &Step::Open(source) => {
                 let kind = self.sources[source].kind;
-                if let Some(watch) = self.sources[source].watch.take() {
-                    self.just_ended.push(watch.token);
-                }
+                self.end(source);
                 self.sources[source] = Source::open(kind).map_err(broken("opening"))?;
                 Ok(())
             }
+            &Step::Do(source, Op::Unwrap) => self.unwrap(source),
             &Step::Do(source, op) => self.sources[source].operate(op).map(drop),
             &Step::Peer(source, act) => self.sources[source].act(act),
             &Step::Wake(waker) => {
                 let wakes = &mut self.wakers[waker];
                 wakes.pending += 1;
+                wakes.is_due = true;
                 wakes.waker.wake().map_err(broken("wake"))
             }
             &Step::NewWaker(waker) => {
                 let wakes = self.new_waker()?;
-                self.just_ended.push(self.wakers[waker].token);
+                self.just_ended.push(Ended {
+                    token: self.wakers[waker].token,
+                    wrapper: None,
+                });
                 self.wakers[waker] = wakes;
                 Ok(())
             }
@@ -192,22 +232,39 @@ impl World {
             Step::Wait => self.wait(),
             Step::Behind(steps) if !is_concurrent => self.behind(steps),
             Step::Rate(answers) => self.rate(answers),
-            Step::Behind(_) => Ok(()),
+            Step::Signalling(source, times, steps) if !is_concurrent => {
+                self.signalling(*source, *times, steps)
+            }
+            Step::Behind(_) | Step::Signalling(..) => Ok(()),
+        }
+    }
+
+    /// The registration of a source ends.
+    fn end(&mut self, source: usize) {
+        let its = &mut self.sources[source];
+        if let Some(watch) = its.watch.take() {
+            self.just_ended.push(Ended {
+                token: watch.token,
+                wrapper: Some(its.wrapper),
+            });
         }
     }
 
     fn register(&mut self, source: usize, interest: Interest) -> Result<()> {
         let token = self.fresh_token();
         let its = &mut self.sources[source];
+        let mistake = its.mistake(interest, its.watch.is_some(), ErrorKind::AlreadyExists);
+        let ready = its.before_registering(mistake)?;
         let outcome = match &mut its.object {
             Object::Stream(stream) => self.registry.register(stream, token, asked(interest)),
             Object::Listener(listener) => self.registry.register(listener, token, asked(interest)),
             Object::Udp(socket) => self.registry.register(socket, token, asked(interest)),
             Object::Pipe(pipe) => pipe.register(&self.registry, token, asked(interest)),
+            Object::Handle(handle) => self.registry.register(handle, token, asked(interest)),
         };
-        its.expect(&outcome, its.watch.is_some(), ErrorKind::AlreadyExists)?;
+        its.expect(&outcome, mistake)?;
         if outcome.is_ok() {
-            its.begin(token, interest);
+            its.begin(token, interest, ready);
         }
         Ok(())
     }
@@ -215,6 +272,8 @@ impl World {
     fn reregister(&mut self, source: usize, interest: Interest) -> Result<()> {
         let token = self.fresh_token();
         let its = &mut self.sources[source];
+        let mistake = its.mistake(interest, its.watch.is_none(), ErrorKind::NotFound);
+        let ready = its.before_registering(mistake)?;
         let outcome = match &mut its.object {
             Object::Stream(stream) => self.registry.reregister(stream, token, asked(interest)),
             Object::Listener(listener) => {
@@ -222,11 +281,12 @@ impl World {
             }
             Object::Udp(socket) => self.registry.reregister(socket, token, asked(interest)),
             Object::Pipe(pipe) => pipe.reregister(&self.registry, token, asked(interest)),
+            Object::Handle(handle) => self.registry.reregister(handle, token, asked(interest)),
         };
-        its.expect(&outcome, its.watch.is_none(), ErrorKind::NotFound)?;
+        its.expect(&outcome, mistake)?;
         if outcome.is_ok() {
-            self.just_ended.extend(its.watch.map(|watch| watch.token));
-            its.begin(token, interest);
+            self.end(source);
+            self.sources[source].begin(token, interest, ready);
         }
         Ok(())
     }
@@ -238,11 +298,44 @@ impl World {
             Object::Listener(listener) => self.registry.deregister(listener),
             Object::Udp(socket) => self.registry.deregister(socket),
             Object::Pipe(pipe) => pipe.deregister(&self.registry),
+            Object::Handle(handle) => self.registry.deregister(handle),
         };
-        its.expect(&outcome, its.watch.is_none(), ErrorKind::NotFound)?;
-        self.just_ended
-            .extend(its.watch.take().map(|watch| watch.token));
+        let mistake = its.watch.is_none().then_some(ErrorKind::NotFound);
+        its.expect(&outcome, mistake)?;
+        self.end(source);
         Ok(())
+    }
+
+    /// Unwraps a handle, and wraps it again.
+    fn unwrap(&mut self, source: usize) -> Result<()> {
+        self.end(source);
+        self.sources[source].unwrap().map_err(broken("unwrapping"))
+    }
+
+    /// Runs these steps while another thread signals a handle.
+    fn signalling(&mut self, source: usize, times: usize, steps: &[Step]) -> Result<()> {
+        let its = &mut self.sources[source];
+        let number = its.number;
+        let Some(signals) = &mut its.signals else {
+            return Ok(());
+        };
+        let thread = signals
+            .begin_signalling(times)
+            .map_err(broken("duplicating"))?;
+        let outcome = steps.iter().try_for_each(|step| match step {
+            Step::Peer(_, Act::Signal(_)) => Ok(()),
+            step => self.step(step, false),
+        });
+        if thread.join().is_err() {
+            return Err(Failure::new("panic", "in a signalling thread"));
+        }
+        let its = &mut self.sources[source];
+        if let (Some(signals), true) = (&mut its.signals, its.number == number) {
+            let is_unwrap = |step: &Step| matches!(step, Step::Do(_, Op::Unwrap));
+            signals.end_signalling(times, steps.iter().any(is_unwrap));
+            its.touch();
+        }
+        outcome
     }
 
     /// Takes events over. `is_concurrent`: the program did something while they were collected.
@@ -259,32 +352,52 @@ impl World {
                     true => wakes.pending - 1,
                     false => 0,
                 };
+                // Of several wakes this may be the event of all.
+                wakes.is_due = false;
                 continue;
             }
             let of_token = |its: &&mut Source| its.watch.is_some_and(|w| w.token == seen.token);
             let Some(source) = self.sources.iter_mut().find(of_token) else {
-                if is_concurrent && self.just_ended.contains(&seen.token) {
-                    continue;
-                }
-                let text = format!("no registration has this token: {seen:?}");
-                return Err(Failure::new("stale event", text));
+                self.take_late(*seen, is_concurrent)?;
+                continue;
             };
             let is_second = events[..index].iter().any(|its| its.token == seen.token);
-            if source.kind.is_pipe() && is_second {
+            if is_second {
                 let text = format!("{:?}: {events:?}", source.kind);
                 return Err(Failure::new("two events", text));
             }
-            if let Some(watch) = &mut source.watch {
-                judge(
+            let may_be = source.may_be_ready();
+            let Some(watch) = &mut source.watch else {
+                continue;
+            };
+            match &mut source.signals {
+                Some(signals) => judge_handle(watch, signals, *seen, is_concurrent)?,
+                None => judge(
                     source.kind,
                     watch,
                     &mut source.connection,
                     *seen,
+                    may_be,
                     is_concurrent,
-                )?;
+                )?,
             }
         }
         Ok(())
+    }
+
+    /// Takes over an event whose token is not registered.
+    fn take_late(&mut self, seen: Seen, is_concurrent: bool) -> Result<()> {
+        let ended = self.just_ended.iter().find(|its| its.token == seen.token);
+        let (Some(ended), true) = (ended, is_concurrent) else {
+            let text = format!("no registration has this token: {seen:?}");
+            return Err(Failure::new("stale event", text));
+        };
+        let is_its = |its: &&mut Source| ended.wrapper == Some(its.wrapper);
+        let signals = self.sources.iter_mut().find(is_its);
+        match signals.and_then(|source| source.signals.as_mut()) {
+            Some(signals) => signals.reported(true),
+            None => Ok(()),
+        }
     }
 
     /// The events that are due, with the indices of their sources.
@@ -299,8 +412,71 @@ impl World {
         all
     }
 
+    /// The events that the next poll must have.
+    fn due_at_once(&self) -> Vec<(usize, Due)> {
+        let mut all = Vec::new();
+        for (index, source) in self.sources.iter().enumerate() {
+            let Some(watch) = &source.watch else {
+                continue;
+            };
+            let ready = source.ready();
+            let mut due = due_again(watch, &source.connection, ready);
+            if let Some(signals) = &source.signals {
+                due.retain(|_| signals.is_signalled());
+                if watch.at_first.is_some_and(|at| at.read) && ready.read {
+                    due.push(Due::Reading);
+                }
+            }
+            all.extend(due.into_iter().map(|due| (index, due)));
+        }
+        all
+    }
+
+    /// Polls, and takes the events over.
+    fn poll_and_take(&mut self, timeout: Duration) -> Result<Vec<Seen>> {
+        let before = self.due_at_once();
+        let seen = self.poll_once(timeout)?;
+        let after = self.due_at_once();
+        let is_full = self
+            .poll
+            .as_ref()
+            .is_some_and(|(_, events)| events.capacity() == seen.len());
+        for &(index, due) in before.iter().filter(|due| after.contains(due)) {
+            let most = MOST_TURNS * (self.sources.len() + self.wakers.len());
+            let source = &mut self.sources[index];
+            let Some(watch) = &mut source.watch else {
+                continue;
+            };
+            *self
+                .judged
+                .by_mode
+                .entry(watch.interest.mode())
+                .or_default() += 1;
+            let event = seen.iter().find(|seen| seen.token == watch.token);
+            if event.is_some_and(|seen| due.is_in(seen)) {
+                watch.passed_over = 0;
+                continue;
+            }
+            watch.passed_over += 1;
+            if !is_full || event.is_some() || watch.passed_over > most {
+                let text = format!(
+                    "{due:?} of {index}, {:?}, {watch:?}, {:?}, not among {seen:?}",
+                    source.kind, source.connection
+                );
+                let class = if is_full {
+                    "passed over"
+                } else {
+                    "not at once"
+                };
+                return Err(Failure::new(class, text));
+            }
+        }
+        self.take(&seen, false)?;
+        Ok(seen)
+    }
+
     fn has_wakes(&self) -> bool {
-        self.wakers.iter().any(|wakes| wakes.pending > 0)
+        self.wakers.iter().any(|wakes| wakes.is_due)
     }
 
     fn is_paid(&self) -> bool {
@@ -309,7 +485,15 @@ impl World {
 
     fn count_judged(&mut self, due_events: &[(usize, Due)]) {
         for &(source, _) in due_events {
-            *self.judged.entry(self.sources[source].kind).or_default() += 1;
+            let source = &self.sources[source];
+            *self.judged.by_kind.entry(source.kind).or_default() += 1;
+            if let Some(watch) = &source.watch {
+                *self
+                    .judged
+                    .by_mode
+                    .entry(watch.interest.mode())
+                    .or_default() += 1;
+            }
         }
     }
 
@@ -317,9 +501,13 @@ impl World {
     fn missing(&self) -> Failure {
         let due_events = self.due_events().into_iter().map(|(index, due)| {
             let source = &self.sources[index];
+            let signals = source.signals.as_ref().map(Signals::to_string);
             format!(
-                "{due:?} of {index}, {:?}, {:?}, {:?}",
-                source.kind, source.watch, source.connection
+                "{due:?} of {index}, {:?}, {:?}, {:?} {}",
+                source.kind,
+                source.watch,
+                source.connection,
+                signals.unwrap_or_default()
             )
         });
         let mut all: Vec<String> = due_events.collect();
@@ -355,8 +543,7 @@ impl World {
         let deadline = Instant::now() + self.patience;
         let mut timeout = Duration::ZERO;
         loop {
-            let seen = self.poll_once(timeout)?;
-            self.take(&seen, false)?;
+            self.poll_and_take(timeout)?;
             if self.is_paid() {
                 return Ok(());
             }
@@ -370,8 +557,7 @@ impl World {
     /// Polls with a timeout when no event is due: the timeout passes, unless an event comes that may come.
     fn wait(&mut self) -> Result<()> {
         self.poll_until_none_is_due()?;
-        let seen = self.poll_once(A_WHILE)?;
-        self.take(&seen, false)
+        self.poll_and_take(A_WHILE).map(drop)
     }
 
     /// Runs these steps while another thread waits. That thread must get the events that are due then.
@@ -380,6 +566,11 @@ impl World {
         self.poll_until_none_is_due()?;
         let Some((mut poll, mut events)) = self.poll.take() else {
             return Ok(());
+        };
+        // So many events would be only more of the same.
+        let pause = match self.may_have_levels(steps) {
+            true => Duration::from_millis(1),
+            false => Duration::ZERO,
         };
         let ended = AtomicBool::new(false);
         let (sender, received) = mpsc::channel::<io::Result<Vec<Seen>>>();
@@ -403,6 +594,7 @@ impl World {
                     if sender.send(seen).is_err() || has_gone_by {
                         break;
                     }
+                    thread::sleep(pause);
                 }
                 (poll, events, has_stopped)
             });
@@ -431,14 +623,25 @@ impl World {
         // Two wakes may have been reported as one.
         for wakes in &mut self.wakers {
             wakes.pending = 0;
+            wakes.is_due = false;
         }
         self.just_ended.clear();
         for source in &mut self.sources {
-            if let Some(watch) = &mut source.watch {
-                watch.is_touched = true;
-            }
+            source.touch();
         }
         Ok(())
+    }
+
+    /// Whether a registration is level-triggered, or is to be by these steps.
+    fn may_have_levels(&self, steps: &[Step]) -> bool {
+        let is_level = |step: &Step| match step {
+            Step::Register(_, interest) | Step::Reregister(_, interest) => {
+                interest.mode() == Mode::Level
+            }
+            _ => false,
+        };
+        let has_level = |its: &Source| its.watch.is_some_and(|watch| watch.is_level());
+        steps.iter().any(is_level) || self.sources.iter().any(has_level)
     }
 
     fn behind_a_thread(
@@ -456,11 +659,9 @@ impl World {
         }
         let due_events = self.due_events();
         self.count_judged(&due_events);
-        let mut woken: Vec<bool> = self.wakers.iter().map(|wakes| wakes.pending == 0).collect();
         let deadline = Instant::now() + self.patience;
         loop {
-            // Several wakes need one event only.
-            if self.due_events().is_empty() && woken.iter().all(|&woken| woken) {
+            if self.is_paid() {
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -474,9 +675,6 @@ impl World {
                 continue;
             };
             let seen = seen.map_err(broken("poll"))?;
-            for (woken, wakes) in woken.iter_mut().zip(&self.wakers) {
-                *woken |= seen.iter().any(|seen| seen.token == wakes.token);
-            }
             self.take(&seen, true)?;
         }
     }
@@ -494,8 +692,7 @@ impl World {
             }
         }
         while let Some(left) = A_SECOND.checked_sub(start.elapsed()) {
-            let seen = self.poll_once(left)?;
-            self.take(&seen, false)?;
+            let seen = self.poll_and_take(left)?;
             for seen in seen {
                 let of_token = |its: &Source| its.watch.is_some_and(|w| w.token == seen.token);
                 let Some(index) = self.sources.iter().position(of_token) else {
@@ -508,8 +705,9 @@ impl World {
             }
         }
         for (index, (count, progress)) in counts.into_iter().zip(progress).enumerate() {
-            if count > MOST_IN_A_SECOND + progress {
-                let source = &self.sources[index];
+            let source = &self.sources[index];
+            let is_level = source.watch.is_some_and(|watch| watch.is_level());
+            if count > MOST_IN_A_SECOND + progress && !is_level {
                 let text = format!(
                     "{count} of {index}, {:?}, with {progress} successful operations: {:?}",
                     source.kind, source.watch
@@ -522,24 +720,39 @@ impl World {
 }
 
 fn asked(interest: Interest) -> mio::Interest {
+    let directions = match interest.directions() {
+        Directions::Read => mio::Interest::READABLE,
+        Directions::Write => mio::Interest::WRITABLE,
+        Directions::Both => mio::Interest::READABLE | mio::Interest::WRITABLE,
+    };
     match interest {
-        Interest::Read => mio::Interest::READABLE,
-        Interest::Write => mio::Interest::WRITABLE,
-        Interest::Both => mio::Interest::READABLE | mio::Interest::WRITABLE,
+        Interest::Level(_) => directions.level(),
+        Interest::OneShot(_) => directions.oneshot(),
+        Interest::LevelOneShot(_) => directions.level().oneshot(),
+        _ => directions,
     }
 }
 
-fn unused_name() -> String {
+/// A number that was never returned before.
+fn unused_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     // Relaxed: only the number itself matters, and each is taken once.
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!(r"\\.\pipe\mio-oracle-{}-{number}", std::process::id())
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn unused_name() -> String {
+    format!(
+        r"\\.\pipe\mio-oracle-{}-{}",
+        std::process::id(),
+        unused_number()
+    )
 }
 
 impl Source {
     fn open(kind: Kind) -> io::Result<Source> {
         let mut connection = Connection::default();
         let mut pipe = PipeState::default();
+        let mut signals = None;
         let (object, peer) = match kind {
             Kind::Tcp => {
                 let (stream, peer) = pair()?;
@@ -587,9 +800,17 @@ impl Source {
                 };
                 (Object::Pipe(server), peer)
             }
+            Kind::Auto | Kind::Manual | Kind::Semaphore => {
+                let (its, handle) = Signals::new(kind)?;
+                signals = Some(its);
+                (Object::Handle(WaitHandle::new(handle)), Peer::Gone)
+            }
         };
         Ok(Source {
             kind,
+            number: unused_number(),
+            wrapper: unused_number(),
+            signals,
             object,
             peer,
             watch: None,
@@ -599,24 +820,77 @@ impl Source {
         })
     }
 
-    /// A registration that is a mistake must fail with this kind of error, and any other must succeed.
-    fn expect(&self, outcome: &io::Result<()>, is_mistake: bool, kind: ErrorKind) -> Result<()> {
-        match outcome {
-            Ok(()) if !is_mistake => Ok(()),
-            Err(error) if is_mistake && error.kind() == kind => Ok(()),
-            other => {
-                let text = format!("{:?}, registered: {:?}: {other:?}", self.kind, self.watch);
-                Err(Failure::new("registration", text))
-            }
+    /// Why registering it with this interest must fail, if it must. `has_other`: it fails with this other kind.
+    fn mistake(&self, interest: Interest, has_other: bool, other: ErrorKind) -> Option<ErrorKind> {
+        let cannot_write = self.kind.is_handle() && interest.directions() == Directions::Write;
+        match cannot_write {
+            true => Some(ErrorKind::InvalidInput),
+            false => has_other.then_some(other),
         }
     }
 
-    fn begin(&mut self, token: Token, interest: Interest) {
-        self.watch = Some(Watch::new(token, interest));
+    /// Returns the readiness that its registration will find.
+    fn before_registering(&mut self, mistake: Option<ErrorKind>) -> Result<Ready> {
+        let watched = self.watched();
+        let ready = self.ready();
+        match &mut self.signals {
+            Some(signals) if mistake.is_none() => {
+                // A registration that waits is waited for by another thread.
+                let read = signals.is_signalled() && watched != Watched::Waits;
+                signals.begin()?;
+                Ok(Ready { read, ..ready })
+            }
+            _ => Ok(ready),
+        }
+    }
+
+    /// A registration that is a mistake must fail with this kind of error, and any other must succeed.
+    fn expect(&self, outcome: &io::Result<()>, mistake: Option<ErrorKind>) -> Result<()> {
+        let kind = outcome.as_ref().err().map(io::Error::kind);
+        if kind == mistake {
+            return Ok(());
+        }
+        let text = format!(
+            "{:?}, registered: {:?}: {outcome:?} instead of {mistake:?}",
+            self.kind, self.watch
+        );
+        Err(Failure::new("registration", text))
+    }
+
+    /// What its object is to the registration of a handle.
+    fn watched(&self) -> Watched {
+        self.watch.map_or(Watched::No, |watch| watch.waits())
+    }
+
+    fn touch(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.touch();
+        }
+    }
+
+    fn unwrap(&mut self) -> io::Result<()> {
+        let (Object::Handle(handle), Some(signals)) = (&mut self.object, &mut self.signals) else {
+            return Ok(());
+        };
+        let other = WaitHandle::new(handle.as_handle().try_clone_to_owned()?);
+        let object = std::mem::replace(handle, other).into_inner();
+        *handle = WaitHandle::new(object);
+        signals.unwrapped();
+        self.wrapper = unused_number();
+        Ok(())
+    }
+
+    fn begin(&mut self, token: Token, interest: Interest, ready: Ready) {
         if self.kind.is_pipe() && !self.pipe.is_at_home {
             self.pipe.is_at_home = true;
             self.pipe.is_known = self.pipe.has_client;
         }
+        let ready = match self.kind.is_pipe() {
+            // It may be known only now.
+            true => self.ready(),
+            false => ready,
+        };
+        self.watch = Some(Watch::new(token, interest, ready));
     }
 
     fn socket(&self) -> Option<RawSocket> {
@@ -624,12 +898,18 @@ impl Source {
             Object::Stream(stream) => Some(stream.as_raw_socket()),
             Object::Listener(listener) => Some(listener.as_raw_socket()),
             Object::Udp(socket) => Some(socket.as_raw_socket()),
-            Object::Pipe(_) => None,
+            Object::Pipe(_) | Object::Handle(_) => None,
         }
     }
 
     /// The readiness of the source, as far as it is certain.
     fn ready(&self) -> Ready {
+        if let Some(signals) = &self.signals {
+            return Ready {
+                read: signals.is_due(),
+                ..Ready::default()
+            };
+        }
         let Some(socket) = self.socket() else {
             let pipe = &self.pipe;
             let is_read = pipe.unread > 0 || pipe.has_left;
@@ -648,6 +928,21 @@ impl Source {
         if self.connection.is_broken && self.kind != Kind::Refused {
             ready.write = false;
         }
+        ready
+    }
+
+    /// The readiness that the source may have. What else an event names is false.
+    fn may_be_ready(&self) -> Ready {
+        let Some(socket) = self.socket() else {
+            let pipe = &self.pipe;
+            return Ready {
+                read: pipe.unread > 0 || pipe.has_left,
+                write: pipe.has_client || pipe.has_left,
+                has_failed: false,
+            };
+        };
+        let mut ready = Ready::of(socket);
+        ready.write |= ready.has_failed || self.connection.is_shut_down;
         ready
     }
 
@@ -689,14 +984,19 @@ impl Source {
                 if let Object::Stream(stream) = &self.object {
                     let outcome = stream.shutdown(net::Shutdown::Write);
                     self.connection.is_shut_down |= outcome.is_ok();
-                    if let Some(watch) = &mut self.watch {
-                        watch.is_touched = true;
-                    }
+                    self.touch();
                 }
                 Ok(0)
             }
             Op::Connect => self.connect().map(|()| 0),
             Op::Disconnect => self.disconnect().map(|()| 0),
+            Op::Take => {
+                self.touch();
+                let taken = self.signals.as_mut().map(Signals::take);
+                taken.unwrap_or(Ok(false)).map(usize::from)
+            }
+            // See `World::unwrap`.
+            Op::Unwrap => Ok(0),
         }
     }
 
@@ -707,6 +1007,7 @@ impl Source {
             Object::Listener(listener) => listener.accept().map(|_| 1),
             Object::Udp(socket) => socket.recv_from(&mut buffer).map(|(length, _)| length),
             Object::Pipe(pipe) => pipe.read(&mut buffer),
+            Object::Handle(_) => return Ok(Err(ErrorKind::Unsupported.into())),
         };
         if self.kind.is_pipe() {
             self.check_pipe_read(&outcome, &buffer)?;
@@ -766,7 +1067,9 @@ impl Source {
         let bytes = vec![b'w'; length];
         let outcome = match &mut self.object {
             Object::Stream(stream) => stream.write(&bytes),
-            Object::Listener(_) => return Ok(Err(ErrorKind::Unsupported.into())),
+            Object::Listener(_) | Object::Handle(_) => {
+                return Ok(Err(ErrorKind::Unsupported.into()))
+            }
             Object::Udp(socket) => match &self.peer {
                 Peer::Udp(peer, _) => match peer.local_addr() {
                     Ok(address) => socket.send_to(&bytes, address),
@@ -790,13 +1093,13 @@ impl Source {
         let outcome = match &self.object {
             Object::Stream(stream) => stream.peek(&mut buffer),
             Object::Udp(socket) => socket.peek(&mut buffer),
-            Object::Listener(_) | Object::Pipe(_) => return,
+            Object::Listener(_) | Object::Pipe(_) | Object::Handle(_) => return,
         };
         let Some(watch) = &mut self.watch else { return };
         match outcome {
             // A peek consumes nothing. A full buffer says nothing, and after the end there is nothing.
             Ok(read) if read == length || read == 0 || !self.kind.is_stream() => {
-                watch.is_touched = true;
+                watch.touch();
             }
             Ok(_) => suspect(self.kind, watch),
             failed => after(self.kind, watch, READING, &failed, None),
@@ -807,11 +1110,11 @@ impl Source {
         let outcome = match &self.object {
             Object::Stream(stream) => stream.try_io(|| receive_one(stream.as_raw_socket())),
             Object::Udp(socket) => socket.try_io(|| receive_one(socket.as_raw_socket())),
-            Object::Listener(_) | Object::Pipe(_) => return 0,
+            Object::Listener(_) | Object::Pipe(_) | Object::Handle(_) => return 0,
         };
         if let Some(watch) = &mut self.watch {
             match &outcome {
-                Ok(_) => watch.is_touched = true,
+                Ok(_) => watch.touch(),
                 Err(_) => suspect(self.kind, watch),
             }
         }
@@ -824,10 +1127,8 @@ impl Source {
             return Ok(());
         };
         let outcome = server.connect();
+        self.touch();
         let pipe = &mut self.pipe;
-        if let Some(watch) = &mut self.watch {
-            watch.is_touched = true;
-        }
         match outcome {
             Ok(()) => pipe.is_known |= pipe.has_client || pipe.has_left,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -851,9 +1152,7 @@ impl Source {
             return Ok(());
         };
         let outcome = server.disconnect();
-        if let Some(watch) = &mut self.watch {
-            watch.is_touched = true;
-        }
+        self.touch();
         if outcome.is_ok() {
             self.peer = Peer::Gone;
             self.outstanding = 0;
@@ -873,9 +1172,7 @@ impl Source {
     }
 
     fn act(&mut self, act: Act) -> Result<()> {
-        if let Some(watch) = &mut self.watch {
-            watch.is_touched = true;
-        }
+        self.touch();
         match act {
             Act::Send(length) => self.send(length),
             Act::Drain => {
@@ -903,6 +1200,20 @@ impl Source {
             }
             Act::Leave | Act::Reset => self.leave(act == Act::Reset),
             Act::Return => self.come_back(),
+            Act::Signal(times) => {
+                let watched = self.watched();
+                if let Some(signals) = &mut self.signals {
+                    signals.signal(times, watched);
+                }
+                Ok(())
+            }
+            Act::Unsignal => {
+                let watched = self.watched();
+                if let Some(signals) = &mut self.signals {
+                    signals.unsignal(watched);
+                }
+                Ok(())
+            }
         }
     }
 
