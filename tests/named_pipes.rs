@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::windows::{NamedPipe, NamedPipeOptions};
 use mio::{Backend, Interest, Token, Waker};
 use util::{patience, Loop, Seen};
@@ -243,6 +244,14 @@ fn a_poll_has_one_event_of_a_pipe() {
         }
         assert_eq!(server.read(&mut [0; 8]).unwrap(), 8);
         assert_eq!(client.read(&mut [0; 8]).unwrap(), 6);
+    }
+    // One that is level-triggered has another event to come as soon as it was reported.
+    looper.reregister(&mut server, SERVER, BOTH.level());
+    looper.until_writable(SERVER);
+    for _ in 0..5 {
+        looper.poll.poll(&mut looper.events, now).unwrap();
+        let is_its = |event: &&Event| event.token() == SERVER;
+        assert_eq!(looper.events.iter().filter(is_its).count(), 1);
     }
 }
 
