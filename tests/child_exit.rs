@@ -332,7 +332,13 @@ fn a_system_or_backend_without_it_says_so(backend: Backend) {
     }
     let looper = Loop::new(backend);
     let mut child = waiting();
-    let registered = ChildExit::new(&child).and_then(|mut exit| {
+    let watched = ChildExit::new(&child);
+    let mut backends = Backend::available().iter();
+    if !backends.any(|backend| backend.watches_children()) {
+        let error = watched.as_ref().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "before registering");
+    }
+    let registered = watched.and_then(|mut exit| {
         looper
             .registry()
             .register(&mut exit, CHILD, Interest::READABLE)
