@@ -231,17 +231,12 @@ impl<T> IoSource<T> {
 
     /// Formats a source of the type `name`: like its object, as long as it is not known to be registered.
     #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
+    #[inline]
     pub(crate) fn fmt_as(&self, name: &str, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result
     where
         T: std::fmt::Debug,
     {
-        if !self.registration.is_live() {
-            return self.inner.fmt(f);
-        }
-        f.debug_struct(name)
-            .field("inner", &self.inner)
-            .field("registration", &self.registration)
-            .finish()
+        fmt_source(name, &self.inner, &self.registration, f)
     }
 
     /// Returns the object. On epoll and kqueue it stays registered while it is open.
@@ -257,6 +252,23 @@ impl<T> IoSource<T> {
     pub fn into_inner(self) -> T {
         self.inner
     }
+}
+
+/// The part of `fmt_as` that is the same for all objects.
+#[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
+fn fmt_source(
+    name: &str,
+    inner: &dyn std::fmt::Debug,
+    registration: &Registration,
+    f: &mut std::fmt::Formatter<'_>,
+) -> std::fmt::Result {
+    if !registration.is_live() {
+        return inner.fmt(f);
+    }
+    f.debug_struct(name)
+        .field("inner", inner)
+        .field("registration", registration)
+        .finish()
 }
 
 /// The object, for everything except I/O. Do the I/O through [`IoSource::do_io`].

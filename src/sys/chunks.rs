@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use libc::pollfd;
 
+use super::error::unless_number;
 use super::platform::poll;
 
 /// The pauses between two rounds without readiness, which double each time.
@@ -35,16 +36,14 @@ fn poll_in_chunks(
     limit: impl Fn() -> usize,
     mut poll: impl FnMut(&mut [pollfd], Option<Duration>) -> io::Result<usize>,
 ) -> io::Result<usize> {
-    if error.raw_os_error() != Some(libc::EINVAL) {
-        return Err(error);
-    }
+    unless_number(libc::EINVAL, error)?;
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut pause = SHORTEST_PAUSE_MILLIS;
     loop {
         let most = match limit() {
             most if (1..entries.len()).contains(&most) => most,
             // The error has another reason, or the process may open no descriptor.
-            _ => return Err(error),
+            _ => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
         };
         let (first, others) = entries.split_at_mut(most);
         let mut ready = 0;

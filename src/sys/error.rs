@@ -22,14 +22,49 @@ pub(crate) fn bool_result(result: windows_sys::core::BOOL) -> io::Result<()> {
     }
 }
 
+/// The kind of an error. The one instance of a long function with many callers.
+#[inline(never)]
+pub(crate) fn kind(error: &io::Error) -> io::ErrorKind {
+    error.kind()
+}
+
+// The next three take errors by value. Dropping an error takes much code, which is compiled here once.
+
+/// `Ok` if the error is of this kind, and otherwise the error.
+#[cfg(unix)]
+#[inline(never)]
+pub(crate) fn unless(expected: io::ErrorKind, error: io::Error) -> io::Result<()> {
+    match kind(&error) == expected {
+        true => Ok(()),
+        false => Err(error),
+    }
+}
+
+/// `Ok` if the error has this number, and otherwise the error.
+#[cfg(unix)]
+#[inline(never)]
+pub(crate) fn unless_number(number: i32, error: io::Error) -> io::Result<()> {
+    match error.raw_os_error() == Some(number) {
+        true => Ok(()),
+        false => Err(error),
+    }
+}
+
+/// The value of a call that has succeeded.
+#[cfg(unix)]
+#[inline(never)]
+pub(crate) fn ok<T>(outcome: io::Result<T>) -> Option<T> {
+    outcome.ok()
+}
+
 /// Makes a call until no signal interrupts it.
 #[cfg(unix)]
 #[allow(dead_code)] // if no feature needs it
 pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
+            Err(error) => unless(io::ErrorKind::Interrupted, error)?,
+            Ok(done) => return Ok(done),
         }
     }
 }
@@ -38,7 +73,7 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
 #[cfg(all(unix, feature = "os-poll"))]
 #[cold]
 pub(crate) fn was_interrupted() -> bool {
-    io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    kind(&io::Error::last_os_error()) == io::ErrorKind::Interrupted
 }
 
 /// A mistake of the program in registering.
@@ -68,6 +103,7 @@ impl Mistake {
     #[cfg(unix)]
     #[allow(dead_code)] // where there is no epoll
     #[cold]
+    #[inline(never)]
     pub(super) fn in_place_of(self, number: i32, error: io::Error) -> io::Error {
         match error.raw_os_error() == Some(number) {
             true => self.into(),
@@ -87,6 +123,7 @@ impl Mistake {
 }
 
 impl From<Mistake> for io::Error {
+    #[inline(never)]
     #[cold]
     fn from(mistake: Mistake) -> io::Error {
         let text = match mistake {

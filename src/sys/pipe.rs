@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 
 /// Opens a pipe: its receiving and its sending end, both non-blocking and closed on exec.
+#[inline(never)]
 pub(crate) fn pipe() -> io::Result<(File, File)> {
     let [receiver, sender] = super::platform::pipe::pipe()?;
     Ok((receiver.into(), sender.into()))
@@ -11,6 +12,7 @@ pub(crate) fn pipe() -> io::Result<(File, File)> {
 
 /// Uses fcntl(2): unlike a socket's, a pipe's mode cannot be set by ioctl(2) on every system.
 #[cfg(feature = "os-ext")]
+#[inline(never)]
 pub(crate) fn set_nonblocking(end: &File, nonblocking: bool) -> io::Result<()> {
     use super::error::cvt;
     use std::os::fd::AsRawFd;

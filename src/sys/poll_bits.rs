@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use libc::{c_short, pollfd};
 
+use super::error::ok;
 use super::platform::poll::poll;
 use super::platform::POLLRDHUP;
 use crate::event::readiness::Readiness;
@@ -43,6 +44,7 @@ pub(super) fn from_poll(bits: c_short) -> Readiness {
 }
 
 /// Probes one descriptor. `None` if poll(2) failed.
+#[inline(never)]
 pub(super) fn probe(fd: RawFd, interest: Readiness) -> Option<Readiness> {
     let mut one = [pollfd {
         fd,
@@ -50,7 +52,7 @@ pub(super) fn probe(fd: RawFd, interest: Readiness) -> Option<Readiness> {
         events: to_poll(interest.or(Readiness::RDHUP)),
         revents: 0,
     }];
-    poll(&mut one, Some(Duration::ZERO)).ok()?;
+    ok(poll(&mut one, Some(Duration::ZERO)))?;
     #[cfg(all(test, not(mio_loom)))]
     consumed::add_to(&mut one);
     Some(from_poll(one[0].revents))

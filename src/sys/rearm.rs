@@ -136,8 +136,9 @@ impl Pauses {
         self.next[direction] == 0 || self.until[direction].distance(now) == 0
     }
 
-    /// Begins the pause of `step`, from 1 on, after which the next one is longer.
-    #[inline]
+    /// Begins the pause of `step`, from 1 on, after which the next one is longer. Never inlined: loops over
+    /// the directions are unrolled.
+    #[inline(never)]
     fn begin(&mut self, direction: usize, step: u8, longest: u8, now: Tick) {
         let step = step.min(longest);
         // One more: `now` may be at the end of its millisecond.
@@ -360,6 +361,7 @@ impl Edges {
     }
 
     /// Backs off directions that were armed or had fired.
+    #[inline(never)]
     fn back_off(&mut self, directions: Readiness) {
         for (index, &bits) in DIRECTIONS.iter().enumerate() {
             if directions.intersects(bits) {
@@ -418,22 +420,17 @@ impl Edges {
         if ready.intersects(RDHUP) && !self.end_reported {
             due = due.or(RDHUP.and(self.interest));
         }
+        let seen_directions = whole(seen).and(self.interest);
+        self.arm(self.interest.without(seen_directions));
         for (index, &bits) in DIRECTIONS.iter().enumerate() {
-            if !self.interest.intersects(bits) {
-                continue;
-            }
-            let is_due = if !seen.intersects(bits) {
-                self.arm(bits);
-                false
-            } else if self.backed_off.intersects(bits) {
-                self.pauses.is_over(index, now)
-            } else {
-                self.armed.intersects(bits) || hang_up_ended
-            };
-            if is_due {
+            if self.backed_off.intersects(bits) && self.pauses.is_over(index, now) {
                 due = due.or(bits);
             }
         }
+        due = due.or(match hang_up_ended {
+            true => seen_directions.without(self.backed_off),
+            false => seen_directions.and(self.armed),
+        });
         if self.error_backed_off && ready.intersects(ERR) && self.pauses.is_over(LATCHED, now) {
             due = due.or(ERR);
         }
@@ -456,6 +453,7 @@ impl Edges {
     }
 
     /// Begins the next pause of each direction in a report: all continue with the shortest.
+    #[inline(never)]
     fn pause(&mut self, report: Readiness, now: Tick) {
         let mut is_named = [false; ALL];
         let mut step = LONGEST_STEP;
@@ -481,6 +479,7 @@ impl Edges {
     }
 
     /// Begins the next pause of a latched condition, which is probed and not reported.
+    #[inline(never)]
     fn pause_latched(&mut self, now: Tick) {
         if self.latched != Readiness::NONE {
             let longest = match self.latched.contains(HUP.or(RDHUP)) && !self.error_backed_off {
@@ -502,6 +501,7 @@ impl Edges {
     }
 
     /// Unlatches the conditions that have gone. Returns whether a hang-up has ended.
+    #[inline(never)]
     fn unlatch_gone(&mut self, ready: Readiness) -> bool {
         let lasting = self.latched.and(ready);
         let hang_up_ended = self.latched.intersects(HUP) && !lasting.intersects(HUP);
@@ -584,20 +584,28 @@ impl Edges {
     /// the directions that are not ready, and unlatches the conditions that have gone. With
     /// `unknown_direction`, the operation would have blocked in an unknown direction: a fired direction
     /// that is ready begins a pause.
+    #[inline(never)]
     pub(super) fn probed_after_io(&mut self, ready: Readiness, unknown_direction: bool, now: Tick) {
         let hang_up_ended = self.unlatch_gone(ready);
+        self.arm(match hang_up_ended {
+            true => self.interest,
+            false => self.interest.without(whole(ready)),
+        });
+        if unknown_direction {
+            self.back_off_fired(now);
+            self.error_backed_off |= self.latched.intersects(ERR);
+        }
+    }
+
+    /// Backs off the fired directions, and begins their pauses.
+    fn back_off_fired(&mut self, now: Tick) {
+        let fired = self.fired_directions();
         for (index, &bits) in DIRECTIONS.iter().enumerate() {
-            let is_fired = self.fired_directions().intersects(bits);
-            if !ready.intersects(bits) || hang_up_ended {
-                self.arm(bits);
-            } else if is_fired && unknown_direction {
-                self.backed_off = self.backed_off.or(bits.and(self.interest));
+            if fired.intersects(bits) {
                 self.pauses.begin(index, 1, LONGEST_STEP, now);
             }
         }
-        if unknown_direction && self.latched.intersects(ERR) {
-            self.error_backed_off = true;
-        }
+        self.backed_off = self.backed_off.or(fired);
     }
 
     #[inline]
@@ -619,13 +627,7 @@ impl Edges {
     /// is still ready begins a pause, and keeps one that runs.
     #[allow(dead_code)] // on a backend whose probe follows the operation
     pub(super) fn would_block_in_unknown_direction(&mut self, now: Tick) {
-        let fired = self.fired_directions();
-        for (index, &bits) in DIRECTIONS.iter().enumerate() {
-            if fired.intersects(bits) {
-                self.pauses.begin(index, 1, LONGEST_STEP, now);
-            }
-        }
-        self.backed_off = self.backed_off.or(fired);
+        self.back_off_fired(now);
         self.probe_at_once |= self.backed_off != Readiness::NONE;
     }
 

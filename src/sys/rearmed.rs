@@ -208,41 +208,16 @@ impl<K: Kernel> Selector for Rearmed<K> {
         Ok(key)
     }
 
-    #[inline(never)]
+    #[inline]
     fn reregister(&self, fd: RawFd, key: Key, token: Token, interest: Interest) -> io::Result<Key> {
-        let mut state = self.registrations.lock();
-        if interest.has_mode() {
-            state.table.prepare_mode(interest)?;
-        }
-        let slot = state.table.slot(fd, key)?;
-        let adopted = match key {
-            Key::NONE => state.table.adopt(slot),
-            _ => Key::NONE,
-        };
-        let before = Self::before(&state, slot);
-        state.table.begin_again(slot, token, interest);
-        if let Err(error) = self.change(state, slot, Change::BegunAgain(before.as_ref())) {
-            // The source does not learn of a key.
-            self.registrations.lock().table.disown(adopted);
-            return Err(error);
-        }
-        Ok(match key {
-            Key::NONE => adopted,
-            key => key,
-        })
+        self.begin_again(fd, key, token, interest, true)
     }
 
     #[cfg(feature = "os-ext")]
-    #[inline(never)]
+    #[inline]
     fn reregister_raw(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
-        let mut state = self.registrations.lock();
-        if interest.has_mode() {
-            state.table.prepare_mode(interest)?;
-        }
-        let slot = state.table.slot(fd, Key::NONE)?;
-        let before = Self::before(&state, slot);
-        state.table.begin_again(slot, token, interest);
-        self.change(state, slot, Change::BegunAgain(before.as_ref()))
+        self.begin_again(fd, Key::NONE, token, interest, false)?;
+        Ok(())
     }
 
     #[inline(never)]
@@ -374,6 +349,39 @@ impl<K: Kernel> Rearmed<K> {
     fn before(state: &State<K::Armed>, slot: usize) -> Option<Before> {
         // An armed set of our own takes everything.
         K::TAKES_CHANGES.then(|| state.table.before(slot))
+    }
+
+    /// Reregisters a source, or a raw descriptor. A source (`adopts`) without a key becomes the owner of a
+    /// raw descriptor's registration. Returns its key.
+    #[inline(never)]
+    fn begin_again(
+        &self,
+        fd: RawFd,
+        key: Key,
+        token: Token,
+        interest: Interest,
+        adopts: bool,
+    ) -> io::Result<Key> {
+        let mut state = self.registrations.lock();
+        if interest.has_mode() {
+            state.table.prepare_mode(interest)?;
+        }
+        let slot = state.table.slot(fd, key)?;
+        let adopted = match key {
+            Key::NONE if adopts => state.table.adopt(slot),
+            _ => Key::NONE,
+        };
+        let before = Self::before(&state, slot);
+        state.table.begin_again(slot, token, interest);
+        if let Err(error) = self.change(state, slot, Change::BegunAgain(before.as_ref())) {
+            // The source does not learn of a key.
+            self.registrations.lock().table.disown(adopted);
+            return Err(error);
+        }
+        Ok(match key {
+            Key::NONE => adopted,
+            key => key,
+        })
     }
 
     /// Handles every outcome except for `WouldBlock` in a known direction while nothing is latched.
@@ -527,8 +535,9 @@ impl<K: Kernel> Rearmed<K> {
         Err(error)
     }
 
-    /// Arms the slot's registration, and lists it for probing if it is probed.
-    #[inline]
+    /// Arms the slot's registration, and lists it for probing if it is probed. Never inlined: it has many
+    /// callers.
+    #[inline(never)]
     fn update(&self, state: &mut State<K::Armed>, slot: usize) -> io::Result<()> {
         state.table.list_if_probed(slot);
         let armed = self.kernel.arm(state, slot);

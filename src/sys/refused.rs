@@ -14,11 +14,12 @@ pub(super) fn is_refused(error: &io::Error) -> bool {
     )
 }
 
-/// The outcome of a call, or `None` if it was refused.
-pub(super) fn unless_refused<T>(outcome: io::Result<T>) -> Option<io::Result<T>> {
-    match outcome {
-        Err(error) if is_refused(&error) => None,
-        outcome => Some(outcome),
+/// `Ok` if the call was refused, and otherwise its error.
+#[inline(never)]
+pub(super) fn unless_refused(error: io::Error) -> io::Result<()> {
+    match is_refused(&error) {
+        true => Ok(()),
+        false => Err(error),
     }
 }
 

@@ -6,7 +6,7 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Weak};
 
-use super::error::Mistake;
+use super::error::{kind, Mistake};
 use super::queue::Queue;
 use super::selector::{Failure, Key, Outcome, Owner, RawSource};
 use crate::{Interest, Token};
@@ -55,6 +55,7 @@ impl Registration {
 
     /// The registration of a waker's descriptor.
     #[cfg(unix)]
+    #[inline(never)]
     pub(super) fn of_waker(
         queue: &Arc<Queue>,
         fd: RawSource,
@@ -192,14 +193,11 @@ impl Registration {
         direction: Option<Interest>,
         outcome: io::Result<R>,
     ) -> io::Result<R> {
-        match outcome {
-            Err(error) => Err(self.after_error(direction, error)),
-            done => done,
-        }
+        outcome.map_err(|error| self.after_error(direction, error))
     }
 
     fn after_error(&self, direction: Option<Interest>, error: io::Error) -> io::Error {
-        match error.kind() {
+        match kind(&error) {
             io::ErrorKind::WouldBlock => self.report(Outcome::WouldBlock(direction)),
             io::ErrorKind::Interrupted => {}
             _ => self.report(Outcome::Failed(Failure {
@@ -294,6 +292,7 @@ impl Registration {
 
     /// Whether a queue that still exists is stored, for `Debug`.
     #[cfg(any(feature = "net", all(unix, feature = "os-ext")))]
+    #[inline(never)]
     pub(crate) fn is_live(&self) -> bool {
         self.queue().is_some_and(|queue| queue.strong_count() > 0)
     }

@@ -262,6 +262,7 @@ pub(crate) struct EventBuffer {
 }
 
 impl EventBuffer {
+    #[inline(never)]
     pub(crate) fn with_capacity(capacity: usize) -> EventBuffer {
         EventBuffer {
             events: Vec::with_capacity(capacity),

@@ -279,6 +279,7 @@ impl Entry {
     }
 
     /// Probes after an operation of the program.
+    #[inline(never)]
     pub(super) fn probe_after_io(&mut self, unknown_direction: bool, now: Tick) {
         let Some(ready) = probe(self.fd, self.edges.interest()) else {
             // The next poll probes it.
@@ -597,6 +598,7 @@ impl Table {
 
     /// Notes that a slot has changed during a wait. If its registration was replaced, an event that the
     /// thread has retrieved of it may be stale.
+    #[inline(never)]
     pub(super) fn mark_changed(&mut self, slot: usize, is_replaced: bool) {
         let entry = &mut self.entries[slot];
         entry.is_replaced |= is_replaced;
@@ -677,6 +679,7 @@ impl Table {
     }
 
     /// The time until the next probe is due.
+    #[inline(never)]
     pub(super) fn next_probe(&self, now: Tick) -> Option<Duration> {
         let mut first = None;
         for &slot in &self.probed {
@@ -689,6 +692,7 @@ impl Table {
 
     /// Notes a closed descriptor, which cannot be reported now. The slot may already be noted, and
     /// have been registered again since.
+    #[inline(never)]
     pub(super) fn report_later(&mut self, slot: usize) {
         for &died in &self.died {
             if died as usize == slot {
@@ -701,6 +705,14 @@ impl Table {
     /// Reports the noted descriptors, except for those that this `select` has reported already.
     #[inline]
     pub(super) fn report_dead(&mut self, events: &mut EventBuffer) {
+        if !self.died.is_empty() {
+            self.report_died(events);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_died(&mut self, events: &mut EventBuffer) {
         let mut next = 0;
         while next < self.died.len() && !events.is_full() {
             let entry = &mut self.entries[self.died[next] as usize];

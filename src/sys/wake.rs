@@ -29,6 +29,7 @@ pub(crate) enum Wake {
 }
 
 impl Wake {
+    #[inline(never)]
     pub(crate) fn new(queue: &Arc<Queue>, token: Token) -> io::Result<Wake> {
         if !cfg!(mio_unsupported_force_waker_pipe) || cfg!(windows) {
             if let Some(event) = queue.open_user_event(token)? {
@@ -77,6 +78,7 @@ fn trigger(queue: &Weak<Queue>, event: UserEvent) -> io::Result<()> {
 }
 
 impl Drop for Wake {
+    #[inline(never)]
     fn drop(&mut self) {
         // A descriptor is deregistered and closed by dropping its fields.
         #[allow(irrefutable_let_patterns)] // on Windows

@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[cfg(all(test, mio_loom))]
 use loom::sync::atomic::{fence, AtomicUsize, Ordering};
 
-use super::error::cvt;
+use super::error::{cvt, kind, ok, unless};
 use super::platform::{eventfd, libc_write, replaced, write, EVERY_WRITE_IS_AN_EDGE};
 use super::refused::unless_refused;
 
@@ -75,15 +75,15 @@ impl UnreadSignals {
         if unread == 0 {
             return false;
         }
-        match drain() {
+        match ok(drain()) {
             // Relaxed: each of them was counted before it was sent, and the kernel's lock orders its being
             // sent before its being read. The count publishes no other memory.
-            Ok(signals) if signals <= unread as u64 => {
+            Some(signals) if signals <= unread as u64 => {
                 self.0.fetch_sub(signals as usize, Ordering::Relaxed);
             }
             // Others have been sent since the load.
-            Ok(signals) => self.subtract(signals),
-            Err(_) => return false,
+            Some(signals) => self.subtract(signals),
+            None => return false,
         }
         true
     }
@@ -108,14 +108,16 @@ static ONE: u64 = 1;
 
 impl WakeFd {
     /// Pass the queue's `unread` if the queue reads the descriptor.
+    #[inline(never)]
     pub(crate) fn new(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
         if cfg!(mio_unsupported_force_waker_pipe) {
             return WakeFd::pipe(unread);
         }
-        match unless_refused(WakeFd::eventfd(unread)) {
-            Some(made) => made,
-            None => WakeFd::pipe(unread),
+        match WakeFd::eventfd(unread) {
+            Err(error) => unless_refused(error)?,
+            Ok(made) => return Ok(made),
         }
+        WakeFd::pipe(unread)
     }
 
     fn eventfd(unread: Option<&Arc<UnreadSignals>>) -> io::Result<WakeFd> {
@@ -160,19 +162,21 @@ impl WakeFd {
     /// Empties the full counter and signals again. A counter that is not read is full after
     /// 2^64 - 2 signals, or if other code has written to it.
     #[cold]
+    #[inline(never)]
     fn signal_full_counter(&self, mut error: io::Error) -> io::Result<()> {
-        while error.kind() == io::ErrorKind::WouldBlock {
+        loop {
+            unless(io::ErrorKind::WouldBlock, error)?;
             self.drain()?;
             match write::write_word(self.raw_fd(), &ONE) {
-                Ok(()) => return Ok(()),
                 // Another thread filled it again.
                 Err(again) => error = again,
+                Ok(()) => return Ok(()),
             }
         }
-        Err(error)
     }
 
     #[cold]
+    #[inline(never)]
     fn signal_unusual(&self) -> io::Result<()> {
         let Some(unread) = &self.unread else {
             return self.drain_and_signal();
@@ -182,9 +186,7 @@ impl WakeFd {
         if let Err(error) = sent {
             unread.not_sent();
             // It is full, and therefore readable.
-            if error.kind() != io::ErrorKind::WouldBlock {
-                return Err(error);
-            }
+            unless(io::ErrorKind::WouldBlock, error)?;
         }
         Ok(())
     }
@@ -196,8 +198,8 @@ impl WakeFd {
             self.drain()?;
             match libc_write::write_word(self.written_fd(), &ONE) {
                 // Other threads have filled it since.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                outcome => return outcome,
+                Err(error) => unless(io::ErrorKind::WouldBlock, error)?,
+                Ok(()) => return Ok(()),
             }
         }
     }
@@ -241,9 +243,8 @@ fn drain(fd: RawFd) -> io::Result<u64> {
                 }
             }
             // It was empty, or another thread was faster.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(signals),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) if kind(&error) == io::ErrorKind::WouldBlock => return Ok(signals),
+            Err(error) => unless(io::ErrorKind::Interrupted, error)?,
         }
     }
 }

@@ -11,6 +11,7 @@ use libc::{c_int, epoll_event};
 use crate::sys::error::cvt;
 
 /// Opens an epoll that is closed on exec.
+#[inline(never)]
 pub(crate) fn create() -> io::Result<OwnedFd> {
     // SAFETY: `epoll_create1` has no memory-safety preconditions.
     let epoll = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;

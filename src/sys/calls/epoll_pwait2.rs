@@ -61,6 +61,7 @@ fn wait_millis(
 /// Waits by `epoll_pwait2`, if the kernel has it and lets this process call it, and
 /// otherwise by the older call with the timeout rounded up.
 #[cold]
+#[inline(never)]
 fn wait_nanos(
     epoll: BorrowedFd<'_>,
     buffer: &mut [MaybeUninit<Event>],
@@ -84,9 +85,9 @@ fn wait_nanos(
         ];
         // SAFETY: the kernel writes at most `buffer.len()` events into `buffer`, and reads
         // `timespec`, which has the kernel's layout and outlives the call. The mask is null.
-        let waited = unsafe { syscall(libc::SYS_epoll_pwait2, arguments) };
-        if let Some(waited) = unless_refused(waited) {
-            return waited;
+        match unsafe { syscall(libc::SYS_epoll_pwait2, arguments) } {
+            Err(error) => unless_refused(error)?,
+            Ok(ready) => return Ok(ready),
         }
         // Linux before 5.11 lacks it, and sandboxes refuse calls that they do not know.
         REFUSED.store(true, Ordering::Relaxed);

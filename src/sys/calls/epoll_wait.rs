@@ -12,6 +12,7 @@ use crate::sys::timeout::{millis_rounded_up, with_timeout};
 
 /// Waits for events or until `timeout`, rounded up to milliseconds, ends. Returns how many
 /// events the kernel has written to the start of `buffer`.
+#[inline(never)]
 pub(crate) fn wait(
     epoll: BorrowedFd<'_>,
     buffer: &mut [MaybeUninit<Event>],

@@ -7,6 +7,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use crate::sys::error::cvt;
 
 /// Opens an eventfd that is non-blocking and closed on exec.
+#[inline(never)]
 pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     // SAFETY: `eventfd` has no memory-safety preconditions.
     let counter = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;

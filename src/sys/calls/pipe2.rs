@@ -7,6 +7,7 @@ use crate::sys::error::cvt;
 
 /// Opens a pipe by one call: its receiving and its sending end, both non-blocking and closed
 /// on exec.
+#[inline(never)]
 pub(crate) fn pipe() -> io::Result<[OwnedFd; 2]> {
     let mut ends: [libc::c_int; 2] = [0; 2];
     // SAFETY: the kernel writes two descriptors, and `ends` has two elements.

@@ -11,6 +11,7 @@ use crate::sys::timeout::{millis_rounded_up, with_timeout};
 
 /// Waits until a descriptor is ready or `timeout`, rounded up, ends. Returns how many entries have
 /// readiness.
+#[inline(never)] // it has many callers
 pub(crate) fn poll(entries: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     let millis = timeout.map_or(-1, millis_rounded_up);
     let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);

@@ -11,6 +11,7 @@ use crate::sys::error::cvt;
 use crate::sys::timeout::{timespec, whole_millis, with_timeout};
 
 /// Waits until a descriptor is ready or `timeout` ends. Returns how many entries have readiness.
+#[inline(never)] // it has many callers
 pub(crate) fn poll(entries: &mut [pollfd], timeout: Option<Duration>) -> io::Result<usize> {
     let (first, count) = (entries.as_mut_ptr(), entries.len() as libc::nfds_t);
     let millis = match timeout {

@@ -49,6 +49,7 @@ pub(super) fn never_call_epoll_pwait2() {
     EPOLL_PWAIT2.store(ptr::null_mut(), Ordering::Relaxed);
 }
 
+#[inline(never)]
 pub(crate) fn is_replaced() -> bool {
     // Two threads may detect it at the same time, with the same result. Acquire: pairs with the store, so
     // that `EPOLL_PWAIT2` has its value.

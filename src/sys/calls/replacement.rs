@@ -53,6 +53,7 @@ impl Calls for Replacement {
 }
 
 /// Waits by `epoll_pwait2`. `None` if it is not replaced, or refused.
+#[inline(never)]
 fn wait_nanos(
     epoll: BorrowedFd<'_>,
     buffer: &mut [MaybeUninit<Event>],
@@ -65,9 +66,14 @@ fn wait_nanos(
     // SAFETY: the function writes at most `most` events, which is the length of `buffer`, and `Event`
     // has their layout. It only reads the timeout, and the mask is null.
     let ready = unsafe { epoll_pwait2(epoll.as_raw_fd(), events, most, &timeout, ptr::null()) };
-    let waited = unless_refused(cvt(ready));
-    if waited.is_none() {
-        replaced::never_call_epoll_pwait2();
+    match cvt(ready) {
+        Ok(ready) => return Some(Ok(ready as usize)),
+        Err(error) => {
+            if let Err(error) = unless_refused(error) {
+                return Some(Err(error));
+            }
+        }
     }
-    Some(waited?.map(|ready| ready as usize))
+    replaced::never_call_epoll_pwait2();
+    None
 }

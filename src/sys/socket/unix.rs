@@ -11,6 +11,7 @@ use std::os::unix::net as uds;
 use libc::c_int;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::sys::error::{ok, unless_number};
 use crate::sys::platform::abstract_names::{as_name, from_name};
 use crate::sys::platform::accept::{accept, pair, socket as new_socket};
 
@@ -19,11 +20,12 @@ use crate::sys::platform::accept::{accept, pair, socket as new_socket};
 /// 128 for TCP, which a burst of connections fills.)
 const BACKLOG: c_int = c_int::MAX;
 
+#[inline(never)]
 fn start_connect(socket: Socket, address: &SockAddr) -> io::Result<OwnedFd> {
-    match socket.connect(address) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(socket.into()),
+    if let Err(error) = socket.connect(address) {
+        unless_number(libc::EINPROGRESS, error)?;
     }
+    Ok(socket.into())
 }
 
 fn listen(socket: Socket, address: &SockAddr) -> io::Result<OwnedFd> {
@@ -37,11 +39,13 @@ fn bind(socket: Socket, address: &SockAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+#[inline(never)]
 pub(crate) fn tcp_connect(address: net::SocketAddr) -> io::Result<net::TcpStream> {
     let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
     Ok(start_connect(socket, &address.into())?.into())
 }
 
+#[inline(never)]
 pub(crate) fn tcp_listen(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
     socket.set_reuse_address(true)?;
@@ -66,21 +70,25 @@ fn wrong_family(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
+#[inline(never)]
 pub(crate) fn udp_bind(address: net::SocketAddr) -> io::Result<net::UdpSocket> {
     let socket = new_socket(Domain::for_address(address), Type::DGRAM)?;
     Ok(bind(socket, &address.into())?.into())
 }
 
+#[inline(never)]
 pub(crate) fn unix_connect(address: &uds::SocketAddr) -> io::Result<uds::UnixStream> {
     let socket = new_socket(Domain::UNIX, Type::STREAM)?;
     Ok(start_connect(socket, &unix_address(address)?)?.into())
 }
 
+#[inline(never)]
 pub(crate) fn unix_listen(address: &uds::SocketAddr) -> io::Result<uds::UnixListener> {
     let socket = new_socket(Domain::UNIX, Type::STREAM)?;
     Ok(listen(socket, &unix_address(address)?)?.into())
 }
 
+#[inline(never)]
 pub(crate) fn unix_stream_pair() -> io::Result<(uds::UnixStream, uds::UnixStream)> {
     let (one, other) = pair(Type::STREAM)?;
     Ok((OwnedFd::from(one).into(), OwnedFd::from(other).into()))
@@ -104,16 +112,19 @@ pub(crate) fn unix_accept(
     Ok((stream, address))
 }
 
+#[inline(never)]
 pub(crate) fn unix_datagram_unbound() -> io::Result<uds::UnixDatagram> {
     let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
     Ok(OwnedFd::from(socket).into())
 }
 
+#[inline(never)]
 pub(crate) fn unix_datagram_bind(address: &uds::SocketAddr) -> io::Result<uds::UnixDatagram> {
     let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
     Ok(bind(socket, &unix_address(address)?)?.into())
 }
 
+#[inline(never)]
 pub(crate) fn unix_datagram_pair() -> io::Result<(uds::UnixDatagram, uds::UnixDatagram)> {
     let (one, other) = pair(Type::DGRAM)?;
     Ok((OwnedFd::from(one).into(), OwnedFd::from(other).into()))
@@ -122,18 +133,20 @@ pub(crate) fn unix_datagram_pair() -> io::Result<(uds::UnixDatagram, uds::UnixDa
 /// Converts an address of the standard library, which hides its bytes, to socket2's. It has a path, an
 /// abstract name, or neither. Like the other direction, it is visible to testing/fuzz, which includes this
 /// file.
+#[inline(never)] // its callers are small
 pub(crate) fn unix_address(address: &uds::SocketAddr) -> io::Result<SockAddr> {
-    if let Some(path) = address.as_pathname() {
-        SockAddr::unix(path)
+    let mut bytes = [0; mem::size_of::<libc::sockaddr_un>()];
+    let path = if let Some(path) = address.as_pathname() {
+        path.as_os_str()
     } else if let Some(name) = as_name(address) {
         // An abstract name is a path that begins with NUL, as long as a path
         // at most.
-        let mut path = [0; mem::size_of::<libc::sockaddr_un>()];
-        path[1..=name.len()].copy_from_slice(name);
-        SockAddr::unix(OsStr::from_bytes(&path[..=name.len()]))
+        bytes[1..=name.len()].copy_from_slice(name);
+        OsStr::from_bytes(&bytes[..=name.len()])
     } else {
-        SockAddr::unix("")
-    }
+        OsStr::new("")
+    };
+    SockAddr::unix(path)
 }
 
 // `as_unix` reads a `SockAddr` as one.
@@ -170,13 +183,12 @@ pub(crate) fn std_unix_address(
         }
     }
     match &path[..path_length] {
-        [] => uds::SocketAddr::from_pathname("").ok(),
-        [0, name @ ..] => from_name(name).ok(),
+        [0, name @ ..] => ok(from_name(name)),
         path => {
             // The kernel's length includes a final NUL, if there is one.
             let end = path.iter().position(|&byte| byte == 0);
             let path = &path[..end.unwrap_or(path.len())];
-            uds::SocketAddr::from_pathname(OsStr::from_bytes(path)).ok()
+            ok(uds::SocketAddr::from_pathname(OsStr::from_bytes(path)))
         }
     }
 }
