@@ -187,7 +187,7 @@ impl Armed {
 
 #[cfg(all(test, not(mio_loom)))]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
@@ -195,6 +195,9 @@ mod tests {
     use super::*;
     use crate::event::Event;
     use crate::{Interest, Token};
+
+    /// Longer than any test waits, and shorter than a test that waits for ever.
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
 
     /// Like a thread that waits in the kernel, with the armed set of that time, while another
     /// thread makes changes.
@@ -215,8 +218,12 @@ mod tests {
         Selector::deregister(&backend, old.as_raw_fd(), key).unwrap();
         let (next, mut peer) = UnixStream::pair().unwrap();
         assert_eq!(register(&next, Token(2)), key, "its slot");
-        let (state, waited) =
-            PollCall::wait(&backend, backend.registrations.lock(), None, &mut events);
+        let (state, waited) = PollCall::wait(
+            &backend,
+            backend.registrations.lock(),
+            PATIENCE,
+            &mut events,
+        );
         assert!(waited.unwrap(), "that the old one has hung up");
         assert!(events.events().is_empty());
         let at_once = Some(Duration::ZERO);
@@ -225,7 +232,7 @@ mod tests {
         drop(state);
 
         peer.write_all(b"x").unwrap();
-        backend.select(&mut events, None).unwrap();
+        backend.select(&mut events, PATIENCE).unwrap();
         let tokens: Vec<Token> = events.events().iter().map(Event::token).collect();
         assert_eq!(tokens, [Token(2)]);
     }
@@ -250,6 +257,62 @@ mod tests {
             1 + 3,
             "the interrupt, and up to the third"
         );
+    }
+
+    /// Another object has the descriptor of a waker, or of the queue's own interrupt. It is not read.
+    #[test]
+    fn a_wake_descriptor_that_nobody_signalled_is_lost() {
+        let (mut other, mut peer) = UnixStream::pair().unwrap();
+        peer.write_all(b"x").unwrap();
+        for of_waker in [true, false] {
+            let backend: Poll = Selector::open().unwrap();
+            let mut events = EventBuffer::with_capacity(8);
+            if of_waker {
+                let (fd, interest) = (other.as_raw_fd(), Interest::READABLE);
+                Selector::register(&backend, fd, Token(1), interest, Owner::Waker).unwrap();
+            } else {
+                backend.registrations.lock().armed.all[0].fd = other.as_raw_fd();
+            }
+            for _ in 0..2 {
+                let error = backend.select(&mut events, PATIENCE).unwrap_err();
+                assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+            }
+        }
+        other.read_exact(&mut [0]).unwrap();
+    }
+
+    #[test]
+    fn each_signal_of_a_waker_is_reported_once() {
+        let backend: Poll = Selector::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let wake = WakeFd::new(Selector::unread_signals(&backend)).unwrap();
+        let (fd, interest) = (wake.raw_fd(), Interest::READABLE);
+        Selector::register(&backend, fd, Token(1), interest, Owner::Waker).unwrap();
+        for _ in 0..3 {
+            wake.signal().unwrap();
+            for count in [1, 0] {
+                let at_once = Some(Duration::ZERO);
+                backend.select(&mut events, at_once).unwrap();
+                let readable = events.events().iter().filter(|event| event.is_readable());
+                assert_eq!(readable.count(), count);
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_during_a_wait_makes_the_interrupt_readable() {
+        let backend: Poll = Selector::open().unwrap();
+        backend.registrations.lock().waiting.begin();
+        let mut interrupt = [pollfd {
+            events: libc::POLLIN,
+            ..backend.registrations.lock().armed.all[0]
+        }];
+        let at_once = Some(Duration::ZERO);
+        assert_eq!(poll(&mut interrupt, at_once).unwrap(), 0);
+        let (idle, _peer) = UnixStream::pair().unwrap();
+        let (fd, interest) = (idle.as_raw_fd(), Interest::READABLE);
+        Selector::register(&backend, fd, Token(1), interest, Owner::Source).unwrap();
+        assert_eq!(poll(&mut interrupt, at_once).unwrap(), 1);
     }
 
     /// The polling thread has retrieved an error, and does not hold the lock yet, when another thread
@@ -285,7 +348,7 @@ mod tests {
         drop(state);
 
         socket.send(b"anybody?").unwrap();
-        backend.select(&mut events, None).unwrap();
+        backend.select(&mut events, PATIENCE).unwrap();
         assert!(events.events().iter().any(Event::is_error));
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn probe(fd: RawFd, interest: Readiness) -> Option<Readiness> {
     }];
     ok(poll(&mut one, Some(Duration::ZERO)))?;
     #[cfg(all(test, not(mio_loom)))]
-    consumed::add_to(&mut one);
+    consumed::add_to(&mut one, 0);
     Some(from_poll(one[0].revents))
 }
 
@@ -80,9 +80,9 @@ pub(super) mod consumed {
         next().push((fd, bits));
     }
 
-    /// Called after each query. Returns how many entries it has made ready.
-    pub(in crate::sys) fn add_to(entries: &mut [pollfd]) -> usize {
-        let mut count = 0;
+    /// Called after each query, which has found `ready` entries. Returns how many are ready now.
+    pub(in crate::sys) fn add_to(entries: &mut [pollfd], ready: usize) -> usize {
+        let mut count = ready;
         next().retain(|&(fd, bits)| {
             let Some(entry) = entries.iter_mut().find(|entry| entry.fd == fd) else {
                 return true;

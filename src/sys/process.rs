@@ -31,7 +31,8 @@ impl Process {
     }
 
     /// A process that is not this one.
-    #[cfg(all(test, mio_model = "kqueue"))]
+    #[cfg(test)]
+    #[cfg(not(mio_loom))]
     pub(super) fn another() -> Process {
         let this = Process::this();
         Process {

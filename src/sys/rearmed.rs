@@ -693,6 +693,9 @@ mod tests {
     use super::super::table::EventOwner;
     use super::*;
 
+    /// Longer than any test waits, and shorter than a test that waits for ever.
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+
     /// A double of a kernel, which reports nothing. Its waits last as long as their timeout.
     struct Double<const TAKES_CHANGES: bool> {
         /// The first interrupt fails. The lock is free meanwhile, and another thread makes these calls.
@@ -1037,6 +1040,46 @@ mod tests {
     }
 
     #[test]
+    fn a_registration_that_cannot_be_armed_after_io_is_probed_or_reported_as_closed() {
+        let unarmed = |error| {
+            let queue: Rearmed<Double<true>> = Selector::open().unwrap();
+            let key = register(&queue, FD, 1, Owner::Source).unwrap();
+            let mut state = queue.registrations.lock();
+            let edges = &mut state.table.entry_mut(0).edges;
+            edges.fired_and_lasting(Readiness::IN, Readiness::IN);
+            drop(state);
+            queue.kernel.arm_error.store(error, Ordering::Relaxed);
+            (queue, key)
+        };
+        let would_block = Outcome::WouldBlock(Some(Interest::READABLE));
+        let (queue, key) = unarmed(libc::ENOMEM);
+        queue.after_io(key, would_block);
+        assert!(queue.registrations.lock().table.has_probed());
+        let (queue, key) = unarmed(libc::EBADF);
+        queue.after_io(key, would_block);
+        assert!(!queue.registrations.lock().table.has_probed());
+        assert_eq!(select(&queue, Duration::ZERO), 1);
+        assert_eq!(select(&queue, Duration::ZERO), 0);
+    }
+
+    /// A probe has reported it, and then the wait finds another direction ready. Where the kernel takes
+    /// changes it is armed when the wait is over, and elsewhere it stays armed.
+    #[test]
+    fn a_registration_that_was_reported_is_kept_for_the_next_poll() {
+        fn ready_twice<const TAKES_CHANGES: bool>() -> (Vec<u32>, bool) {
+            let queue: Rearmed<Double<TAKES_CHANGES>> = Selector::open().unwrap();
+            register(&queue, FD, 1, Owner::Source).unwrap();
+            let state = &mut *queue.registrations.lock();
+            assert!(queue.ready(state, 0, libc::POLLIN).is_some());
+            assert!(queue.ready(state, 0, libc::POLLIN).is_none());
+            (state.table.repeated.clone(), state.table.has_probed())
+        }
+        assert_eq!(ready_twice::<true>(), (vec![0], false));
+        // The descriptor of the double is not readable: the query has consumed it.
+        assert_eq!(ready_twice::<false>(), (vec![], true));
+    }
+
+    #[test]
     fn an_event_of_a_deregistered_descriptor_is_ignored_only_if_a_thread_waits() {
         let queue: Rearmed<Double<true>> = Selector::open().unwrap();
         for is_waiting in [false, true] {
@@ -1122,7 +1165,7 @@ mod tests {
         let mut one = Streams::new(1, Owner::RawFd, 8);
         one.pairs[0].1.write_all(b"x").unwrap();
         for _ in 0..8 {
-            one.queue.select(&mut one.events, None).unwrap();
+            one.queue.select(&mut one.events, PATIENCE).unwrap();
         }
         one.drain(0);
         one.readable_once(0);
@@ -1143,6 +1186,28 @@ mod tests {
     }
 
     #[test]
+    fn a_poll_ends_when_a_probe_is_due_and_finds_readiness() {
+        let mut one = Streams::new(1, Owner::RawFd, 8);
+        one.pairs[0].1.write_all(b"x").unwrap();
+        assert_eq!(one.reported(2), [0, 0]);
+        assert_eq!(one.reported(1), [], "a pause has begun");
+        let timeout = Some(Duration::from_secs(2));
+        one.queue.select(&mut one.events, timeout).unwrap();
+        assert_eq!(one.events.events().len(), 1);
+    }
+
+    #[test]
+    fn a_raw_descriptor_that_a_probe_finds_drained_is_armed_again() {
+        let mut one = Streams::new(1, Owner::RawFd, 8);
+        for _ in 0..3 {
+            one.pairs[0].1.write_all(b"x").unwrap();
+            assert_eq!(one.reported(1), [0]);
+            one.drain(0);
+            assert_eq!(one.reported(1), []);
+        }
+    }
+
+    #[test]
     fn readiness_that_a_probe_after_io_consumed_is_reported_once() {
         let mut one = Streams::new(1, Owner::Source, 8);
         one.pairs[0].1.write_all(b"x").unwrap();
@@ -1157,7 +1222,8 @@ mod tests {
     #[test]
     fn a_poll_probes_a_registration_once() {
         let mut two = Streams::new(2, Owner::RawFd, 8);
-        let probes = |two: &Streams| two.queue.counters.probes.get();
+        let counters = |two: &Streams| two.queue.rearm_counters().map(|all| all.probes.get());
+        let probes = |two: &Streams| counters(two).unwrap();
         two.pairs[0].1.write_all(b"x").unwrap();
         assert_eq!(two.reported(1), [0]);
         assert_eq!(probes(&two), 0);
@@ -1191,12 +1257,24 @@ mod tests {
         three.events = EventBuffer::with_capacity(1);
         let mut reported = Vec::new();
         for _ in 0..6 {
-            three.queue.select(&mut three.events, None).unwrap();
+            three.queue.select(&mut three.events, PATIENCE).unwrap();
             let tokens = three.events.events().iter().map(|event| event.token().0);
             reported.extend(tokens);
             thread::sleep(Duration::from_millis(70)); // longer than any pause
         }
         assert_eq!(reported, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn each_level_has_its_turn_in_a_small_buffer() {
+        let mut two = Streams::new(2, Owner::Source, 1);
+        for (n, pair) in two.pairs.iter_mut().enumerate() {
+            let (fd, level) = (pair.0.as_raw_fd(), Interest::READABLE.level());
+            let key = two.keys[n];
+            two.queue.reregister(fd, key, Token(n), level).unwrap();
+            pair.1.write_all(b"x").unwrap();
+        }
+        assert_eq!(two.reported(4), [0, 1, 0, 1]);
     }
 
     /// A level-triggered registration stays armed.
@@ -1211,6 +1289,25 @@ mod tests {
         assert_eq!(one.reported(100), [0; 100]);
         let table = &one.queue.registrations.lock().table;
         assert!(table.level.is_empty() && table.repeated.is_empty());
+    }
+
+    /// The condition may have gone.
+    #[cfg(feature = "stats")]
+    #[test]
+    fn an_operation_that_would_block_is_probed_only_while_something_is_latched() {
+        let would_block = Outcome::WouldBlock(Some(Interest::READABLE));
+        let mut one = Streams::new(1, Owner::Source, 8);
+        one.pairs[0].1.write_all(b"x").unwrap();
+        assert_eq!(one.reported(1), [0]);
+        one.drain(0);
+        one.queue.after_io(one.keys[0], would_block);
+        assert_eq!(one.queue.counters.probes.get(), 0);
+        let mut state = one.queue.registrations.lock();
+        let edges = &mut state.table.entry_mut(0).edges;
+        edges.fired_and_lasting(Readiness::HUP, Readiness::HUP);
+        drop(state);
+        one.queue.after_io(one.keys[0], would_block);
+        assert_eq!(one.queue.counters.probes.get(), 1);
     }
 
     /// The error alone may have made it ready, so that nothing else would report it again.

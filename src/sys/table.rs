@@ -834,6 +834,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_descriptor_found_closed_is_not_reported_after_it_was_deregistered_or_registered_again() {
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        let mut events = EventBuffer::with_capacity(8);
+        for registered_again in [false, true] {
+            let (slot, key) = begin(table, 10, 1, Owner::Source);
+            table.entries[slot].mark_dead();
+            table.report_later(slot);
+            if registered_again {
+                table.begin_again(slot, Token(2), Interest::READABLE);
+            } else {
+                table.remove(slot, key, false);
+            }
+            table.report_dead(&mut events);
+            assert!(events.events().is_empty());
+            assert!(table.died.is_empty());
+        }
+    }
+
     /// Another thread closes a descriptor after the poll has reported it and before it is armed again.
     #[test]
     fn a_descriptor_found_closed_after_it_was_reported_is_reported_by_the_next_poll() {
@@ -850,6 +870,14 @@ mod tests {
             assert_eq!(events.events().len(), count);
             table.begin_select();
         }
+    }
+
+    #[test]
+    fn a_queue_of_the_parent_is_inherited() {
+        let mut registrations = Registrations::new(());
+        assert!(!registrations.is_inherited());
+        registrations.process = Process::another();
+        assert!(registrations.is_inherited());
     }
 
     #[test]
@@ -950,6 +978,58 @@ mod tests {
         assert_eq!(table.take_changed(), Some(slot));
         assert_eq!(table.take_changed(), None, "it was noted once");
         assert!(!is_stale(table) && !table.is_replaced(slot));
+    }
+
+    /// What is ready, and the part of it that lasts. The stream is writable, and has no data.
+    #[test]
+    fn a_probe_confirms_old_readiness_that_would_do_harm_and_completes_a_part() {
+        const IN: Readiness = Readiness::IN;
+        const OUT: Readiness = Readiness::OUT;
+
+        let registrations = Registrations::new(());
+        let table = &mut registrations.lock().table;
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let (slot, _) = begin(table, stream.as_raw_fd(), 1, Owner::RawFd);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let (edge, level, one_shot) = (both, both.level(), both.oneshot());
+        let mut probed = |interest, revents, may_be_old| {
+            table.begin_again(slot, Token(1), interest);
+            table.entries[slot].with_probed(revents, may_be_old)
+        };
+        let harmful = IN.or(Readiness::ERR);
+        let hang_up = libc::POLLIN | libc::POLLERR;
+        for interest in [edge, level, one_shot] {
+            assert_eq!(probed(interest, libc::POLLIN, false), (IN, IN));
+            assert_eq!(probed(interest, hang_up, false), (harmful.or(OUT), OUT));
+        }
+        assert_eq!(
+            probed(edge, libc::POLLIN, true),
+            (IN, IN),
+            "it may be consumed"
+        );
+        assert_eq!(
+            probed(level, libc::POLLIN, true),
+            (OUT, OUT),
+            "what is ready now"
+        );
+        assert_eq!(
+            probed(one_shot, libc::POLLIN, true),
+            (IN.or(OUT), OUT),
+            "all at once"
+        );
+        assert_eq!(
+            probed(edge, hang_up, true),
+            (IN.or(OUT), OUT),
+            "it is not confirmed"
+        );
+        assert_eq!(probed(level, hang_up, true), (OUT, OUT));
+        assert_eq!(probed(one_shot, hang_up, true), (IN.or(OUT), OUT));
+        if crate::sys::platform::POLLRDHUP != 0 {
+            let end = libc::POLLIN | crate::sys::platform::POLLRDHUP;
+            let ended = IN.or(Readiness::RDHUP);
+            assert_eq!(probed(edge, end, false), (ended, ended));
+            assert_eq!(probed(edge, end, true), (IN.or(OUT), OUT), "nor is the end");
+        }
     }
 
     /// Polling allocates nothing, even if everything happens to all registrations at once.
