@@ -52,10 +52,11 @@ use windows_sys::Win32::System::Pipes::{
     PIPE_UNLIMITED_INSTANCES,
 };
 
-use super::super::{bool_result, Mistake};
+use super::super::Mistake;
 use super::noticed::Noticed;
 use super::operation::{Operation, Operations, Stage, Which};
 use super::port::{KernelEvent, Kind, Port};
+use super::status::bool_result;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::stats::Counter;
@@ -1208,6 +1209,20 @@ mod tests {
         let mut buffer = [0; 8];
         let read = server.read(&mut [IoSliceMut::new(&mut buffer)]);
         assert_eq!(&buffer[..read.unwrap()], b"hello");
+    }
+
+    #[test]
+    fn what_it_is_ready_for_when_it_is_registered_is_reported() {
+        let (queue, server, _client) = pair("ready");
+        let mut events = EventBuffer::with_capacity(8);
+        server
+            .reregister(&queue, Token(2), Interest::WRITABLE)
+            .unwrap();
+        queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+        let [event] = events.events() else {
+            panic!("{:?}", events.events());
+        };
+        assert!(event.token() == Token(2) && event.is_writable());
     }
 
     #[test]

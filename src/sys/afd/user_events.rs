@@ -127,6 +127,34 @@ mod tests {
     }
 
     #[test]
+    fn wakers_have_events_of_their_own() {
+        let mut events = UserEvents::default();
+        let wakers = [1, 2, 3].map(|token| events.open(Token(token)).unwrap());
+        for _ in 0..2 {
+            for waker in wakers {
+                assert!(events.trigger(waker));
+            }
+            for waker in wakers {
+                assert!(events.take(waker.ident));
+            }
+        }
+    }
+
+    #[test]
+    fn there_are_as_many_wakers_as_slots() {
+        let mut events = UserEvents::default();
+        events.all.resize_with(MOST - 1, || Slot {
+            is_open: true,
+            ..Slot::default()
+        });
+        let last = events.open(Token(1)).unwrap();
+        assert!(events.trigger(last));
+        assert!(events.open(Token(2)).is_none());
+        events.close(last);
+        assert!(events.open(Token(2)).is_some());
+    }
+
+    #[test]
     fn a_waker_is_made_although_no_packet_of_any_place_was_taken() {
         let mut events = UserEvents::default();
         events.all.resize_with(MOST, || Slot {
