@@ -1225,6 +1225,30 @@ mod tests {
         assert!(event.token() == Token(2) && event.is_writable());
     }
 
+    /// The write keeps the handle open, and so the read would go on.
+    #[test]
+    fn dropping_a_pipe_whose_write_is_in_flight_cancels_its_read() {
+        let (queue, server, mut client) = pair("cancels");
+        let mut events = EventBuffer::with_capacity(8);
+        let mut written = 0;
+        for _ in 0..10 {
+            if server.pipe.lock().write.is_idle() {
+                written += server.write(&[IoSlice::new(&[1; BUFFER])]).unwrap();
+            }
+            let soon = Some(Duration::from_millis(10));
+            queue.select(&mut events, soon).unwrap();
+        }
+        {
+            let state = server.pipe.lock();
+            assert!(!state.write.is_idle() && !state.read.is_idle());
+        }
+        drop(queue);
+        let start = Instant::now();
+        drop(server);
+        assert!(start.elapsed() < super::super::PATIENCE);
+        client.read_exact(&mut vec![0; written]).unwrap();
+    }
+
     #[test]
     fn a_poll_that_is_dropped_awaits_what_a_dropped_pipe_has_cancelled() {
         const A_WHILE: Duration = Duration::from_millis(20);
