@@ -1185,6 +1185,29 @@ mod tests {
         assert!(capacity() >= EACH);
     }
 
+    #[cfg(feature = "os-ext")]
+    #[test]
+    fn a_pipe_is_in_the_ready_list_once() {
+        let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
+        let listed = || queue.afd().unwrap().lock().ready_list.len();
+        let options = Options {
+            first_instance: true,
+            reject_remote_clients: true,
+        };
+        let name = format!(r"\\.\pipe\mio-unit-test-once-{}", std::process::id());
+        let server = NamedPipe::new(name.as_ref(), options).unwrap();
+        let _client = std::fs::File::options().write(true).open(name).unwrap();
+        server
+            .register(&queue, Token(1), Interest::WRITABLE)
+            .unwrap();
+        for _ in 0..3 {
+            assert_eq!(listed(), 1);
+            server
+                .reregister(&queue, Token(1), Interest::WRITABLE)
+                .unwrap();
+        }
+    }
+
     /// With a test double of the timer, a thread.
     #[test]
     fn a_wait_with_a_timer_is_over_at_its_deadline_or_with_an_event() {

@@ -141,6 +141,16 @@ mod tests {
     }
 
     #[test]
+    fn the_slot_of_a_closed_waker_is_used_again() {
+        let mut events = UserEvents::default();
+        for n in 0..3 {
+            let event = events.open(Token(n)).unwrap();
+            events.close(event);
+        }
+        assert_eq!(events.all.len(), 1);
+    }
+
+    #[test]
     fn there_are_as_many_wakers_as_slots() {
         let mut events = UserEvents::default();
         events.all.resize_with(MOST - 1, || Slot {
