@@ -1,5 +1,5 @@
 //! After set-up nothing allocates: neither polling, registering, waking and I/O, nor an operation
-//! that would block.
+//! that would block. And dropping gives all memory back.
 #![cfg(all(feature = "os-poll", feature = "os-ext", feature = "net"))]
 
 mod util;
@@ -28,6 +28,7 @@ on_each_backend![
     stream_io_allocates_nothing,
     datagram_io_allocates_nothing,
     making_connections_allocates_nothing,
+    dropping_gives_all_memory_back,
     #[cfg(windows)]
     named_pipe_io_allocates_nothing,
     #[cfg(windows)]
@@ -45,6 +46,9 @@ thread_local! {
     // It is const. clippy does not see it where a library call creates the thread-local.
     #[allow(clippy::missing_const_for_thread_local)]
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// How many are not given back.
+    #[allow(clippy::missing_const_for_thread_local)]
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
 fn count() {
@@ -52,15 +56,22 @@ fn count() {
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
 }
 
+fn count_live(change: isize) {
+    // As above.
+    let _ = LIVE.try_with(|live| live.set(live.get() + change));
+}
+
 // SAFETY: every method passes its arguments on to the system's allocator, which keeps the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        count_live(1);
         // SAFETY: the caller guarantees the contract of `GlobalAlloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count_live(-1);
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -141,6 +152,37 @@ fn polling_allocates_nothing(backend: Backend) {
             .unwrap();
         poll.poll_until(&mut events, Some(Instant::now())).unwrap();
     });
+}
+
+fn dropping_gives_all_memory_back(backend: Backend) {
+    let _alone = alone();
+    let mut events = Events::with_capacity(8);
+    let mut work = || {
+        let mut poll = Poll::with_backend(backend).unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let mut sockets = [(); 3].map(|()| UdpSocket::bind(any_port()).unwrap());
+        for socket in &mut sockets {
+            let registry = poll.registry();
+            registry.register(socket, Token(1), BOTH).unwrap();
+        }
+        waker.wake().unwrap();
+        poll.poll(&mut events, None).unwrap();
+        // One is deregistered, one is dropped first, and one last.
+        let [mut one, other, last] = sockets;
+        poll.registry().deregister(&mut one).unwrap();
+        poll.poll(&mut events, NOW).unwrap();
+        drop(other);
+        drop(poll);
+        drop(last);
+    };
+    // The first runs make what the process keeps.
+    work();
+    work();
+    let before = LIVE.with(Cell::get);
+    for _ in 0..10 {
+        work();
+    }
+    assert_eq!(LIVE.with(Cell::get) - before, 0, "it was not given back");
 }
 
 fn registering_allocates_nothing(backend: Backend) {

@@ -940,6 +940,16 @@ fn a_client_that_only_writes_is_writable() {
     assert_eq!(client.write(b"hello").unwrap(), 5);
     assert_eq!(read_all(&mut looper, &server, SERVER, 5), b"hello");
     looper.registry().deregister(&mut server).unwrap();
+    // It may not read, which is an error, and is reported.
+    looper
+        .registry()
+        .reregister(&mut client, CLIENT, Interest::READABLE)
+        .unwrap();
+    looper.until("an error", |event| {
+        event.token() == CLIENT && event.is_readable()
+    });
+    let error = client.read(&mut [0; 8]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
 }
 
 #[test]

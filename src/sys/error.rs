@@ -13,15 +13,6 @@ pub(crate) fn cvt<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
     }
 }
 
-/// Turns the FALSE of a failed call into the error that it left behind.
-#[cfg(all(windows, feature = "os-poll"))]
-pub(crate) fn bool_result(result: windows_sys::core::BOOL) -> io::Result<()> {
-    match result {
-        0 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
-}
-
 /// The kind of an error. The one instance of a long function with many callers.
 #[inline(never)]
 pub(crate) fn kind(error: &io::Error) -> io::ErrorKind {

@@ -35,8 +35,6 @@ mod wake;
 #[cfg(unix)]
 mod wake_fd;
 
-#[cfg(all(windows, feature = "os-poll"))]
-use error::bool_result;
 #[cfg(any(all(windows, feature = "os-poll"), all(unix, feature = "os-ext")))]
 pub(crate) use error::Mistake;
 pub(crate) use queue::Queue;

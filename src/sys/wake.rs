@@ -39,7 +39,12 @@ impl Wake {
                 });
             }
         }
-        Wake::descriptor(queue, token)
+        #[cfg(unix)]
+        let wake = Wake::descriptor(queue, token);
+        // Never reached: the queues of Windows have user events.
+        #[cfg(windows)]
+        let wake = Err(io::ErrorKind::Unsupported.into());
+        wake
     }
 
     #[cfg(unix)]
@@ -49,12 +54,6 @@ impl Wake {
             _registration: Registration::of_waker(queue, fd.raw_fd(), token)?,
             fd,
         })
-    }
-
-    /// Never reached: the queues of Windows have user events.
-    #[cfg(windows)]
-    fn descriptor(_: &Arc<Queue>, _: Token) -> io::Result<Wake> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Makes the queue report the waker's event.

@@ -17,11 +17,13 @@ use std::time::Duration;
 use anyhow::{anyhow, bail, Context, Result};
 use clap::Args as ClapArgs;
 
+use crate::cross::Cross;
 use crate::faults::Tree;
 use crate::report::Report;
 use crate::sh::Cmd;
 use crate::shard::Shard;
 use crate::tools::{self, NotRun};
+use crate::wine::{self, Wine};
 use crate::{model, target};
 use list::{parse_names, Mutant};
 use settings::{Build, Files, Group, Run, Survivors};
@@ -60,8 +62,15 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let survivors = Survivors::read()?;
     Report::of(|report| {
+        let groups = files.groups(&args.files);
+        let mut runs = groups.iter().flat_map(|group| &group.runs);
+        let needs_wine = runs.any(|run| run.build == Build::Windows);
         let copy = Copy {
             tree: Tree::copy_to("mutants")?,
+            wine: match needs_wine && !args.list {
+                true => Some(wine()?),
+                false => None,
+            },
         };
         let mutants = copy.mutants()?;
         for problem in files.problems(&mutants) {
@@ -70,7 +79,6 @@ pub fn run(args: &Args) -> Result<()> {
         for problem in survivors.stale(&mutants, &files) {
             report.problem(problem);
         }
-        let groups = files.groups(&args.files);
         for group in &groups {
             let of_group: Vec<&Mutant> = mutants.iter().filter(|one| group.has(one)).collect();
             println!("{group}: {} mutants", of_group.len());
@@ -120,9 +128,22 @@ fn major(version: &str) -> Option<u32> {
     number.split('.').next()?.parse().ok()
 }
 
+/// Wine, if rustup has the standard library that the tests need: the cargo of cargo-mutants builds none.
+fn wine() -> Result<Wine> {
+    if !Cross::new(wine::TARGET)?.has_std_of_rustup() {
+        bail!(NotRun(format!(
+            "rustup has no standard library for {}",
+            wine::TARGET
+        )));
+    }
+    Wine::start()
+}
+
 /// The copy of the sources, which cargo-mutants changes.
 struct Copy {
     tree: Tree,
+    /// Started if a group is built for Windows. It runs between the mutants, too.
+    wine: Option<Wine>,
 }
 
 impl Copy {
@@ -215,6 +236,17 @@ impl Copy {
         }
         for (name, value) in &run.variables {
             cmd = cmd.env(name, value);
+        }
+        if let Some(wine) = self.wine.as_ref().filter(|_| run.build == Build::Windows) {
+            let target = format!("--cargo-arg=--target={}", wine::TARGET);
+            // It is not debugged, and this halves the time.
+            let cargo = cmd.arg(target).env("CARGO_PROFILE_DEV_DEBUG", "0");
+            // Many a test waits for an event that a mutant suppresses, so no test begins after the first
+            // failure: an option of the harness that it takes with this variable only. One test at a time:
+            // Wine's own locks were seen to hang a harness with several.
+            cmd = wine
+                .running_what_is_built(cargo, &["RUSTC_BOOTSTRAP=1", "RUST_TEST_THREADS=1"])
+                .args(["--", "--", "-Zunstable-options", "--fail-fast"]);
         }
         cmd.env("MIO_TEST_PATIENCE", PATIENCE)
             .target_dir(target("mutants").join(run.build.to_string()))

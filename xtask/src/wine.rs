@@ -291,13 +291,20 @@ impl Wine {
 
     /// Cargo, with the tests in the documentation.
     fn doc_tests(&self, cross: &Cross) -> Cmd {
-        let cargo = cross
-            .building("test")
-            .args(["--doc", "--all-features"])
-            .env(
-                &setting(TARGET, "RUNNER"),
-                self.place.words("wine").join(" "),
-            );
+        let cargo = cross.building("test").args(["--doc", "--all-features"]);
+        self.running_what_is_built(cargo, &[])
+    }
+
+    /// Cargo, whose programs for Windows run here, with these variables of their own.
+    pub fn running_what_is_built(&self, cargo: Cmd, variables: &[&str]) -> Cmd {
+        let mut runner = self.place.words("wine");
+        if !variables.is_empty() {
+            let env = ["env"].iter().chain(variables);
+            runner.splice(..0, env.map(|word| word.to_string()));
+        }
+        let cargo = cargo
+            .env(&setting(TARGET, "RUNNER"), runner.join(" "))
+            .env("MIO_TEST_SERIAL", Serial::PORT);
         self.place
             .environment()
             .into_iter()

@@ -12,7 +12,7 @@ use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{NtCancelIoFileEx, NtCreateFile, FILE_OPEN};
 use windows_sys::Wdk::System::IO::NtDeviceIoControlFile;
 use windows_sys::Win32::Foundation::{
-    RtlNtStatusToDosError, HANDLE, NTSTATUS, STATUS_NOT_FOUND, STATUS_PENDING, UNICODE_STRING,
+    HANDLE, NTSTATUS, STATUS_NOT_FOUND, STATUS_PENDING, UNICODE_STRING,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     SetFileCompletionNotificationModes, FILE_SHARE_READ, FILE_SHARE_WRITE, SYNCHRONIZE,
@@ -20,8 +20,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::WindowsProgramming::FILE_SKIP_SET_EVENT_ON_HANDLE;
 use windows_sys::Win32::System::IO::{IO_STATUS_BLOCK, IO_STATUS_BLOCK_0};
 
-use super::super::bool_result;
 use super::port::{Kind, Port};
+use super::status::{bool_result, check, succeeded};
 
 /// What a socket can become ready for, as bits.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -242,25 +242,6 @@ impl Device {
     }
 }
 
-/// Whether a call or an operation has succeeded. A call that has failed has started no operation; one
-/// that warns has succeeded.
-pub(super) fn succeeded(status: NTSTATUS) -> Result<(), NTSTATUS> {
-    // The upper two bits: success (as is pending), information, warning, error.
-    match status as u32 >= 0xC000_0000 {
-        true => Err(status),
-        false => Ok(()),
-    }
-}
-
-/// The same, with an error of Rust's.
-pub(super) fn check(status: NTSTATUS) -> io::Result<()> {
-    succeeded(status).map_err(|status| {
-        // SAFETY: the call converts a number, and has no memory-safety preconditions.
-        let code = unsafe { RtlNtStatusToDosError(status) };
-        io::Error::from_raw_os_error(code as i32)
-    })
-}
-
 #[cfg(test)]
 impl Device {
     /// One that refuses polls.
@@ -273,19 +254,26 @@ impl Device {
 
 #[cfg(test)]
 mod tests {
-    use windows_sys::Win32::Foundation::{
-        STATUS_BUFFER_OVERFLOW, STATUS_INVALID_HANDLE, STATUS_SUCCESS,
-    };
-
     use super::*;
 
     #[test]
-    fn what_warns_has_not_failed() {
-        for well in [STATUS_SUCCESS, STATUS_PENDING, STATUS_BUFFER_OVERFLOW] {
-            assert_eq!(succeeded(well), Ok(()));
-        }
-        let failure = STATUS_INVALID_HANDLE;
-        assert_eq!(succeeded(failure), Err(failure));
+    fn a_ready_set_ends_with_the_status_of_its_socket() {
+        let poll = Poll::new();
+        let status = ptr::addr_of!(poll.info.handles[0].status);
+        let begins = ptr::addr_of!(poll.info) as usize;
+        let ends = status as usize + mem::size_of_val(&poll.info.handles[0].status);
+        assert_eq!(READY_SET, ends - begins);
+    }
+
+    #[test]
+    fn sets_of_events_are_combined_and_compared() {
+        let (one, other) = (AfdEvents::SEND, AfdEvents::RECEIVE);
+        let both = one.or(other);
+        assert_eq!(both.or(one), both);
+        assert_eq!(both.without(one), other);
+        assert_eq!(other.without(one), other);
+        assert!(both.contains(one) && both.contains(both) && !one.contains(both));
+        assert!(both.intersects(one) && !one.intersects(other));
     }
 
     #[test]

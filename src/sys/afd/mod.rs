@@ -16,6 +16,7 @@
 //! noticed.rs      what a pipe or a handle in the selector's ready list has to report
 //! timer.rs        waiting for less than a tick, where the system can
 //! resume.rs       the end of a sleep of the whole machine
+//! status.rs       what a call has returned
 //! ```
 
 mod device;
@@ -30,6 +31,7 @@ mod port;
 mod resume;
 mod selector;
 mod socket;
+mod status;
 mod timer;
 mod user_events;
 #[cfg(feature = "os-ext")]

@@ -52,10 +52,11 @@ use windows_sys::Win32::System::Pipes::{
     PIPE_UNLIMITED_INSTANCES,
 };
 
-use super::super::{bool_result, Mistake};
+use super::super::Mistake;
 use super::noticed::Noticed;
 use super::operation::{Operation, Operations, Stage, Which};
 use super::port::{KernelEvent, Kind, Port};
+use super::status::bool_result;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::stats::Counter;
@@ -1208,6 +1209,226 @@ mod tests {
         let mut buffer = [0; 8];
         let read = server.read(&mut [IoSliceMut::new(&mut buffer)]);
         assert_eq!(&buffer[..read.unwrap()], b"hello");
+    }
+
+    #[test]
+    fn what_it_is_ready_for_when_it_is_registered_is_reported() {
+        let (queue, server, _client) = pair("ready");
+        let mut events = EventBuffer::with_capacity(8);
+        server
+            .reregister(&queue, Token(2), Interest::WRITABLE)
+            .unwrap();
+        queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+        let [event] = events.events() else {
+            panic!("{:?}", events.events());
+        };
+        assert!(event.token() == Token(2) && event.is_writable());
+    }
+
+    #[test]
+    fn a_failure_is_returned_once() {
+        let (_queue, server, _client) = pair("failure");
+        let failure = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let kind = |error: io::Error| error.kind();
+        server.pipe.lock().error = Some(failure());
+        assert_eq!(server.take_error().map(kind), Some(failure().kind()));
+        assert!(server.take_error().is_none());
+        server.pipe.lock().read_end = Some(End::Failed(failure()));
+        let read = || server.read(&mut [IoSliceMut::new(&mut [0; 8])]);
+        assert_eq!(read().unwrap_err().kind(), failure().kind());
+        assert_eq!(read().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn one_write_takes_a_buffer_of_a_stream() {
+        let (_queue, server, _client) = pair("stream");
+        let part = [1; BUFFER / 4 * 3];
+        let parts = [IoSlice::new(&part), IoSlice::new(&part)];
+        assert_eq!(server.write(&parts).unwrap(), BUFFER);
+    }
+
+    #[test]
+    fn operations_that_others_cancel_are_submitted_again() {
+        let (queue, server, mut client) = pair("others");
+        let mut events = EventBuffer::with_capacity(8);
+        server.pipe.reading.cancel(server.raw_handle());
+        queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.events().is_empty());
+        client.write_all(b"x").unwrap();
+        queue
+            .select(&mut events, Some(super::super::PATIENCE))
+            .unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(server.read(&mut [IoSliceMut::new(&mut buffer)]).unwrap(), 1);
+
+        server.disconnect().unwrap();
+        drop(client);
+        let error = server.connect().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        for _ in 0..3 {
+            server.pipe.connecting.cancel(server.raw_handle());
+            queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+            assert!(events.events().is_empty());
+            assert!(!server.pipe.lock().connect.is_idle());
+        }
+        let name = format!(r"\\.\pipe\mio-unit-test-others-{}", std::process::id());
+        let _client = File::options().read(true).write(true).open(name).unwrap();
+        queue
+            .select(&mut events, Some(super::super::PATIENCE))
+            .unwrap();
+        assert!(events.events().iter().any(|event| event.is_writable()));
+        assert!(server.take_error().is_none());
+    }
+
+    #[test]
+    fn a_connect_that_a_disconnect_has_overtaken_is_begun_anew_if_that_is_asked_for() {
+        let (queue, server, client) = pair("overtaken");
+        let mut events = EventBuffer::with_capacity(8);
+        let name = format!(r"\\.\pipe\mio-unit-test-overtaken-{}", std::process::id());
+        let open = || File::options().read(true).write(true).open(&name).unwrap();
+        drop(client);
+        server.disconnect().unwrap();
+        for is_again in [false, true] {
+            server.connect().unwrap_err();
+            // Its packet is on the port.
+            let client = open();
+            server.disconnect().unwrap();
+            drop(client);
+            if is_again {
+                server.connect().unwrap_err();
+            }
+            queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+            assert!(events.events().is_empty(), "{:?}", events.events());
+            let state = server.pipe.lock();
+            assert_eq!(!state.connect.is_idle(), is_again);
+            assert!(!state.is_connected);
+        }
+        let _client = open();
+        queue
+            .select(&mut events, Some(super::super::PATIENCE))
+            .unwrap();
+        assert!(events.events().iter().any(|event| event.is_writable()));
+    }
+
+    #[test]
+    fn a_connect_or_read_that_fails_is_an_error_of_its_own_client_only() {
+        let (_queue, server, _client) = pair("fails");
+        let failure = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let pipe = &server.pipe;
+        let mut state = pipe.lock();
+        state.connects_again = true;
+        // There is a client.
+        assert_ne!(
+            pipe.connect_completed(&mut state, true, Err(failure())),
+            WRITES
+        );
+        assert!(state.error.is_none());
+        assert_eq!(
+            pipe.connect_completed(&mut state, false, Err(failure())),
+            WRITES
+        );
+        assert!(state.error.is_some());
+        assert_eq!(
+            pipe.read_completed(&mut state, true, Err(failure())),
+            Readiness::NONE
+        );
+        assert!(state.read_end.is_none());
+        assert_eq!(
+            pipe.read_completed(&mut state, false, Err(failure())),
+            READS
+        );
+        assert!(matches!(state.read_end, Some(End::Failed(_))));
+    }
+
+    #[test]
+    fn two_operations_that_end_list_a_pipe_once() {
+        let (queue, server, mut client) = pair("two");
+        let both = Interest::READABLE | Interest::WRITABLE;
+        server.reregister(&queue, Token(1), both).unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+        server.write(&[IoSlice::new(b"x")]).unwrap();
+        client.write_all(b"x").unwrap();
+        let (mut packets, mut ended, mut listed) = (Vec::with_capacity(1), 0, 0);
+        while ended < 2 {
+            port(&queue).dequeue(&mut packets, 1, 10_000).unwrap();
+            // A test of resume.rs posts nudges.
+            if packets[0].kind() == Some(Kind::Pipe) {
+                ended += 1;
+                listed += usize::from(queue.pipes().unwrap().completed(packets[0]).is_some());
+            }
+        }
+        assert_eq!(listed, 1);
+    }
+
+    #[test]
+    fn a_level_triggered_pipe_is_reported_as_long_as_it_is_ready() {
+        let (queue, server, mut client) = pair("level");
+        let mut events = EventBuffer::with_capacity(8);
+        let level = Interest::READABLE.level();
+        for (interest, times) in [(level, 3), (level.oneshot(), 1)] {
+            server.reregister(&queue, Token(1), interest).unwrap();
+            client.write_all(b"x").unwrap();
+            queue
+                .select(&mut events, Some(super::super::PATIENCE))
+                .unwrap();
+            assert_eq!(events.events().len(), 1);
+            for time in 1..4 {
+                queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+                assert_eq!(events.events().len(), usize::from(time < times), "{time}");
+                if time == 2 {
+                    let read = server.read(&mut [IoSliceMut::new(&mut [0; 8])]);
+                    assert_eq!(read.unwrap(), 1);
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "stats")]
+    #[test]
+    fn a_pipe_that_is_not_registered_is_not_counted_when_it_is_dropped() {
+        let (queue, server, _client) = pair("counted");
+        let registrations = || PipeQueue::registrations(&*queue).get();
+        assert_eq!(registrations(), 1);
+        let name = format!(r"\\.\pipe\mio-unit-test-counted-2-{}", std::process::id());
+        let options = Options {
+            first_instance: true,
+            reject_remote_clients: true,
+        };
+        let other = NamedPipe::new(name.as_ref(), options).unwrap();
+        other
+            .register(&queue, Token(2), Interest::READABLE)
+            .unwrap();
+        assert_eq!(registrations(), 2);
+        other.deregister(&queue).unwrap();
+        drop(other);
+        assert_eq!(registrations(), 1);
+        drop(server);
+        assert_eq!(registrations(), 0);
+    }
+
+    /// The write keeps the handle open, and so the read would go on.
+    #[test]
+    fn dropping_a_pipe_whose_write_is_in_flight_cancels_its_read() {
+        let (queue, server, mut client) = pair("cancels");
+        let mut events = EventBuffer::with_capacity(8);
+        let mut written = 0;
+        for _ in 0..10 {
+            if server.pipe.lock().write.is_idle() {
+                written += server.write(&[IoSlice::new(&[1; BUFFER])]).unwrap();
+            }
+            let soon = Some(Duration::from_millis(10));
+            queue.select(&mut events, soon).unwrap();
+        }
+        {
+            let state = server.pipe.lock();
+            assert!(!state.write.is_idle() && !state.read.is_idle());
+        }
+        drop(queue);
+        let start = Instant::now();
+        drop(server);
+        assert!(start.elapsed() < super::super::PATIENCE);
+        client.read_exact(&mut vec![0; written]).unwrap();
     }
 
     #[test]

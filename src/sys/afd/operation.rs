@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use windows_sys::Win32::Foundation::{NTSTATUS, STATUS_PENDING};
 use windows_sys::Win32::System::IO::{CancelIoEx, OVERLAPPED};
 
-use super::device::check;
+use super::status::check;
 
 /// The memory of an operation, which the kernel owns while it is in flight.
 pub(super) struct Operation(UnsafeCell<OVERLAPPED>);

@@ -1,7 +1,6 @@
 //! The completion port: what Windows has finished, in order, and what was posted:
 //! [I/O completion ports](https://learn.microsoft.com/en-us/windows/win32/fileio/i-o-completion-ports).
 
-use std::fmt;
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr;
@@ -12,7 +11,7 @@ use windows_sys::Win32::System::IO::{
     OVERLAPPED_ENTRY,
 };
 
-use super::super::bool_result;
+use super::status::bool_result;
 
 /// Shared by all whose I/O ends on it, so that they can always take packets, with which the kernel gives
 /// memory back.
@@ -88,15 +87,6 @@ impl KernelEvent {
     pub(super) fn status(&self) -> NTSTATUS {
         // The low half; the rest has no meaning.
         self.0.Internal as NTSTATUS
-    }
-}
-
-impl fmt::Debug for KernelEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KernelEvent")
-            .field("kind", &self.kind())
-            .field("word", &self.word())
-            .finish_non_exhaustive()
     }
 }
 
@@ -212,5 +202,18 @@ impl Port {
         Port {
             handle: std::fs::File::open("NUL").unwrap().into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_no_packet_and_a_failure_is_an_error() {
+        let mut packets = Vec::with_capacity(8);
+        Port::open().unwrap().dequeue(&mut packets, 8, 1).unwrap();
+        assert!(packets.is_empty());
+        Port::broken().dequeue(&mut packets, 8, 1).unwrap_err();
     }
 }

@@ -123,14 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn a_port_gets_a_nudge_when_the_machine_has_slept() {
+    fn this_system_has_the_function() {
+        assert!(register_of_system().is_some());
+    }
+
+    #[test]
+    fn each_port_gets_a_nudge_when_the_machine_has_slept() {
         const PBT_APMSUSPEND: u32 = 4;
 
         let gone = Arc::new(Port::open().unwrap());
         watch(&gone);
         drop(gone);
-        let port = Arc::new(Port::open().unwrap());
-        watch(&port);
+        let ports = [(); 2].map(|()| Arc::new(Port::open().unwrap()));
+        ports.iter().for_each(watch);
         let mut packets = Vec::with_capacity(8);
         for (what, nudges) in [
             (PBT_APMSUSPEND, 0),
@@ -139,11 +144,13 @@ mod tests {
         ] {
             // SAFETY: `resumed` dereferences neither of the null pointers.
             unsafe { resumed(ptr::null(), what, ptr::null()) };
-            port.dequeue(&mut packets, 8, 0).unwrap();
-            assert_eq!(packets.len(), nudges, "{what}");
-            assert!(packets
-                .iter()
-                .all(|packet| packet.kind() == Some(Kind::Nudge)));
+            for port in &ports {
+                port.dequeue(&mut packets, 8, 0).unwrap();
+                assert_eq!(packets.len(), nudges, "{what}");
+                assert!(packets
+                    .iter()
+                    .all(|packet| packet.kind() == Some(Kind::Nudge)));
+            }
         }
     }
 

@@ -532,10 +532,14 @@ impl State {
         self.sockets.push(socket);
         // So that nothing grows while events are collected.
         let all = self.sockets.len();
-        self.free.reserve(all - self.free.len());
-        self.changed.reserve(all - self.changed.len());
-        self.backed_off.reserve(all - self.backed_off.len());
-        self.probed.reserve(all - self.probed.len());
+        for slots in [
+            &mut self.free,
+            &mut self.changed,
+            &mut self.backed_off,
+            &mut self.probed,
+        ] {
+            slots.reserve(all);
+        }
         self.ready_list.reserve(all);
     }
 
@@ -909,16 +913,300 @@ mod tests {
 
     #[cfg(feature = "os-ext")]
     use super::super::super::{Queue, Registration};
+    use windows_sys::Win32::Foundation::STATUS_CANCELLED;
     use windows_sys::Win32::Networking::WinSock::{
         WSAECONNABORTED, WSAECONNRESET, WSAEMFILE, WSAEMSGSIZE, WSAENETRESET,
     };
 
+    #[cfg(feature = "os-ext")]
+    use super::super::named_pipe::{NamedPipe, Options};
     use super::super::timer::double;
     #[cfg(feature = "os-ext")]
     use super::super::wait_handle::WaitHandle;
     use super::*;
     #[cfg(feature = "os-ext")]
     use crate::Backend;
+
+    const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
+
+    /// A socket that is registered as the only one.
+    fn registered(interest: Interest) -> (Afd, UdpSocket, Key) {
+        let afd = Afd::open().unwrap();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let raw = socket.as_raw_socket();
+        let key = afd.register(raw, Token(1), interest, Owner::Source);
+        (afd, socket, key.unwrap())
+    }
+
+    /// The tokens of the events that a wait returns, which ends early.
+    fn tokens(afd: &Afd, events: &mut EventBuffer) -> Vec<usize> {
+        let start = Instant::now();
+        afd.select(events, Some(PATIENCE)).unwrap();
+        assert!(start.elapsed() < PATIENCE, "it has waited with events");
+        let events = events.events().iter();
+        events.map(|event| event.token().0).collect()
+    }
+
+    #[test]
+    fn what_may_be_drained_is_probed_and_armed_if_it_is() {
+        let (afd, socket, key) = registered(Interest::READABLE);
+        let mut events = EventBuffer::with_capacity(8);
+        let to = socket.local_addr().unwrap();
+        for _ in 0..3 {
+            socket.send_to(b"x", to).unwrap();
+            assert_eq!(tokens(&afd, &mut events), [1]);
+            assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+            for _ in 0..3 {
+                afd.after_io(key, Outcome::NothingDrained);
+            }
+            assert_eq!(afd.lock().backed_off, [0]);
+            afd.select(&mut events, AT_ONCE).unwrap();
+            assert!(events.events().is_empty());
+            {
+                let state = afd.lock();
+                let socket = &state.sockets[0];
+                assert!(socket.is_armed_for(AfdEvents::RECEIVE));
+                assert!(!socket.is_probed() && !socket.awaits_probe());
+                assert!(state.probed.is_empty());
+            }
+            afd.select(&mut events, AT_ONCE).unwrap();
+            assert!(afd.lock().backed_off.is_empty());
+        }
+        #[cfg(feature = "stats")]
+        assert_eq!(afd.counters.probes.get(), 3);
+    }
+
+    #[test]
+    fn what_is_not_drained_is_reported_at_once_and_then_after_pauses() {
+        let (afd, _socket, key) = registered(Interest::WRITABLE);
+        let mut events = EventBuffer::with_capacity(8);
+        assert_eq!(tokens(&afd, &mut events), [1]);
+        afd.after_io(key, Outcome::NothingDrained);
+        let start = Instant::now();
+        for pauses in [0, 1, 3, 7, 15] {
+            assert_eq!(tokens(&afd, &mut events), [1]);
+            let pauses = Duration::from_millis(pauses);
+            assert!(start.elapsed() >= pauses, "{pauses:?} are not over");
+        }
+    }
+
+    #[test]
+    fn a_probe_whose_packet_is_behind_others_has_found_something() {
+        let (afd, _socket, key) = registered(Interest::WRITABLE);
+        let mut events = EventBuffer::with_capacity(1);
+        assert_eq!(tokens(&afd, &mut events), [1]);
+        let waker = afd.open_user_event(Token(2)).unwrap().unwrap();
+        afd.trigger(waker).unwrap();
+        afd.after_io(key, Outcome::NothingDrained);
+        assert_eq!(tokens(&afd, &mut events), [2]);
+        assert!(afd.lock().sockets[0].awaits_probe());
+        assert_eq!(tokens(&afd, &mut events), [1]);
+        assert!(!afd.lock().sockets[0].awaits_probe());
+    }
+
+    #[test]
+    fn a_waiting_thread_is_interrupted_for_a_probe_that_is_due_and_for_no_other() {
+        let (afd, _socket, key) = registered(Interest::READABLE | Interest::WRITABLE);
+        let mut events = EventBuffer::with_capacity(8);
+        assert_eq!(tokens(&afd, &mut events), [1]);
+        let interrupts = |outcome| {
+            afd.lock().waiting.begin();
+            afd.after_io(key, outcome);
+            let mut state = afd.lock();
+            state.waiting.end();
+            !state.waiting.interrupt()
+        };
+        assert!(interrupts(Outcome::NothingDrained));
+        assert_eq!(tokens(&afd, &mut events), [1]);
+        // The next probe is due at once, too, and finds it as ready as before.
+        while !events.events().is_empty() {
+            afd.select(&mut events, AT_ONCE).unwrap();
+        }
+        let would_block = Outcome::WouldBlock(Some(Interest::READABLE));
+        assert!(!interrupts(would_block), "the pause of the other runs");
+    }
+
+    #[cfg(feature = "stats")]
+    #[test]
+    fn a_wait_is_interrupted_once() {
+        let afd = Afd::open().unwrap();
+        let interrupted = || {
+            afd.interrupt(afd.lock()).unwrap();
+            afd.counters.interrupts.get()
+        };
+        assert_eq!(interrupted(), 0, "nobody waits");
+        afd.lock().waiting.begin();
+        assert_eq!([interrupted(), interrupted()], [1, 1]);
+    }
+
+    #[test]
+    fn the_ready_list_and_the_port_share_a_small_buffer() {
+        let (afd, _socket, key) = registered(Interest::WRITABLE);
+        let fails = || afd.after_io(key, Outcome::WouldBlock(Some(Interest::WRITABLE)));
+        afd.lock().devices[0] = Device::broken();
+        for token in 2..=5 {
+            let waker = afd.open_user_event(Token(token)).unwrap().unwrap();
+            afd.trigger(waker).unwrap();
+        }
+        // It takes turns.
+        let mut events = EventBuffer::with_capacity(1);
+        assert_eq!(tokens(&afd, &mut events), [1]);
+        fails();
+        assert_eq!(tokens(&afd, &mut events), [2]);
+        assert_eq!(tokens(&afd, &mut events), [1]);
+        fails();
+        assert_eq!(tokens(&afd, &mut events), [3]);
+        // Or both are in the buffer, which is never too small.
+        let mut events = EventBuffer::with_capacity(2);
+        assert_eq!(tokens(&afd, &mut events), [1, 4]);
+        assert_eq!(tokens(&afd, &mut events), [5]);
+        // Nothing else is waited for.
+        fails();
+        assert_eq!(tokens(&afd, &mut events), [1]);
+    }
+
+    #[test]
+    fn a_waker_that_was_closed_has_no_event() {
+        let afd = Afd::open().unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let [closed, open] = [1, 2].map(|token| {
+            let waker = afd.open_user_event(Token(token)).unwrap().unwrap();
+            afd.trigger(waker).unwrap();
+            waker
+        });
+        afd.close_user_event(closed);
+        assert_eq!(tokens(&afd, &mut events), [2]);
+        afd.trigger(closed).unwrap();
+        afd.trigger(open).unwrap();
+        assert_eq!(tokens(&afd, &mut events), [2]);
+    }
+
+    #[test]
+    fn a_device_is_opened_for_each_32_sockets() {
+        let afd = Afd::open().unwrap();
+        let bind = |_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let sockets: Vec<UdpSocket> = (0..2 * SOCKETS_OF_A_DEVICE + 1).map(bind).collect();
+        for (index, socket) in sockets.iter().enumerate() {
+            let raw = socket.as_raw_socket();
+            afd.register(raw, Token(index), Interest::READABLE, Owner::Source)
+                .unwrap();
+            let devices = afd.lock().devices.len();
+            assert_eq!(devices, index / SOCKETS_OF_A_DEVICE + 1, "{index}");
+        }
+        // And each polls its own.
+        let mut events = EventBuffer::with_capacity(8);
+        afd.select(&mut events, AT_ONCE).unwrap();
+        let state = afd.lock();
+        assert!(state.sockets.iter().all(Socket::is_in_flight));
+    }
+
+    #[test]
+    fn a_poll_that_is_armed_for_enough_goes_on() {
+        let (afd, _socket, _) = registered(Interest::READABLE);
+        let mut events = EventBuffer::with_capacity(8);
+        afd.select(&mut events, AT_ONCE).unwrap();
+        let mut state = afd.lock();
+        state.mark_changed(0);
+        state.update_all();
+        assert!(state.sockets[0].is_armed_for(AfdEvents::RECEIVE));
+        assert!(state.probed.is_empty(), "it is no probe");
+    }
+
+    #[test]
+    fn a_registration_whose_handle_was_closed_goes_on_with_another() {
+        let (afd, socket, key) = registered(Interest::READABLE);
+        let mut events = EventBuffer::with_capacity(8);
+        drop(socket);
+        assert_eq!(tokens(&afd, &mut events), [1]);
+        assert!(events.events()[0].is_error());
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let raw = socket.as_raw_socket();
+        afd.reregister(raw, key, Token(2), Interest::READABLE)
+            .unwrap();
+        socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+        assert_eq!(tokens(&afd, &mut events), [2]);
+        assert!(!events.events()[0].is_error());
+    }
+
+    #[test]
+    fn dropping_takes_the_packets_of_polls_in_flight() {
+        let (afd, _socket, _) = registered(Interest::READABLE);
+        let mut events = EventBuffer::with_capacity(8);
+        afd.select(&mut events, AT_ONCE).unwrap();
+        assert!(afd.lock().sockets[0].is_in_flight());
+        let start = Instant::now();
+        drop(afd);
+        assert!(start.elapsed() < PATIENCE, "it did not find it");
+    }
+
+    /// A cancelled poll and the one that replaced it have two packets.
+    #[test]
+    fn an_event_behind_two_packets_of_each_socket_is_found() {
+        let mut events = EventBuffer::with_capacity(1);
+        for (sockets, packets) in [(0, 200), (100, 440)] {
+            let afd = Afd::open().unwrap();
+            let bind = |_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let sockets: Vec<UdpSocket> = (0..sockets).map(bind).collect();
+            for socket in &sockets {
+                let raw = socket.as_raw_socket();
+                afd.register(raw, Token(1), Interest::READABLE, Owner::Source)
+                    .unwrap();
+            }
+            for _ in 0..packets {
+                afd.port.post(Kind::Nudge, 0, 0).unwrap();
+            }
+            let waker = afd.open_user_event(Token(2)).unwrap().unwrap();
+            afd.trigger(waker).unwrap();
+            afd.select(&mut events, AT_ONCE).unwrap();
+            assert_eq!(events.events()[0].token(), Token(2));
+        }
+    }
+
+    #[cfg(feature = "os-ext")]
+    #[test]
+    fn every_pipe_has_capacity_in_the_ready_list() {
+        const EACH: usize = 20;
+
+        let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
+        let capacity = || queue.afd().unwrap().lock().ready_list.capacity();
+        let options = Options {
+            first_instance: true,
+            reject_remote_clients: true,
+        };
+        let pipes: Vec<NamedPipe> = (0..EACH)
+            .map(|n| {
+                let name = format!(r"\\.\pipe\mio-unit-test-list-{n}-{}", std::process::id());
+                NamedPipe::new(name.as_ref(), options).unwrap()
+            })
+            .collect();
+        for pipe in &pipes {
+            pipe.register(&queue, Token(1), Interest::READABLE).unwrap();
+        }
+        assert!(capacity() >= EACH);
+    }
+
+    #[cfg(feature = "os-ext")]
+    #[test]
+    fn a_pipe_is_in_the_ready_list_once() {
+        let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
+        let listed = || queue.afd().unwrap().lock().ready_list.len();
+        let options = Options {
+            first_instance: true,
+            reject_remote_clients: true,
+        };
+        let name = format!(r"\\.\pipe\mio-unit-test-once-{}", std::process::id());
+        let server = NamedPipe::new(name.as_ref(), options).unwrap();
+        let _client = std::fs::File::options().write(true).open(name).unwrap();
+        server
+            .register(&queue, Token(1), Interest::WRITABLE)
+            .unwrap();
+        for _ in 0..3 {
+            assert_eq!(listed(), 1);
+            server
+                .reregister(&queue, Token(1), Interest::WRITABLE)
+                .unwrap();
+        }
+    }
 
     /// With a test double of the timer, a thread.
     #[test]
@@ -943,11 +1231,39 @@ mod tests {
             }
         }
 
-        // A packet on the port makes the timer needless, and one that comes meanwhile stops it.
-        let event = afd.open_user_event(Token(7)).unwrap().unwrap();
-        afd.trigger(event).unwrap();
+        // Its packet ends a wait, and not the port's timeout, which is longer.
+        let mut packets = Vec::with_capacity(8);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < deadline, "never with its packet");
+            let start = Instant::now();
+            afd.wait(&mut packets, 8, Some(TICK)).unwrap();
+            let mut kinds = packets.iter().map(KernelEvent::kind);
+            if kinds.any(|kind| kind == Some(Kind::Timer)) {
+                // The clocks of timers and of instants may differ a little.
+                break assert!(start.elapsed() >= TICK / 2);
+            }
+        }
+
+        // A timeout of zero needs none, and neither does a long one that an event ends.
         let before = started();
+        afd.select(&mut events, AT_ONCE).unwrap();
         let hour = Some(Duration::from_secs(3600));
+        let event = afd.open_user_event(Token(7)).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !afd.lock().waiting.is_waiting() {
+                    std::thread::yield_now();
+                }
+                afd.trigger(event).unwrap();
+            });
+            afd.select(&mut events, hour).unwrap();
+        });
+        assert_eq!(events.events()[0].token(), Token(7));
+        assert_eq!(started(), before);
+
+        // A packet on the port makes the timer needless, and one that comes meanwhile stops it.
+        afd.trigger(event).unwrap();
         afd.select(&mut events, hour).unwrap();
         assert_eq!(events.events()[0].token(), Token(7));
         let soon = Some(Duration::from_millis(30));
@@ -955,19 +1271,30 @@ mod tests {
         afd.select(&mut events, soon).unwrap();
         assert_eq!(events.events()[0].token(), Token(7));
         assert_eq!(started(), before);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while started() == before {
-                    std::thread::yield_now();
-                }
-                afd.trigger(event).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(
+                Instant::now() < deadline,
+                "never before the timer has ended"
+            );
+            let (start, before) = (Instant::now(), started());
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while started() == before {
+                        std::thread::yield_now();
+                    }
+                    afd.trigger(event).unwrap();
+                });
+                afd.select(&mut events, Some(Duration::from_millis(31)))
+                    .unwrap();
             });
-            afd.select(&mut events, Some(Duration::from_millis(31)))
-                .unwrap();
-        });
-        // On a busy machine it comes when the timeout is over.
-        while events.events().is_empty() {
-            afd.select(&mut events, None).unwrap();
+            if start.elapsed() < TICK {
+                break assert_eq!(double::waiting(), 0, "it was not stopped");
+            }
+            // On a busy machine it comes when the timeout is over.
+            while events.events().is_empty() {
+                afd.select(&mut events, None).unwrap();
+            }
         }
         // A timer that was not stopped would end this one.
         let start = Instant::now();
@@ -987,6 +1314,20 @@ mod tests {
             start.elapsed()
         });
         assert!(shortest.min().unwrap() < Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_timer_that_does_not_end_is_waited_for_a_little_longer() {
+        let afd = Afd::open_with(double::NEVER_SIGNALLED).unwrap();
+        let mut packets = Vec::with_capacity(8);
+        let timeout = Duration::from_millis(30);
+        let waits = (0..3).map(|_| {
+            let start = Instant::now();
+            afd.wait(&mut packets, 8, Some(timeout)).unwrap();
+            start.elapsed()
+        });
+        let shortest = waits.min().unwrap();
+        assert!(shortest < Duration::from_millis(1500), "{shortest:?}");
     }
 
     #[test]
@@ -1102,6 +1443,8 @@ mod tests {
         for &packet in &packets {
             afd.lock().completed(packet, now);
         }
+        let mut statuses = packets.iter().map(KernelEvent::status);
+        assert!(statuses.any(|status| status == STATUS_CANCELLED));
         assert_eq!(afd.lock().free, [0]);
     }
 

@@ -60,9 +60,10 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use super::super::rearm::{Drained, Edges, Tick};
 use super::super::Key;
-use super::device::{succeeded, AfdEvents, Device, Poll};
+use super::device::{AfdEvents, Device, Poll};
 use super::library::{find, Function};
 use super::port::KernelEvent;
+use super::status::succeeded;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -277,12 +278,12 @@ impl Socket {
         edges.is_some_and(|edges| edges.is_probed() && !edges.is_latched())
     }
 
-    /// When to probe it next, if that is not about to happen.
+    /// When to probe it next, if it is probed, and if that is not about to happen.
     pub(super) fn next_probe(&self, now: Tick) -> Option<Tick> {
         let registration = self.registration.as_ref()?;
         match self.probe {
-            Probe::None if self.is_probed() => registration.edges.next_probe(now),
-            _ => None,
+            Probe::None => registration.edges.next_probe(now),
+            Probe::Due | Probe::Submitted => None,
         }
     }
 
@@ -739,6 +740,9 @@ mod tests {
         assert_eq!(to_afd(Readiness::OUT), ends.or(AfdEvents::SEND));
         assert_eq!(to_afd(Readiness::RDHUP), ends.or(AfdEvents::DISCONNECT));
         assert!(to_afd(Readiness::IN).contains(AfdEvents::RECEIVE.or(AfdEvents::ACCEPT)));
+        // Both have the end of the peer.
+        let reads = Readiness::IN.or(Readiness::RDHUP);
+        assert!(to_afd(reads).contains(AfdEvents::DISCONNECT));
 
         assert_eq!(from_afd(AfdEvents(0)), Readiness::NONE);
         assert_eq!(from_afd(AfdEvents::RECEIVE), Readiness::IN);

@@ -21,10 +21,9 @@ use windows_sys::Win32::System::Threading::{
     TIMER_ALL_ACCESS,
 };
 
-use super::super::bool_result;
-use super::device::check;
 use super::library::{find, Function};
 use super::port::{Kind, Port};
+use super::status::{bool_result, check};
 
 /// The functions of the system that not every Windows has.
 #[derive(Copy, Clone, Debug)]
@@ -117,9 +116,8 @@ impl Timer {
     /// Queues a packet after this time, rounded up to 100 ns. None of this timer is in flight. Returns
     /// whether the time has passed already, so that the packet is on the port.
     pub(super) fn start(&self, port: &Port, after: Duration) -> io::Result<bool> {
-        let units = (after.as_nanos() + 99) / 100;
         // Negative: relative to now.
-        let due = -i64::try_from(units).unwrap_or(i64::MAX);
+        let due = -units(after);
         // SAFETY: the call reads one `i64`, `due`, before it returns. There is no completion routine, so that
         // nothing is called later, and the reason is null.
         bool_result(unsafe {
@@ -150,6 +148,26 @@ impl Timer {
         // queued: it then comes with a wait that it does not belong to, which goes on.
         // SAFETY: the call accesses no memory of the process. The handle is open, because `self` owns it.
         let _ = unsafe { (self.calls.cancel)(self.packet.as_raw_handle(), 1) };
+    }
+}
+
+/// A time in the units of a timer, 100 ns, rounded up.
+fn units(time: Duration) -> i64 {
+    let units = (time.as_nanos() + 99) / 100;
+    i64::try_from(units).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_rounded_up_to_units() {
+        let all = [(0, 0), (1, 1), (100, 1), (101, 2), (16_000_000, 160_000)];
+        for (nanos, expected) in all {
+            assert_eq!(units(Duration::from_nanos(nanos)), expected, "{nanos} ns");
+        }
+        assert_eq!(units(Duration::MAX), i64::MAX);
     }
 }
 
@@ -184,6 +202,12 @@ pub(super) mod double {
         ..CALLS
     };
 
+    /// With a timer that never ends.
+    pub(in super::super) const NEVER_SIGNALLED: Calls = Calls {
+        associate: associate_never,
+        ..CALLS
+    };
+
     /// Functions that fail.
     pub(in super::super) const NO_PACKETS: Calls = Calls {
         create_packet: refuse_packet,
@@ -199,6 +223,12 @@ pub(super) mod double {
 
     /// The threads that wait, by their packets, which are events that end them.
     static WAITING: Mutex<Option<HashMap<usize, JoinHandle<()>>>> = Mutex::new(None);
+
+    /// How many timers were started and not stopped.
+    pub(in super::super) fn waiting() -> usize {
+        let waiting = WAITING.lock().unwrap();
+        waiting.as_ref().map_or(0, HashMap::len)
+    }
 
     unsafe extern "system" fn create_packet(
         packet: *mut HANDLE,
@@ -244,6 +274,19 @@ pub(super) mod double {
     ) -> NTSTATUS {
         // SAFETY: `was_signalled` is `Timer::start`'s, a valid place for a byte.
         unsafe { *was_signalled = 1 };
+        STATUS_SUCCESS
+    }
+
+    unsafe extern "system" fn associate_never(
+        _: HANDLE,
+        _: HANDLE,
+        _: HANDLE,
+        _: *const c_void,
+        _: *const c_void,
+        _: NTSTATUS,
+        _: usize,
+        _: *mut u8,
+    ) -> NTSTATUS {
         STATUS_SUCCESS
     }
 

@@ -127,6 +127,44 @@ mod tests {
     }
 
     #[test]
+    fn wakers_have_events_of_their_own() {
+        let mut events = UserEvents::default();
+        let wakers = [1, 2, 3].map(|token| events.open(Token(token)).unwrap());
+        for _ in 0..2 {
+            for waker in wakers {
+                assert!(events.trigger(waker));
+            }
+            for waker in wakers {
+                assert!(events.take(waker.ident));
+            }
+        }
+    }
+
+    #[test]
+    fn the_slot_of_a_closed_waker_is_used_again() {
+        let mut events = UserEvents::default();
+        for n in 0..3 {
+            let event = events.open(Token(n)).unwrap();
+            events.close(event);
+        }
+        assert_eq!(events.all.len(), 1);
+    }
+
+    #[test]
+    fn there_are_as_many_wakers_as_slots() {
+        let mut events = UserEvents::default();
+        events.all.resize_with(MOST - 1, || Slot {
+            is_open: true,
+            ..Slot::default()
+        });
+        let last = events.open(Token(1)).unwrap();
+        assert!(events.trigger(last));
+        assert!(events.open(Token(2)).is_none());
+        events.close(last);
+        assert!(events.open(Token(2)).is_some());
+    }
+
+    #[test]
     fn a_waker_is_made_although_no_packet_of_any_place_was_taken() {
         let mut events = UserEvents::default();
         events.all.resize_with(MOST, || Slot {

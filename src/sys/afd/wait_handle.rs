@@ -58,9 +58,9 @@ use windows_sys::Win32::System::Threading::{
 use windows_sys::Win32::System::WindowsProgramming::PUBLIC_OBJECT_TYPE_INFORMATION;
 
 use super::super::Mistake;
-use super::device::check;
 use super::noticed::Noticed;
 use super::port::{KernelEvent, Kind, Port};
+use super::status::check;
 use crate::event::readiness::Readiness;
 use crate::event::Event;
 use crate::{Interest, Token};
@@ -635,6 +635,17 @@ mod tests {
 
     fn is_event(noticed: &Noticed) -> bool {
         matches!(noticed, Noticed::Event(event) if event.token() == ONE)
+    }
+
+    #[test]
+    fn its_token_is_shown_as_long_as_there_is_its_queue() {
+        let queue = Double::new();
+        let mut handle = event();
+        assert!(!format!("{handle:?}").contains("Token"));
+        register(&mut handle, &queue);
+        assert!(format!("{handle:?}").contains("Token(1)"));
+        drop(queue);
+        assert!(!format!("{handle:?}").contains("Token"));
     }
 
     #[test]

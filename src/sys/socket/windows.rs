@@ -51,3 +51,15 @@ pub(crate) fn udp_bind(address: net::SocketAddr) -> io::Result<net::UdpSocket> {
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connecting_that_fails_at_once_is_an_error() {
+        let broadcast = (net::Ipv4Addr::BROADCAST, 1);
+        let error = tcp_connect(broadcast.into()).unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+}

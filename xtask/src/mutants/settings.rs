@@ -18,15 +18,22 @@ pub enum Build {
     Linux,
     Kqueue,
     EventPorts,
+    /// Run under Wine.
+    Windows,
 }
 
 impl Build {
-    pub const ALL: [Build; 3] = [Build::Linux, Build::Kqueue, Build::EventPorts];
+    pub const ALL: [Build; 4] = [
+        Build::Linux,
+        Build::Kqueue,
+        Build::EventPorts,
+        Build::Windows,
+    ];
 
     /// The model of a kernel.
     pub fn model(self) -> Option<&'static str> {
         match self {
-            Build::Linux => None,
+            Build::Linux | Build::Windows => None,
             Build::Kqueue => Some("kqueue"),
             Build::EventPorts => Some("event-ports"),
         }
@@ -38,13 +45,14 @@ impl Build {
             Build::Linux => "linux",
             Build::Kqueue => "kqueue_model",
             Build::EventPorts => "event_ports_model",
+            Build::Windows => "windows",
         }
     }
 }
 
 impl fmt::Display for Build {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.model().unwrap_or("linux"))
+        f.write_str(self.model().unwrap_or(self.row()))
     }
 }
 
