@@ -115,6 +115,8 @@ impl Queue {
         if !BACKENDS.contains(&backend) {
             return Err(unsupported(backend));
         }
+        // Before the backend, which takes much code to drop if a later step fails.
+        let wakes = Arc::new(PendingWakes::new());
         let opened = match backend {
             #[cfg(unix)]
             Backend::Epoll if replaced::is_replaced() => {
@@ -128,7 +130,7 @@ impl Queue {
         };
         Ok(Queue {
             backend: opened,
-            wakes: Arc::new(PendingWakes::new()),
+            wakes,
             counters: Counters::default(),
         })
     }

@@ -265,6 +265,7 @@ impl<K: Kernel> Selector for Rearmed<K> {
         }
     }
 
+    #[inline(never)]
     fn registered(&self, key: Key) -> Option<(Token, Interest)> {
         if self.registrations.is_inherited() {
             return None;

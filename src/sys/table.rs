@@ -560,7 +560,10 @@ impl Table {
             *known |= REMOVED;
         }
         // The end of a wait changes nothing about it.
-        self.removed.retain(|&removed| removed != fd as u32);
+        let removed = self.removed.iter();
+        if let Some(index) = removed.copied().position(|removed| removed == fd as u32) {
+            self.removed.swap_remove(index);
+        }
     }
 
     /// Releases the key of a registration that has already ended.
