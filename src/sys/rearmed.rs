@@ -1167,6 +1167,7 @@ mod tests {
         one.pairs[0].1.write_all(b"x").unwrap();
         for _ in 0..8 {
             one.queue.select(&mut one.events, PATIENCE).unwrap();
+            assert_eq!(one.events.events().len(), 1);
         }
         one.drain(0);
         one.readable_once(0);
@@ -1261,6 +1262,7 @@ mod tests {
             three.queue.select(&mut three.events, PATIENCE).unwrap();
             let tokens = three.events.events().iter().map(|event| event.token().0);
             reported.extend(tokens);
+            assert_eq!(three.events.events().len(), 1);
             thread::sleep(Duration::from_millis(70)); // longer than any pause
         }
         assert_eq!(reported, [0, 1, 2, 0, 1, 2]);
