@@ -1341,6 +1341,18 @@ mod tests {
     }
 
     #[test]
+    fn an_event_behind_the_packet_of_a_pipe_is_in_the_same_poll() {
+        let (queue, _server, mut client) = pair("behind");
+        client.write_all(b"x").unwrap();
+        port(&queue).post(Kind::Nudge, 0, 0).unwrap();
+        let waker = queue.open_user_event(Token(2)).unwrap().unwrap();
+        queue.trigger(waker).unwrap();
+        let mut events = EventBuffer::with_capacity(2);
+        queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.events().len(), 2, "{:?}", events.events());
+    }
+
+    #[test]
     fn two_operations_that_end_list_a_pipe_once() {
         let (queue, server, mut client) = pair("two");
         let both = Interest::READABLE | Interest::WRITABLE;

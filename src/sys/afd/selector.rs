@@ -1082,6 +1082,28 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_fits_is_reported_although_packets_of_none_are_before_it() {
+        let afd = Afd::open().unwrap();
+        let trigger = |token| {
+            let waker = afd.open_user_event(Token(token)).unwrap().unwrap();
+            afd.trigger(waker).unwrap();
+        };
+        let nudge = |times| (0..times).for_each(|_| afd.port.post(Kind::Nudge, 0, 0).unwrap());
+        let mut events = EventBuffer::with_capacity(4);
+        trigger(1);
+        nudge(3);
+        (2..=6).for_each(trigger);
+        assert_eq!(tokens(&afd, &mut events), [1, 2, 3, 4]);
+        assert_eq!(tokens(&afd, &mut events), [5, 6]);
+        // But not for ever.
+        trigger(7);
+        nudge(900);
+        trigger(8);
+        assert_eq!(tokens(&afd, &mut events), [7]);
+        assert_eq!(tokens(&afd, &mut events), [8]);
+    }
+
+    #[test]
     fn a_device_is_opened_for_each_32_sockets() {
         let afd = Afd::open().unwrap();
         let bind = |_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
