@@ -75,39 +75,37 @@ pub(crate) struct Rearmed<K: Kernel> {
 }
 
 /// The end of a `select`. Time spent on interruptions counts.
-enum Deadline {
-    Never,
-    AtOnce,
-    At(Instant),
+struct Deadline {
+    /// `None` if there is no deadline, or if it is at once.
+    at: Option<Instant>,
+    is_at_once: bool,
 }
 
 impl Deadline {
     fn of(timeout: Option<Duration>) -> Deadline {
-        match timeout {
-            None => Deadline::Never,
-            Some(Duration::ZERO) => Deadline::AtOnce,
+        Deadline {
             // A deadline beyond the clock's range counts as none.
-            Some(timeout) => match Instant::now().checked_add(timeout) {
-                Some(at) => Deadline::At(at),
-                None => Deadline::Never,
+            at: match timeout {
+                Some(timeout) if !timeout.is_zero() => Instant::now().checked_add(timeout),
+                _ => None,
             },
+            is_at_once: timeout == Some(Duration::ZERO),
         }
     }
 
     fn left(&self) -> Option<Duration> {
-        match self {
-            Deadline::Never => None,
-            Deadline::AtOnce => Some(Duration::ZERO),
-            Deadline::At(at) => Some(at.saturating_duration_since(Instant::now())),
+        match self.is_at_once {
+            true => Some(Duration::ZERO),
+            false => {
+                let at = self.at?;
+                Some(at.saturating_duration_since(Instant::now()))
+            }
         }
     }
 
     /// Whether the deadline has passed. A kernel may end a wait too early when its wall clock is set.
     fn has_passed(&self) -> bool {
-        match self {
-            Deadline::At(at) => *at <= Instant::now(),
-            Deadline::Never | Deadline::AtOnce => false,
-        }
+        self.at.is_some_and(|at| at <= Instant::now())
     }
 }
 

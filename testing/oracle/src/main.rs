@@ -270,13 +270,18 @@ fn show(log: &[Entry]) {
 
 /// What a run of its length should have judged, and has not.
 fn too_little(summary: &Summary, search: &Search) -> Vec<String> {
-    const A_MINUTE: f64 = 1000.0;
-    // On a machine with other work time passes while nothing runs; idle, a run takes about two fifths
-    // of a processor.
-    let time = summary.time.min(summary.cpu_time * 5 / 2);
-    let wanted = (time.as_secs_f64() / 60.0 * A_MINUTE) as u64;
+    /// The rarest kind is judged once in 16 programs.
+    const PROGRAMS: u64 = 40;
+    /// Two idle cores run 160, and two with much other work 60.
+    const A_SECOND: u64 = 5;
+
+    let wanted = summary.programs / PROGRAMS;
     let tally = &summary.tally;
     let mut problems = Vec::new();
+    let least = summary.time.as_secs() * A_SECOND;
+    if summary.programs < least {
+        problems.push(format!("{} programs, not {least}", summary.programs));
+    }
     for kind in search::kinds(search.backend, search.can_mount) {
         let count = |counts: &BTreeMap<_, u64>| counts.get(&kind).copied().unwrap_or(0);
         let judged = count(&tally.judged);

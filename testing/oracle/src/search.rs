@@ -79,7 +79,6 @@ pub struct Summary {
     pub delays: Vec<Duration>,
     pub delays_of_the_kernel: Vec<Duration>,
     pub time: Duration,
-    pub cpu_time: Duration,
 }
 
 /// One of a sequence of seeds that have nothing to do with each other (splitmix64).
@@ -88,18 +87,6 @@ pub fn seed_of(master: u64, index: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
-}
-
-/// What this process has used of its processors.
-fn cpu_time() -> Duration {
-    // SAFETY: all of a `rusage` may be zero.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes to a place of its type.
-    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) }, 0);
-    [usage.ru_utime, usage.ru_stime]
-        .map(|time| Duration::new(time.tv_sec as u64, 1000 * time.tv_usec as u32))
-        .iter()
-        .sum()
 }
 
 /// Whether a thread that waits for the kernel alone hears of it late now, one time in five: the machine
@@ -163,7 +150,7 @@ impl Search {
 
     /// Runs programs until the time is over, or one fails and that is enough.
     pub fn search(&self, master: u64, limits: &Limits) -> Summary {
-        let (start, cpu_start) = (Instant::now(), cpu_time());
+        let start = Instant::now();
         let mut summary = Summary::default();
         while start.elapsed() < limits.time && summary.found.len() < limits.most_found {
             let seed = seed_of(master, summary.programs);
@@ -201,7 +188,6 @@ impl Search {
             summary.found.push(failure);
         }
         summary.time = start.elapsed();
-        summary.cpu_time = cpu_time().saturating_sub(cpu_start);
         summary
     }
 
