@@ -1159,6 +1159,8 @@ impl NamedPipe {
 mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
+    use std::os::windows::fs::OpenOptionsExt;
+    use std::sync::mpsc;
     use std::time::Duration;
 
     use super::super::super::{EventBuffer, Queue};
@@ -1206,9 +1208,14 @@ mod tests {
     /// Checks that `work` ends only after a packet of this word is on the port.
     #[track_caller]
     fn ends_after_the_packet(port: &Port, word: usize, work: impl FnOnce() + Send + 'static) {
-        const A_WHILE: Duration = Duration::from_millis(20);
+        const A_WHILE: Duration = Duration::from_millis(100);
 
-        let working = thread::spawn(work);
+        let (begun, begins) = mpsc::channel();
+        let working = thread::spawn(move || {
+            begun.send(()).unwrap();
+            work();
+        });
+        begins.recv().unwrap();
         let soon = Instant::now() + A_WHILE;
         while Instant::now() < soon {
             assert!(!working.is_finished());
@@ -1285,9 +1292,37 @@ mod tests {
     #[test]
     fn one_write_takes_a_buffer_of_a_stream() {
         let (_queue, server, _client) = pair("stream");
-        let part = [1; BUFFER / 4 * 3];
+        let part = [1; 48 << 10];
         let parts = [IoSlice::new(&part), IoSlice::new(&part)];
-        assert_eq!(server.write(&parts).unwrap(), BUFFER);
+        assert_eq!(server.write(&parts).unwrap(), 64 << 10);
+    }
+
+    /// A file, whose reads need an offset, but this is the first one.
+    #[test]
+    fn one_read_of_what_is_no_pipe_is_4_kib() {
+        let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
+        let file = File::options()
+            .read(true)
+            .custom_flags(FILE_FLAG_OVERLAPPED)
+            .open(std::env::current_exe().unwrap())
+            .unwrap();
+        let device = NamedPipe::from_handle(file.into());
+        device
+            .register(&queue, Token(1), Interest::WRITABLE)
+            .unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let mut buffer = vec![0; 64 << 10];
+        let deadline = Instant::now() + super::super::PATIENCE;
+        let length = loop {
+            match device.read(&mut [IoSliceMut::new(&mut buffer)]) {
+                Ok(length) => break length,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            assert!(Instant::now() < deadline);
+            let soon = Some(Duration::from_millis(10));
+            queue.select(&mut events, soon).unwrap();
+        };
+        assert_eq!(length, 4 << 10);
     }
 
     #[test]
