@@ -956,9 +956,8 @@ impl State {
     fn shrink_write_buffer(&mut self) {
         self.write_buffer.clear();
         self.written = 0;
-        if self.write_buffer.capacity() > BUFFER {
-            self.write_buffer.shrink_to(BUFFER);
-        }
+        // Nothing is freed of one that has this capacity.
+        self.write_buffer.shrink_to(BUFFER);
     }
 
     fn is_home<Q: PipeQueue>(&self, queue: &Arc<Q>) -> bool {
