@@ -432,3 +432,33 @@ impl fmt::Debug for NamedPipe {
         self.inner.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_are_those_that_were_set_last() {
+        let mut options = NamedPipeOptions::new();
+        let set = |options: &NamedPipeOptions| {
+            let its = options.inner;
+            (its.first_instance, its.reject_remote_clients)
+        };
+        assert_eq!(set(&options), (true, false));
+        options.first_instance(false).reject_remote_clients(true);
+        assert_eq!(set(&options), (false, true));
+        options.reject_remote_clients(false).first_instance(true);
+        assert_eq!(set(&options), (true, false));
+    }
+
+    #[test]
+    fn the_error_of_a_failed_connect_is_taken_once() {
+        let name = format!(r"\\.\pipe\mio-unit-test-taken-{}", std::process::id());
+        let server = NamedPipe::new(name).unwrap();
+        let failure = io::ErrorKind::PermissionDenied;
+        server.inner.fail_to_connect(failure.into());
+        let error = server.take_error().unwrap();
+        assert_eq!(error.map(|error| error.kind()), Some(failure));
+        assert!(server.take_error().unwrap().is_none());
+    }
+}

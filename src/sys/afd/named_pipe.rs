@@ -620,23 +620,18 @@ impl Pipe {
         READS.or(WRITES)
     }
 
-    /// Begins to read ahead, if the buffer is empty. Returns what it is ready for.
+    /// Begins to read ahead, if the buffer is empty. Returns what it may have become ready for.
     fn read_ahead(self: &Arc<Self>, state: &mut State) -> Readiness {
         let is_wanted = state.data.is_none() && state.read_end.is_none() && state.read.is_idle();
         if !is_wanted || !state.is_connected || state.is_dropped {
             return Readiness::NONE;
         }
-        match self.submit_read(state) {
-            Ok(()) if state.read_end.is_none() => Readiness::NONE,
-            Ok(()) => READS,
-            Err(error) => {
-                if error.kind() == io::ErrorKind::WouldBlock {
-                    return Readiness::NONE;
-                }
+        if let Err(error) = self.submit_read(state) {
+            if error.kind() != io::ErrorKind::WouldBlock {
                 state.read_end = Some(End::Failed(error));
-                READS
             }
         }
+        READS
     }
 
     /// Whether it has succeeded at once; otherwise it is in flight.
@@ -961,9 +956,8 @@ impl State {
     fn shrink_write_buffer(&mut self) {
         self.write_buffer.clear();
         self.written = 0;
-        if self.write_buffer.capacity() > BUFFER {
-            self.write_buffer.shrink_to(BUFFER);
-        }
+        // Nothing is freed of one that has this capacity.
+        self.write_buffer.shrink_to(BUFFER);
     }
 
     fn is_home<Q: PipeQueue>(&self, queue: &Arc<Q>) -> bool {
@@ -1152,11 +1146,11 @@ impl fmt::Debug for NamedPipe {
     }
 }
 
-impl fmt::Debug for Pipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipe")
-            .field("handle", &self.handle)
-            .finish_non_exhaustive()
+#[cfg(test)]
+impl NamedPipe {
+    /// As if the wait for a client had failed.
+    pub(crate) fn fail_to_connect(&self, error: io::Error) {
+        self.pipe.lock().error = Some(error);
     }
 }
 
@@ -1164,6 +1158,8 @@ impl fmt::Debug for Pipe {
 mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
+    use std::os::windows::fs::OpenOptionsExt;
+    use std::sync::mpsc;
     use std::time::Duration;
 
     use super::super::super::{EventBuffer, Queue};
@@ -1173,6 +1169,11 @@ mod tests {
     /// A server's end, registered for reading, and its client.
     fn pair(test: &str) -> (Arc<Queue>, NamedPipe, File) {
         let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
+        let (server, client) = pair_of(&queue, test);
+        (queue, server, client)
+    }
+
+    fn pair_of(queue: &Arc<Queue>, test: &str) -> (NamedPipe, File) {
         let name = format!(r"\\.\pipe\mio-unit-test-{test}-{}", std::process::id());
         let options = Options {
             first_instance: true,
@@ -1181,14 +1182,62 @@ mod tests {
         let server = NamedPipe::new(name.as_ref(), options).unwrap();
         let client = File::options().read(true).write(true).open(name).unwrap();
         server
-            .register(&queue, Token(1), Interest::READABLE)
+            .register(queue, Token(1), Interest::READABLE)
             .unwrap();
         assert!(!server.pipe.lock().read.is_idle());
-        (queue, server, client)
+        (server, client)
     }
 
     fn port(queue: &Queue) -> &Arc<Port> {
         &queue.pipes().unwrap().port
+    }
+
+    /// Takes the next packet of a pipe off the port, and returns its word.
+    fn held_back(port: &Port) -> usize {
+        let mut packets = Vec::with_capacity(1);
+        loop {
+            port.dequeue(&mut packets, 1, 10_000).unwrap();
+            // A test of resume.rs posts nudges.
+            if packets[0].kind() == Some(Kind::Pipe) {
+                return packets[0].word();
+            }
+        }
+    }
+
+    /// Checks that `work` ends only after a packet of this word is on the port.
+    #[track_caller]
+    fn ends_after_the_packet(port: &Port, word: usize, work: impl FnOnce() + Send + 'static) {
+        const A_WHILE: Duration = Duration::from_millis(100);
+
+        let (begun, begins) = mpsc::channel();
+        let working = thread::spawn(move || {
+            begun.send(()).unwrap();
+            work();
+        });
+        begins.recv().unwrap();
+        let soon = Instant::now() + A_WHILE;
+        while Instant::now() < soon {
+            assert!(!working.is_finished());
+            thread::yield_now();
+        }
+        port.post(Kind::Pipe, 0, word).unwrap();
+        working.join().unwrap();
+    }
+
+    /// Writes until a write is in flight, as long as the client does not read. Returns how much that is.
+    fn fill(queue: &Queue, server: &NamedPipe) -> usize {
+        let mut events = EventBuffer::with_capacity(8);
+        let mut written = 0;
+        for _ in 0..10 {
+            if server.pipe.lock().write.is_idle() {
+                written += server.write(&[IoSlice::new(&[1; BUFFER])]).unwrap();
+            }
+            let soon = Some(Duration::from_millis(10));
+            queue.select(&mut events, soon).unwrap();
+        }
+        let state = server.pipe.lock();
+        assert!(!state.write.is_idle() && !state.read.is_idle());
+        written
     }
 
     /// Another process may start operations on the file, with any addresses of its own.
@@ -1242,9 +1291,37 @@ mod tests {
     #[test]
     fn one_write_takes_a_buffer_of_a_stream() {
         let (_queue, server, _client) = pair("stream");
-        let part = [1; BUFFER / 4 * 3];
+        let part = [1; 48 << 10];
         let parts = [IoSlice::new(&part), IoSlice::new(&part)];
-        assert_eq!(server.write(&parts).unwrap(), BUFFER);
+        assert_eq!(server.write(&parts).unwrap(), 64 << 10);
+    }
+
+    /// A file, whose reads need an offset, but this is the first one.
+    #[test]
+    fn one_read_of_what_is_no_pipe_is_4_kib() {
+        let queue = Arc::new(Queue::open(Backend::Afd).unwrap());
+        let file = File::options()
+            .read(true)
+            .custom_flags(FILE_FLAG_OVERLAPPED)
+            .open(std::env::current_exe().unwrap())
+            .unwrap();
+        let device = NamedPipe::from_handle(file.into());
+        device
+            .register(&queue, Token(1), Interest::WRITABLE)
+            .unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        let mut buffer = vec![0; 64 << 10];
+        let deadline = Instant::now() + super::super::PATIENCE;
+        let length = loop {
+            match device.read(&mut [IoSliceMut::new(&mut buffer)]) {
+                Ok(length) => break length,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            assert!(Instant::now() < deadline);
+            let soon = Some(Duration::from_millis(10));
+            queue.select(&mut events, soon).unwrap();
+        };
+        assert_eq!(length, 4 << 10);
     }
 
     #[test]
@@ -1308,6 +1385,40 @@ mod tests {
             .select(&mut events, Some(super::super::PATIENCE))
             .unwrap();
         assert!(events.events().iter().any(|event| event.is_writable()));
+    }
+
+    /// Other code has disconnected the client before a poll has taken the packet.
+    #[test]
+    fn a_client_that_came_is_reported_although_it_is_gone() {
+        let (queue, server, client) = pair("came");
+        drop(client);
+        server.disconnect().unwrap();
+        server.connect().unwrap_err();
+        let name = format!(r"\\.\pipe\mio-unit-test-came-{}", std::process::id());
+        let _client = File::options().read(true).write(true).open(name).unwrap();
+        // SAFETY: the call accesses no memory of the process. The handle is open: `server` owns it.
+        bool_result(unsafe { DisconnectNamedPipe(server.raw_handle()) }).unwrap();
+        let mut events = EventBuffer::with_capacity(8);
+        queue.select(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.events().iter().any(|event| event.is_writable()));
+        assert!(server.take_error().is_none());
+    }
+
+    /// A serial port ends a write early when its timeout is over.
+    #[test]
+    fn the_rest_of_a_write_that_has_ended_early_is_written() {
+        let (_queue, server, mut client) = pair("rest");
+        let pipe = &server.pipe;
+        {
+            let mut state = pipe.lock();
+            state.write_buffer.extend_from_slice(b"hello");
+            let ready = pipe.write_completed(&mut state, false, Ok(2));
+            assert_eq!(ready, Readiness::NONE);
+            assert!(!state.write.is_idle());
+        }
+        let mut rest = [0; 3];
+        client.read_exact(&mut rest).unwrap();
+        assert_eq!(&rest, b"llo");
     }
 
     #[test]
@@ -1423,19 +1534,7 @@ mod tests {
     #[test]
     fn dropping_a_pipe_whose_write_is_in_flight_cancels_its_read() {
         let (queue, server, mut client) = pair("cancels");
-        let mut events = EventBuffer::with_capacity(8);
-        let mut written = 0;
-        for _ in 0..10 {
-            if server.pipe.lock().write.is_idle() {
-                written += server.write(&[IoSlice::new(&[1; BUFFER])]).unwrap();
-            }
-            let soon = Some(Duration::from_millis(10));
-            queue.select(&mut events, soon).unwrap();
-        }
-        {
-            let state = server.pipe.lock();
-            assert!(!state.write.is_idle() && !state.read.is_idle());
-        }
+        let written = fill(&queue, &server);
         drop(queue);
         let start = Instant::now();
         drop(server);
@@ -1445,29 +1544,57 @@ mod tests {
 
     #[test]
     fn a_poll_that_is_dropped_awaits_what_a_dropped_pipe_has_cancelled() {
-        const A_WHILE: Duration = Duration::from_millis(20);
-
         let (queue, server, _client) = pair("awaits");
         let pipe = Arc::downgrade(&server.pipe);
         let port = Arc::clone(port(&queue));
         drop(server);
-        // As if it were late. (A test of resume.rs posts nudges.)
-        let mut packets = Vec::with_capacity(1);
-        let held = loop {
-            port.dequeue(&mut packets, 1, 10_000).unwrap();
-            if packets[0].kind() == Some(Kind::Pipe) {
-                break packets[0].word();
-            }
-        };
-        let dropping = thread::spawn(move || drop(queue));
-        let soon = Instant::now() + A_WHILE;
-        while Instant::now() < soon {
-            assert!(!dropping.is_finished());
+        let word = held_back(&port);
+        ends_after_the_packet(&port, word, move || drop(queue));
+        assert_eq!(pipe.strong_count(), 0, "it is freed");
+    }
+
+    #[test]
+    fn a_pipe_that_is_dropped_after_its_poll_awaits_what_it_has_cancelled() {
+        let (queue, server, _client) = pair("late");
+        let pipe = Arc::downgrade(&server.pipe);
+        let port = Arc::clone(port(&queue));
+        drop(queue);
+        server.pipe.reading.cancel(server.raw_handle());
+        let word = held_back(&port);
+        ends_after_the_packet(&port, word, move || drop(server));
+        assert_eq!(pipe.strong_count(), 0, "it is freed");
+    }
+
+    /// They take their packets themselves.
+    #[test]
+    fn no_thread_is_started_for_pipes_that_were_not_dropped() {
+        let (queue, _server, _client) = pair("themselves");
+        let pipes = Arc::clone(queue.pipes().unwrap());
+        drop(queue);
+        assert!(!*pipes.lock_taker());
+    }
+
+    #[test]
+    fn one_thread_takes_the_packets_of_all_pipes_that_were_dropped() {
+        let (queue, server, client) = pair("thread");
+        let (other, others_client) = pair_of(&queue, "thread-2");
+        fill(&queue, &server);
+        fill(&queue, &other);
+        let pipes = Arc::clone(queue.pipes().unwrap());
+        drop(queue);
+        drop(server);
+        assert!(*pipes.lock_taker());
+        // Each thread has one. The pipe keeps its own: a write is in flight.
+        let owners = Arc::strong_count(&pipes);
+        drop(other);
+        assert_eq!(Arc::strong_count(&pipes), owners);
+        // The writes fail, and the thread ends.
+        drop((client, others_client));
+        let deadline = Instant::now() + super::super::PATIENCE;
+        while *pipes.lock_taker() {
+            assert!(Instant::now() < deadline);
             thread::yield_now();
         }
-        port.post(Kind::Pipe, 0, held).unwrap();
-        dropping.join().unwrap();
-        assert_eq!(pipe.strong_count(), 0, "it is freed");
     }
 
     /// There are no remote clients under Wine.
