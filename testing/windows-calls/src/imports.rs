@@ -32,7 +32,8 @@ const LIBRARIES: [&str; 5] = [
     "advapi32.dll",
 ];
 
-/// Functions that make no system call, because they use memory of the process only.
+/// Functions that make no system call, because they use memory of the process only; and those of locks, which
+/// make one if another thread, such as one of the pool, holds the lock at that moment.
 const WITHIN_THE_PROCESS: &[&str] = &[
     "AcquireSRWLockExclusive",
     "AcquireSRWLockShared",
@@ -62,6 +63,9 @@ const WITHIN_THE_PROCESS: &[&str] = &[
     "TlsGetValue",
     "TlsSetValue",
     "WSAGetLastError",
+    "WaitOnAddress",
+    "WakeByAddressAll",
+    "WakeByAddressSingle",
 ];
 
 /// The maximum number of recorded calls.
