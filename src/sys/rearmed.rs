@@ -1190,7 +1190,11 @@ mod tests {
         let mut one = Streams::new(1, Owner::RawFd, 8);
         one.pairs[0].1.write_all(b"x").unwrap();
         assert_eq!(one.reported(2), [0, 0]);
-        assert_eq!(one.reported(1), [], "a pause has begun");
+        // A pause is over before the next poll if it is short and the machine slow. They double.
+        let deadline = Instant::now() + PATIENCE.unwrap();
+        while !one.reported(1).is_empty() {
+            assert!(Instant::now() < deadline, "no pause has begun");
+        }
         let timeout = Some(Duration::from_secs(2));
         one.queue.select(&mut one.events, timeout).unwrap();
         assert_eq!(one.events.events().len(), 1);
