@@ -46,7 +46,7 @@ pub enum Chore {
     /// The platform table names the operating systems, and other sources name no more of them than
     /// before
     OsNames,
-    /// Building the crate and a client takes at most 2.8 times the processor time that mio 1.2.5 takes (part
+    /// Building the crate and a client takes at most 2.55 times the processor time that mio 1.2.5 takes (part
     /// of `full`). The aim is 2.2 times
     BuildCost,
     /// clippy has no warning
