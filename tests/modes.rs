@@ -20,6 +20,7 @@ on_each_backend![
     a_one_shot_event_disarms_both_directions,
     a_one_shot_event_carries_what_became_ready_since_it_fired,
     a_one_shot_event_carries_what_reregister_has_added,
+    a_one_shot_event_carries_what_has_come_before_reregister,
     after_its_event_a_one_shot_source_does_not_report_that_the_peer_has_closed,
     a_one_shot_event_after_operations_stays_the_only_one,
     a_level_source_is_quiet_when_it_was_drained,
@@ -635,6 +636,29 @@ fn a_one_shot_event_carries_what_reregister_has_added(backend: Backend) {
         assert!(seen.readable && seen.writable, "{seen:?}");
         looper.assert_quiet();
     }
+}
+
+/// A buffer for one event, so that the kernel may have found one source writable already, and have nowhere to put it.
+fn a_one_shot_event_carries_what_has_come_before_reregister(backend: Backend) {
+    let mut looper = Loop::with_capacity(backend, 1);
+    let mut subjects = [tcp(), tcp()];
+    for (subject, token) in subjects.iter_mut().zip([SOURCE, OTHER]) {
+        looper.register(subject, token, BOTH.level());
+    }
+    for _ in 0..2 {
+        looper.assert_some_ready();
+    }
+    for (subject, token) in subjects.iter_mut().zip([SOURCE, OTHER]) {
+        subject.make_readable();
+        until_arrived(&subject.stream);
+        looper.reregister(subject, token, BOTH.oneshot());
+    }
+    for _ in &subjects {
+        looper.assert_some_ready();
+        let event = looper.events.iter().next().unwrap();
+        assert!(event.is_readable() && event.is_writable(), "{event:?}");
+    }
+    looper.assert_quiet();
 }
 
 fn a_level_source_is_quiet_when_it_was_drained(backend: Backend) {

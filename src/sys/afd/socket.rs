@@ -36,7 +36,8 @@
 //! registrations.
 //!
 //! **Stale ready sets.** A poll that ends after `end` may be of the registration before, or of a socket that
-//! had the same handle: its ready set is dropped, and the socket armed again.
+//! had the same handle: its ready set is dropped, and the socket armed again. The same goes for a poll in flight
+//! when a socket is reregistered as level-triggered or one-shot.
 //!
 //! **Failures** are reported once, and the socket is armed again when an operation would have blocked, or
 //! when it is reregistered. But a handle that the driver does not know was closed, and its number may be
@@ -75,7 +76,8 @@ pub(super) struct Socket {
     handle: Option<RawSocket>,
     registration: Option<Registration>,
     stage: Stage,
-    /// The poll in flight is of a registration that has ended.
+    /// The poll in flight is of a registration that has ended, or too old for the event of a level-triggered or
+    /// one-shot one: its ready set is dropped.
     is_of_before: bool,
     probe: Probe,
     /// What the last ready set had that was not armed.
@@ -206,6 +208,11 @@ impl Socket {
             registration.token = token;
             registration.edges.begin(interest, Drained::Reported);
             registration.has_failed = false;
+            // The event of these has to name all that is ready. The poll in flight may lack some of it: it was
+            // submitted for less, or has ended before now. With edges the rest is another event.
+            if registration.edges.is_oneshot() || registration.edges.is_level() {
+                self.is_of_before = self.is_in_flight();
+            }
         }
     }
 
@@ -418,15 +425,7 @@ impl Socket {
         if ready_set.intersects(AfdEvents::LOCAL_CLOSE) {
             return self.failed(Failure::OfHandle).map(Completion::Failed);
         }
-        let lacks_some = |wanted: AfdEvents| !armed.contains(wanted);
-        let is_partial = self.wanted().is_some_and(lacks_some);
         let registration = self.registration.as_mut()?;
-        // The poll was for less, before `reregister`. With edges what it lacks is another event. In the other modes
-        // the event names everything: the next poll finds the same, and the rest.
-        let names_all = registration.edges.is_oneshot() || registration.edges.is_level();
-        if is_partial && names_all {
-            return Some(Completion::Nothing);
-        }
         self.foreign = ready_set.without(armed);
         let ready = from_afd(ready_set.without(self.foreign));
         let report = match was_probe {
@@ -703,31 +702,6 @@ mod tests {
         };
         assert!(event.is_writable() && !event.is_readable());
         assert_eq!(socket.take_foreign(), Some(receive));
-    }
-
-    /// The poll was submitted before `reregister`.
-    #[test]
-    fn a_ready_set_of_less_than_the_interest_spends_no_one_shot_registration() {
-        let mut socket = Socket::new();
-        socket.begin(0, 8, Token(1), Interest::READABLE);
-        let armed = socket.wanted().unwrap();
-        let both = Interest::READABLE | Interest::WRITABLE;
-        socket.reregister(Token(2), both.oneshot());
-        let now = Tick::since(std::time::Instant::now(), std::time::Instant::now());
-        let (receive, send) = (AfdEvents::RECEIVE, AfdEvents::SEND);
-        let completion = socket.succeeded_with(receive, armed, false, now);
-        assert!(
-            matches!(completion, Some(Completion::Nothing)),
-            "{completion:?}"
-        );
-        let armed = socket.wanted().unwrap();
-        assert!(armed.contains(receive.or(send)));
-        let completion = socket.succeeded_with(receive.or(send), armed, false, now);
-        let Some(Completion::Event(event)) = completion else {
-            panic!("{completion:?}");
-        };
-        assert!(event.is_writable() && event.is_readable());
-        assert_eq!(socket.wanted(), None);
     }
 
     /// The end of a connection is always armed, and each ready set is one that epoll would report.
