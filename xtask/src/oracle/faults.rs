@@ -211,10 +211,9 @@ fn try_one(
 }
 
 /// The folder in which the tests that must notice the backend's faults are built as well.
-/// Incremental, because a build then takes a third of the time. The caches are those of two packages.
 fn build_for(tree: &Tree, backend: &str) -> Result<PathBuf> {
     let cargo = Build::of_backend(backend).configure(Cmd::cargo("build"));
-    build(cargo.dir(&tree.sources).env("CARGO_INCREMENTAL", "1"))
+    build(cargo.dir(&tree.sources))
 }
 
 /// A means by which the oracle looks for a fault.
