@@ -9,13 +9,13 @@ use std::io::{self, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::net::UdpSocket;
+use mio::net::TcpListener;
 #[cfg(unix)]
 use mio::unix::SourceFd;
 #[cfg(unix)]
 use mio::IoSource;
 use mio::{Backend, Interest, Stats, Token, Waker};
-use util::{any_port, patience, stream_pair, Differences, Loop, Polling};
+use util::{any_port, patience, stream_pair, Differences, Loop, Polling, Stream};
 
 on_each_backend![
     a_new_poll_has_counted_nothing,
@@ -44,8 +44,8 @@ on_each_backend![
     a_bug_report_has_the_backend_the_version_and_the_numbers,
 ];
 
-fn udp_socket() -> UdpSocket {
-    UdpSocket::bind(any_port()).unwrap()
+fn new_listener() -> TcpListener {
+    TcpListener::bind(any_port()).unwrap()
 }
 
 fn registrations(looper: &Loop) -> u64 {
@@ -164,46 +164,49 @@ fn wakes_of_several_threads_are_all_counted(backend: Backend) {
 
 fn registering_and_deregistering_are_counted(backend: Backend) {
     let looper = Loop::new(backend);
-    let mut sockets = [udp_socket(), udp_socket(), udp_socket()];
-    for (n, socket) in sockets.iter_mut().enumerate() {
+    let mut listeners = [new_listener(), new_listener(), new_listener()];
+    for (n, listener) in listeners.iter_mut().enumerate() {
         let token = Token(n);
         let readable = Interest::READABLE;
-        looper.registry().register(socket, token, readable).unwrap();
+        looper
+            .registry()
+            .register(listener, token, readable)
+            .unwrap();
         assert_eq!(registrations(&looper), n as u64 + 1);
         let writable = Interest::WRITABLE;
         looper
             .registry()
-            .reregister(socket, token, writable)
+            .reregister(listener, token, writable)
             .unwrap();
         assert_eq!(registrations(&looper), n as u64 + 1, "it is the same one");
     }
-    for (n, socket) in sockets.iter_mut().enumerate() {
-        looper.registry().deregister(socket).unwrap();
+    for (n, listener) in listeners.iter_mut().enumerate() {
+        looper.registry().deregister(listener).unwrap();
         assert_eq!(registrations(&looper), 2 - n as u64);
     }
     // It can go on.
     let readable = Interest::READABLE;
-    looper.register(&mut sockets[0], Token(0), readable);
+    looper.register(&mut listeners[0], Token(0), readable);
     assert_eq!(registrations(&looper), 1);
 }
 
 fn a_failing_register_or_deregister_is_not_counted(backend: Backend) {
     let looper = Loop::new(backend);
-    let mut socket = udp_socket();
+    let mut listener = new_listener();
     let readable = Interest::READABLE;
-    looper.registry().deregister(&mut socket).unwrap_err();
+    looper.registry().deregister(&mut listener).unwrap_err();
     assert_eq!(registrations(&looper), 0);
-    looper.register(&mut socket, Token(1), readable);
+    looper.register(&mut listener, Token(1), readable);
     for token in [Token(1), Token(2)] {
-        let again = looper.registry().register(&mut socket, token, readable);
+        let again = looper.registry().register(&mut listener, token, readable);
         assert_eq!(again.is_ok(), backend.register_replaces());
         assert_eq!(registrations(&looper), 1);
     }
-    let mut another = udp_socket();
+    let mut another = new_listener();
     looper.registry().deregister(&mut another).unwrap_err();
     assert_eq!(registrations(&looper), 1);
-    looper.registry().deregister(&mut socket).unwrap();
-    looper.registry().deregister(&mut socket).unwrap_err();
+    looper.registry().deregister(&mut listener).unwrap();
+    looper.registry().deregister(&mut listener).unwrap_err();
     assert_eq!(registrations(&looper), 0);
 }
 
@@ -213,7 +216,7 @@ fn a_deregister_that_fails_ends_a_counted_registration(backend: Backend) {
     use std::os::fd::AsFd;
 
     let looper = Loop::new(backend);
-    let (one, two) = (udp_socket(), udp_socket());
+    let (one, two) = (new_listener(), new_listener());
     let mut source = IoSource::new(util::Exchanged(Cell::new(one.as_fd())));
     looper.register(&mut source, Token(1), Interest::READABLE);
     source.0.set(two.as_fd());
@@ -225,40 +228,40 @@ fn a_deregister_that_fails_ends_a_counted_registration(backend: Backend) {
 fn the_drop_of_a_registered_source_is_counted(backend: Backend) {
     let looper = Loop::new(backend);
     let both = Interest::READABLE | Interest::WRITABLE;
-    let mut socket = udp_socket();
+    let mut listener = new_listener();
     let (mut one, mut other) = stream_pair();
-    looper.register(&mut socket, Token(0), both);
+    looper.register(&mut listener, Token(0), both);
     looper.register(&mut one, Token(1), both);
     looper.register(&mut other, Token(2), both);
     assert_eq!(registrations(&looper), 3);
     drop(one);
     assert_eq!(registrations(&looper), 2);
     drop(other);
-    drop(socket);
+    drop(listener);
     assert_eq!(registrations(&looper), 0);
     // One whose poll is gone.
-    let mut socket = udp_socket();
-    looper.register(&mut socket, Token(0), both);
+    let mut listener = new_listener();
+    looper.register(&mut listener, Token(0), both);
     drop(looper);
     let looper = Loop::new(backend);
-    looper.register(&mut socket, Token(0), both);
+    looper.register(&mut listener, Token(0), both);
     assert_eq!(registrations(&looper), 1);
-    drop(socket);
+    drop(listener);
     assert_eq!(registrations(&looper), 0);
 }
 
 fn a_source_that_was_deregistered_is_not_counted_again_when_it_is_dropped(backend: Backend) {
     let looper = Loop::new(backend);
-    let (mut socket, mut kept) = (udp_socket(), udp_socket());
-    for source in [&mut socket, &mut kept] {
+    let (mut listener, mut kept) = (new_listener(), new_listener());
+    for source in [&mut listener, &mut kept] {
         let readable = Interest::READABLE;
         looper
             .registry()
             .register(source, Token(1), readable)
             .unwrap();
     }
-    looper.registry().deregister(&mut socket).unwrap();
-    drop(socket);
+    looper.registry().deregister(&mut listener).unwrap();
+    drop(listener);
     assert_eq!(registrations(&looper), 1);
 }
 
@@ -334,34 +337,34 @@ fn a_watched_child_is_counted_until_it_is_dropped(backend: Backend) {
 
 fn a_source_with_a_mode_is_counted_once(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let mut socket = udp_socket();
+    let (mut stream, _peer) = stream_pair();
     let both = Interest::READABLE | Interest::WRITABLE;
-    looper.register(&mut socket, Token(1), both.oneshot());
+    looper.register(&mut stream, Token(1), both.oneshot());
     looper.until_writable(Token(1));
     assert_eq!(registrations(&looper), 1, "a one-shot registration stays");
-    looper.reregister(&mut socket, Token(1), both.level());
+    looper.reregister(&mut stream, Token(1), both.level());
     looper.until_writable(Token(1));
     looper.until_writable(Token(1));
     assert_eq!(registrations(&looper), 1);
-    looper.registry().deregister(&mut socket).unwrap();
+    looper.registry().deregister(&mut stream).unwrap();
     assert_eq!(registrations(&looper), 0);
 }
 
 /// An operation of the program that fails without a reason which the backend knows.
-fn fail(socket: &UdpSocket) {
-    let failed: io::Result<()> = socket.try_io(|| Err(io::ErrorKind::Other.into()));
+fn fail(stream: &Stream) {
+    let failed: io::Result<()> = stream.try_io(|| Err(io::ErrorKind::Other.into()));
     failed.unwrap_err();
 }
 
 fn a_probe_is_counted(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let mut socket = udp_socket();
+    let (mut stream, _peer) = stream_pair();
     let writable = Interest::WRITABLE;
-    looper.register(&mut socket, Token(1), writable);
+    looper.register(&mut stream, Token(1), writable);
     looper.until_writable(Token(1));
     let none = rearms(backend).then_some(0);
     assert_eq!(looper.poll.stats().probes, none);
-    fail(&socket);
+    fail(&stream);
     looper
         .poll
         .poll(&mut looper.events, Some(Duration::ZERO))
@@ -371,7 +374,7 @@ fn a_probe_is_counted(backend: Backend) {
     let deadline = Instant::now() + patience();
     while looper.poll.stats().probes == Some(1) {
         assert!(Instant::now() < deadline);
-        fail(&socket);
+        fail(&stream);
         let pause = Some(Duration::from_millis(10));
         looper.poll.poll(&mut looper.events, pause).unwrap();
     }
@@ -397,17 +400,17 @@ fn io_without_failures_is_not_probed(backend: Backend) {
 
 fn a_change_that_ends_a_wait_is_counted_as_an_interrupt(backend: Backend) {
     let mut looper = Loop::new(backend);
-    let mut socket = udp_socket();
+    let (mut stream, _peer) = stream_pair();
     let writable = Interest::WRITABLE;
-    looper.register(&mut socket, Token(1), writable);
+    looper.register(&mut stream, Token(1), writable);
     looper.until_writable(Token(1));
     if !rearms(backend) {
         assert_eq!(looper.poll.stats().interrupts, None);
         return;
     }
     // No thread waits, so that none is interrupted.
-    fail(&socket);
-    looper.reregister(&mut socket, Token(1), writable);
+    fail(&stream);
+    looper.reregister(&mut stream, Token(1), writable);
     looper.until_writable(Token(1));
     assert_eq!(looper.poll.stats().interrupts, Some(0));
     let polling = Polling::begin(looper);
@@ -417,14 +420,14 @@ fn a_change_that_ends_a_wait_is_counted_as_an_interrupt(backend: Backend) {
         assert!(Instant::now() < deadline, "no interrupt was counted");
         let before = registry.stats().events;
         registry
-            .reregister(&mut socket, Token(1), writable)
+            .reregister(&mut stream, Token(1), writable)
             .unwrap();
         while registry.stats().events == before && Instant::now() < deadline {
             thread::yield_now();
         }
         // Now it was reported. If the polling thread waits again, it has to learn of the failure.
         thread::yield_now();
-        fail(&socket);
+        fail(&stream);
     }
     polling.end();
 }

@@ -25,7 +25,8 @@ const AFD: &str = "afd";
 const LEFT_OUT: [&str; 3] = [
     "calls of the allocator and of the threads (brk, mmap, mprotect, futex, clone and the like): they are \
      not the crate's",
-    "on AFD, the calls that the system's libraries make of the kernel, and functions looked up by name (timers)",
+    "on AFD, the calls that the system's libraries make of the kernel, and functions looked up by name, except \
+     those of timers",
     "debug builds: the standard library makes calls of its own there",
 ];
 

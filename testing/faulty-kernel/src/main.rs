@@ -10,10 +10,11 @@
 //! - Does it return the injected error, or do instead what its documentation says?
 //! - Does it work when it is tried again?
 //! - Are the sources that were ready reported, and do the waker and a second thread reach the poll?
-//! - Are the same descriptors or handles open, and on Unix is the same amount of memory in use, as before?
+//! - Are the same descriptors or handles open, and is the same amount of memory in use, as before?
 //!
 //! `unix/` and `windows/` stop the calls of their systems, and have their operations.
 
+mod memory;
 mod operation;
 mod record;
 mod steps;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         println!("not run: {reason}");
         return ExitCode::from(NOT_RUN);
     }
+    world::wait_for_a_channel();
     let mut has_failed = false;
     for operation in system::operations(backend) {
         if !is_wanted(&operation.name) {

@@ -29,7 +29,7 @@ pub struct Steps<S, T> {
     gone: &'static [Backend],
     gone_value: Option<fn() -> T>,
     registers: bool,
-    others_register: bool,
+    calls_vary: bool,
     answer: Answer,
 }
 
@@ -68,7 +68,7 @@ pub fn operation<S: 'static, T: 'static>(
         gone: &[],
         gone_value: None,
         registers: false,
-        others_register: false,
+        calls_vary: false,
         answer: Box::new(|_| None),
     }
 }
@@ -116,11 +116,10 @@ impl<S: 'static, T: 'static> Steps<S, T> {
         self
     }
 
-    /// Other threads change registrations meanwhile, or it does, to report what they are ready for. How
-    /// many calls it makes depends on the time.
-    #[cfg(unix)]
-    pub fn others_register(mut self) -> Self {
-        self.others_register = true;
+    /// How many calls it makes depends on the time: other threads change registrations meanwhile, it does, to report
+    /// what they are ready for, or a timer ends.
+    pub fn calls_vary(mut self) -> Self {
+        self.calls_vary = true;
         self
     }
 
@@ -145,7 +144,7 @@ impl<S: 'static, T: 'static> Steps<S, T> {
         let injected = record::injected();
         let expected = match injected < plan.len() {
             // It need not make as many calls each time.
-            true if self.others_register => Expected::Success,
+            true if self.calls_vary => Expected::Success,
             _ => {
                 assert_eq!(injected, plan.len(), "calls that failed");
                 expected
@@ -169,7 +168,7 @@ impl<S: 'static, T: 'static> Steps<S, T> {
                 let gone = self.gone_value.filter(|_| self.gone.contains(&backend));
                 match gone {
                     Some(_) => assert!(world.registrations() <= registrations),
-                    None if self.others_register => {}
+                    None if self.calls_vary => {}
                     None => assert_eq!(
                         world.registrations(),
                         registrations,

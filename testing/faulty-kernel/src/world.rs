@@ -24,6 +24,15 @@ const NEW: Token = Token(6);
 /// How long a test waits for an event that must not come.
 const A_WHILE: Duration = Duration::from_millis(20);
 
+/// The standard library allocates memory for a thread that waits for a channel for the first time, and keeps it. In a
+/// run it depends on the time whether the thread waits.
+pub fn wait_for_a_channel() {
+    let (_sender, receiver) = mpsc::channel::<()>();
+    receiver
+        .recv_timeout(Duration::from_millis(1))
+        .expect_err("nothing is sent");
+}
+
 pub struct World {
     pub backend: Backend,
     pub poll: Poll,

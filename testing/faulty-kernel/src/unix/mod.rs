@@ -2,7 +2,6 @@
 //! calls of a model report themselves.
 
 mod errors;
-mod memory;
 mod model;
 mod operations;
 mod process;

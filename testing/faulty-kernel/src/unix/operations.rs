@@ -57,14 +57,14 @@ fn polls(all: &mut Vec<Operation>, backend: Backend) {
             (number::PORT_GETN, libc::ETIME) if timeout == Some(Duration::ZERO) => Some(A_LIE),
             _ => answer(failure),
         };
-        let ready = steps::poll_ready(name, timeout).others_register();
+        let ready = steps::poll_ready(name, timeout).calls_vary();
         all.push(ready.answers(ready_answer).build());
         if let Some(timeout) = timeout {
-            let idle = steps::poll_idle(name, timeout).others_register();
+            let idle = steps::poll_idle(name, timeout).calls_vary();
             all.push(idle.answers(answer).build());
         }
     }
-    let woken = steps::poll_woken().others_register();
+    let woken = steps::poll_woken().calls_vary();
     let woken = woken.answers(move |failure| match (failure.call, failure.error) {
         (number::PORT_GETN, libc::EBADF | libc::EBADFD) => {
             Some(Expected::LeftOut("a port that is closed stays closed"))
@@ -74,7 +74,7 @@ fn polls(all: &mut Vec<Operation>, backend: Backend) {
         _ => reading_own_descriptor(failure),
     });
     all.push(woken.build());
-    let hung_up = steps::poll_hung_up().others_register();
+    let hung_up = steps::poll_hung_up().calls_vary();
     all.push(hung_up.answers(probing).build());
     let failed = polling(
         "Poll::poll: a source has an error",
@@ -144,7 +144,7 @@ fn polling<S: 'static>(
     timeout: Option<Duration>,
     check: impl Fn(&mut World, &mut S, usize) + Send + Sync + 'static,
 ) -> Steps<S, usize> {
-    operation(name, prepare, move |world, _| world.poll(timeout), check).others_register()
+    operation(name, prepare, move |world, _| world.poll(timeout), check).calls_vary()
 }
 
 /// If the program has closed a descriptor, or another object has it, the error is EBADF. If another

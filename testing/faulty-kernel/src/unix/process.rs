@@ -9,7 +9,8 @@ use std::time::Instant;
 use libc::{c_int, c_long};
 use mio::Backend;
 
-use super::{memory, supervisor};
+use super::supervisor;
+use crate::memory;
 use crate::operation::{Expected, Operation};
 use crate::record::{self, patience, Failure};
 

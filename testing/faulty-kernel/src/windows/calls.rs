@@ -3,7 +3,7 @@
 //! The errors are those that the functions' pages name (NTSTATUS for those of ntdll), and those of a kernel
 //! that lacks resources.
 
-use std::collections::BTreeSet;
+use std::ffi::{c_char, CStr};
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use windows_sys::Win32::Foundation::{SetLastError, *};
 use windows_sys::Win32::Networking::WinSock::{WSASetLastError, *};
 
-use super::{imports, this_thread};
+use super::{imports, this_thread, timer_packets};
 use crate::record;
 
 /// Counts a call. Returns the error that it is to fail with.
@@ -179,9 +179,24 @@ calls! {
     CreateThreadpoolWait(callback: usize, context: usize, environment: usize) -> usize, zero,
         [ERROR_NOT_ENOUGH_MEMORY ERROR_NO_SYSTEM_RESOURCES];
     WaitForSingleObject(object: usize, millis: u32) -> u32, failed, [ERROR_ACCESS_DENIED ERROR_INVALID_HANDLE];
+    CreateWaitableTimerExW(security: usize, name: usize, flags: u32, access: u32) -> usize, zero,
+        [ERROR_INVALID_PARAMETER ERROR_NOT_ENOUGH_MEMORY ERROR_NO_SYSTEM_RESOURCES];
+    SetWaitableTimer(timer: usize, due: usize, period: i32, routine: usize, argument: usize, resume: i32) -> i32,
+        zero, [ERROR_INVALID_HANDLE ERROR_NOT_ENOUGH_MEMORY];
+    NtCreateWaitCompletionPacket(packet: usize, access: u32, attributes: usize) -> i32, status,
+        [STATUS_ACCESS_DENIED STATUS_INSUFFICIENT_RESOURCES STATUS_NO_MEMORY];
+    NtAssociateWaitCompletionPacket(packet: usize, port: usize, signalled: usize, key: usize, word: usize,
+        completion: i32, number: usize, was_signalled: usize) -> i32, status,
+        [STATUS_INVALID_HANDLE STATUS_INVALID_PARAMETER_1 STATUS_INSUFFICIENT_RESOURCES];
+    NtCancelWaitCompletionPacket(packet: usize, remove: u8) -> i32, status,
+        [STATUS_CANCELLED STATUS_INVALID_HANDLE STATUS_PENDING];
 }
 
 impl Call {
+    fn of_name(name: &str) -> Option<Call> {
+        Call::ALL.iter().copied().find(|call| call.name() == name)
+    }
+
     /// Whether the call does its work even if it fails, and so is made before it fails.
     fn happens_although_it_fails(self) -> bool {
         // A handle is closed. A connect attempt continues.
@@ -189,8 +204,47 @@ impl Call {
     }
 }
 
+/// What the import table led to.
+static GET_PROC_ADDRESS: AtomicUsize = AtomicUsize::new(0);
+
+/// `GetProcAddress`: how the crate finds functions that not every Windows has. Instead of those in the list of calls it
+/// finds their replacements, also if the system lacks the functions and `timer_packets` has a substitute.
+unsafe extern "system" fn get_proc_address(library: usize, name: usize) -> usize {
+    type Function = unsafe extern "system" fn(usize, usize) -> usize;
+    // A number in place of a name is smaller.
+    const SMALLEST_ADDRESS: usize = 0x1_0000;
+
+    let original = GET_PROC_ADDRESS.load(Ordering::SeqCst);
+    // SAFETY: the import table led to it, under the name of the function of this type; and its arguments are the
+    // caller's.
+    let found = unsafe { mem::transmute::<usize, Function>(original)(library, name) };
+    if name < SMALLEST_ADDRESS {
+        return found;
+    }
+    // SAFETY: it is no number, so the caller guarantees that it is a string.
+    let name = unsafe { CStr::from_ptr(name as *const c_char) };
+    let call = name.to_str().ok().and_then(Call::of_name);
+    let Some(call) = call else {
+        return found;
+    };
+    let function = match (found, call) {
+        (0, Call::NtCreateWaitCompletionPacket) => timer_packets::create as *const () as usize,
+        (0, Call::NtAssociateWaitCompletionPacket) => {
+            timer_packets::associate as *const () as usize
+        }
+        (0, Call::NtCancelWaitCompletionPacket) => timer_packets::cancel as *const () as usize,
+        (0, _) => return 0,
+        (found, _) => found,
+    };
+    ORIGINALS[call as usize].store(function, Ordering::SeqCst);
+    call.replacement()
+}
+
 /// The handles that these functions have opened. (Wine does not count a process's handles.)
-static OPEN: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+static OPEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+/// So that the list's own memory is always the same.
+const MOST_HANDLES: usize = 1024;
 
 /// The number of open handles.
 pub fn handles() -> usize {
@@ -206,16 +260,22 @@ impl Call {
             // Of a new port. Otherwise the handle is the port's.
             Call::CreateIoCompletionPort if first as isize == NONE && result != 0 => result,
             // SAFETY: it has succeeded, and has written the handle to the address in its first argument.
-            Call::NtCreateFile if result >= 0 => unsafe { (first as *const isize).read() },
+            Call::NtCreateFile | Call::NtCreateWaitCompletionPacket if result >= 0 => unsafe {
+                (first as *const isize).read()
+            },
+            Call::CreateWaitableTimerExW if result != 0 => result,
             Call::WSASocketW | Call::accept | Call::CreateNamedPipeW => result,
             Call::CloseHandle | Call::closesocket => {
-                OPEN.lock().unwrap().remove(&first);
+                OPEN.lock().unwrap().retain(|&handle| handle != first);
+                timer_packets::closed(first);
                 return;
             }
             _ => NONE,
         };
         if opened != NONE {
-            OPEN.lock().unwrap().insert(opened as usize);
+            let mut open = OPEN.lock().unwrap();
+            assert!(open.len() < MOST_HANDLES, "handles");
+            open.push(opened as usize);
         }
     }
 }
@@ -226,8 +286,14 @@ impl Call {
 ///
 /// No other thread runs.
 pub unsafe fn replace() {
+    OPEN.lock().unwrap().reserve(MOST_HANDLES);
     for (name, entry) in imports::all() {
-        let Some(&call) = Call::ALL.iter().find(|call| call.name() == name) else {
+        if name == "GetProcAddress" {
+            GET_PROC_ADDRESS.store(entry.function(), Ordering::SeqCst);
+            // SAFETY: of the function's type; and no other thread runs.
+            unsafe { entry.replace(get_proc_address as *const () as usize) };
+        }
+        let Some(call) = Call::of_name(&name) else {
             continue;
         };
         ORIGINALS[call as usize].store(entry.function(), Ordering::SeqCst);

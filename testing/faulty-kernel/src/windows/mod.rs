@@ -7,13 +7,14 @@
 mod calls;
 mod imports;
 mod operations;
+mod timer_packets;
 
 use std::net;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::Mutex;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Backend, Poll};
@@ -22,6 +23,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentThreadId;
 
+use crate::memory;
 use crate::operation::{Expected, Operation};
 use crate::record::{self, patience, Failure};
 use crate::steps::any_port;
@@ -35,8 +37,8 @@ pub type Peer = net::TcpStream;
 /// The text of the last panic.
 static SAID: Mutex<String> = Mutex::new(String::new());
 
-/// The name of each run is sent to the watchdog.
-static WATCHDOG: Mutex<Option<Sender<String>>> = Mutex::new(None);
+/// What runs now, and since when.
+static CURRENT: Mutex<Option<(String, Instant)>> = Mutex::new(None);
 
 /// Before all runs.
 pub fn prepare() -> Result<(), String> {
@@ -49,28 +51,22 @@ pub fn prepare() -> Result<(), String> {
             *said = panic.to_string().replace('\n', " ");
         }
     }));
-    *WATCHDOG.lock().unwrap() = Some(watchdog());
+    thread::spawn(watch);
     println!("running the operations");
     Ok(())
 }
 
 /// Ends the process when a run takes too long.
-fn watchdog() -> Sender<String> {
-    let (sender, receiver) = mpsc::channel::<String>();
-    thread::spawn(move || {
-        let mut current = String::new();
-        loop {
-            match receiver.recv_timeout(patience() * 4) {
-                Ok(next) => current = next,
-                Err(RecvTimeoutError::Timeout) => {
-                    println!("FAILED: {current}it hangs");
-                    process::exit(1);
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
+fn watch() {
+    loop {
+        thread::sleep(Duration::from_secs(1));
+        if let Some((name, since)) = &*CURRENT.lock().unwrap() {
+            if since.elapsed() > patience() * 4 {
+                println!("FAILED: {name}it hangs");
+                process::exit(1);
             }
         }
-    });
-    sender
+    }
 }
 
 /// Runs the operation with the plan. Returns the calls that it made.
@@ -81,8 +77,7 @@ pub fn run(
     expected: Expected,
 ) -> Result<Vec<Call>, String> {
     let name = format!("{}: {}", operation.name, crate::described(plan));
-    let watchdog = WATCHDOG.lock().unwrap();
-    let _ = watchdog.as_ref().expect("it was started").send(name);
+    *CURRENT.lock().unwrap() = Some((name, Instant::now()));
     SAID.lock().unwrap().clear();
     let run = |plan: &[Failure], expected| {
         let run = AssertUnwindSafe(|| (operation.run)(backend, plan, expected));
@@ -92,13 +87,18 @@ pub fn run(
         // The first run creates objects that are kept.
         run(&[], Expected::Success)?;
     }
-    let before = calls::handles();
+    let (handles, bytes) = (calls::handles(), memory::in_use());
     run(plan, expected)?;
+    let (handles_after, bytes_after) = (calls::handles(), memory::in_use());
     let made = record::calls();
-    match calls::handles() {
-        after if after > before => Err(format!("{after} handles, and {before} before")),
-        _ => Ok(made),
+    if handles_after > handles || bytes_after != bytes {
+        let handles = handles_after as isize - handles as isize;
+        let bytes = bytes_after - bytes;
+        return Err(format!(
+            "{handles} handles and {bytes} bytes more are in use"
+        ));
     }
+    Ok(made)
 }
 
 pub fn code_of(call: Call) -> i64 {
@@ -163,6 +163,12 @@ pub fn expected(failure: Failure, _registers: bool) -> Expected {
         Call::NtDeviceIoControlFile => Expected::Success,
         // It becomes an event of the pipe, and the next read returns it.
         Call::ReadFile => Expected::Success,
+        // The port's own timeouts end a wait.
+        Call::CreateWaitableTimerExW
+        | Call::SetWaitableTimer
+        | Call::NtCreateWaitCompletionPacket
+        | Call::NtAssociateWaitCompletionPacket
+        | Call::NtCancelWaitCompletionPacket => Expected::Success,
         // Without these answers the crate only knows less.
         Call::GetNamedPipeInfo | Call::PeekNamedPipe => Expected::Success,
         Call::NtCancelIoFileEx if failure.error == STATUS_NOT_FOUND => Expected::LeftOut(

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpStream, UdpSocket};
 use mio::windows::{NamedPipe, WaitHandle};
-use mio::{Backend, Interest};
+use mio::{Backend, Events, Interest, Poll};
 use windows_sys::Win32::Foundation::{ERROR_NOT_FOUND, ERROR_NO_DATA, WAIT_TIMEOUT};
 use windows_sys::Win32::Networking::WinSock::WSAEWOULDBLOCK;
 use windows_sys::Win32::System::Threading::{CreateEventW, ResetEvent, SetEvent};
@@ -53,12 +53,27 @@ fn polls(all: &mut Vec<Operation>) {
             WAIT_TIMEOUT => Some(Expected::Success),
             _ => None,
         });
-        all.push(ready.build());
+        all.push(ready.calls_vary().build());
         if let Some(timeout) = timeout {
             let idle = steps::poll_idle(name, timeout);
-            all.push(idle.answers(waiting_on).build());
+            all.push(idle.calls_vary().answers(waiting_on).build());
         }
     }
+    let first = operation(
+        "Poll::poll: the first one of a poll, timeout 10 ms",
+        |world| {
+            let poll = Poll::with_backend(world.backend).unwrap();
+            (poll, Events::with_capacity(4))
+        },
+        |_, (poll, events)| {
+            let (start, timeout) = (Instant::now(), Duration::from_millis(10));
+            poll.poll(events, Some(timeout))?;
+            assert!(start.elapsed() >= timeout, "it ended early");
+            Ok(())
+        },
+        |_, _, ()| {},
+    );
+    all.push(first.calls_vary().answers(waiting_on).build());
     let woken = steps::poll_woken();
     all.push(woken.answers(waiting_on).build());
     let asked = steps::poll(
