@@ -489,7 +489,10 @@ impl Judge {
                 r.last -= gone;
             }
             if rearms && (failed || took_error) {
-                r.owe(r.reported & Bits::ERROR & now, Owed::WithinBackOff);
+                r.owe(
+                    (r.reported & Bits::ERROR & now) - meanwhile,
+                    Owed::WithinBackOff,
+                );
             }
         }
     }

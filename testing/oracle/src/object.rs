@@ -21,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mio::unix::ChildExit;
@@ -585,7 +585,9 @@ impl Object {
 
 impl Drop for Object {
     fn drop(&mut self) {
-        match self.peer.get_mut().unwrap() {
+        // Poisoned if a check of the peer has failed, and this is a panic's unwinding.
+        let peer = self.peer.get_mut();
+        match peer.unwrap_or_else(PoisonError::into_inner) {
             Peer::Child { child, .. } => {
                 let _ = child.kill();
                 let _ = child.wait();
