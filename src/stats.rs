@@ -173,13 +173,15 @@ pub(crate) struct Counters {
 impl Counters {
     /// Counts a poll and its events.
     #[inline]
-    pub(crate) fn polled(&self, outcome: &io::Result<()>, events: usize) {
+    pub(crate) fn polled(&self, events: usize) {
         self.polls.add(1);
         self.events.add(events);
-        if !cfg!(feature = "stats") {
-            return;
-        }
-        if matches!(outcome, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+    }
+
+    /// Counts a poll that has returned this error.
+    pub(crate) fn poll_failed(&self, error: &io::Error) {
+        self.polled(0);
+        if error.kind() == io::ErrorKind::Interrupted {
             self.interrupted_polls.add(1);
         }
     }

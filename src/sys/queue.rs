@@ -152,11 +152,21 @@ impl Queue {
         events: &mut EventBuffer,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        let selected = dispatch!(self, select(events, timeout));
-        // Whether or not it failed: a wake from now on belongs to the next call.
+        if let Err(error) = dispatch!(self, select(events, timeout)) {
+            return Err(self.select_failed(error));
+        }
         self.wakes.take();
-        self.counters.polled(&selected, events.events().len());
-        selected
+        self.counters.polled(events.events().len());
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn select_failed(&self, error: io::Error) -> io::Error {
+        // As after success, a wake from now on belongs to the next call.
+        self.wakes.take();
+        self.counters.poll_failed(&error);
+        error
     }
 
     #[inline]
