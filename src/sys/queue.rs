@@ -155,6 +155,7 @@ impl Queue {
         if let Err(error) = dispatch!(self, select(events, timeout)) {
             return Err(self.select_failed(error));
         }
+        // A wake from now on belongs to the next call.
         self.wakes.take();
         self.counters.polled(events.events().len());
         Ok(())
@@ -163,7 +164,7 @@ impl Queue {
     #[cold]
     #[inline(never)]
     fn select_failed(&self, error: io::Error) -> io::Error {
-        // As after success, a wake from now on belongs to the next call.
+        // Whatever the failed call has retrieved, a wake from now on sends its signal.
         self.wakes.take();
         self.counters.poll_failed(&error);
         error
