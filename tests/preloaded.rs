@@ -252,6 +252,12 @@ fn a_preloaded_stack_with_epoll_pwait2_waits_fractions_of_a_millisecond() {
     }
     assert_eq!(waits_for(&mut looper, Duration::from_millis(1)), [1, 0]);
 
+    // Another failure is the poll's, and no refusal.
+    set("stack_interrupts", 1);
+    let interrupted = looper.poll.poll(&mut looper.events, Some(FRACTIONS[1]));
+    assert_eq!(interrupted.unwrap_err().kind(), ErrorKind::Interrupted);
+    assert_eq!(waits_for(&mut looper, FRACTIONS[1]), [0, 1]);
+
     set("stack_refuses_nanos", 1);
     assert_eq!(waits_for(&mut looper, FRACTIONS[1]), [1, 1]);
     assert_eq!(waits_for(&mut looper, FRACTIONS[1]), [1, 0], "not again");

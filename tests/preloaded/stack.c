@@ -211,6 +211,10 @@ int epoll_pwait2(int epoll, struct epoll_event *events, int most, const struct t
     (void)mask;
     stack_waits_of_nanos += 1;
     if (stack_refuses_nanos) return fail(EACCES);
+    if (stack_interrupts > 0) {
+        stack_interrupts -= 1;
+        return fail(EINTR);
+    }
     return wait_for(epoll, events, most, limit);
 }
 #endif

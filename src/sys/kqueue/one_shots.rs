@@ -141,6 +141,16 @@ mod tests {
         assert_eq!(one_shots.judge(5, 0), Verdict::Drop);
     }
 
+    /// Its event is of the one-shot registration that it was until then.
+    #[test]
+    fn an_event_of_a_registration_that_has_become_a_level_is_dropped() {
+        let mut one_shots = OneShots::default();
+        one_shots.insert(5, Token(1), READ);
+        one_shots.begin_wait();
+        one_shots.insert(5, Token(1), Interest::READABLE.level());
+        assert_eq!(one_shots.judge(5, 0), Verdict::Drop);
+    }
+
     /// Whether its event came before or after cannot be known.
     #[test]
     fn a_registration_that_began_during_the_wait_is_added_again() {
