@@ -170,12 +170,16 @@ impl Selector for Kqueue {
     }
 
     fn deregister(&self, fd: RawFd, _: Key) -> io::Result<()> {
-        let _one_shots = self.has_modes().then(|| {
-            let mut one_shots = self.lock_one_shots();
-            one_shots.remove(fd);
-            one_shots
-        });
-        self.delete_filters(fd)
+        if !self.has_modes() {
+            return self.delete_filters(fd);
+        }
+        let mut one_shots = self.lock_one_shots();
+        let has_lost_filters = one_shots.has_lost_filters(fd);
+        one_shots.remove(fd);
+        match self.delete_filters(fd) {
+            Err(error) if has_lost_filters && error.kind() == io::ErrorKind::NotFound => Ok(()),
+            deleted => deleted,
+        }
     }
 
     /// Nothing to do: the kernel reports edges.
@@ -371,7 +375,7 @@ impl Kqueue {
 
     /// The filters of a registration could not be added again. Unless the descriptor was closed, the event is
     /// reported: without it the program would wait for ever. The program learns of the error when it reregisters
-    /// the source.
+    /// the source. To deregister it is no error.
     #[cold]
     fn not_watched_again(
         &self,
@@ -381,11 +385,13 @@ impl Kqueue {
         (token, ready): (Token, Readiness),
         error: io::Error,
     ) {
-        one_shots.remove(fd);
-        if error.raw_os_error() != Some(libc::EBADF) {
-            let _ = self.delete_filters(fd);
-            events.push(Event::new(token, ready));
+        if error.raw_os_error() == Some(libc::EBADF) {
+            one_shots.remove(fd);
+            return;
         }
+        let _ = self.delete_filters(fd);
+        one_shots.lose_filters(fd, events.events().len());
+        events.push(Event::new(token, ready));
     }
 
     /// Deletes the filters of a descriptor. Fails with `NotFound` if there are none.
@@ -1390,6 +1396,8 @@ mod tests {
                 }
                 assert_registered(&kqueue, 0);
                 assert_reports(&kqueue, &[]);
+                let deregistered = kqueue.deregister(fd, Key::NONE);
+                assert_eq!(deregistered.is_ok(), error != libc::EBADF);
             }
         }
 
@@ -1413,6 +1421,27 @@ mod tests {
                 register(&kqueue, fd, 2, once).unwrap();
                 assert_reports(&kqueue, &[(2, IN)]);
             }
+        }
+
+        /// The program knows of a registration and an event, and nothing of the filters.
+        #[test]
+        fn a_registration_that_cannot_be_added_again_can_be_deregistered() {
+            let kqueue = open();
+            let (stream, mut peer) = UnixStream::pair().unwrap();
+            peer.write_all(b"x").unwrap();
+            let fd = stream.as_raw_fd();
+            register(&kqueue, fd, 1, BOTH.oneshot()).unwrap();
+            kqueue.lock_one_shots().begins_in_next_wait(fd);
+            // The events of both filters are in the buffer when the first one is found to be of no use.
+            let polling = || assert_reports(&kqueue, &[(1, IN.or(OUT))]);
+            if refusing(names::EVFILT_READ, libc::ENOMEM, polling).is_none() {
+                return;
+            }
+            assert_registered(&kqueue, 0);
+            assert_reports(&kqueue, &[]);
+            let deregistering = || kqueue.deregister(fd, Key::NONE);
+            deregistering().unwrap();
+            assert_eq!(errno(deregistering()), Some(libc::ENOENT));
         }
 
         #[test]

@@ -31,6 +31,8 @@ struct OneShot {
     began: u64,
     /// The wait that reported it, and the index of its event.
     reported: Option<(u64, usize)>,
+    /// The kernel has its filters, or a user event in place of one.
+    has_filters: bool,
 }
 
 /// What becomes of the event of a one-shot filter.
@@ -59,6 +61,7 @@ impl OneShots {
             interest,
             began: self.wait,
             reported: None,
+            has_filters: true,
         };
         let index = fd as usize;
         if index >= self.all.len() {
@@ -72,6 +75,21 @@ impl OneShots {
         if let Some(one_shot) = self.all.get_mut(fd as usize) {
             *one_shot = None;
         }
+    }
+
+    /// The kernel did not add the filters of this registration again, whose event is reported at this index.
+    pub(super) fn lose_filters(&mut self, fd: RawFd, index: usize) {
+        let wait = self.wait;
+        if let Some(Some(one_shot)) = self.all.get_mut(fd as usize) {
+            one_shot.has_filters = false;
+            one_shot.reported = Some((wait, index));
+        }
+    }
+
+    /// Whether the descriptor has a registration, and no filters.
+    pub(super) fn has_lost_filters(&self, fd: RawFd) -> bool {
+        let known = self.all.get(fd as usize).and_then(Option::as_ref);
+        known.is_some_and(|one_shot| !one_shot.has_filters)
     }
 
     /// As if the registration began while the next wait is under way.
