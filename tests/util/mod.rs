@@ -899,18 +899,35 @@ pub fn unused_address() -> std::net::SocketAddr {
 
 /// Whether Windows is implemented by Wine. Tests then skip what Wine's driver does not report.
 /// Everything else is required of both.
-#[cfg(windows)]
 pub fn under_wine() -> bool {
+    wine_version().is_some()
+}
+
+/// The version of Wine without what follows a dot.
+#[cfg(windows)]
+pub fn wine_version() -> Option<u32> {
+    use std::ffi::{c_char, CStr};
     use windows_sys::core::{s, w};
     use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 
+    type Function = unsafe extern "system" fn() -> isize;
+    type Version = unsafe extern "C" fn() -> *const c_char;
     // SAFETY: both names end with a zero, and every process has loaded the library.
-    unsafe { GetProcAddress(GetModuleHandleW(w!("ntdll.dll")), s!("wine_get_version")) }.is_some()
+    let function =
+        unsafe { GetProcAddress(GetModuleHandleW(w!("ntdll.dll")), s!("wine_get_version")) }?;
+    // SAFETY: Wine's function of this name has this type, and returns a string that lasts.
+    let version = unsafe { CStr::from_ptr(std::mem::transmute::<Function, Version>(function)()) };
+    let version = version.to_str().expect("digits and dots");
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok());
+    Some(major.unwrap_or_else(|| panic!("Wine {version:?}")))
 }
 
 #[cfg(unix)]
-pub fn under_wine() -> bool {
-    false
+pub fn wine_version() -> Option<u32> {
+    None
 }
 
 /// The result of receiving after a datagram was refused.
