@@ -67,6 +67,7 @@ fn poll_in_chunks(
 }
 
 /// The number of descriptors that the process may open now.
+#[allow(clippy::useless_conversion)] // some systems have a `usize`
 fn descriptor_limit() -> usize {
     let mut limit = libc::rlimit {
         rlim_cur: 0,

@@ -135,6 +135,18 @@ impl From<Mistake> for io::Error {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
+    #[test]
+    fn only_the_error_with_the_number_of_the_mistake_is_replaced() {
+        let replaced = |number| {
+            let error = io::Error::from_raw_os_error(number);
+            Mistake::Exclusive.in_place_of(libc::EINVAL, error)
+        };
+        assert_eq!(replaced(libc::EINVAL).raw_os_error(), None);
+        assert_eq!(replaced(libc::EINVAL).kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(replaced(libc::ENOMEM).raw_os_error(), Some(libc::ENOMEM));
+    }
+
     #[test]
     fn only_the_error_of_the_mistake_itself_is_explained() {
         for mistake in [Mistake::AlreadyRegistered, Mistake::NotRegistered] {
