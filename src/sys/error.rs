@@ -135,6 +135,14 @@ impl From<Mistake> for io::Error {
 mod tests {
     use super::*;
 
+    #[cfg(all(unix, feature = "os-poll"))]
+    #[test]
+    fn a_call_that_failed_by_itself_was_not_interrupted() {
+        // SAFETY: no descriptor has this number.
+        assert_eq!(unsafe { libc::close(-1) }, -1);
+        assert!(!was_interrupted());
+    }
+
     #[cfg(unix)]
     #[test]
     fn only_the_error_with_the_number_of_the_mistake_is_replaced() {
