@@ -138,8 +138,8 @@ mod tests {
     #[cfg(all(unix, feature = "os-poll"))]
     #[test]
     fn a_call_that_failed_by_itself_was_not_interrupted() {
-        // SAFETY: no descriptor has this number.
-        assert_eq!(unsafe { libc::close(-1) }, -1);
+        // Its last call has found that there is no such file.
+        std::fs::metadata("/no such file").unwrap_err();
         assert!(!was_interrupted());
     }
 
