@@ -14,7 +14,7 @@ use mio::net::TcpListener;
 use mio::unix::SourceFd;
 #[cfg(unix)]
 use mio::IoSource;
-use mio::{Backend, Interest, Stats, Token, Waker};
+use mio::{Backend, Events, Interest, Stats, Token, Waker};
 use util::{any_port, patience, stream_pair, Differences, Loop, Polling, Stream};
 
 on_each_backend![
@@ -23,6 +23,7 @@ on_each_backend![
     #[cfg(unix)]
     an_interrupted_poll_is_counted,
     a_wake_is_counted_as_sent_or_as_coalesced,
+    a_wake_after_a_poll_that_failed_is_sent,
     wakes_of_several_threads_are_all_counted,
     registering_and_deregistering_are_counted,
     a_failing_register_or_deregister_is_not_counted,
@@ -139,6 +140,20 @@ fn a_wake_is_counted_as_sent_or_as_coalesced(backend: Backend) {
     looper.until_readable(one);
     waker.wake().unwrap();
     assert_eq!(wakes(&looper), (3, 3), "the poll has taken the first one");
+}
+
+/// Whatever the failed call has retrieved, the wake is not taken for one that is under way.
+fn a_wake_after_a_poll_that_failed_is_sent(backend: Backend) {
+    let mut looper = Loop::new(backend);
+    let waker = Waker::new(looper.registry(), Token(1)).unwrap();
+    waker.wake().unwrap();
+    let mut no_room = Events::with_capacity(0);
+    let failed = looper.poll.poll(&mut no_room, Some(Duration::ZERO));
+    assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    waker.wake().unwrap();
+    let stats = looper.poll.stats();
+    assert_eq!((stats.wakes_sent, stats.wakes_coalesced), (2, 0));
+    looper.until_readable(Token(1));
 }
 
 fn wakes_of_several_threads_are_all_counted(backend: Backend) {
