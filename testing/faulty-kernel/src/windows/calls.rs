@@ -267,7 +267,8 @@ impl Call {
             Call::WSASocketW | Call::accept | Call::CreateNamedPipeW => result,
             Call::CloseHandle | Call::closesocket => {
                 OPEN.lock().unwrap().retain(|&handle| handle != first);
-                timer_packets::closed(first);
+                // An object that is closed queues nothing.
+                timer_packets::end(first);
                 return;
             }
             _ => NONE,

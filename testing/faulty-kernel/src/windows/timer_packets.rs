@@ -91,7 +91,8 @@ pub unsafe extern "system" fn cancel(object: usize, _: u8) -> NTSTATUS {
 unsafe extern "system" fn ended(packet: *mut c_void, _: bool) {
     // SAFETY: it is the address of the packet that `associate` has passed.
     let packet = unsafe { &*packet.cast::<Packet>() };
-    // SAFETY: the call accesses no memory of the process. The port is open, because a wait for the timer goes on.
+    // SAFETY: the call accesses no memory of the process: the port returns the key and the word as they are. It fails
+    // if the port was closed.
     unsafe {
         PostQueuedCompletionStatus(
             packet.port as HANDLE,
@@ -102,13 +103,8 @@ unsafe extern "system" fn ended(packet: *mut c_void, _: bool) {
     };
 }
 
-/// An object that is closed queues nothing.
-pub fn closed(handle: usize) {
-    end(handle);
-}
-
 /// Ends the wait of the object, if there is one.
-fn end(object: usize) {
+pub fn end(object: usize) {
     let mut waits = WAITS.lock().unwrap();
     let Some(index) = waits.iter().position(|wait| wait.object == object) else {
         return;
