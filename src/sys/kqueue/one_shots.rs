@@ -86,7 +86,8 @@ impl OneShots {
         }
     }
 
-    /// Whether the descriptor has a registration, and no filters.
+    /// Whether the descriptor has a registration, and no filters. (Or a descriptor of this number had one when it was
+    /// closed, and none was registered since.)
     pub(super) fn has_lost_filters(&self, fd: RawFd) -> bool {
         let known = self.all.get(fd as usize).and_then(Option::as_ref);
         known.is_some_and(|one_shot| !one_shot.has_filters)
