@@ -615,6 +615,7 @@ fn ask_handle(socket: RawSocket, question: u32) -> io::Result<RawSocket> {
 mod tests {
     use windows_sys::Win32::Networking::WinSock::WSAEOPNOTSUPP;
 
+    use super::super::port::Port;
     use super::*;
 
     fn error(code: i32) -> io::Result<RawSocket> {
@@ -702,6 +703,26 @@ mod tests {
         };
         assert!(event.is_writable() && !event.is_readable());
         assert_eq!(socket.take_foreign(), Some(receive));
+    }
+
+    /// It was not cancelled when the socket before was deregistered, because that failed. If a duplicate keeps
+    /// that socket open, it may never end.
+    #[test]
+    fn a_poll_of_the_socket_before_is_cancelled_although_it_is_armed_for_enough() {
+        let port = Port::open().unwrap();
+        let device = Device::open(&port).unwrap();
+        let mut socket = Socket::new();
+        socket.begin(0, 8, Token(1), Interest::READABLE);
+        let armed = socket.wanted().unwrap();
+        socket.stage = Stage::Polling(armed);
+        assert!(socket.update(&device, 1).is_none());
+        assert!(socket.is_armed_for(armed), "its own poll goes on");
+        socket.end();
+        socket.begin(0, 8, Token(2), Interest::READABLE);
+        assert!(socket.update(&device, 1).is_none());
+        assert!(!socket.is_armed_for(armed));
+        // The kernel never had its memory.
+        socket.stage = Stage::Idle;
     }
 
     /// The end of a connection is always armed, and each ready set is one that epoll would report.
