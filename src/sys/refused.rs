@@ -37,4 +37,12 @@ mod tests {
             .into_iter()
             .any(refused));
     }
+
+    #[test]
+    fn what_is_no_refusal_stays_an_error() {
+        let outcome = |number| unless_refused(io::Error::from_raw_os_error(number));
+        assert!(outcome(libc::ENOSYS).is_ok());
+        let error = outcome(libc::EMFILE).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    }
 }

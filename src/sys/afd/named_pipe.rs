@@ -1288,6 +1288,20 @@ mod tests {
         assert_eq!(read().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
+    /// `write` then returns the error, instead of leaving the program to wait for the client.
+    #[test]
+    fn a_failed_write_is_ready_for_writing_whether_or_not_a_client_is_known_to_have_come() {
+        let (queue, server, _client) = pair("failed-write");
+        server
+            .reregister(&queue, Token(1), Interest::WRITABLE)
+            .unwrap();
+        let mut state = server.pipe.lock();
+        state.is_connected = false;
+        assert!(state.event(WRITES).is_none());
+        state.write_error = Some(io::ErrorKind::BrokenPipe.into());
+        assert!(state.event(WRITES).is_some());
+    }
+
     #[test]
     fn one_write_takes_a_buffer_of_a_stream() {
         let (_queue, server, _client) = pair("stream");
