@@ -725,6 +725,22 @@ mod tests {
         socket.stage = Stage::Idle;
     }
 
+    /// With edges, what it lacks is another event.
+    #[test]
+    fn a_poll_from_before_reregister_is_no_event_of_a_mode() {
+        let edges = Interest::READABLE;
+        let modes = [edges.level(), edges.oneshot(), edges.level().oneshot()];
+        for interest in modes.into_iter().chain([edges]) {
+            let mut socket = Socket::new();
+            socket.begin(0, 8, Token(1), interest);
+            socket.stage = Stage::Polling(socket.wanted().unwrap());
+            socket.reregister(Token(2), interest);
+            assert_eq!(socket.is_of_before, interest != edges, "{interest:?}");
+            // The kernel never had its memory.
+            socket.stage = Stage::Idle;
+        }
+    }
+
     /// The end of a connection is always armed, and each ready set is one that epoll would report.
     #[test]
     fn directions_and_ready_sets_are_translated() {
