@@ -711,11 +711,11 @@ fn no_count_of_a_semaphore_is_lost_or_reported_twice() {
     let semaphore = semaphore();
     let mut handle = WaitHandle::new(duplicate(semaphore.as_handle()));
     let mut polls = [Loop::new(Backend::Afd), Loop::new(Backend::Afd)];
-    // The pool of Wine 10 may take the signal of a wait that is being disarmed, and not call back.
-    let may_lose = util::wine_version() >= Some(10);
-    let limit = match may_lose {
-        true => Duration::from_secs(5),
-        false => patience(),
+    // The pool of Wine 10 may take the signal of a wait that is being disarmed, and not call back. A few are
+    // released again.
+    let mut may_lose = match util::wine_version() >= Some(10) {
+        true => ALL / 100,
+        false => 0,
     };
     let mut seen = 0;
     let mut seed = 1_u32;
@@ -724,14 +724,15 @@ fn no_count_of_a_semaphore_is_lost_or_reported_twice() {
         (seed >> 16) % below
     };
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let releasing = scope.spawn(|| {
             for _ in 0..ALL {
                 release(semaphore.as_handle(), 1);
                 thread::yield_now();
             }
         });
+        let deadline = Instant::now() + patience() * 3;
         let mut last = Instant::now();
-        while seen < ALL && last.elapsed() < limit {
+        while seen < ALL && Instant::now() < deadline {
             let before = seen;
             let looper = &mut polls[random(2) as usize];
             let mode = match random(3) {
@@ -753,15 +754,18 @@ fn no_count_of_a_semaphore_is_lost_or_reported_twice() {
             }
             registry.deregister(&mut handle).unwrap();
             looper.assert_nothing_ready();
-            if seen > before {
+            if seen > before || !releasing.is_finished() {
+                last = Instant::now();
+            } else if may_lose > 0 && last.elapsed() > Duration::from_secs(5) {
+                let lost = ALL - seen;
+                assert!(lost <= may_lose, "{lost} are lost");
+                may_lose -= lost;
+                release(semaphore.as_handle(), lost as i32);
                 last = Instant::now();
             }
         }
     });
-    match may_lose {
-        true => assert!(seen <= ALL, "{seen}"),
-        false => assert_eq!(seen, ALL),
-    }
+    assert_eq!(seen, ALL);
     assert!(!takes_signal(semaphore.as_handle(), Duration::ZERO));
 }
 
