@@ -32,8 +32,8 @@ run() {
 for program in /tests/*; do
     run "${program##*/}" "$program" $SKIP
 done
-run c10k /programs/c10k --connections 200
-run c10k-slow /programs/c10k --connections 100 --slow 20
+run c10k /programs/c10k --connections 200 --seconds 300
+run c10k-slow /programs/c10k --connections 100 --slow 20 --seconds 300
 for backend in epoll poll; do
     run "oracle-$backend" /programs/oracle run --seconds "$ORACLE_SECONDS" --backend "$backend"
 done

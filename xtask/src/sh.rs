@@ -3,16 +3,18 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::{self, Read as _, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
+use nix::fcntl::{fcntl, FcntlArg, OFlag};
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::Pid;
 
@@ -23,6 +25,9 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// The interval at which a running program is checked.
 const TICK: Duration = Duration::from_millis(20);
+
+/// At least the capacity of a pipe.
+const MOST_IN_A_PIPE: usize = 1 << 20;
 
 /// The process group of the running program, or 0.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
@@ -165,7 +170,7 @@ impl Cmd {
     }
 
     fn end(mut self, output: Output) -> Result<Ended> {
-        std::io::stdout().flush()?;
+        io::stdout().flush()?;
         let shown = self.to_string();
         if output != Output::Shown {
             self.command.stdout(Stdio::piped());
@@ -179,36 +184,29 @@ impl Cmd {
             .with_context(|| format!("cannot start `{shown}`"))?;
         let group = Group::new(child.id());
 
-        // A thread reads the pipe, because a process that has left the group (setsid) may keep it
-        // open for ever.
-        let (sender, chunks) = mpsc::channel();
-        if let Some(mut pipe) = child.stdout.take() {
-            thread::spawn(move || {
-                let mut buffer = [0; 8192];
-                while let Ok(n @ 1..) = pipe.read(&mut buffer) {
-                    if sender.send(buffer[..n].to_vec()).is_err() {
-                        break;
-                    }
-                }
-            });
-        } else {
-            drop(sender);
+        let mut pipe = child.stdout.take();
+        if let Some(pipe) = &pipe {
+            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
         let mut kept = Vec::new();
-        let mut keep = |chunk: Vec<u8>| {
+        let mut keep = |chunk: &[u8]| {
             if output == Output::ShownAndKept {
-                let mut stdout = std::io::stdout();
-                let _ = stdout.write_all(&chunk).and_then(|()| stdout.flush());
+                let mut stdout = io::stdout();
+                let _ = stdout.write_all(chunk).and_then(|()| stdout.flush());
             }
             kept.extend(chunk);
         };
 
         let mut timed_out = None;
         let status = loop {
-            match chunks.recv_timeout(TICK) {
-                Ok(chunk) => keep(chunk),
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => thread::sleep(TICK),
+            match &mut pipe {
+                Some(open) => {
+                    await_output(open)?;
+                    if read_once(open, &mut keep)? == Read::End {
+                        pipe = None;
+                    }
+                }
+                None => thread::sleep(TICK),
             }
             if let Some(status) = child.try_wait()? {
                 break status;
@@ -220,8 +218,16 @@ impl Cmd {
             }
         };
         drop(group);
-        while let Ok(chunk) = chunks.recv_timeout(Duration::from_secs(1)) {
-            keep(chunk);
+        // The pipe holds the rest of what the program has written. It may never end: a process that has left the
+        // group (setsid) may keep it open, and go on writing.
+        if let Some(open) = &mut pipe {
+            let mut left = MOST_IN_A_PIPE;
+            while let Read::Bytes(length @ 1..) = read_once(open, &mut keep)? {
+                left = match left.checked_sub(length) {
+                    Some(left) => left,
+                    None => break,
+                };
+            }
         }
         let stdout = String::from_utf8_lossy(&kept).into_owned();
         Ok(Ended {
@@ -231,6 +237,36 @@ impl Cmd {
             timed_out,
             shown,
         })
+    }
+}
+
+/// Waits for output, for the end of the output, or for a while.
+fn await_output(pipe: &ChildStdout) -> Result<()> {
+    let mut entries = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut entries, PollTimeout::try_from(TICK)?) {
+        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What one read of a pipe has found.
+#[derive(PartialEq)]
+enum Read {
+    /// 0 if the pipe is empty.
+    Bytes(usize),
+    End,
+}
+
+fn read_once(pipe: &mut ChildStdout, keep: &mut impl FnMut(&[u8])) -> Result<Read> {
+    let mut buffer = [0; 1 << 16];
+    match pipe.read(&mut buffer) {
+        Ok(0) => Ok(Read::End),
+        Ok(length) => {
+            keep(&buffer[..length]);
+            Ok(Read::Bytes(length))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Bytes(0)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -393,6 +429,25 @@ mod tests {
             .to_string()
             .ends_with("ended with exit status: 3"));
         assert!(sh("true").quiet().unwrap().success().is_ok());
+    }
+
+    #[test]
+    fn all_output_is_kept_even_if_a_process_that_left_keeps_the_pipe_open() {
+        let leave = "exec 3>&1; echo $(setsid sh -c 'sleep 1000 >&3 3>&- & echo $!')";
+        let ended = sh(&format!("{leave}; seq 100000; exit 4")).quiet().unwrap();
+        assert_eq!(ended.status.code(), Some(4));
+        let (sleeper, numbers) = ended.stdout.split_once('\n').unwrap();
+        let sleeper = Pid::from_raw(sleeper.parse().unwrap());
+        nix::sys::signal::kill(sleeper, Signal::SIGKILL).unwrap();
+        assert_eq!(numbers.lines().count(), 100_000);
+        assert!(numbers.ends_with("\n100000\n"));
+    }
+
+    #[test]
+    fn a_program_that_writes_for_ever_reaches_its_time_limit() {
+        let limit = Duration::from_millis(200);
+        let ended = sh("yes").limit(limit).quiet().unwrap();
+        assert_eq!(ended.timed_out, Some(limit));
     }
 
     #[test]

@@ -53,10 +53,8 @@ pub fn c10k() -> Result<()> {
             .args(["--release", "-p", "c10k"])
             .run()?;
         let program = root().join("target/release/c10k");
-        let run = Run::new(
-            &program,
-            &["--connections", "100", "--messages", "10", "--slow", "5"],
-        )?;
+        let args = "--connections 100 --messages 10 --slow 5 --seconds 600".split(' ');
+        let run = Run::new(&program, &args.collect::<Vec<_>>())?;
         report.one("c10k", run.ended.success());
         for problem in run.problems()? {
             report.problem(problem);
