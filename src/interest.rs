@@ -483,15 +483,13 @@ impl Interest {
     #[allow(dead_code)] // where no backend stores interests
     pub(crate) fn with(directions: [bool; 3], level: bool, oneshot: bool) -> Option<Interest> {
         let [readable, writable, priority] = directions;
-        let bits = [
-            (readable, READABLE),
-            (writable, WRITABLE),
-            (priority, PRIORITY),
-            (level, LEVEL),
-            (oneshot, ONESHOT),
-        ];
-        let bits = bits.into_iter().filter(|&(is_set, _)| is_set);
-        NonZeroU8::new(bits.fold(0, |all, (_, bit)| all | bit)).map(Interest)
+        let bit_if = |is_set: bool, bit: u8| u8::from(is_set) * bit;
+        let bits = bit_if(readable, READABLE)
+            | bit_if(writable, WRITABLE)
+            | bit_if(priority, PRIORITY)
+            | bit_if(level, LEVEL)
+            | bit_if(oneshot, ONESHOT);
+        NonZeroU8::new(bits).map(Interest)
     }
 
     /// The interest of these bits, of which at least one is set. For a table indexed by them.

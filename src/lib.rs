@@ -95,6 +95,7 @@ extern crate kqueue_model as _;
 mod backend;
 pub mod event;
 pub mod features;
+#[cfg(any(doc, doctest))]
 pub mod guide;
 mod interest;
 mod io_source;

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use crate::sys::kind;
 #[cfg(feature = "os-poll")]
 use crate::sys::Queue;
 #[cfg(feature = "stats")]
@@ -304,7 +305,7 @@ impl Poll {
             let remaining =
                 deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match self.poll(events, remaining) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if kind(&error) == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
                 Ok(()) => {}
             }

@@ -346,9 +346,10 @@ fn trace(what: &'static str, wanted: Option<(Token, Interest)>) {
         // Not inlined, for programs without a logger.
         #[cold]
         fn write(what: &'static str, wanted: Option<(Token, Interest)>) {
+            let line = |text: fmt::Arguments<'_>| log::trace!("{text}");
             match wanted {
-                Some((token, interests)) => log::trace!("{what}: {token:?}, {interests:?}"),
-                None => log::trace!("{what}"),
+                Some((token, interests)) => line(format_args!("{what}: {token:?}, {interests:?}")),
+                None => line(format_args!("{what}")),
             }
         }
         write(what, wanted);

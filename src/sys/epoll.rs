@@ -206,42 +206,42 @@ fn event_mask(interest: Interest) -> u32 {
     EVENT_MASKS[interest.bits() as usize]
 }
 
-/// By the bits of an interest: a mode costs nothing where there is none.
+/// By the bits of an interest: a mode costs nothing where there is none. The compiler interprets what makes the
+/// table, which is slow: no function is called for each element.
 static EVENT_MASKS: [u32; 256] = {
-    let mut masks = [0; 256];
-    let mut bits = 1;
-    while bits < masks.len() {
-        masks[bits] = mask_of(Interest::from_bits(bits as u8));
-        bits += 1;
+    let mut masks = [libc::EPOLLET as u32; 256];
+    let mut bit = 1;
+    while bit < masks.len() {
+        let (set, cleared) = flags_of(Interest::from_bits(bit as u8));
+        let mut lower_bits = 0;
+        while lower_bits < bit {
+            masks[bit + lower_bits] = masks[lower_bits] & !cleared | set;
+            lower_bits += 1;
+        }
+        bit <<= 1;
     }
     masks
 };
 
-const fn mask_of(interest: Interest) -> u32 {
-    let mut mask = 0;
-    if !interest.is_level() {
-        mask |= libc::EPOLLET;
-    }
-    if interest.is_readable() {
-        mask |= libc::EPOLLIN;
-        // The kernel refuses it in an exclusive registration.
-        if !interest.is_exclusive() {
-            mask |= libc::EPOLLRDHUP;
-        }
-    }
-    if interest.is_writable() {
-        mask |= libc::EPOLLOUT;
-    }
-    if interest.is_priority() {
-        mask |= libc::EPOLLPRI;
-    }
-    if interest.is_oneshot() {
-        mask |= libc::EPOLLONESHOT;
-    }
-    if interest.is_exclusive() {
-        mask |= libc::EPOLLEXCLUSIVE;
-    }
-    mask as u32
+/// The flags that one bit of an interest sets, and those that it clears.
+const fn flags_of(bit: Interest) -> (u32, u32) {
+    let (set, cleared) = if bit.is_readable() {
+        (libc::EPOLLIN | libc::EPOLLRDHUP, 0)
+    } else if bit.is_writable() {
+        (libc::EPOLLOUT, 0)
+    } else if bit.is_priority() {
+        (libc::EPOLLPRI, 0)
+    } else if bit.is_level() {
+        (0, libc::EPOLLET)
+    } else if bit.is_oneshot() {
+        (libc::EPOLLONESHOT, 0)
+    } else if bit.is_exclusive() {
+        // The kernel refuses EPOLLRDHUP in an exclusive registration.
+        (libc::EPOLLEXCLUSIVE, libc::EPOLLRDHUP)
+    } else {
+        (0, 0)
+    };
+    (set as u32, cleared as u32)
 }
 
 // `select` lets the kernel write `epoll_event`s into a buffer of `Event`s: both types must

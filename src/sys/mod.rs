@@ -35,6 +35,7 @@ mod wake;
 #[cfg(unix)]
 mod wake_fd;
 
+pub(crate) use error::kind;
 #[cfg(any(all(windows, feature = "os-poll"), all(unix, feature = "os-ext")))]
 pub(crate) use error::Mistake;
 pub(crate) use queue::Queue;

@@ -302,8 +302,8 @@ impl Entry {
     }
 }
 
-/// Makes the capacity of a list at least `all`.
-#[inline]
+/// Makes the capacity of a list at least `all`. Never inlined: its callers are not frequent.
+#[inline(never)]
 fn reserve<T>(list: &mut Vec<T>, all: usize) {
     list.reserve(all.saturating_sub(list.len()));
 }

@@ -338,8 +338,8 @@ impl Socket {
     pub(super) fn update(&mut self, device: &Device, word: usize) -> Option<Failed> {
         let outcome = match (self.stage, self.wanted(), self.handle) {
             (Stage::Idle, Some(events), Some(handle)) => self.submit(device, handle, events, word),
-            // Events beyond the set to arm are dropped when they come. (But the poll of a registration
-            // before may be of a socket that had the same handle, and that a duplicate keeps open.)
+            // Events beyond the set to arm are dropped when they come. (But a poll that could not be cancelled
+            // may be of the socket before, which had the same handle, and which a duplicate keeps open.)
             (Stage::Polling(armed), Some(events), _)
                 if armed.contains(events) && !self.is_of_before =>
             {
