@@ -223,7 +223,7 @@ static EVENT_MASKS: [u32; 256] = {
     masks
 };
 
-/// The flags that one bit of an interest sets, and those that it clears.
+/// The flags that one bit of an interest sets, and those of lower bits (or of no bit) that it clears.
 const fn flags_of(bit: Interest) -> (u32, u32) {
     let (set, cleared) = if bit.is_readable() {
         (libc::EPOLLIN | libc::EPOLLRDHUP, 0)
