@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -177,17 +177,10 @@ impl Cmd {
         }
         // A group of its own, so that the children of a test program are ended with it.
         self.command.process_group(0);
-        let start = Instant::now();
         let mut child = self
             .command
             .spawn()
             .with_context(|| format!("cannot start `{shown}`"))?;
-        let group = Group::new(child.id());
-
-        let mut pipe = child.stdout.take();
-        if let Some(pipe) = &pipe {
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
         let mut kept = Vec::new();
         let mut keep = |chunk: &[u8]| {
             if output == Output::ShownAndKept {
@@ -196,39 +189,7 @@ impl Cmd {
             }
             kept.extend(chunk);
         };
-
-        let mut timed_out = None;
-        let status = loop {
-            match &mut pipe {
-                Some(open) => {
-                    await_output(open)?;
-                    if read_once(open, &mut keep)? == Read::End {
-                        pipe = None;
-                    }
-                }
-                None => thread::sleep(TICK),
-            }
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if start.elapsed() > self.limit {
-                timed_out = Some(self.limit);
-                group.kill();
-                break child.wait()?;
-            }
-        };
-        drop(group);
-        // The pipe holds the rest of what the program has written. It may never end: a process that has left the
-        // group (setsid) may keep it open, and go on writing.
-        if let Some(open) = &mut pipe {
-            let mut left = MOST_IN_A_PIPE;
-            while let Read::Bytes(length @ 1..) = read_once(open, &mut keep)? {
-                left = match left.checked_sub(length) {
-                    Some(left) => left,
-                    None => break,
-                };
-            }
-        }
+        let (status, timed_out) = watch(&mut child, self.limit, &mut keep)?;
         let stdout = String::from_utf8_lossy(&kept).into_owned();
         Ok(Ended {
             status,
@@ -238,6 +199,54 @@ impl Cmd {
             shown,
         })
     }
+}
+
+/// Waits for the end of a program, which leads a group, and passes on its output. Returns the time limit if that has
+/// ended it.
+fn watch(
+    child: &mut Child,
+    limit: Duration,
+    keep: &mut impl FnMut(&[u8]),
+) -> Result<(ExitStatus, Option<Duration>)> {
+    let start = Instant::now();
+    let group = Group::new(child.id());
+    let mut pipe = child.stdout.take();
+    if let Some(pipe) = &pipe {
+        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    let mut timed_out = None;
+    let status = loop {
+        match &mut pipe {
+            Some(open) => {
+                await_output(open)?;
+                if read_once(open, keep)? == Read::End {
+                    pipe = None;
+                }
+            }
+            None => thread::sleep(TICK),
+        }
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > limit {
+            timed_out = Some(limit);
+            group.kill();
+            break child.wait()?;
+        }
+    };
+    drop(group);
+    // The pipe holds the rest of what the program has written. It may never end: a process that has left the group
+    // (setsid) may keep it open, and go on writing.
+    if let Some(open) = &mut pipe {
+        let mut left = MOST_IN_A_PIPE;
+        while let Read::Bytes(length @ 1..) = read_once(open, keep)? {
+            left = match left.checked_sub(length) {
+                Some(left) => left,
+                None => break,
+            };
+        }
+    }
+    Ok((status, timed_out))
 }
 
 /// Waits for output, for the end of the output, or for a while.
@@ -441,6 +450,33 @@ mod tests {
         nix::sys::signal::kill(sleeper, Signal::SIGKILL).unwrap();
         assert_eq!(numbers.lines().count(), 100_000);
         assert!(numbers.ends_with("\n100000\n"));
+    }
+
+    #[test]
+    fn what_a_program_has_written_before_its_end_was_noticed_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let go_on = folder.path().join("go on");
+        let script = "echo one; until [ -e \"$0\" ]; do :; done; echo two";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(&go_on);
+        command.process_group(0).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+
+        let mut kept = Vec::<u8>::new();
+        let stat = format!("/proc/{}/stat", child.id());
+        let keep = &mut |chunk: &[u8]| {
+            kept.extend(chunk);
+            if chunk == b"one\n" {
+                // It writes the rest, and ends, before this returns.
+                std::fs::write(&go_on, "").unwrap();
+                while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+                    thread::sleep(TICK);
+                }
+            }
+        };
+        let (status, _) = watch(&mut child, DEFAULT_LIMIT, keep).unwrap();
+        assert!(status.success());
+        assert_eq!(kept, b"one\ntwo\n");
     }
 
     #[test]
