@@ -37,7 +37,9 @@ impl Report {
         self.libtest_output(&ended.stdout);
         if let Err(error) = ended.success() {
             let is_counted = self.failed > before;
-            self.problems.push(format!("{error:#}"));
+            let failures = failures(&ended.stdout).join("\n");
+            self.problems
+                .push(format!("{error:#}\n{failures}").trim_end().to_owned());
             // It was not built, or did not run to its end.
             self.failed += usize::from(!is_counted);
         }
@@ -131,6 +133,26 @@ pub fn passed(stdout: &str) -> usize {
         .sum()
 }
 
+/// What libtest shows again at the end of a program: the names of failed tests, and their output. The beginning of
+/// each is enough to see what has failed where only the end of a log is at hand.
+fn failures(stdout: &str) -> Vec<&str> {
+    const MOST_OF_EACH: usize = 12;
+    let mut shown = Vec::new();
+    let mut left = 0;
+    for line in stdout.lines() {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            left = MOST_OF_EACH;
+        } else if line == "failures:" || result(line).is_some() {
+            left = 0;
+        }
+        if left > 0 && !line.is_empty() {
+            shown.push(line);
+            left -= 1;
+        }
+    }
+    shown
+}
+
 /// `running 12 tests`: how many.
 fn start(line: &str) -> Option<usize> {
     let count = line.strip_prefix("running ")?;
@@ -212,6 +234,46 @@ noise from a testtest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured;
         let mut report = Report::default();
         report.libtest_output(&["running 7 tests\n", TWO_PROGRAMS].concat());
         assert_eq!((report.passed, report.failed), (2, 2));
+    }
+
+    #[test]
+    fn what_failed_tests_have_printed_is_shown_at_the_end() {
+        let numbers: String = (0..20).map(|number| format!("{number}\n")).collect();
+        let stdout = format!(
+            "
+running 3 tests
+test a ... FAILED
+test b ... FAILED
+test c ... ok
+
+failures:
+
+---- a stdout ----
+one
+{numbers}
+---- b stdout ----
+
+two
+
+failures:
+    a
+    b
+
+test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out
+"
+        );
+        let shown = failures(&stdout);
+        assert_eq!(shown[..3], ["---- a stdout ----", "one", "0"]);
+        assert_eq!(shown[11..], ["9", "---- b stdout ----", "two"]);
+
+        let script = "printf '%s\n' '---- a stdout ----' \"$0\"; exit 101";
+        let ended = Cmd::new("sh").args(["-c", script, "three"]);
+        let mut report = Report::default();
+        report.libtest_ended(&ended.quiet().unwrap());
+        let [problem] = &report.problems[..] else {
+            panic!("{:?}", report.problems);
+        };
+        assert!(problem.ends_with("exit status: 101\n---- a stdout ----\nthree"));
     }
 
     #[test]

@@ -297,7 +297,8 @@ impl Wine {
 
     /// Cargo, whose programs for Windows run here, with these variables of their own.
     pub fn running_what_is_built(&self, cargo: Cmd, variables: &[&str]) -> Cmd {
-        let mut runner = self.place.words("wine");
+        let mut runner = vec![once_more()];
+        runner.extend(self.place.words("wine"));
         if !variables.is_empty() {
             let env = ["env"].iter().chain(variables);
             runner.splice(..0, env.map(|word| word.to_string()));
@@ -402,6 +403,14 @@ impl Serial {
         symlink(&self.terminal, &name)?;
         Ok(())
     }
+}
+
+/// The script through which cargo starts Wine: it starts Wine again where Wine itself fails before the program has begun.
+fn once_more() -> String {
+    root()
+        .join("testing/wine/once-more.sh")
+        .display()
+        .to_string()
 }
 
 /// Whether a harness has printed its first line: how many tests it runs, or which ones it has.
@@ -653,6 +662,43 @@ mod tests {
         assert_eq!(
             run("sleep 60", Duration::from_millis(200)),
             failed("it took longer than 0 s")
+        );
+    }
+
+    #[test]
+    fn only_a_failure_of_wine_itself_is_tried_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = |script: &str| {
+            let log = folder.path().join("log");
+            fs::write(&log, "").unwrap();
+            let cmd = Cmd::all_output_of(once_more()).args(["sh", "-c", script]);
+            let ended = cmd.arg(&log).quiet().unwrap();
+            let runs = fs::read_to_string(&log).unwrap().lines().count();
+            (runs, ended.status.code().unwrap(), ended.stdout)
+        };
+        let begin = "echo >> $0; [ $(wc -l < $0) = 2 ] && exit 0;";
+        let message = "wine client error:0: write: Bad file descriptor";
+        let fails =
+            |text: &str, status: i32| runs(&format!("{begin} echo '{text}' >&2; exit {status}"));
+
+        let (count, status, output) = fails(message, 1);
+        assert_eq!((count, status), (2, 0));
+        assert_eq!(
+            output,
+            format!("{message}\nit did not start (1): once more\n")
+        );
+        assert_eq!(
+            fails("assertion failed", 101),
+            (1, 101, "assertion failed\n".to_owned())
+        );
+        assert_eq!(fails(message, 0).0, 1);
+        assert_eq!(
+            runs("echo >> $0; echo 'wine client error:0' >&2; exit 3").0,
+            2
+        );
+        assert_eq!(
+            runs("echo >> $0; echo 'wine client error:0' >&2; exit 3").1,
+            3
         );
     }
 
