@@ -219,8 +219,11 @@ fn rustc_says(what: &str) -> Result<String> {
     }
 }
 
+/// It waits while another process installs packages: for instance, another part of `full`.
 fn apt_get() -> Cmd {
-    Cmd::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive")
+    Cmd::new("apt-get")
+        .args(["-o", "DPkg::Lock::Timeout=600"])
+        .env("DEBIAN_FRONTEND", "noninteractive")
 }
 
 fn find(program: &str) -> Option<PathBuf> {
