@@ -19,7 +19,7 @@ use crate::root;
 const SLOW: u32 = 2;
 const TOO_EXPENSIVE: u32 = 3;
 
-#[derive(Copy, Clone, Debug, PartialEq)]
+#[derive(Copy, Clone, Debug, Default, PartialEq)]
 pub struct Cost {
     pub wall: Duration,
     pub cpu: Duration,

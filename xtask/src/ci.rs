@@ -114,7 +114,7 @@ pub fn runs(chore: &str) -> bool {
 
 /// The steps to run while working on a change.
 pub fn quick() -> Result<()> {
-    conclude(&run(whole(QUICK), |_, _| Ok(None))?)
+    conclude(&run(whole(QUICK), |_, _| Ok(None), |_| Ok(()))?)
 }
 
 /// Every step that decides whether a change may go in.
@@ -122,11 +122,12 @@ pub fn ci() -> Result<()> {
     build_small();
     let budget = budget()?;
     let steps = whole(CI).chain(whole(ONLY_CI));
-    conclude(&run(steps, |name, cost| budget.judge(name, cost))?)
+    let judge = |name: &str, cost| budget.judge(name, cost);
+    conclude(&run(steps, judge, |_| Ok(()))?)
 }
 
 /// The steps of `ci`, and those that take longer; or a part of them. The results are also written to a file
-/// in target/full.
+/// in target/full, after each step: what is interrupted has the results of the steps before.
 pub fn full(shard: Shard) -> Result<()> {
     build_small();
     let budget = budget()?;
@@ -140,21 +141,37 @@ pub fn full(shard: Shard) -> Result<()> {
         let step = *step;
         (name, Box::new(move || step(shard)))
     });
-    let results = run(whole(&steps).chain(shared), |name, cost| {
+    let tasks: Vec<Task> = whole(&steps).chain(shared).collect();
+    let names: Vec<&str> = tasks.iter().map(|(name, _)| *name).collect();
+    let path = target("full").join(shard.file_name());
+    fs::create_dir_all(target("full"))?;
+    let record = |results: &Results| -> Result<()> {
+        let left = &names[results.steps.len()..];
+        fs::write(&path, recorded(&revision, results, left))?;
+        Ok(())
+    };
+    let judge = |name: &str, cost| {
         // The budget is that of `ci`, where a step finds what the steps before it have built.
         match shard.is_whole() && CI.iter().any(|(other, _)| *other == name) {
             true => budget.judge(name, cost),
             false => Ok(None),
         }
-    })?;
-    let path = target("full").join(shard.file_name());
-    fs::create_dir_all(target("full"))?;
-    fs::write(&path, format!("{revision}\n{}", results.table()))?;
+    };
+    let results = run(tasks.into_iter(), judge, record)?;
     println!("{}", path.display());
     if results.total.wall > PART_OF_FULL {
         println!("WARNING: more than an hour: divide it into more parts");
     }
     conclude(&results)
+}
+
+/// The file of results: of which commit, and which steps are left.
+fn recorded(revision: &str, results: &Results, left: &[&str]) -> String {
+    let table = results.table();
+    match left {
+        [] => format!("{revision}\n{table}"),
+        left => format!("{revision}\n{table}not run yet: {}\n", left.join(", ")),
+    }
 }
 
 /// The maximum time for a part of `full`.
@@ -257,7 +274,8 @@ fn whole(steps: &[Step]) -> impl Iterator<Item = Task> + '_ {
         .map(|(name, step)| -> Task { (name, Box::new(*step)) })
 }
 
-/// The results of all steps.
+/// The results of the steps that have ended.
+#[derive(Default)]
 struct Results {
     steps: Vec<Ended>,
     total: Cost,
@@ -275,14 +293,17 @@ impl Results {
 }
 
 /// Runs all of `steps`, even after one has failed. A step has also failed if `judge` says that it has cost
-/// too much.
+/// too much. `record` is called before the first step and after each one.
 fn run(
     steps: impl Iterator<Item = Task>,
     judge: impl Fn(&str, Cost) -> Result<Option<String>>,
+    record: impl Fn(&Results) -> Result<()>,
 ) -> Result<Results> {
     let start = Instant::now();
     let cpu_start = budget::cpu_of_children()?;
-    let mut results = Vec::new();
+    let mut results = Results::default();
+    // What an earlier run has left is not a result of this one.
+    record(&results)?;
     for (name, step) in steps {
         println!("\n=== {name}");
         let step_start = Instant::now();
@@ -306,20 +327,18 @@ fn run(
                 println!("=== {name}: {word}, {wall}: {error:#}");
             }
         }
-        results.push(Ended {
+        results.steps.push(Ended {
             name,
             outcome,
             cost,
         });
+        results.total = Cost {
+            wall: start.elapsed(),
+            cpu: budget::cpu_of_children()? - cpu_start,
+        };
+        record(&results)?;
     }
-    let total = Cost {
-        wall: start.elapsed(),
-        cpu: budget::cpu_of_children()? - cpu_start,
-    };
-    Ok(Results {
-        steps: results,
-        total,
-    })
+    Ok(results)
 }
 
 /// Prints the table, and fails if a step has failed. The table names the steps that could not be run.
@@ -398,7 +417,7 @@ mod tests {
             Ok(())
         };
         let cheap = |_: &str, _| Ok(None);
-        let ended = |steps: &[Step]| conclude(&run(whole(steps), cheap).unwrap());
+        let ended = |steps: &[Step]| conclude(&run(whole(steps), cheap, |_| Ok(())).unwrap());
         assert!(ended(&[("bad", || bail!("on purpose")), ("good", later)]).is_err());
         assert!(RAN.load(Ordering::Relaxed));
         assert!(ended(&[("good", || Ok(()))]).is_ok());
@@ -410,15 +429,55 @@ mod tests {
             bail!(NotRun("on purpose".to_owned()))
         }
         assert!(Outcome::of(&not_run().map(|()| None).context("why")) == Outcome::NotRun);
-        let results = run(whole(&[("absent", not_run)]), |_, _| Ok(None)).unwrap();
+        let results = run(whole(&[("absent", not_run)]), |_, _| Ok(None), |_| Ok(())).unwrap();
         assert!(conclude(&results).is_ok());
         assert_eq!(results.count(Outcome::NotRun), 1);
     }
 
     #[test]
+    fn results_are_recorded_after_each_step_with_the_steps_that_are_left() {
+        let names = ["good", "bad"];
+        let steps: [Step; 2] = [("good", || Ok(())), ("bad", || bail!("on purpose"))];
+        let records = std::cell::RefCell::new(Vec::new());
+        let record = |results: &Results| {
+            let left = &names[results.steps.len()..];
+            records
+                .borrow_mut()
+                .push(recorded("commit 1\n", results, left));
+            Ok(())
+        };
+        run(whole(&steps), |_, _| Ok(None), record).unwrap();
+        let records = records.into_inner();
+        // The first two words of each line, without those of the revision and of the total.
+        let brief = |record: &String| -> Vec<String> {
+            let lines = record.lines().skip(2);
+            let lines = lines.filter(|line| !line.starts_with("total"));
+            let words = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
+            words
+                .map(|words| match words[..] {
+                    ["not", ..] => words.join(" "),
+                    _ => words[..2].join(" "),
+                })
+                .collect()
+        };
+        assert!(records
+            .iter()
+            .all(|record| record.starts_with("commit 1\n\n")));
+        let records: Vec<_> = records.iter().map(brief).collect();
+        assert_eq!(
+            records,
+            [
+                vec!["not run yet: good, bad"],
+                vec!["good ok", "not run yet: bad"],
+                vec!["good ok", "bad FAILED"],
+            ]
+        );
+    }
+
+    #[test]
     fn a_step_that_costs_too_much_has_failed() {
         let expensive = |_: &str, _| bail!("on purpose");
-        let results = run(whole(&[("good", || Ok(()))]), expensive).unwrap();
+        let results = run(whole(&[("good", || Ok(()))]), expensive, |_| Ok(())).unwrap();
         assert!(conclude(&results).is_err());
     }
 
