@@ -146,8 +146,7 @@ pub fn full(shard: Shard) -> Result<()> {
     let path = target("full").join(shard.file_name());
     fs::create_dir_all(target("full"))?;
     let record = |results: &Results| -> Result<()> {
-        let left = &names[results.steps.len()..];
-        fs::write(&path, recorded(&revision, results, left))?;
+        fs::write(&path, recorded(&revision, results, &names))?;
         Ok(())
     };
     let judge = |name: &str, cost| {
@@ -165,10 +164,10 @@ pub fn full(shard: Shard) -> Result<()> {
     conclude(&results)
 }
 
-/// The file of results: of which commit, and which steps are left.
-fn recorded(revision: &str, results: &Results, left: &[&str]) -> String {
+/// The file of results: of which commit, and which of the steps `names` are left.
+fn recorded(revision: &str, results: &Results, names: &[&str]) -> String {
     let table = results.table();
-    match left {
+    match &names[results.steps.len()..] {
         [] => format!("{revision}\n{table}"),
         left => format!("{revision}\n{table}not run yet: {}\n", left.join(", ")),
     }
@@ -440,10 +439,9 @@ mod tests {
         let steps: [Step; 2] = [("good", || Ok(())), ("bad", || bail!("on purpose"))];
         let records = std::cell::RefCell::new(Vec::new());
         let record = |results: &Results| {
-            let left = &names[results.steps.len()..];
             records
                 .borrow_mut()
-                .push(recorded("commit 1\n", results, left));
+                .push(recorded("commit 1\n", results, &names));
             Ok(())
         };
         run(whole(&steps), |_, _| Ok(None), record).unwrap();
