@@ -1,14 +1,19 @@
 #!/bin/sh
 # Runs a program under Wine: `once-more.sh wine PROGRAM ARGUMENTS...`. Once in some thousand runs Wine itself fails
 # before the program has begun, and says so. Then the program is started once more.
-errors=$(mktemp) || exit
-trap 'rm -f "$errors"' EXIT
-"$@" 2>"$errors"
+#
+# The errors go to a file, since Wine's services outlive the program and would keep a pipe open. It has no name any
+# more while the program runs, so that nothing is left behind if both are killed.
+file=$(mktemp) || exit
+exec 3>"$file" 4<"$file"
+rm "$file"
+"$@" 2>&3 3>&- 4<&-
 status=$?
-cat "$errors" >&2
-if [ "$status" -ne 0 ] && grep -q '^wine client error:' "$errors"; then
+errors=$(cat <&4)
+[ -z "$errors" ] || printf '%s\n' "$errors" >&2
+if [ "$status" -ne 0 ] && printf '%s\n' "$errors" | grep -q '^wine client error:'; then
     echo "it did not start ($status): once more" >&2
-    "$@"
+    "$@" 3>&- 4<&-
     status=$?
 fi
 exit "$status"
