@@ -114,7 +114,7 @@ pub fn runs(chore: &str) -> bool {
 
 /// The steps to run while working on a change.
 pub fn quick() -> Result<()> {
-    conclude(&run(whole(QUICK), |_, _| Ok(None), |_| Ok(()))?)
+    conclude(&run(whole(QUICK), |_| Ok(()))?)
 }
 
 /// Every step that decides whether a change may go in.
@@ -122,8 +122,9 @@ pub fn ci() -> Result<()> {
     build_small();
     let budget = budget()?;
     let steps = whole(CI).chain(whole(ONLY_CI));
-    let judge = |name: &str, cost| budget.judge(name, cost);
-    conclude(&run(steps, judge, |_| Ok(()))?)
+    let mut results = run(steps, |_| Ok(()))?;
+    results.judge(&budget);
+    conclude(&results)
 }
 
 /// The steps of `ci`, and those that take longer; or a part of them. The results are also written to a file
@@ -149,14 +150,7 @@ pub fn full(shard: Shard) -> Result<()> {
         fs::write(&path, recorded(&revision, results, &names))?;
         Ok(())
     };
-    let judge = |name: &str, cost| {
-        // The budget is that of `ci`, where a step finds what the steps before it have built.
-        match shard.is_whole() && CI.iter().any(|(other, _)| *other == name) {
-            true => budget.judge(name, cost),
-            false => Ok(None),
-        }
-    };
-    let results = run(tasks.into_iter(), judge, record)?;
+    let results = run(tasks.into_iter(), record)?;
     println!("{}", path.display());
     if results.total.wall > PART_OF_FULL {
         println!("WARNING: more than an hour: divide it into more parts");
@@ -237,6 +231,8 @@ struct Ended {
     name: &'static str,
     outcome: Outcome,
     cost: Cost,
+    /// Why it failed, or could not be run.
+    why: Option<String>,
 }
 
 #[derive(Copy, Clone, PartialEq)]
@@ -247,7 +243,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn of(result: &Result<Option<String>>) -> Outcome {
+    fn of(result: &Result<()>) -> Outcome {
         match result {
             Ok(_) => Outcome::Ok,
             Err(error) if error.is::<NotRun>() => Outcome::NotRun,
@@ -286,16 +282,30 @@ impl Results {
         steps.filter(|step| step.outcome == outcome).count()
     }
 
+    /// Fails the steps that have cost too much, compared with the others.
+    fn judge(&mut self, budget: &Budget) {
+        let slowness = budget.slowness(self.steps.iter().map(|step| (step.name, step.cost)));
+        for step in &mut self.steps {
+            match budget.judge(step.name, step.cost, slowness) {
+                Ok(None) => {}
+                Ok(Some(warning)) => println!("WARNING: {}: {warning}", step.name),
+                Err(error) if step.outcome == Outcome::Ok => {
+                    step.outcome = Outcome::Failed;
+                    step.why = Some(format!("{error:#}"));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
     fn table(&self) -> String {
         table(&self.steps, self.total)
     }
 }
 
-/// Runs all of `steps`, even after one has failed. A step has also failed if `judge` says that it has cost
-/// too much. `record` is called before the first step and after each one.
+/// Runs all of `steps`, even after one has failed. `record` is called before the first step and after each one.
 fn run(
     steps: impl Iterator<Item = Task>,
-    judge: impl Fn(&str, Cost) -> Result<Option<String>>,
     record: impl Fn(&Results) -> Result<()>,
 ) -> Result<Results> {
     let start = Instant::now();
@@ -307,29 +317,23 @@ fn run(
         println!("\n=== {name}");
         let step_start = Instant::now();
         let cpu_before = budget::cpu_of_children()?;
-        let outcome = step();
+        let result = step();
         let cost = Cost {
             wall: step_start.elapsed(),
             cpu: budget::cpu_of_children()? - cpu_before,
         };
-        let result = outcome.and_then(|()| judge(name, cost));
         let outcome = Outcome::of(&result);
-        match &result {
-            Ok(printed) => {
-                println!("=== {name}: ok, {}", seconds(cost.wall));
-                if let Some(printed) = printed {
-                    println!("WARNING: {name}: {printed}");
-                }
-            }
-            Err(error) => {
-                let (word, wall) = (outcome.word(), seconds(cost.wall));
-                println!("=== {name}: {word}, {wall}: {error:#}");
-            }
+        let (word, wall) = (outcome.word(), seconds(cost.wall));
+        let why = result.err().map(|error| format!("{error:#}"));
+        match &why {
+            None => println!("=== {name}: {word}, {wall}"),
+            Some(why) => println!("=== {name}: {word}, {wall}: {why}"),
         }
         results.steps.push(Ended {
             name,
             outcome,
             cost,
+            why,
         });
         results.total = Cost {
             wall: start.elapsed(),
@@ -340,9 +344,15 @@ fn run(
     Ok(results)
 }
 
-/// Prints the table, and fails if a step has failed. The table names the steps that could not be run.
+/// Prints the table, and below it again why steps failed or could not be run, for readers who have only the end of
+/// a log. Fails if a step has failed.
 fn conclude(results: &Results) -> Result<()> {
     print!("\n{}", results.table());
+    for step in &results.steps {
+        if let Some(why) = &step.why {
+            println!("{}: {}: {why}", step.outcome.word(), step.name);
+        }
+    }
     let not_run = results.count(Outcome::NotRun);
     if not_run > 0 {
         println!("{not_run} steps were NOT RUN");
@@ -392,6 +402,7 @@ mod tests {
             name,
             outcome,
             cost,
+            why: None,
         };
         let results = [
             ended("fmt", Outcome::Ok, cost(1260, 900)),
@@ -415,8 +426,7 @@ mod tests {
             RAN.store(true, Ordering::Relaxed);
             Ok(())
         };
-        let cheap = |_: &str, _| Ok(None);
-        let ended = |steps: &[Step]| conclude(&run(whole(steps), cheap, |_| Ok(())).unwrap());
+        let ended = |steps: &[Step]| conclude(&run(whole(steps), |_| Ok(())).unwrap());
         assert!(ended(&[("bad", || bail!("on purpose")), ("good", later)]).is_err());
         assert!(RAN.load(Ordering::Relaxed));
         assert!(ended(&[("good", || Ok(()))]).is_ok());
@@ -427,8 +437,8 @@ mod tests {
         fn not_run() -> Result<()> {
             bail!(NotRun("on purpose".to_owned()))
         }
-        assert!(Outcome::of(&not_run().map(|()| None).context("why")) == Outcome::NotRun);
-        let results = run(whole(&[("absent", not_run)]), |_, _| Ok(None), |_| Ok(())).unwrap();
+        assert!(Outcome::of(&not_run().context("why")) == Outcome::NotRun);
+        let results = run(whole(&[("absent", not_run)]), |_| Ok(())).unwrap();
         assert!(conclude(&results).is_ok());
         assert_eq!(results.count(Outcome::NotRun), 1);
     }
@@ -444,7 +454,7 @@ mod tests {
                 .push(recorded("commit 1\n", results, &names));
             Ok(())
         };
-        run(whole(&steps), |_, _| Ok(None), record).unwrap();
+        run(whole(&steps), record).unwrap();
         let records = records.into_inner();
         // The first two words of each line, without those of the revision and of the total.
         let brief = |record: &String| -> Vec<String> {
@@ -473,10 +483,27 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_costs_too_much_has_failed() {
-        let expensive = |_: &str, _| bail!("on purpose");
-        let results = run(whole(&[("good", || Ok(()))]), expensive, |_| Ok(())).unwrap();
-        assert!(conclude(&results).is_err());
+    fn a_step_that_costs_too_much_beside_the_others_has_failed() {
+        let table = "| `a` | | 10 | 10 |\n| `b` | | 10 | 10 |\n| `c` | | 10 | 10 |";
+        let budget = Budget::parse(table).unwrap();
+        let judged = |cpu: [u64; 3]| {
+            let step = |(name, cpu)| Ended {
+                name,
+                outcome: Outcome::Ok,
+                cost: cost(10_000, cpu),
+                why: None,
+            };
+            let mut results = Results {
+                steps: ["a", "b", "c"].into_iter().zip(cpu).map(step).collect(),
+                ..Results::default()
+            };
+            results.judge(&budget);
+            let why = results.steps[2].why.clone().unwrap_or_default();
+            (conclude(&results).is_ok(), why)
+        };
+        assert!(judged([20_000, 20_000, 60_000]).0);
+        let (ok, why) = judged([20_000, 20_000, 61_000]);
+        assert!(!ok && why.starts_with("61 CPU seconds"), "{why}");
     }
 
     #[test]

@@ -420,6 +420,19 @@ pub fn end_children_when_interrupted() -> Result<()> {
     Ok(())
 }
 
+/// Runs a command that prints something and hangs, until a time limit lets it print that, however slow the machine.
+#[cfg(test)]
+pub fn ended_after_output(cmd: impl Fn() -> Cmd) -> Ended {
+    let mut limit = Duration::from_millis(200);
+    loop {
+        let ended = cmd().limit(limit).quiet().unwrap();
+        if !ended.stdout.is_empty() || limit > DEFAULT_LIMIT {
+            return ended;
+        }
+        limit *= 2;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -488,10 +501,7 @@ mod tests {
 
     #[test]
     fn what_hangs_is_ended_with_its_children() {
-        let ended = sh("sleep 1000 & echo $!; wait")
-            .limit(Duration::from_millis(200))
-            .quiet()
-            .unwrap();
+        let ended = ended_after_output(|| sh("sleep 1000 & echo $!; wait"));
         assert!(ended.timed_out.is_some());
         assert!(ended
             .success()

@@ -293,7 +293,7 @@ mod tests {
 
     use super::*;
     use crate::counts::Bench;
-    use crate::sh::Cmd;
+    use crate::sh::{ended_after_output, Cmd};
 
     const OUTPUT: &str = "
 running 3 tests
@@ -440,7 +440,7 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
     #[test]
     fn a_harness_that_does_not_finish_is_recognised() {
         let run = |script: &str, limit| {
-            let cmd = crate::sh::Cmd::new("sh").arg("-c").arg(script).limit(limit);
+            let cmd = Cmd::new("sh").arg("-c").arg(script).limit(limit);
             outcome(&cmd.quiet().unwrap(), "a")
         };
         let (long, short) = (Duration::from_secs(60), Duration::from_millis(200));
@@ -450,10 +450,14 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 30 filtered out
         assert_eq!(run(another, long), Outcome::NotRun);
         let exited = run("echo 'test b ... ok'; exit 5", long);
         assert_eq!(exited, Outcome::Exited(5));
-        let passed = run("echo 'test a ... ok'; sleep 60", short);
-        assert_eq!(passed, Outcome::Passed);
-        let failed = run("echo 'test a ... FAILED'; sleep 60", short);
-        assert_eq!(failed, Outcome::TimedOut(short));
+        let hangs = |word: &str| {
+            let script = format!("echo 'test a ... {word}'; sleep 1000");
+            let ended = ended_after_output(|| Cmd::new("sh").arg("-c").arg(&script));
+            (outcome(&ended, "a"), ended.timed_out.unwrap())
+        };
+        assert_eq!(hangs("ok").0, Outcome::Passed);
+        let (failed, limit) = hangs("FAILED");
+        assert_eq!(failed, Outcome::TimedOut(limit));
     }
 
     #[test]

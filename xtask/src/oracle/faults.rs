@@ -434,6 +434,7 @@ fn judge(outcome: Result<Vec<Run>, String>, reason: Option<&str>) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sh::ended_after_output;
 
     fn selected(
         backends: &[&str],
@@ -512,10 +513,9 @@ mod tests {
             let outcome = of(script);
             assert!(matches!(outcome, Outcome::Failed(_)), "{script}: {outcome}");
         }
-        let hangs = Cmd::new("sh")
-            .args(["-c", "echo FOUND lost event, seed 7; sleep 1000"])
-            .limit(Duration::from_millis(200));
-        let outcome = Outcome::of(&hangs.quiet().unwrap());
+        let script = "echo FOUND lost event, seed 7; sleep 1000";
+        let hangs = ended_after_output(|| Cmd::new("sh").args(["-c", script]));
+        let outcome = Outcome::of(&hangs);
         assert!(matches!(outcome, Outcome::Failed(_)), "{outcome}");
     }
 
