@@ -25,7 +25,7 @@ pub const FOUND: &str = "FOUND ";
 pub struct Args {
     /// Backends, instead of all: `epoll`, `poll`, `kqueue`, `event-ports`
     pub backends: Vec<String>,
-    /// The seconds that a run takes: 26 if not given, and 60 with `--faults`
+    /// The seconds that a run takes: 26 if not given, and at most 300 with `--faults`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: Option<u64>,
     /// The master seed, instead of the fixed one
