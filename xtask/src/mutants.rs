@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{anyhow, bail, Context, Result};
 use clap::Args as ClapArgs;
 
-use crate::cross::Cross;
+use crate::cross::{setting, Cross};
 use crate::faults::Tree;
 use crate::report::Report;
 use crate::sh::Cmd;
@@ -33,6 +33,9 @@ const LIMIT: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// The seconds after which a test gives up waiting for an event that a mutant suppresses.
 const PATIENCE: &str = "3";
+
+/// Set for a harness, it takes options such as `--fail-fast`.
+const UNSTABLE: &str = "RUSTC_BOOTSTRAP=1";
 
 #[derive(ClapArgs, Default)]
 pub struct Args {
@@ -71,6 +74,7 @@ pub fn run(args: &Args) -> Result<()> {
                 true => Some(wine()?),
                 false => None,
             },
+            host: tools::host()?,
         };
         let mutants = copy.mutants()?;
         for problem in files.problems(&mutants) {
@@ -144,6 +148,8 @@ struct Copy {
     tree: Tree,
     /// Started if a group is built for Windows. It runs between the mutants, too.
     wine: Option<Wine>,
+    /// The target of what runs here.
+    host: String,
 }
 
 impl Copy {
@@ -237,17 +243,18 @@ impl Copy {
         for (name, value) in &run.variables {
             cmd = cmd.env(name, value);
         }
-        if let Some(wine) = self.wine.as_ref().filter(|_| run.build == Build::Windows) {
-            let target = format!("--cargo-arg=--target={}", wine::TARGET);
-            // It is not debugged, and this halves the time.
-            let cargo = cmd.arg(target).env("CARGO_PROFILE_DEV_DEBUG", "0");
-            // Many a test waits for an event that a mutant suppresses, so no test begins after the first
-            // failure: an option of the harness that it takes with this variable only. One test at a time:
-            // Wine's own locks were seen to hang a harness with several.
-            cmd = wine
-                .running_what_is_built(cargo, &["RUSTC_BOOTSTRAP=1", "RUST_TEST_THREADS=1"])
-                .args(["--", "--", "-Zunstable-options", "--fail-fast"]);
-        }
+        cmd = match self.wine.as_ref().filter(|_| run.build == Build::Windows) {
+            Some(wine) => {
+                let target = format!("--cargo-arg=--target={}", wine::TARGET);
+                // It is not debugged, and this halves the time.
+                let cargo = cmd.arg(target).env("CARGO_PROFILE_DEV_DEBUG", "0");
+                // One test at a time: Wine's own locks were seen to hang a harness with several.
+                wine.running_what_is_built(cargo, &[UNSTABLE, "RUST_TEST_THREADS=1"])
+            }
+            None => cmd.env(&setting(&self.host, "RUNNER"), format!("env {UNSTABLE}")),
+        };
+        // Many a test waits for an event that a mutant suppresses, so no test begins after the first failure.
+        cmd = cmd.args(["--", "--", "-Zunstable-options", "--fail-fast"]);
         // A mutant is one change away from the one before: a build then takes a third of the time.
         cmd.env("CARGO_INCREMENTAL", "1")
             .env("MIO_TEST_PATIENCE", PATIENCE)
