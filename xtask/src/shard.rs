@@ -18,6 +18,11 @@ impl Shard {
         from_its_first.step_by(self.parts).collect()
     }
 
+    /// Whether it is everything.
+    pub fn is_whole(self) -> bool {
+        self.parts == 1
+    }
+
     /// The name of the file with its results.
     pub fn file_name(self) -> String {
         format!("{}-of-{}.txt", self.part, self.parts)
@@ -65,6 +70,13 @@ mod tests {
         assert_eq!(of("2/3", 7), [2, 5]);
         assert_eq!(of("3/3", 7), [3, 6]);
         assert_eq!(of("1/1", 3), [1, 2, 3]);
+    }
+
+    #[test]
+    fn only_one_part_of_one_is_everything() {
+        let is_whole = |shard: &str| shard.parse::<Shard>().unwrap().is_whole();
+        assert!(is_whole("1/1"));
+        assert!(!is_whole("1/2"));
     }
 
     #[test]
