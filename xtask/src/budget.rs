@@ -20,6 +20,9 @@ use crate::root;
 const SLOW: f64 = 2.0;
 const TOO_EXPENSIVE: f64 = 3.0;
 
+/// What is slower is no slow machine, but something that makes every step expensive.
+const SLOWEST_MACHINE: f64 = 3.0;
+
 /// The least processor time in the table that says something about the machine.
 const LONG: Duration = Duration::from_secs(10);
 
@@ -81,7 +84,7 @@ impl Budget {
     }
 
     /// How many times its budget of processor time a step takes on this machine: the median of the longer
-    /// steps, and at least 1.
+    /// steps, but at least 1, and at most `SLOWEST_MACHINE`.
     pub fn slowness<'a>(&self, steps: impl Iterator<Item = (&'a str, Cost)>) -> f64 {
         let ratio = |(name, cost): (&str, Cost)| {
             let budget = self.0.get(name)?.cpu;
@@ -90,7 +93,7 @@ impl Budget {
         let mut ratios: Vec<f64> = steps.filter_map(ratio).collect();
         ratios.sort_by(f64::total_cmp);
         let median = ratios.get(ratios.len() / 2);
-        median.copied().unwrap_or(1.0).max(1.0)
+        median.copied().unwrap_or(1.0).clamp(1.0, SLOWEST_MACHINE)
     }
 
     /// A warning about a step with this cost on a machine of this slowness, if any. An error if it is too
@@ -211,6 +214,8 @@ mod tests {
         assert_eq!(slowness(&[("wine", 20), ("fmt", 100)]), 2.0);
         assert_eq!(slowness(&[("wine", 1), ("c10k", 10)]), 1.0);
         assert_eq!(slowness(&[("no step", 100)]), 1.0);
+        // What makes all of them expensive is found.
+        assert_eq!(slowness(&[("wine", 100), ("loom", 100)]), 3.0);
     }
 
     #[test]

@@ -291,6 +291,7 @@ impl Results {
     fn judge(&mut self, budget: &Budget, has_budget: impl Fn(&str) -> bool) {
         let judged = || self.steps.iter().filter(|step| has_budget(step.name));
         let slowness = budget.slowness(judged().map(|step| (step.name, step.cost)));
+        println!("this machine needs {slowness:.1} times the CPU seconds of CONTRIBUTING.md");
         for step in self.steps.iter_mut().filter(|step| has_budget(step.name)) {
             match budget.judge(step.name, step.cost, slowness) {
                 Ok(None) => {}
