@@ -355,11 +355,7 @@ fn run(
 /// a log. Fails if a step has failed.
 fn conclude(results: &Results) -> Result<()> {
     print!("\n{}", results.table());
-    for step in &results.steps {
-        if let Some(why) = &step.why {
-            println!("{}: {}: {why}", step.outcome.word(), step.name);
-        }
-    }
+    print!("{}", reasons(&results.steps));
     let not_run = results.count(Outcome::NotRun);
     if not_run > 0 {
         println!("{not_run} steps were NOT RUN");
@@ -369,6 +365,15 @@ fn conclude(results: &Results) -> Result<()> {
         bail!("{failed} of {} steps failed", results.steps.len());
     }
     Ok(())
+}
+
+/// Why steps failed or could not be run.
+fn reasons(results: &[Ended]) -> String {
+    let reason = |step: &Ended| {
+        let why = step.why.as_ref()?;
+        Some(format!("{}: {}: {why}\n", step.outcome.word(), step.name))
+    };
+    results.iter().filter_map(reason).collect()
 }
 
 /// A line for each step: its seconds, then its CPU seconds.
@@ -436,6 +441,8 @@ mod tests {
         let ended = |steps: &[Step]| conclude(&run(whole(steps), |_| Ok(())).unwrap());
         assert!(ended(&[("bad", || bail!("on purpose")), ("good", later)]).is_err());
         assert!(RAN.load(Ordering::Relaxed));
+        let results = run(whole(&[("bad", || bail!("on purpose"))]), |_| Ok(())).unwrap();
+        assert_eq!(reasons(&results.steps), "FAILED: bad: on purpose\n");
         assert!(ended(&[("good", || Ok(()))]).is_ok());
     }
 
@@ -448,6 +455,7 @@ mod tests {
         let results = run(whole(&[("absent", not_run)]), |_| Ok(())).unwrap();
         assert!(conclude(&results).is_ok());
         assert_eq!(results.count(Outcome::NotRun), 1);
+        assert_eq!(reasons(&results.steps), "NOT RUN: absent: not run: on purpose\n");
     }
 
     #[test]
