@@ -136,7 +136,7 @@ const REMOVED: u32 = 1 << 31;
 const MAX_YIELDS: usize = 1000;
 
 /// Descriptors from here on are found by a linear search instead of an index. Systems do not use such
-/// numbers by default. Miri, which only runs the tests, needs minutes for a large index.
+/// numbers by default. Miri needs minutes to fill such an index.
 const MAX_INDEXED: usize = if cfg!(miri) { 4096 } else { 1 << 20 };
 
 impl<A> Registrations<A> {

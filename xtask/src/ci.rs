@@ -455,7 +455,10 @@ mod tests {
         let results = run(whole(&[("absent", not_run)]), |_| Ok(())).unwrap();
         assert!(conclude(&results).is_ok());
         assert_eq!(results.count(Outcome::NotRun), 1);
-        assert_eq!(reasons(&results.steps), "NOT RUN: absent: not run: on purpose\n");
+        assert_eq!(
+            reasons(&results.steps),
+            "NOT RUN: absent: not run: on purpose\n"
+        );
     }
 
     #[test]

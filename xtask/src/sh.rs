@@ -420,7 +420,8 @@ pub fn end_children_when_interrupted() -> Result<()> {
     Ok(())
 }
 
-/// Runs a command that prints something and hangs, until a time limit lets it print that, however slow the machine.
+/// How a command ends at its time limit that prints something and then hangs. The limit is doubled until it has printed
+/// that, so that the machine may be slow.
 #[cfg(test)]
 pub fn ended_after_output(cmd: impl Fn() -> Cmd) -> Ended {
     let mut limit = Duration::from_millis(200);

@@ -19,7 +19,7 @@ const LARGE: usize = 16 << 20;
 /// The maximum memory of a server without a queue, for a client that does not read.
 const MEMORY: u64 = 8 << 20;
 
-/// How long no byte must move for a client to take it that none will.
+/// How long no byte must move before a client takes the server to have stopped.
 const STILL: Duration = Duration::from_millis(300);
 
 type Client = fn(SocketAddr) -> Result<()>;
