@@ -150,7 +150,7 @@ pub fn full(shard: Shard) -> Result<()> {
         fs::write(&path, recorded(&revision, results, &names))?;
         Ok(())
     };
-    let mut results = run(tasks.into_iter(), &record)?;
+    let mut results = run(tasks.into_iter(), record)?;
     if shard.is_whole() {
         // The budget is that of `ci`, where a step finds what the steps before it have built.
         results.judge(&budget, |step| CI.iter().any(|(name, _)| *name == step));
