@@ -614,13 +614,32 @@ fn has_executed(child: &Child) {
     }
 }
 
-/// Whether the child that the descriptor is of has exited; waits for that.
+/// Waits until the child that the descriptor is of has exited, and the kernel has told those who wait
+/// for that. poll(2) sees the exit a little earlier, when epoll has nothing to report yet. waitid(2) does
+/// not: it takes the lock that the kernel holds in between.
 fn until_exited(pidfd: &impl AsRawFd) -> bool {
+    let pidfd = pidfd.as_raw_fd();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !settle(pidfd.as_raw_fd(), Bits::READ) {
+    while !settle(pidfd, Bits::READ) || !has_exited(pidfd) {
         assert!(Instant::now() < deadline, "a child does not exit");
     }
     true
+}
+
+/// Asks waitid(2), and leaves the child as it is. One that was waited for has exited, too.
+fn has_exited(pidfd: RawFd) -> bool {
+    // SAFETY: `siginfo_t` consists of integers and pointers, for which all zeros are valid.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+    // SAFETY: the kernel writes one `siginfo_t`, and `info` outlives the call.
+    let done = unsafe { libc::waitid(libc::P_PIDFD, pidfd as libc::id_t, &mut info, options) };
+    if done != 0 {
+        let error = io::Error::last_os_error();
+        assert_eq!(error.raw_os_error(), Some(libc::ECHILD), "{error}");
+        return true;
+    }
+    // SAFETY: waitid(2) sets it: to the child's number, or to zero while the child runs.
+    unsafe { info.si_pid() != 0 }
 }
 
 fn settle_briefly(fd: RawFd, wanted: Bits) -> bool {
