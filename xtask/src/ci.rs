@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 
 use crate::budget::{self, Budget, Cost};
 use crate::sh::Cmd;
@@ -128,12 +128,13 @@ pub fn ci() -> Result<()> {
 }
 
 /// The steps of `ci`, and those that take longer; or a part of them. The results are also written to a file
-/// in target/full, after each step: what is interrupted has the results of the steps before.
-pub fn full(shard: Shard) -> Result<()> {
+/// in target/full, after each step: what is interrupted has the results of the steps before, and `resume` keeps
+/// those that have passed on the same commit.
+pub fn full(shard: Shard, resume: bool) -> Result<()> {
     build_small();
     let budget = budget()?;
     // Read before a step can change it.
-    let revision = revision()?;
+    let mut revision = revision()?;
     let seconds = |name: &str| budget.seconds(name);
     let steps = CI.iter().map(|step| (*step, seconds(step.0)));
     let steps: Vec<(Step, u64)> = steps.chain(ONLY_FULL.iter().copied()).collect();
@@ -142,22 +143,31 @@ pub fn full(shard: Shard) -> Result<()> {
         let step = *step;
         (name, Box::new(move || step(shard)))
     });
-    let tasks: Vec<Task> = whole(&steps).chain(shared).collect();
-    let names: Vec<&str> = tasks.iter().map(|(name, _)| *name).collect();
+    let mut tasks: Vec<Task> = whole(&steps).chain(shared).collect();
     let path = target("full").join(shard.file_name());
     fs::create_dir_all(target("full"))?;
+    let mut before = Results::default();
+    if resume {
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let names: Vec<&'static str> = tasks.iter().map(|(name, _)| *name).collect();
+        (revision, before) =
+            kept(&text, &revision, &names).with_context(|| path.display().to_string())?;
+        tasks.retain(|(name, _)| before.steps.iter().all(|step| step.name != *name));
+    }
+    let kept = before.steps.iter().map(|step| step.name);
+    let names: Vec<&str> = kept.chain(tasks.iter().map(|(name, _)| *name)).collect();
     let record = |results: &Results| -> Result<()> {
         fs::write(&path, recorded(&revision, results, &names))?;
         Ok(())
     };
-    let mut results = run(tasks.into_iter(), record)?;
+    let mut results = run_after(before, tasks.into_iter(), record)?;
     if shard.is_whole() {
         // The budget is that of `ci`, where a step finds what the steps before it have built.
         results.judge(&budget, |step| CI.iter().any(|(name, _)| *name == step));
         record(&results)?;
     }
     println!("{}", path.display());
-    if results.total.wall > PART_OF_FULL {
+    if results.total().wall > PART_OF_FULL {
         println!("WARNING: more than an hour: divide it into more parts");
     }
     conclude(&results)
@@ -170,6 +180,40 @@ fn recorded(revision: &str, results: &Results, names: &[&str]) -> String {
         [] => format!("{revision}\n{table}"),
         left => format!("{revision}\n{table}not run yet: {}\n", left.join(", ")),
     }
+}
+
+/// What a file of results keeps for another run on the same commit: the revisions of all runs, and the steps of
+/// `names` that have passed.
+fn kept(text: &str, revision: &str, names: &[&'static str]) -> Result<(String, Results)> {
+    let (commit, run) = revision.split_once('\n').context("no commit")?;
+    let (runs, table) = text.split_once("\n\n").context("no table of results")?;
+    let commit_before = runs.lines().next().unwrap_or_default();
+    if commit_before != commit || commit.contains(CHANGED) {
+        bail!("its results are those of {commit_before}, and this is {commit}");
+    }
+    let steps = table.lines().filter_map(|line| passed(line, names));
+    let results = Results {
+        steps: steps.collect(),
+    };
+    Ok((format!("{runs}\n{run}"), results))
+}
+
+/// The step of a line of the table, if it has passed.
+fn passed(line: &str, names: &[&'static str]) -> Option<Ended> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [name, "ok", wall, "s", cpu, "s", "CPU"] = words[..] else {
+        return None;
+    };
+    let seconds = |text: &str| Some(Duration::from_secs_f64(text.parse().ok()?));
+    Some(Ended {
+        name: names.iter().find(|known| **known == name)?,
+        outcome: Outcome::Ok,
+        cost: Cost {
+            wall: seconds(wall)?,
+            cpu: seconds(cpu)?,
+        },
+        why: None,
+    })
 }
 
 /// The maximum time for a part of `full`.
@@ -195,6 +239,9 @@ fn part(steps: &[(Step, u64)], shard: Shard) -> Vec<Step> {
     mine.into_iter().map(|step| steps[step].0).collect()
 }
 
+/// Follows the commit's name.
+const CHANGED: &str = ", with changes that are not committed";
+
 /// What the results belong to: commit, compiler, kernel and date.
 fn revision() -> Result<String> {
     let of = |program: &str, args: &[&str]| -> Result<String> {
@@ -204,7 +251,7 @@ fn revision() -> Result<String> {
     let commit = of("git", &["rev-parse", "HEAD"])?;
     let changes = match of("git", &["status", "--porcelain"])?.is_empty() {
         true => "",
-        false => ", with changes that are not committed",
+        false => CHANGED,
     };
     let (rustc, kernel) = (of("rustc", &["--version"])?, of("uname", &["-sr"])?);
     let date = of("date", &["-u", "+%Y-%m-%d %H:%M"])?;
@@ -278,7 +325,6 @@ fn whole(steps: &[Step]) -> impl Iterator<Item = Task> + '_ {
 #[derive(Default)]
 struct Results {
     steps: Vec<Ended>,
-    total: Cost,
 }
 
 impl Results {
@@ -305,8 +351,17 @@ impl Results {
         }
     }
 
+    /// What the steps have cost together.
+    fn total(&self) -> Cost {
+        let costs = || self.steps.iter().map(|step| step.cost);
+        Cost {
+            wall: costs().map(|cost| cost.wall).sum(),
+            cpu: costs().map(|cost| cost.cpu).sum(),
+        }
+    }
+
     fn table(&self) -> String {
-        table(&self.steps, self.total)
+        table(&self.steps, self.total())
     }
 }
 
@@ -315,10 +370,16 @@ fn run(
     steps: impl Iterator<Item = Task>,
     record: impl Fn(&Results) -> Result<()>,
 ) -> Result<Results> {
-    let start = Instant::now();
-    let cpu_start = budget::cpu_of_children()?;
-    let mut results = Results::default();
-    // What an earlier run has left is not a result of this one.
+    run_after(Results::default(), steps, record)
+}
+
+/// Adds the results of `steps` to those of steps that were run before.
+fn run_after(
+    mut results: Results,
+    steps: impl Iterator<Item = Task>,
+    record: impl Fn(&Results) -> Result<()>,
+) -> Result<Results> {
+    // What else an earlier run has left is not a result of this one.
     record(&results)?;
     for (name, step) in steps {
         println!("\n=== {name}");
@@ -342,10 +403,6 @@ fn run(
             cost,
             why,
         });
-        results.total = Cost {
-            wall: start.elapsed(),
-            cpu: budget::cpu_of_children()? - cpu_start,
-        };
         record(&results)?;
     }
     Ok(results)
@@ -397,8 +454,6 @@ fn seconds(took: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context;
-
     use super::*;
 
     fn cost(wall: u64, cpu: u64) -> Cost {
@@ -501,6 +556,45 @@ mod tests {
     }
 
     #[test]
+    fn what_has_passed_on_the_same_commit_is_kept() {
+        let ran = |commit: &str| {
+            let steps: [Step; 2] = [("good", || Ok(())), ("bad", || bail!("on purpose"))];
+            let mut results = run(whole(&steps), |_| Ok(())).unwrap();
+            results.steps[0].cost = cost(1500, 2500);
+            let names = ["good", "bad", "left"];
+            recorded(&format!("commit {commit}\nMonday\n"), &results, &names)
+        };
+        let text = ran("1");
+        let names = ["left", "good", "bad"];
+        let (revision, before) = kept(&text, "commit 1\nTuesday\n", &names).unwrap();
+        assert_eq!(revision, "commit 1\nMonday\nTuesday\n");
+        let lines: Vec<_> = before
+            .steps
+            .iter()
+            .map(|step| (step.name, step.cost))
+            .collect();
+        assert_eq!(lines, [("good", cost(1500, 2500))]);
+        assert_eq!(
+            recorded(&revision, &before, &["good", "left", "bad"]),
+            "commit 1\nMonday\nTuesday\n\n\
+             good  ok          1.5 s     2.5 s CPU\n\
+             total              1.5 s     2.5 s CPU\n\
+             not run yet: left, bad\n"
+        );
+        // A third run finds what the first two have left.
+        let third = recorded(&revision, &before, &["good", "left", "bad"]);
+        let (revision, before) = kept(&third, "commit 1\nFriday\n", &names).unwrap();
+        assert_eq!(revision, "commit 1\nMonday\nTuesday\nFriday\n");
+        assert_eq!(before.steps.len(), 1);
+
+        assert!(kept(&text, "commit 2\nTuesday\n", &names).is_err());
+        let changed = format!("1{CHANGED}");
+        let revision = format!("commit {changed}\nTuesday\n");
+        assert!(kept(&ran(&changed), &revision, &names).is_err());
+        assert!(kept("commit 1\n", "commit 1\nTuesday\n", &names).is_err());
+    }
+
+    #[test]
     fn a_step_that_costs_too_much_beside_the_others_has_failed() {
         let table = "| `a` | | 10 | 10 |\n| `b` | | 10 | 10 |\n| `c` | | 10 | 10 |";
         let budget = Budget::parse(table).unwrap();
@@ -517,7 +611,6 @@ mod tests {
                     .zip(cpu)
                     .map(step)
                     .collect(),
-                ..Results::default()
             };
             results.judge(&budget, |name| name != "d");
             let why = results.steps[2].why.clone().unwrap_or_default();

@@ -34,6 +34,9 @@ pub enum Chore {
         /// ones
         #[arg(long, value_name = "K/N", default_value = "1/1")]
         shard: Shard,
+        /// Only the steps that have not passed yet, by the file of results of an earlier run on the same commit
+        #[arg(long)]
+        resume: bool,
     },
     /// The sources are formatted
     Fmt,

@@ -80,7 +80,7 @@ fn run() -> Result<()> {
     match cli.chore {
         Chore::Quick => ci::quick(),
         Chore::Ci => ci::ci(),
-        Chore::Full { shard } => ci::full(shard),
+        Chore::Full { shard, resume } => ci::full(shard, resume),
         Chore::Fmt => lint::fmt(),
         Chore::Msrv => msrv::run(),
         Chore::Licences => licences::run(),
