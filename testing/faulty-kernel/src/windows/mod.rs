@@ -12,6 +12,7 @@ mod timer_packets;
 use std::net;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,9 @@ static SAID: Mutex<String> = Mutex::new(String::new());
 /// What runs now, and since when.
 static CURRENT: Mutex<Option<(String, Instant)>> = Mutex::new(None);
 
+/// Whether `watch` runs.
+static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
+
 /// Before all runs.
 pub fn prepare() -> Result<(), String> {
     // SAFETY: no other thread runs yet.
@@ -51,17 +55,26 @@ pub fn prepare() -> Result<(), String> {
             *said = panic.to_string().replace('\n', " ");
         }
     }));
-    thread::spawn(watch);
+    let limit = patience() * 4;
+    thread::spawn(move || {
+        // What its start has allocated is freed by now.
+        HAS_BEGUN.store(true, Ordering::SeqCst);
+        watch(limit);
+    });
+    while !HAS_BEGUN.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
     println!("running the operations");
     Ok(())
 }
 
-/// Ends the process when a run takes too long.
-fn watch() {
+/// Ends the process when a run takes longer than this. Until then it allocates nothing and opens no handle, which the
+/// runs would count: `thread::sleep` opens a timer each time, and `patience` reads the environment.
+fn watch(limit: Duration) {
     loop {
-        thread::sleep(Duration::from_secs(1));
+        thread::park_timeout(Duration::from_secs(1));
         if let Some((name, since)) = &*CURRENT.lock().unwrap() {
-            if since.elapsed() > patience() * 4 {
+            if since.elapsed() > limit {
                 println!("FAILED: {name}it hangs");
                 process::exit(1);
             }
