@@ -620,7 +620,7 @@ fn has_executed(child: &Child) {
 fn until_exited(pidfd: &impl AsRawFd) -> bool {
     let pidfd = pidfd.as_raw_fd();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !settle(pidfd, Bits::READ) || !has_exited(pidfd) {
+    while !settle_until(|| has_exited(pidfd)) {
         assert!(Instant::now() < deadline, "a child does not exit");
     }
     true
