@@ -20,7 +20,7 @@ use crate::root;
 const SLOW: f64 = 2.0;
 const TOO_EXPENSIVE: f64 = 3.0;
 
-/// What is slower is no slow machine, but something that makes every step expensive.
+/// If the steps need more than this, it is not the machine that is slow: something makes every step expensive.
 const SLOWEST_MACHINE: f64 = 3.0;
 
 /// The least processor time in the table that says something about the machine.
