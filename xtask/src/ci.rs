@@ -152,7 +152,7 @@ pub fn full(shard: Shard, resume: bool) -> Result<()> {
         let names: Vec<&'static str> = tasks.iter().map(|(name, _)| *name).collect();
         (revision, before) =
             kept(&text, &revision, &names).with_context(|| path.display().to_string())?;
-        tasks.retain(|(name, _)| before.steps.iter().all(|step| step.name != *name));
+        tasks.retain(|(name, _)| !before.has(name));
     }
     let kept = before.steps.iter().map(|step| step.name);
     let names: Vec<&str> = kept.chain(tasks.iter().map(|(name, _)| *name)).collect();
@@ -204,7 +204,7 @@ fn passed(line: &str, names: &[&'static str]) -> Option<Ended> {
     let [name, "ok", wall, "s", cpu, "s", "CPU"] = words[..] else {
         return None;
     };
-    let seconds = |text: &str| Some(Duration::from_secs_f64(text.parse().ok()?));
+    let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
     Some(Ended {
         name: names.iter().find(|known| **known == name)?,
         outcome: Outcome::Ok,
@@ -349,6 +349,10 @@ impl Results {
                 Err(_) => {}
             }
         }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.steps.iter().any(|step| step.name == name)
     }
 
     /// What the steps have cost together.
@@ -574,6 +578,7 @@ mod tests {
             .map(|step| (step.name, step.cost))
             .collect();
         assert_eq!(lines, [("good", cost(1500, 2500))]);
+        assert_eq!(names.map(|name| before.has(name)), [false, true, false]);
         assert_eq!(
             recorded(&revision, &before, &["good", "left", "bad"]),
             "commit 1\nMonday\nTuesday\n\n\
